@@ -1,0 +1,84 @@
+"""Tasks: problems, how they are put to a model, how an answer is read and judged.
+
+One file a task family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from srit.errors import JudgeError
+from srit.records import Problem, Split, Verdict
+
+
+class Reading(NamedTuple):
+    """What was read out of a model's text."""
+
+    answer: str | None  # normalized: a letter, a number as text, or the text itself
+    span: tuple[int, int] | None  # characters of the text it was read from
+    reason: str  # the rule that read it, or why there was nothing to read
+
+
+class Judgment(NamedTuple):
+    """A reading and its verdict."""
+
+    answer: str | None
+    span: tuple[int, int] | None
+    reason: str
+    verdict: Verdict
+
+
+class Task(Protocol):
+    """A benchmark or a generator of problems."""
+
+    name: str
+    about: str  # one line for `srit tasks`: what, sizes, license, how answers are read
+    instruction: str  # i of the method: put before every question
+
+    def load(self, split: Split, *, data: Path | None, limit: int | None, seed: int) -> Iterable[Problem]:
+        """Problems of a split, in a fixed order.
+
+        Args:
+            split: "train", "dev" (where a benchmark has a validation split) or "test".
+            data: a folder laid out as NAME/SPLIT.jsonl.gz; None: the hub, or generated.
+            limit: at most so many, drawn by `seed`; None: all.
+            seed: decides which.
+
+        Raises:
+            DataError: nothing there, or a row that cannot be used; names file, line and field.
+        """
+        ...
+
+    def phrase(self, problem: Problem) -> str:
+        """The question as put to a model, choices included, instruction and trigger not."""
+        ...
+
+    def read(self, text: str, problem: Problem) -> Reading:
+        """The final answer of a text; bounded in time, evaluates nothing."""
+        ...
+
+    def equal(self, answer: str, gold: str) -> bool:
+        """Whether a read answer is the gold one.
+
+        Raises:
+            JudgeError: it could not be decided.
+        """
+        ...
+
+    def solve(self, problem: Problem) -> str | None:
+        """A worked solution ending in "The answer is X.", or None where there is no solver."""
+        ...
+
+
+def judge(task: Task, problem: Problem, text: str) -> Judgment:
+    """Reads the answer of a text and compares it with the problem's gold answer."""
+    reading = task.read(text, problem)
+    if reading.answer is None:
+        return Judgment(None, reading.span, reading.reason, "unread")
+    try:
+        right = task.equal(reading.answer, problem.answer)
+    except JudgeError as error:
+        return Judgment(reading.answer, reading.span, str(error), "error")
+    return Judgment(reading.answer, reading.span, reading.reason, "right" if right else "wrong")
