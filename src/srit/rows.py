@@ -1,0 +1,160 @@
+"""Many completions of one prompt in one row, and the log-probability of each of their tokens.
+
+A group is a prompt and its completions. In a row the prompt stands once, its completions beside each
+other; each completion sees the prompt and itself, and its positions go on from the prompt's end, so
+every token is computed as if its completion stood alone behind the prompt. A prompt of P tokens with
+k completions of C costs P + kC tokens, not k(P + C). Several groups share a row up to a budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Group(NamedTuple):
+    """A prompt and the completions that are scored behind it."""
+
+    prompt_ids: tuple[int, ...]
+    completions: tuple[tuple[int, ...], ...]
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of the group in a shared row."""
+        return len(self.prompt_ids) + sum(map(len, self.completions))
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Groups laid out as a model takes them."""
+
+    input_ids: Tensor  # [rows, length]
+    positions: Tensor  # [rows, length], restarted at each prompt, and at its end for each completion
+    mask: Tensor  # [rows, 1, length, length], True where a column is seen
+    source: Tensor  # [tokens, 2], row and column whose hidden state predicts the token
+    targets: Tensor  # [tokens], the completion tokens, groups and completions in order
+    owner: Tensor  # [tokens], which completion a token belongs to, counted over all groups
+    n_completions: int
+
+
+def pack(groups: Sequence[Group], *, max_tokens: int) -> list[list[Group]]:
+    """Groups put together into rows of at most `max_tokens`; a longer group gets a row of its own.
+
+    The first row with room is taken, long groups first: rows depend on the groups alone.
+    """
+    bins: list[tuple[int, list[Group]]] = []
+    for group in sorted(groups, key=lambda group: -group.n_tokens):
+        for index, (filled, members) in enumerate(bins):
+            if filled + group.n_tokens <= max_tokens:
+                bins[index] = (filled + group.n_tokens, [*members, group])
+                break
+        else:
+            bins.append((group.n_tokens, [group]))
+    return [members for _, members in bins]
+
+
+def lay_out(rows: Sequence[Sequence[Group]], *, pad_id: int = 0) -> Rows:
+    """Tensors for rows of groups, padded on the right."""
+    length = max(sum(group.n_tokens for group in row) for row in rows)
+    laid = [_lay_out_row(row) for row in rows]
+    ids, positions, group_of, part_of = (
+        torch.stack([_padded([getattr(token, field) for token in row], length, fill) for row in laid])
+        for field, fill in (("id", pad_id), ("position", 0), ("group", -1), ("part", -1))
+    )
+    same_group = group_of[:, :, None] == group_of[:, None, :]
+    prompt_or_self = (part_of[:, None, :] == 0) | (part_of[:, :, None] == part_of[:, None, :])
+    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    # A padded token sees at least itself: softmax over nothing is NaN.
+    mask = (same_group & prompt_or_self & causal) | torch.eye(length, dtype=torch.bool)
+    scored = [(row, token) for row, tokens in enumerate(laid) for token in tokens if token.part > 0]
+    completions: dict[tuple[int, int, int], int] = {}
+    owner = [completions.setdefault((row, t.group, t.part), len(completions)) for row, t in scored]
+    return Rows(
+        input_ids=ids,
+        positions=positions,
+        mask=mask[:, None],
+        source=torch.tensor([[row, token.source] for row, token in scored]),
+        targets=torch.tensor([token.id for _, token in scored]),
+        owner=torch.tensor(owner),
+        n_completions=len(completions),
+    )
+
+
+class _Token(NamedTuple):
+    id: int
+    position: int
+    group: int
+    part: int  # 0 the prompt, 1 … k the completions
+    source: int  # column that predicts it
+
+
+def _lay_out_row(groups: Iterable[Group]) -> list[_Token]:
+    tokens: list[_Token] = []
+    for index, group in enumerate(groups):
+        for position, token_id in enumerate(group.prompt_ids):
+            tokens.append(_Token(token_id, position, index, 0, -1))
+        prompt_end = len(tokens) - 1
+        for part, completion in enumerate(group.completions, start=1):
+            for offset, token_id in enumerate(completion):
+                source = len(tokens) - 1 if offset else prompt_end
+                tokens.append(_Token(token_id, len(group.prompt_ids) + offset, index, part, source))
+    return tokens
+
+
+def _padded(values: list[int], length: int, fill: int) -> Tensor:
+    return torch.tensor(values + [fill] * (length - len(values)))
+
+
+def token_logps(model: Any, rows: Rows) -> Tensor:
+    """Log-probability of every completion token.
+
+    The output head is applied to the states that predict completion tokens and to no others.
+
+    Args:
+        model: a causal language model of transformers, with or without an adapter.
+
+    Returns:
+        [tokens], nats, float32, in the order of `rows.targets`.
+    """
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    device = causal.device
+    hidden = causal.get_decoder()(
+        input_ids=rows.input_ids.to(device),
+        attention_mask=rows.mask.to(device),
+        position_ids=rows.positions.to(device),
+        use_cache=False,
+    ).last_hidden_state
+    row, column = rows.source.to(device).unbind(1)
+    # float32: bf16 keeps 8 significant bits, and a sum near -100 would land on a grid of 0.5
+    logits = causal.get_output_embeddings()(hidden[row, column]).float()
+    targets = rows.targets.to(device)
+    logps: Tensor = logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(1)
+    return logps
+
+
+def completion_logps(token_logps: Tensor, rows: Rows) -> Tensor:
+    """[completions], nats: the sum over each completion's tokens."""
+    sums = token_logps.new_zeros(rows.n_completions)
+    return sums.index_add(0, rows.owner.to(token_logps.device), token_logps)
+
+
+def shares_prefixes(config: Any) -> bool:
+    """Whether a model attends as `Rows` needs it: plain causal attention in every layer.
+
+    A sliding window counts columns, not positions, and a recurrent layer sees its neighbor whatever the
+    mask says: for those, groups must hold one completion and rows one group.
+    """
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    windowed = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+    return kinds == {"full_attention"} and not windowed
+
+
+def alone(groups: Iterable[Group]) -> Iterator[list[Group]]:
+    """Rows for a model that cannot share: one completion each, in the order of the groups."""
+    for group in groups:
+        for completion in group.completions:
+            yield [Group(group.prompt_ids, (completion,))]

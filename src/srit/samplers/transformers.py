@@ -1,0 +1,208 @@
+"""Sampling with a transformers model: each distinct prompt is computed once and forked to its samples.
+
+Rows that have finished leave the batch, and only the last position's logits are computed. What an
+answer becomes depends on its prompt and its seed; the batch can change it by floating point alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
+from transformers.cache_utils import DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from srit.rows import shares_prefixes
+from srit.samplers import Request, Sampled, SamplingSettings
+
+ATTENTION = "srit_grouped"  # the `attn_implementation` under which `grouped_attention` is registered
+COMPACT_BELOW = 0.75  # rows are moved together when fewer than this share is alive: moving copies the cache
+
+
+class TransformersSampler:
+    """Draws answers from a causal language model of transformers."""
+
+    def __init__(self, model: Any, *, rows: int, pad_id: int) -> None:
+        """
+        Args:
+            model: in evaluation mode, adapters merged.
+            rows: answers decoded at once.
+            pad_id: any id of the vocabulary; padded positions are masked.
+        """
+        self._model = model
+        self._rows = rows
+        self._pad_id = pad_id
+        self._decoder = model.get_decoder()
+        self._plain_attention = shares_prefixes(model.config)
+        if self._plain_attention:
+            model.set_attn_implementation(ATTENTION)
+
+    @torch.inference_mode()
+    def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[Sampled]:
+        """One answer for each request, in the order of the requests."""
+        for start in range(0, len(requests), self._rows):
+            yield from self._sample_batch(requests[start : start + self._rows], settings)
+
+    def _sample_batch(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Sampled]:
+        prompts = list(dict.fromkeys(request.prompt_ids for request in requests))
+        place = {prompt: index for index, prompt in enumerate(prompts)}
+        which = torch.tensor([place[request.prompt_ids] for request in requests])
+        cache, mask, logits = self._prefill(prompts, which, settings.max_new_tokens)
+        draw = _Draw([request.seed for request in requests], settings)
+        stop = torch.tensor(settings.stop_ids)
+        tokens: list[list[int]] = [[] for _ in requests]
+        logps = torch.zeros(len(requests), dtype=torch.float64)
+        answers = torch.arange(len(requests))  # which request each row of the batch answers
+        done = torch.zeros(len(requests), dtype=torch.bool)
+        for step in range(settings.max_new_tokens):
+            chosen, logp = draw.next_tokens(logits, answers, step)
+            logps[answers[~done]] += logp[~done].double()
+            for request, token in zip(answers[~done].tolist(), chosen[~done].tolist(), strict=True):
+                tokens[request].append(token)
+            done = done | torch.isin(chosen, stop)
+            if done.all():
+                break
+            if (~done).float().mean() < COMPACT_BELOW:
+                keep = (~done).nonzero()[:, 0]
+                cache.batch_select_indices(keep.to(self._model.device))
+                answers, chosen, mask, done = answers[keep], chosen[keep], mask[keep], done[keep]
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+            logits = self._forward(chosen[:, None], mask, mask.sum(1, keepdim=True) - 1, cache)
+        return [_sampled(ids, logp, settings) for ids, logp in zip(tokens, logps.tolist(), strict=True)]
+
+    def _prefill(
+        self, prompts: Sequence[tuple[int, ...]], which: Tensor, max_new_tokens: int
+    ) -> tuple[DynamicCache, Tensor, Tensor]:
+        length = max(map(len, prompts))
+        ids = torch.full((len(prompts), length), self._pad_id)
+        mask = torch.zeros(len(prompts), length, dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            # Left padding: generation continues from the last column, which must hold a token.
+            ids[row, length - len(prompt) :] = torch.tensor(prompt)
+            mask[row, length - len(prompt) :] = 1
+        cache = DynamicCache(config=self._model.config)
+        if self._plain_attention:
+            cache.layers = [_RoomyLayer(length + max_new_tokens) for _ in cache.layers]
+        logits = self._forward(ids, mask, (mask.cumsum(1) - 1).clamp(min=0), cache)
+        cache.batch_select_indices(which.to(self._model.device))
+        return cache, mask[which], logits[which]
+
+    def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
+        device = self._model.device
+        hidden = self._decoder(
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            position_ids=positions.to(device),
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state[:, -1]
+        logits: Tensor = self._model.get_output_embeddings()(hidden).float().cpu()
+        return logits
+
+
+def _sampled(token_ids: list[int], logp: float, settings: SamplingSettings) -> Sampled:
+    return Sampled(tuple(token_ids), logp, truncated=token_ids[-1] not in settings.stop_ids)
+
+
+class _Draw:
+    """Next tokens of a batch; each answer's luck comes from its own seed."""
+
+    def __init__(self, seeds: Sequence[str], settings: SamplingSettings) -> None:
+        self._temperature = settings.temperature
+        if self._temperature > 0:
+            self._luck = torch.stack([_uniforms(seed, settings.max_new_tokens) for seed in seeds])
+
+    def next_tokens(self, logits: Tensor, answers: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Token ids [rows] and their log-probabilities [rows] at temperature 1."""
+        if self._temperature == 0:
+            chosen = logits.argmax(1)
+        else:
+            # One uniform number against the cumulated probabilities: no sort over the vocabulary.
+            cumulated = (logits / self._temperature).softmax(1).cumsum(1)
+            threshold = self._luck[answers, step, None].float() * cumulated[:, -1:]
+            chosen = torch.searchsorted(cumulated, threshold, right=True)[:, 0].clamp(max=logits.shape[1] - 1)
+        return chosen, logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(1)
+
+
+def _uniforms(seed: str, n: int) -> Tensor:
+    number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:7])
+    return torch.rand(n, generator=torch.Generator().manual_seed(number), dtype=torch.float64)
+
+
+class _RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+    """A cache layer whose room is taken once: appending a token copies that token, not the whole cache."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._room = room
+        self._length = 0
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        self.dtype, self.device = key_states.dtype, key_states.device
+        rows, heads, _, width = key_states.shape
+        self._key_room = key_states.new_empty(rows, heads, self._room, width)
+        self._value_room = value_states.new_empty(rows, heads, self._room, value_states.shape[-1])
+        self.is_initialized = True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        end = self._length + key_states.shape[-2]
+        self._key_room[:, :, self._length : end] = key_states
+        self._value_room[:, :, self._length : end] = value_states
+        self._length = end
+        self.keys, self.values = self._key_room[:, :, :end], self._value_room[:, :, :end]
+        return self.keys, self.values
+
+    def get_seq_length(self) -> int:
+        return self._length
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        self._key_room = self._selected(self._key_room, indices)
+        self._value_room = self._selected(self._value_room, indices)
+        self.keys, self.values = self._key_room[:, :, : self._length], self._value_room[:, :, : self._length]
+
+    def _selected(self, room: Tensor, indices: Tensor) -> Tensor:
+        selected = room.new_empty(len(indices), *room.shape[1:])
+        selected[:, :, : self._length] = room[indices, :, : self._length]
+        return selected
+
+
+def grouped_attention(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """Attention of one new token a row, the query heads of a key head together.
+
+    `sdpa` would first copy every key and value once for each query head of its group, which costs more
+    than the attention itself. Longer queries go to `sdpa`.
+
+    Args:
+        query: [rows, query heads, 1, width].
+        key, value: [rows, key heads, length, width].
+        attention_mask: [rows, 1, 1, length], True (or 0) where a column is seen; None: all are.
+
+    Returns:
+        [rows, 1, query heads, width].
+    """
+    if query.shape[2] != 1 or kwargs.get("softcap"):
+        output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+        return output, None
+    rows, heads, _, width = query.shape
+    scaling = kwargs.get("scaling") or width**-0.5
+    together = query.view(rows, key.shape[1], heads // key.shape[1], width)
+    scores = together @ key.transpose(2, 3) * scaling
+    if attention_mask is not None and attention_mask.dtype == torch.bool:
+        scores = scores.masked_fill(~attention_mask, float("-inf"))
+    elif attention_mask is not None:
+        scores = scores + attention_mask
+    output = scores.softmax(-1, dtype=torch.float32).to(value.dtype) @ value
+    return output.reshape(rows, 1, heads, width), None
+
+
+AttentionInterface.register(ATTENTION, grouped_attention)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)

@@ -1,0 +1,79 @@
+import random
+
+import pytest
+import torch
+from tiny import CONFIGS, VOCABULARY, tiny_model
+
+from srit.samplers import Request, SamplingSettings
+from srit.samplers.transformers import TransformersSampler
+
+STOP = tuple(range(0, VOCABULARY, 12))  # often enough that rows finish at uneven times
+
+
+def random_requests(n, n_prompts=5):
+    draw = random.Random(0)
+    prompts = [tuple(draw.randrange(1, VOCABULARY) for _ in range(draw.randint(2, 30))) for _ in range(n_prompts)]
+    return [Request(prompts[index % n_prompts], f"0/test/{index}") for index in range(n)]
+
+
+def generated(model, request, max_new_tokens, stop_ids):
+    ids = torch.tensor([request.prompt_ids])
+    output = model.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        do_sample=False,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=list(stop_ids),
+        pad_token_id=0,
+    )
+    return tuple(output[0, ids.shape[1] :].tolist())
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_greedy_answers_are_those_of_generate_token_for_token(kind):
+    settings = SamplingSettings(temperature=0, max_new_tokens=40, stop_ids=STOP)
+    requests = random_requests(12, n_prompts=12)
+
+    answers = list(TransformersSampler(tiny_model(kind), rows=8, pad_id=0).sample(requests, settings))
+
+    reference = tiny_model(kind)
+    assert [answer.token_ids for answer in answers] == [generated(reference, r, 40, STOP) for r in requests]
+    assert {answer.truncated for answer in answers} == {answer.token_ids[-1] not in STOP for answer in answers}
+
+
+def test_an_answer_depends_on_its_seed_and_prompt_and_not_on_its_batch():
+    settings = SamplingSettings(temperature=0.8, max_new_tokens=20, stop_ids=STOP)
+    requests = random_requests(20)
+
+    together = list(TransformersSampler(tiny_model(), rows=20, pad_id=0).sample(requests, settings))
+    backwards = list(TransformersSampler(tiny_model(), rows=3, pad_id=0).sample(requests[::-1], settings))
+
+    assert [a.token_ids for a in together] == [a.token_ids for a in backwards[::-1]]
+    assert len({answer.token_ids for answer in together[::5]}) > 1
+
+
+def test_the_log_probability_of_an_answer_is_that_of_the_model():
+    settings = SamplingSettings(temperature=1.0, max_new_tokens=15, stop_ids=STOP)
+    requests = random_requests(6)
+
+    answers = list(TransformersSampler(tiny_model(), rows=6, pad_id=0).sample(requests, settings))
+
+    model = tiny_model()
+    for request, answer in zip(requests, answers, strict=True):
+        logps = model(torch.tensor([[*request.prompt_ids, *answer.token_ids]])).logits[0].log_softmax(-1)
+        start = len(request.prompt_ids) - 1
+        expected = sum(logps[start + k, token].item() for k, token in enumerate(answer.token_ids))
+        assert answer.logp == pytest.approx(expected, abs=1e-3)
+
+
+def test_tokens_are_drawn_as_often_as_their_probability_says():
+    settings = SamplingSettings(temperature=0.7, max_new_tokens=1, stop_ids=STOP)
+    model, prompt = tiny_model(), (5, 6, 7)
+    requests = [Request(prompt, f"1/{index}") for index in range(4000)]
+
+    drawn = [a.token_ids[0] for a in TransformersSampler(model, rows=4000, pad_id=0).sample(requests, settings)]
+
+    expected = (tiny_model()(torch.tensor([prompt])).logits[0, -1] / 0.7).softmax(-1)
+    actual = torch.bincount(torch.tensor(drawn), minlength=VOCABULARY) / 4000
+    # total variation of 4000 draws over 300 tokens is about 0.08 by chance
+    assert 0.5 * (actual - expected).abs().sum() < 0.12

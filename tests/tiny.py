@@ -1,0 +1,52 @@
+"""Random models of a few thousand weights, and a real byte-level tokenizer for them."""
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    Gemma2Config,
+    LlamaConfig,
+    MistralConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+)
+from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+
+VOCABULARY = 300
+SHAPE = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 512,
+    "initializer_range": 0.2,  # large enough that greedy choices are no near ties
+    "bos_token_id": 257,
+    "eos_token_id": 258,
+    "pad_token_id": 258,
+}
+CONFIGS = {
+    "llama": LlamaConfig(**SHAPE, tie_word_embeddings=True),
+    "qwen": Qwen2Config(**SHAPE),
+    "mistral": MistralConfig(**SHAPE, sliding_window=16),
+    "gemma": Gemma2Config(**SHAPE, sliding_window=16),
+}
+
+
+def tiny_model(kind="llama", seed=0):
+    torch.manual_seed(seed)
+    return AutoModelForCausalLM.from_config(CONFIGS[kind]).eval()
+
+
+def tiny_tokenizer():
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: index for index, token in enumerate(alphabet)}
+    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|unused|>"]})
+    tokenizer.add_special_tokens({"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"})
+    tokenizer.pad_token = "<|im_end|>"
+    return tokenizer
