@@ -1,0 +1,150 @@
+"""completions.jsonl → pairs.jsonl: which of the student's own answers are preferred to which."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from srit.recipe import Pairs
+from srit.records import Completion, Demonstration, Pair, Problem, PromptKind
+
+# A direct answer with so few words before its final sentence holds no chain of thought.
+_BARE_WORDS = 4
+_FINAL_SENTENCE = re.compile(r"\s*(so |therefore,? )?(the )?answer is[^.]*\.?\s*$", re.IGNORECASE)
+
+Tokenize = Callable[[str], tuple[int, ...]]
+
+
+class Side(NamedTuple):
+    """One side of a pair."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    source: str  # "cot 2", "direct 0" or "demonstration"
+
+
+def make_pairs(
+    problems: Sequence[Problem],
+    completions: Iterable[Completion],
+    demonstrations: Iterable[Demonstration],
+    settings: Pairs,
+    tokenize: Tokenize,
+) -> tuple[list[Pair], Counter[str]]:
+    """Preference pairs of each problem, and how many problems gave none and why.
+
+    Args:
+        tokenize: a demonstration's text to the ids of a completion, end of turn included.
+
+    Returns:
+        Pairs in problem order, and counts: "problems", "problems with pairs", "pairs", one
+        "none: …" for each reason why a problem gave no pair, and one "left out: …" for each kind of answer.
+    """
+    counts: Counter[str] = Counter()
+    by_problem: dict[str, list[Completion]] = {problem.id: [] for problem in problems}
+    for completion in completions:
+        by_problem[completion.problem_id].append(completion)
+    shown = {d.problem_id: d for d in demonstrations if d.kept}
+    pairs: list[Pair] = []
+    for problem in problems:
+        usable = list(_usable(by_problem[problem.id], counts))
+        demonstration = shown.get(problem.id)
+        fallback = (
+            [] if demonstration is None else [Side(demonstration.text, tokenize(demonstration.text), "demonstration")]
+        )
+        made, reason = _pair_one(problem, usable, fallback, settings)
+        counts[f"none: {reason}" if reason else "problems with pairs"] += 1
+        pairs.extend(made)
+    counts["problems"], counts["pairs"] = len(problems), len(pairs)
+    return pairs, counts
+
+
+def is_bare(text: str) -> bool:
+    """Whether an answer is given without a chain of thought."""
+    return len(_FINAL_SENTENCE.sub("", text).split()) < _BARE_WORDS
+
+
+def prompts_of(kind: str) -> tuple[PromptKind, ...]:
+    """The prompts that pairs are conditioned on."""
+    both: tuple[PromptKind, ...] = ("direct", "cot")
+    return both if kind == "both" else tuple(prompt for prompt in both if prompt == kind)
+
+
+def right_sides(completions: Iterable[Completion], limit: int) -> list[Side]:
+    """Up to `limit` distinct right answers of one problem, whichever prompt they were given to."""
+    usable = _usable(completions, Counter())
+    return _distinct(completion for completion in usable if completion.reward == 1)[:limit]
+
+
+def _usable(completions: Iterable[Completion], counts: Counter[str]) -> Iterator[Completion]:
+    for completion in completions:
+        if completion.truncated:
+            counts["left out: truncated"] += 1
+        elif completion.verdict == "error":
+            counts["left out: could not be judged"] += 1
+        elif not completion.text.strip():
+            counts["left out: empty"] += 1
+        else:
+            yield completion
+
+
+def _pair_one(
+    problem: Problem, completions: Sequence[Completion], fallback: list[Side], settings: Pairs
+) -> tuple[list[Pair], str]:
+    """The problem's pairs, or the reason why there are none."""
+    if not completions:
+        return [], "no usable answer"
+    chosen = _chosen(completions, fallback, settings)
+    rejected = _rejected(completions, settings)
+    if not chosen:
+        return [], "no right answer and no demonstration"
+    if not rejected:
+        return [], "nothing to reject: all answers are right"
+    # Diagonal by diagonal: every answer is used before one is used again.
+    grid = sorted(
+        (i + j, i, j) for i in range(len(chosen)) for j in range(len(rejected)) if chosen[i].text != rejected[j].text
+    )
+    if not grid:
+        return [], "chosen and rejected are the same text"
+    sides = [(chosen[i], rejected[j]) for _, i, j in grid[: settings.pairs_per_problem]]
+    return [
+        Pair(
+            problem_id=problem.id,
+            task=problem.task,
+            prompt=prompt,
+            chosen=good.text,
+            rejected=bad.text,
+            chosen_ids=good.token_ids,
+            rejected_ids=bad.token_ids,
+            chosen_from=good.source,
+            rejected_from=bad.source,
+        )
+        for prompt in prompts_of(settings.prompt)
+        for good, bad in sides
+    ], ""
+
+
+def _chosen(completions: Sequence[Completion], fallback: list[Side], settings: Pairs) -> list[Side]:
+    if settings.heuristic == "teacher":
+        return fallback
+    from_any_prompt = settings.heuristic == "correctness"
+    right = [c for c in completions if c.reward == 1 and (from_any_prompt or c.prompt == "cot")]
+    if not right:
+        return fallback if settings.fallback == "demonstration" else []
+    return _distinct(right)
+
+
+def _rejected(completions: Sequence[Completion], settings: Pairs) -> list[Side]:
+    wrong = [c for c in completions if c.reward == 0]
+    bare = [c for c in completions if c.prompt == "direct" and is_bare(c.text)]
+    if settings.heuristic != "cot" or settings.rejected == "wrong":
+        return _distinct(wrong)
+    if settings.rejected == "direct":
+        return _distinct(bare)
+    return _distinct([*wrong, *bare])
+
+
+def _distinct(completions: Iterable[Completion]) -> list[Side]:
+    sides = (Side(c.text, c.token_ids, f"{c.prompt} {c.index}") for c in completions)
+    return list({side.text.strip(): side for side in reversed(list(sides))}.values())[::-1]
