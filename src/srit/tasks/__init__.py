@@ -1,15 +1,17 @@
 """Tasks: problems, how they are put to a model, how an answer is read and judged.
 
-One file a task family.
+One file or folder a task family; a new one is also named in `_FAMILIES`.
 """
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from srit.errors import JudgeError
+from srit.errors import JudgeError, RecipeError
 from srit.records import Problem, Split, Verdict
 
 
@@ -70,6 +72,30 @@ class Task(Protocol):
     def solve(self, problem: Problem) -> str | None:
         """A worked solution ending in "The answer is X.", or None where there is no solver."""
         ...
+
+
+# Modules with names() -> list[str], knows(name) -> bool and make(name) -> Task.
+_FAMILIES = ("srit.tasks.story",)
+
+
+def task_names() -> list[str]:
+    """Every name that a recipe can use, family after family."""
+    return [name for family in _FAMILIES for name in import_module(family).names()]
+
+
+def find_task(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        RecipeError: there is none; tells the nearest.
+    """
+    for family in map(import_module, _FAMILIES):
+        if family.knows(name):
+            task: Task = family.make(name)
+            return task
+    near = difflib.get_close_matches(name, task_names(), n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise RecipeError(f"there is no task {name!r}: {hint}`srit tasks` lists them all")
 
 
 def judge(task: Task, problem: Problem, text: str) -> Judgment:

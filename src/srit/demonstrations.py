@@ -1,0 +1,69 @@
+"""problems/train.jsonl → demonstrations.jsonl: a teacher's step-by-step answers, judged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from srit.errors import DataError
+from srit.prompts import prompt_text
+from srit.recipe import Demonstrations
+from srit.records import Demonstration, Problem
+from srit.tasks import find_task, judge
+from srit.teachers import Answer, Question, Teacher
+
+
+def questions_of(problems: Iterable[Problem], limit: int | None) -> list[Question]:
+    """The first `limit` problems of each task, as the teacher is asked them."""
+    asked: Counter[str] = Counter()
+    questions = []
+    for problem in problems:
+        asked[problem.task] += 1
+        if limit is None or asked[problem.task] <= limit:
+            questions.append(Question(problem, prompt_text(find_task(problem.task), problem, "cot")))
+    return questions
+
+
+def make_demonstrations(
+    questions: Sequence[Question],
+    teacher: Teacher,
+    settings: Demonstrations,
+    kept_already: Iterable[Answer],
+    keep: Callable[[Answer], None],
+) -> tuple[list[Demonstration], Counter[str]]:
+    """Demonstrations in problem order, and how many were kept and refused by reason.
+
+    Args:
+        kept_already: answers of an earlier, interrupted call: they are not asked for again.
+        keep: stores an answer the moment it is there.
+
+    Raises:
+        DataError: no answer can be trained on.
+    """
+    answers = {answer.problem_id: answer for answer in kept_already}
+    for answer in teacher.answer([q for q in questions if q.problem.id not in answers]):
+        keep(answer)
+        answers[answer.problem_id] = answer
+    made = [_judged(q.problem, answers[q.problem.id], teacher.name, settings) for q in questions]
+    counts = Counter(f"{'kept' if d.kept else 'refused'}: {d.reason}" for d in made)
+    if not any(d.kept for d in made):
+        reasons = "; ".join(f"{reason} ({n} times)" for reason, n in counts.most_common(3))
+        raise DataError(f"none of the {len(made)} demonstrations can be trained on: {reasons}")
+    return made, counts
+
+
+def _judged(problem: Problem, answer: Answer, teacher: str, settings: Demonstrations) -> Demonstration:
+    if answer.text is None:
+        return Demonstration(problem.id, problem.task, teacher, "", None, "unread", False, answer.reason)
+    judgment = judge(find_task(problem.task), problem, answer.text)
+    kept = bool(answer.text.strip()) and (settings.keep == "all" or judgment.verdict == "right")
+    return Demonstration(
+        problem_id=problem.id,
+        task=problem.task,
+        teacher=teacher,
+        text=answer.text,
+        answer=judgment.answer,
+        verdict=judgment.verdict,
+        kept=kept,
+        reason=judgment.verdict,
+    )

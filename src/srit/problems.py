@@ -1,0 +1,61 @@
+"""The recipe's tasks → problems/: what is trained on, decided on and evaluated on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from srit.errors import DataError, JudgeError
+from srit.recipe import TaskUse
+from srit.records import Problem, Split
+from srit.tasks import find_task
+
+
+def load(uses: Sequence[TaskUse], split: Split, *, seed: int) -> list[Problem]:
+    """The problems of several tasks, task after task.
+
+    Raises:
+        DataError: a task has none, or a gold answer which its own judge does not take for right.
+    """
+    problems: list[Problem] = []
+    for use in uses:
+        task = find_task(use.task)
+        found = list(task.load(split, data=Path(use.data) if use.data else None, limit=use.limit, seed=seed))
+        if not found:
+            raise DataError(f"{use.task}: there are no problems in its {split} split")
+        for problem in found:
+            _check_gold(problem)
+        problems.extend(found)
+    return problems
+
+
+def check_overlap(train: Iterable[Problem], evaluated: Iterable[Problem]) -> list[str]:
+    """Ids of training problems whose question and choices, case and punctuation aside, are also evaluated."""
+    seen = {_normal(problem) for problem in evaluated}
+    return [problem.id for problem in train if _normal(problem) in seen]
+
+
+def refuse_overlap(train: Sequence[Problem], evaluated: Sequence[Problem]) -> None:
+    """
+    Raises:
+        DataError: a training problem is also evaluated; names the first five.
+    """
+    if shared := check_overlap(train, evaluated):
+        raise DataError(
+            f"{len(shared)} training problems are also evaluated ({', '.join(shared[:5])} …): a gain on them proves "
+            "nothing. Take other problems, or set tasks.allow_overlap: true"
+        )
+
+
+def _normal(problem: Problem) -> str:
+    return re.sub(r"\W+", " ", " ".join([problem.question, *(problem.choices or ())])).strip().lower()
+
+
+def _check_gold(problem: Problem) -> None:
+    try:
+        readable = find_task(problem.task).equal(problem.answer, problem.answer)
+    except JudgeError:
+        readable = False
+    if not readable:
+        raise DataError(f"problem {problem.id}: its own judge cannot read the gold answer {problem.answer!r}")

@@ -1,0 +1,217 @@
+"""pairs.jsonl → refined/: stage 2, preference optimization on the student's own answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from srit.errors import TrainingError
+from srit.instructed import BATCH_TOKENS
+from srit.losses import PairLogps, dpo_loss
+from srit.pairs import prompts_of, right_sides
+from srit.prompts import Prompts, prompt_text
+from srit.recipe import Optimization, Recipe, Refine
+from srit.records import Completion, Pair, Problem, PromptKind
+from srit.rows import Group, logps_by_group, micro_batches, shares_prefixes
+from srit.tasks import find_task
+from srit.training import Metrics, steps_of, train
+
+STEP_0_TOLERANCE = 1e-3  # nats from log 2; float32 log-probabilities near -100 leave about 1e-5
+
+
+class Preference(NamedTuple):
+    """All that one prompt of a problem contributes: its distinct completions, each scored once."""
+
+    group: Group
+    pairs: tuple[tuple[int, int], ...]  # (chosen, rejected), indices into the group's completions
+    likely: tuple[int, ...]  # completions whose likelihood is raised as well (nll_weight)
+
+
+def make_preferences(
+    problems: Sequence[Problem],
+    pairs: Sequence[Pair],
+    completions: Sequence[Completion],
+    prompts: Prompts,
+    recipe: Recipe,
+    *,
+    only_right: bool = False,
+) -> list[Preference]:
+    """The groups that stage 2 trains on, in problem order.
+
+    Args:
+        only_right: no pairs, only own right answers: the control of rejection-sampling fine-tuning.
+    """
+    with_right = only_right or (recipe.refine.nll_weight > 0 and recipe.refine.nll_on == "right")
+    own: dict[str, list[Completion]] = {problem.id: [] for problem in problems}
+    for completion in completions:
+        own[completion.problem_id].append(completion)
+    preferences = []
+    for problem in problems:
+        right = right_sides(own[problem.id], recipe.pairs.pairs_per_problem) if with_right else []
+        for kind in prompts_of(recipe.pairs.prompt):
+            of_prompt = [p for p in pairs if p.problem_id == problem.id and p.prompt == kind and not only_right]
+            likely = [side.token_ids for side in right]
+            if recipe.refine.nll_on == "chosen" and not only_right:
+                likely = [pair.chosen_ids for pair in of_prompt]
+            if of_prompt or likely:
+                preferences.append(_preference(problem, kind, of_prompt, likely, prompts))
+    return preferences
+
+
+def reference_logps(model: Any, preferences: Sequence[Preference], row_tokens: int) -> list[list[float]]:
+    """Summed log-probabilities of every completion of every group under the model as it is now, nats."""
+    groups = [preference.group for preference in preferences]
+    found: dict[int, list[float]] = {}
+    shared = shares_prefixes(model.config)
+    with torch.no_grad():
+        for batch in micro_batches(groups, row_tokens=row_tokens, batch_tokens=2 * BATCH_TOKENS, shared=shared):
+            found |= {index: logps.tolist() for index, logps in logps_by_group(model, batch, groups).items()}
+    return [found[index] for index in range(len(groups))]
+
+
+def disagreement(
+    model: Any, completions: Sequence[Completion], problems: Mapping[str, Problem], prompts: Prompts, row_tokens: int
+) -> float:
+    """The largest difference, in nats a token, between the sampler's and the trainer's log-probability of an
+    answer. More than rounding means that the answers came from another model, or are read as other tokens."""
+    groups = [
+        Preference(
+            Group(
+                prompts.prompt_ids(
+                    prompt_text(find_task(c.task), problems[c.problem_id], c.prompt), where=c.problem_id
+                ),
+                (c.token_ids,),
+            ),
+            (),
+            (),
+        )
+        for c in completions
+    ]
+    scored = reference_logps(model, groups, row_tokens)
+    gaps = [abs(c.logp - logps[0]) / len(c.token_ids) for c, logps in zip(completions, scored, strict=True)]
+    return max(gaps, default=0.0)
+
+
+def refine(
+    model: Any,
+    preferences: Sequence[Preference],
+    reference: Sequence[Sequence[float]],
+    settings: Refine,
+    *,
+    preference_weight: float = 1.0,
+    seed: str,
+    checkpoints: Path,
+    progress: Callable[[int, int], None],
+) -> list[Metrics]:
+    """Trains the model in place; a step's loss is the mean over its pairs plus `nll_weight` times the mean
+    negative log-likelihood a token of its `likely` completions (Pang et al. 2024, arXiv 2404.19733, eq. 1).
+
+    Args:
+        reference: log-probabilities under the frozen reference, as `reference_logps` gives them before
+            the first step.
+        preference_weight: 0 for a control that raises likelihoods alone; nll_weight is then 1.
+
+    Raises:
+        TrainingError: the first step's preference loss is not log 2: policy and reference differ.
+    """
+    steps = steps_of(len(preferences), settings, seed)
+    shared = shares_prefixes(model.config)
+    nll_weight = settings.nll_weight if preference_weight else 1.0
+
+    def accumulate(step: int) -> Metrics:
+        chosen = [preferences[index] for index in steps[step]]
+        frozen = [reference[index] for index in steps[step]]
+        groups = [preference.group for preference in chosen]
+        n_pairs = max(1, sum(len(p.pairs) for p in chosen))
+        n_likely = max(1, sum(len(p.likely) for p in chosen))
+        sums: dict[str, float] = dict.fromkeys(_LOGGED, 0.0)
+        for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, shared=shared):
+            parts = [
+                _loss_parts(chosen[index], logps, logps.new_tensor(frozen[index]), settings.beta)
+                for index, logps in logps_by_group(model, batch, groups).items()
+            ]
+            preference, nll = (torch.stack(losses).sum() for losses in ([p[0] for p in parts], [p[1] for p in parts]))
+            loss = preference_weight * preference / n_pairs + nll_weight * nll / n_likely
+            loss.backward()  # type: ignore[no-untyped-call]
+            for _, _, logged in parts:
+                for name, value in logged.items():
+                    sums[name] += value
+        if step == 0 and preference_weight and any(p.pairs for p in chosen):
+            _check_step_0(sums["preference_loss"] / n_pairs)
+        means = {name: sums[name] / (n_likely if name == "nll" else n_pairs) for name in sums}
+        loss_value = preference_weight * means["preference_loss"] + nll_weight * means["nll"]
+        return {"loss": loss_value, **means, "tokens": float(sum(group.n_tokens for group in groups))}
+
+    return train(
+        model,
+        accumulate,
+        n_steps=len(steps),
+        settings=settings,
+        seed=seed,
+        checkpoints=checkpoints,
+        progress=progress,
+    )
+
+
+def n_row_tokens(preferences: Sequence[Preference], settings: Optimization) -> int:
+    """Tokens that stage 2 sends through the model: what a control of equal compute may use."""
+    return settings.epochs * sum(preference.group.n_tokens for preference in preferences)
+
+
+_LOGGED = ("preference_loss", "nll", "chosen_logps", "rejected_logps", "margins", "accuracies")
+
+
+def _preference(
+    problem: Problem,
+    kind: PromptKind,
+    pairs: Sequence[Pair],
+    likely: Sequence[tuple[int, ...]],
+    prompts: Prompts,
+) -> Preference:
+    text = prompt_text(find_task(problem.task), problem, kind)
+    sides = [ids for pair in pairs for ids in (pair.chosen_ids, pair.rejected_ids)]
+    place = {ids: index for index, ids in enumerate(dict.fromkeys([*sides, *likely]))}
+    return Preference(
+        group=Group(prompts.prompt_ids(text, where=problem.id), tuple(place)),
+        pairs=tuple((place[pair.chosen_ids], place[pair.rejected_ids]) for pair in pairs),
+        likely=tuple(dict.fromkeys(place[ids] for ids in likely)),
+    )
+
+
+def _loss_parts(
+    preference: Preference, logps: Tensor, reference: Tensor, beta: float
+) -> tuple[Tensor, Tensor, Mapping[str, float]]:
+    """Sums over one group: preference losses, negative log-likelihoods a token, and what is logged."""
+    lengths = logps.new_tensor([len(completion) for completion in preference.group.completions])
+    likely = list(preference.likely)
+    nll = -(logps[likely] / lengths[likely]).sum()
+    if not preference.pairs:
+        return logps.sum() * 0, nll, {"nll": nll.item()}
+    chosen, rejected = (list(side) for side in zip(*preference.pairs, strict=True))
+    policy = PairLogps(logps[chosen], logps[rejected])
+    frozen = PairLogps(reference[chosen], reference[rejected])
+    losses = dpo_loss(policy, frozen, beta=beta)
+    with torch.no_grad():
+        margins = beta * ((policy.chosen - frozen.chosen) - (policy.rejected - frozen.rejected))
+        logged = {
+            "preference_loss": losses.sum().item(),
+            "nll": nll.item(),
+            "chosen_logps": policy.chosen.sum().item(),
+            "rejected_logps": policy.rejected.sum().item(),
+            "margins": margins.sum().item(),
+            "accuracies": (margins > 0).float().sum().item(),
+        }
+    return losses.sum(), nll, logged
+
+
+def _check_step_0(loss: float) -> None:
+    if abs(loss - math.log(2)) > STEP_0_TOLERANCE:
+        raise TrainingError(
+            f"before the first step the preference loss is {loss:.4f}, not log 2 = {math.log(2):.4f}: the policy does "
+            "not start from its reference. The adapter or the reference's log-probabilities belong to another model"
+        )

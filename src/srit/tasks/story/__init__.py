@@ -1,0 +1,129 @@
+"""Stories: small generated tasks, six to train on and six with the same skills in other words.
+
+The numbers are small, so that a model of 135M parameters knows the sums and has to read the wording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+
+from srit.errors import DataError
+from srit.records import Problem, Split
+from srit.tasks import Reading
+from srit.tasks.story import logic, numbers, unseen
+from srit.tasks.story.reading import Kind, normal, read_answer
+from srit.tasks.story.words import Story, Template
+
+_DEFAULT_LIMIT = 1000
+_MAX_DRAWS = 5000  # for one problem; a fourth of the questions are test, so thousands in vain: all are used
+
+_SPLITS: tuple[Split, ...] = ("test", "dev", "train", "train")
+_INSTRUCTIONS: dict[Kind, str] = {
+    "number": "Solve the problem. End with: The answer is <number>.",
+    "yes or no": "Solve the problem. End with: The answer is <yes or no>.",
+    "name": "Solve the problem. End with: The answer is <name>.",
+}
+
+
+def split_of(question: str) -> Split:
+    """The one split that a question belongs to in every task: a fourth test, a fourth dev, half train."""
+    return _SPLITS[sha256(question.encode()).digest()[-1] % 4]
+
+
+@dataclass(frozen=True)
+class StoryTask:
+    """Problems from several wordings in turn, with people, things and numbers drawn at random."""
+
+    name: str
+    kind: Kind
+    templates: tuple[Template, ...]
+    about: str
+    instruction: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "instruction", _INSTRUCTIONS[self.kind])
+
+    def load(self, split: Split, *, data: Path | None, limit: int | None, seed: int) -> Iterable[Problem]:
+        """Generated, no question twice; a smaller limit gives the first ones of a larger. `data` is not used.
+
+        Raises:
+            DataError: more are asked for than there are different questions.
+        """
+        return list(self._problems(split, _DEFAULT_LIMIT if limit is None else limit, seed))
+
+    def _problems(self, split: Split, limit: int, seed: int) -> Iterator[Problem]:
+        asked: set[str] = set()
+        for index in range(limit):
+            story = self._draw(split, index, seed, asked)
+            asked.add(story.question)
+            identity = f"{self.name}-{split}-{index:05d}-s{seed}"
+            yield Problem(identity, self.name, split, story.question, story.answer, rationale=story.solution)
+
+    def _draw(self, split: Split, index: int, seed: int, asked: set[str]) -> Story:
+        draw = Random(f"{seed}/{self.name}/{split}/{index}")
+        template = self.templates[index % len(self.templates)]
+        for _ in range(_MAX_DRAWS):
+            story = template(draw)
+            if split_of(story.question) == split and story.question not in asked:
+                return story
+        raise DataError(
+            f"{self.name}: no question of its {split} split is left after {index} problems; "
+            f"ask for at most {index} (limit)."
+        )
+
+    def phrase(self, problem: Problem) -> str:
+        return problem.question
+
+    def read(self, text: str, problem: Problem) -> Reading:
+        return read_answer(text, problem.question, self.kind)
+
+    def equal(self, answer: str, gold: str) -> bool:
+        return normal(answer) == normal(gold)
+
+    def solve(self, problem: Problem) -> str | None:
+        return problem.rationale
+
+
+def _task(name: str, kind: Kind, templates: tuple[Template, ...], what: str) -> StoryTask:
+    return StoryTask(
+        name, kind, templates, f'{what}; generated, {_DEFAULT_LIMIT} a split; {kind} after "The answer is"'
+    )
+
+
+_IN_DOMAIN = (
+    _task("sums", "number", numbers.SUMS, "chains of three one-digit terms"),
+    _task("trade", "number", numbers.TRADE, "giving, getting, losing, finding, doubling"),
+    _task("compare", "number", numbers.COMPARE, "more, fewer, twice as many; one person's or together"),
+    _task("groups", "number", numbers.GROUPS, "legs, wheels, boxes, prices and change"),
+    _task("switches", "yes or no", logic.SWITCHES, "lamps after some people press the switch"),
+    _task("sizes", "name", logic.SIZES, "who is the tallest, lightest, highest"),
+)
+_OUT_OF_DOMAIN = (
+    _task("sums4", "number", numbers.SUMS4, "sums with four terms (for evaluation)"),
+    _task("ages", "number", unseen.AGES, "compare told of older and younger (for evaluation)"),
+    _task("stock", "number", unseen.STOCK, "trade told of buses, books, money, water (for evaluation)"),
+    _task("pens", "number", unseen.PENS, "groups told of rows and packs, less some (for evaluation)"),
+    _task("doors", "yes or no", unseen.DOORS, "switches told of doors, coins, cards (for evaluation)"),
+    _task("race", "name", unseen.RACE, "sizes told of runners (for evaluation)"),
+)
+IN_DOMAIN = tuple(task.name for task in _IN_DOMAIN)
+OUT_OF_DOMAIN = tuple(task.name for task in _OUT_OF_DOMAIN)
+_TASKS = {task.name: task for task in (*_IN_DOMAIN, *_OUT_OF_DOMAIN)}
+
+
+def names() -> list[str]:
+    """In-domain first."""
+    return list(_TASKS)
+
+
+def knows(name: str) -> bool:
+    return name in _TASKS
+
+
+def make(name: str) -> StoryTask:
+    """The task of a name that `knows` accepts."""
+    return _TASKS[name]

@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from srit.intervals import compare, mcnemar_exact, paired_bootstrap, smallest_difference, wilson
+
+
+@pytest.mark.parametrize(
+    ("correct", "n", "low", "high"),
+    # published examples: Newcombe 1998, doi 10.1002/(SICI)1097-0258(19980430)17:8<857::AID-SIM777>3.0.CO;2-E, table I
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_gives_the_published_intervals(correct, n, low, high):
+    assert wilson(correct, n) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize(("only_a", "only_b", "p"), [(0, 0, 1.0), (5, 5, 1.0), (0, 6, 2 / 64), (8, 1, 20 / 512)])
+def test_mcnemar_is_the_binomial_test_by_hand(only_a, only_b, p):
+    assert mcnemar_exact(only_a, only_b) == pytest.approx(p)
+
+
+def test_the_bootstrap_interval_is_that_of_drawing_problems_one_by_one():
+    draw = np.random.default_rng(1)
+    a, b = draw.random(150) < 0.6, draw.random(150) < 0.5
+    picks = draw.integers(0, 150, (10_000, 150))
+    expected = np.quantile(a[picks].mean(1) - b[picks].mean(1), [0.025, 0.975])
+
+    assert paired_bootstrap(a, b) == pytest.approx(expected, abs=0.01)
+
+
+def test_the_smallest_difference_is_found_in_four_of_five_samples():
+    n, discordant = 400, 0.2
+    difference = smallest_difference(n, discordant)
+    shares = [(discordant + difference) / 2, (discordant - difference) / 2, 1 - discordant]
+    counts = np.random.default_rng(0).multinomial(n, shares, size=2000)
+
+    found = np.mean([(a - b) / np.sqrt(max(1, a + b)) > 1.96 for a, b, _ in counts])
+
+    assert found == pytest.approx(0.8, abs=0.04)
+
+
+def test_a_comparison_counts_who_alone_was_right():
+    result = compare([True, True, False, True], [False, True, True, False])
+
+    assert (result.only_a, result.only_b, result.delta) == (2, 1, 0.25)

@@ -1,0 +1,227 @@
+"""The generated tasks: true solutions, answers read as written, splits that never share a question."""
+
+from __future__ import annotations
+
+import re
+import time
+from functools import cache
+
+import pytest
+
+from srit.errors import DataError
+from srit.records import Problem, Split
+from srit.tasks import judge, story
+from srit.tasks.story.words import NAMES
+
+SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+
+
+@cache
+def problems(name: str, split: Split = "test", seed: int = 0, limit: int = 300) -> tuple[Problem, ...]:
+    return tuple(story.make(name).load(split, data=None, limit=limit, seed=seed))
+
+
+def put(question: str, answer: str) -> Problem:
+    return Problem("x", "x", "test", question, answer)
+
+
+@pytest.mark.parametrize("name", story.names())
+def test_a_solution_ends_in_the_gold_answer_and_is_read_as_right(name):
+    task = story.make(name)
+    for problem in problems(name):
+        solution = task.solve(problem)
+        assert solution is not None and solution.endswith(f" The answer is {problem.answer}.")
+        assert judge(task, problem, solution).verdict == "right"
+        assert judge(task, problem, problem.answer).verdict == "right"
+        assert judge(task, problem, f"{problem.answer}\n").verdict == "right"
+
+
+@pytest.mark.parametrize("name", story.names())
+def test_every_step_of_a_solution_is_true_and_small(name):
+    for problem in problems(name):
+        solution = problem.rationale or ""
+        steps = re.findall(r"(\d+) ([-+*/]) (\d+) = (\d+)\.", solution)
+        assert solution.count("=") == len(steps)
+        for left, sign, right, result in steps:
+            a, b, c = int(left), int(right), int(result)
+            assert c == {"+": a + b, "-": a - b, "*": a * b, "/": a / b if b else None}[sign], problem
+            assert 0 <= c <= 30 and max(a, b) <= 30, problem
+        if steps:
+            assert steps[-1][-1] == problem.answer
+        assert 6 <= len(re.findall(r"\w+|[^\w\s]", solution)) <= 40, problem
+
+
+@pytest.mark.parametrize("name", ["sums", "sums4"])
+def test_sums_have_the_value_of_their_expression(name):
+    for problem in problems(name):
+        found = re.search(r"\d( ([-+]|plus|minus) \d)+", problem.question)
+        if found:
+            signed = found[0].replace("plus ", "+").replace("minus ", "-").replace("+ ", "+").replace("- ", "-")
+            assert sum(map(int, signed.split())) == int(problem.answer), problem
+
+
+def test_a_switch_is_where_the_number_of_presses_puts_it():
+    checked = 0
+    for problem in problems("switches"):
+        found = re.match(r"The (\w+) is (on|off)\. (.*)Is the \1 (on|off)\?", problem.question)
+        if found is None or "turns" in problem.question or "times" in problem.question or "but" in problem.question:
+            continue
+        presses = found[3].count(" presses ")
+        on = (found[2] == "on") ^ (presses % 2 == 1)
+        assert problem.answer == ("yes" if on == (found[4] == "on") else "no"), problem
+        checked += problem.question.count(".") > 2
+    assert checked > 40
+
+
+@pytest.mark.parametrize("name", ["sizes", "race"])
+def test_an_order_agrees_with_each_stated_comparison(name):
+    above = r"is taller|is heavier|is stronger|is richer|lives above|was faster|finished before|beat|runs faster"
+    below = r"is shorter|is lighter|is weaker|is poorer|lives below|was slower|finished after|lost to|runs slower"
+    most = r"tallest|heaviest|strongest|richest|biggest|highest|won|(taller|heavier|stronger|richer|faster)( runner)?\?"
+    checked = 0
+    for problem in problems(name):
+        order = (problem.rationale or "").split(".")[0].split(" > ")
+        for left, word, right in re.findall(rf"(\w+) ({above}|{below})(?: than)? ([A-Z]\w+)", problem.question):
+            assert (order.index(left) < order.index(right)) == bool(re.fullmatch(above, word)), problem
+            checked += 1
+        asked = problem.question.rsplit(". ", 1)[1]
+        expected = 1 if "middle" in asked else 0 if re.search(most, asked) else -1
+        assert problem.answer == order[expected], problem
+    assert checked > 300
+
+
+@pytest.mark.parametrize("name", story.names())
+def test_questions_keep_singular_and_plural_apart(name):
+    for problem in problems(name, "train", limit=600):
+        assert not re.search(r"\b1 (more |fewer )?(?!is\b|plus\b|minus\b)[a-z]+s\b", problem.question), problem.question
+        assert not re.search(r"[{}]|  |\ba [aeiou]", problem.question), problem.question
+        assert problem.question[0].isupper() or problem.question[0].isdigit()
+        assert problem.question[-1] in ".?"
+
+
+@pytest.mark.parametrize("name", story.names())
+def test_answers_are_spread_so_that_no_constant_one_does_well(name):
+    answers = [problem.answer for problem in problems(name)]
+    most = max(map(answers.count, set(answers))) / len(answers)
+    assert most < (0.6 if story.make(name).kind == "yes or no" else 0.25)
+
+
+@pytest.mark.parametrize("name", ["switches", "doors"])
+def test_yes_and_no_are_spread_in_every_template(name):
+    n = len(story.make(name).templates)
+    for template in range(n):
+        answers = [problem.answer for problem in problems(name, limit=600)[template::n]]
+        assert 0.3 < answers.count("yes") / len(answers) < 0.7
+
+
+def test_no_question_is_in_two_splits_of_any_tasks():
+    asked = {split: {p.question for name in story.names() for p in problems(name, split)} for split in SPLITS}
+    assert asked["train"].isdisjoint(asked["dev"] | asked["test"]) and asked["dev"].isdisjoint(asked["test"])
+
+
+def test_no_question_of_a_trained_task_is_in_an_unseen_one():
+    trained = {p.question for name in story.IN_DOMAIN for split in SPLITS for p in problems(name, split)}
+    unseen = {p.question for name in story.OUT_OF_DOMAIN for split in SPLITS for p in problems(name, split)}
+    assert trained.isdisjoint(unseen)
+    assert {*story.IN_DOMAIN, *story.OUT_OF_DOMAIN} == set(story.names())
+
+
+@pytest.mark.parametrize("name", story.names())
+def test_a_seed_gives_its_problems_again_and_another_gives_others(name):
+    task = story.make(name)
+    again = task.load("train", data=None, limit=50, seed=0)
+    assert tuple(again) == problems(name, "train")[:50]  # a smaller limit gives the first of a larger
+    questions = [problem.question for problem in problems(name, "train")]
+    assert len(set(questions)) == len(questions)
+    other = {problem.question for problem in problems(name, "train", seed=1)}
+    assert len(other & set(questions)) < len(questions) / 2
+    assert not {p.id for p in problems(name, "train", seed=1)} & {p.id for p in problems(name, "train")}
+    assert problems(name, "train")[12].id == f"{name}-train-00012-s0"
+
+
+def test_a_split_without_limit_has_a_thousand_problems():
+    assert len(list(story.make("sums").load("test", data=None, limit=None, seed=3))) == 1000
+
+
+def test_asking_for_more_than_there_is_says_how_many_there_are():
+    with pytest.raises(DataError, match=r"sums: no question of its test split is left after \d+ problems"):
+        story.make("sums").load("test", data=None, limit=50_000, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "rule"),
+    [
+        ("3 + 4 = 7. The answer is 7.", "7", "the last"),
+        ("The answer is 3. No, wait. The answer is **+07.0**.", "7", 'the last "answer is"'),
+        ("the ANSWER is: $12 dollars", "12", 'the last "answer is"'),
+        ("The answer is -5", "-5", 'the last "answer is"'),
+        ("The answer is 3 * 5 = 15.", "15", "the last number"),
+        ("The answer is 12 + 3", "3", "the last number"),
+        ("**14**.", "14", "the whole text"),
+        ("So she has 18-15 or 3 shells", "3", "the last number"),
+        ("It is 18-15", "15", "the last number"),
+        ("None of them", None, "no "),
+        ("", None, "no "),
+    ],
+)
+def test_a_number_is_read_by_rule(text, answer, rule):
+    reading = story.make("sums").read(text, put("What is 1 + 1?", "2"))
+    assert reading.answer == answer and rule in reading.reason
+    assert (reading.span is None) == (answer is None)
+    if reading.span is not None:
+        assert story.make("sums").equal(text[slice(*reading.span)], reading.answer)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("On. Off. The answer is **Yes**.", "yes"),
+        ("NO", "no"),
+        ("Yes, it is. Or no", "no"),
+        ("I do not know.", None),
+        ("The answer is off.", None),
+    ],
+)
+def test_yes_or_no_is_read(text, answer):
+    assert story.make("doors").read(text, put("Is it open?", "yes")).answer == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("Ana > Ben. The answer is Ben.", "ben"),
+        ("The answer is ana", "ana"),
+        ("The answer is Zora.", "zora"),  # no name of the question: read, and wrong
+        ("Ben.", "ben"),
+        ("Ben is taller than Ana", "ana"),
+        ("Tom is taller", None),  # not in the question
+        ("nobody", None),
+    ],
+)
+def test_a_name_is_read(text, answer):
+    assert story.make("race").read(text, put("Ana is faster than Ben. Who won?", "Ana")).answer == answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "same"),
+    [("07", "7", True), ("+7", "7", True), ("7.0", "7", True), ("7.5", "7", False), ("-7", "7", False),
+     ("Ana", "ana", True), ("Yes.", "yes", True), ("Ana", "Anna", False), ("0", "-0", True)],
+)  # fmt: skip
+def test_equal_is_of_numbers_and_of_text_without_case(answer, gold, same):
+    assert story.make("sums").equal(answer, gold) is same
+
+
+@pytest.mark.parametrize("name", ["sums", "doors", "race"])
+@pytest.mark.parametrize(
+    "text", [" " * 60_000, "9" * 60_000, "answer is " * 8_000, "answer is" + "* " * 30_000, "9 *" * 9_000]
+)
+def test_reading_takes_time_in_proportion_to_the_text(name, text):
+    task, start = story.make(name), time.perf_counter()
+    reading = task.read(text, put("Is Ana here?", "1"))
+    task.equal(reading.answer or "", "1")
+    assert time.perf_counter() - start < 1  # milliseconds when linear, minutes when quadratic
+
+
+def test_names_are_no_words_of_the_stories():
+    words = {word for name in story.names() for p in problems(name) for word in re.findall(r"\b[a-z]+\b", p.question)}
+    assert not {name.casefold() for name in NAMES} & words
