@@ -185,19 +185,17 @@ class Run:
         outputs = self.manifest["stages"][stage]["outputs"]
         return all(self.path(n).exists() and sha256_of(self.path(n)) == total for n, total in outputs.items())
 
-    def sum_of(self, output: str) -> str:
-        """The recorded sum of a finished output."""
-        for entry in self.manifest["stages"].values():
-            if output in entry["outputs"]:
-                return str(entry["outputs"][output])
-        raise KeyError(output)
-
     def commit(self, stage: str, entry: Mapping[str, Json], outputs: Sequence[str]) -> None:
         """Records a stage as done; what it kept on the way is removed."""
         sums = {name: sha256_of(self.path(name)) for name in outputs}
         self.manifest["stages"][stage] = {**entry, "outputs": sums}
         write_json(self.folder / "manifest.json", self.manifest)
         shutil.rmtree(self.folder / ".partial" / stage.replace("/", "-"), ignore_errors=True)
+
+
+def recorded_sum(stages: Mapping[str, Any], output: str) -> str:
+    """The sum of a finished output, from a manifest's stages."""
+    return next(str(entry["outputs"][output]) for entry in stages.values() if output in entry["outputs"])
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,5 @@
+"""python -m srit."""
+
+from srit.cli import app
+
+app()

@@ -1,0 +1,186 @@
+"""The command line: parses, calls one function, prints. Results on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from srit.errors import MachineError, RecipeError, SritError
+
+if TYPE_CHECKING:
+    from srit.recipe import Recipe
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="a run directory")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")]
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(help="a .yaml file, or the name of a shipped recipe")],
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="run directory; default runs/NAME")] = None,
+) -> None:
+    """Run a recipe, or go on with it."""
+    from srit.recipe import read_recipe
+
+    with _told():
+        settings = read_recipe(recipe, overrides or [])
+        _run(out or Path("runs") / settings.name, settings, None)
+
+
+@app.command()
+def plan(
+    recipe: Annotated[str, typer.Argument(help="a .yaml file, or the name of a shipped recipe")],
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="run directory; default runs/NAME")] = None,
+) -> None:
+    """What would run, and why; spends nothing."""
+    from srit.recipe import read_recipe
+    from srit.run import read_manifest, sha256_of
+    from srit.stages import plan as make_plan
+
+    with _told():
+        settings = read_recipe(recipe, overrides or [])
+        folder = out or Path("runs") / settings.name
+        manifest = read_manifest(folder)
+
+        def is_whole(stage: str) -> bool:
+            outputs = manifest["stages"][stage]["outputs"].items()
+            return all((folder / n).exists() and sha256_of(folder / n) == total for n, total in outputs)
+
+        for stage, reason in make_plan(manifest, settings, is_whole):
+            typer.echo(f"{'run ' if reason else 'done'}  {stage.name:40} {reason}".rstrip())
+
+
+def _stage_command(name: str, last: str, summary: str) -> None:
+    def command(folder: Folder) -> None:
+        with _told():
+            _run(folder, _recipe_of(folder), last)
+
+    command.__doc__ = summary
+    app.command(name)(command)
+
+
+_stage_command("demonstrate", "demonstrations", "Make a run's demonstrations, and what they need.")
+_stage_command("instruct", "instructed", "Train a run's instructed model, and what it needs.")
+_stage_command("sample", "completions", "Sample a run's completions, and what they need.")
+_stage_command("pair", "pairs", "Make a run's pairs, and what they need.")
+_stage_command("refine", "refined", "Train a run's refined model, and what it needs.")
+_stage_command("evaluate", "results", "Evaluate a run's models, and make what they need.")
+
+
+@app.command()
+def tasks() -> None:
+    """The tasks that a recipe can name."""
+    from srit.tasks import find_task, task_names
+
+    for name in task_names():
+        typer.echo(f"{name:12} {find_task(name).about}")
+
+
+@app.command()
+def recipes() -> None:
+    """The recipes that come with srit."""
+    from srit.recipe import shipped
+
+    typer.echo("\n".join(shipped()))
+
+
+def _recipe_of(folder: Path) -> Recipe:
+    from srit.recipe import read_recipe
+
+    path = folder / "recipe.yaml"
+    if not path.is_file():
+        raise RecipeError(f"{folder}: no run has begun here: srit run RECIPE --out {folder}")
+    return read_recipe(str(path))
+
+
+def _run(folder: Path, recipe: Recipe, only: str | None) -> None:
+    from srit.stages import held, run_stages
+
+    with _progress() as (progress, tell), held(folder, recipe, progress=progress, tell=tell) as job:
+        run_stages(job, only)
+    if only is None or only == "results":
+        _print_results(folder)
+    typer.echo(f"{folder}")
+
+
+def _print_results(folder: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    results = json.loads((folder / "results.json").read_bytes())
+    table = Table(title="accuracy, % (95 % interval)")
+    models = list(dict.fromkeys(row["model"] for row in results["rows"]))
+    for column in ("domain", "task", "prompt", "n", *models, "refined - instructed"):
+        table.add_column(column)
+    places = list(dict.fromkeys((r["domain"], r["task"], r["prompt"]) for r in results["comparisons"]))
+    for domain, task, prompt in sorted(places, key=lambda place: (place[0], place[1].startswith("all "), place)):
+        scores = _scores(results, domain, task, prompt)
+        change = next(
+            c
+            for c in results["comparisons"]
+            if (c["a"], c["b"], c["domain"], c["task"], c["prompt"]) == ("refined", "instructed", domain, task, prompt)
+        )
+        cells = [f"{100 * s['accuracy']:.1f} ({100 * s['ci95'][0]:.0f}-{100 * s['ci95'][1]:.0f})" for s in scores]
+        low, high = change["ci95"]
+        difference = f"{100 * change['delta']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}), p {change['p']:.3f}"
+        table.add_row(domain, task, prompt, str(scores[0]["n"]), *cells, difference)
+    Console().print(table)
+
+
+def _scores(results: Any, domain: str, task: str, prompt: str) -> list[Any]:
+    if task.startswith("all "):
+        return [r for r in results["pooled"] if (r["domain"], r["prompt"]) == (domain, prompt)]
+    return [r for r in results["rows"] if (r["task"], r["prompt"]) == (task, prompt)]
+
+
+@contextmanager
+def _progress() -> Iterator[tuple[Any, Any]]:
+    """A bar with the time left on a terminal; a line a minute elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True, markup=False, highlight=False)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        shown: dict[str, Any] = {}
+
+        def progress(what: str, done: int, total: int) -> None:
+            if what not in shown:
+                for bar in shown.values():
+                    bars.update(bar, visible=False)
+                shown[what] = bars.add_task(what, total=total)
+            bars.update(shown[what], completed=done, total=total)
+
+        yield progress, lambda line: console.print(line, soft_wrap=True)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Errors meant for a person become a message and an exit code."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    try:
+        yield
+    except SritError as error:
+        typer.echo(f"srit: {error}", err=True)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        typer.echo("srit: interrupted; the same command goes on from here", err=True)
+        raise typer.Exit(130) from None
+    except (OSError, MemoryError) as error:
+        typer.echo(f"srit: {error}; mend that and run the same command again", err=True)
+        raise typer.Exit(MachineError.exit_code) from None
+
+
+if __name__ == "__main__":
+    app()

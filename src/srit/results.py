@@ -1,0 +1,87 @@
+"""predictions/ → results.json: accuracies with intervals, and models compared on the same problems."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from srit.intervals import compare, wilson
+from srit.records import Prediction
+
+Predictions = Mapping[tuple[str, str], Sequence[Prediction]]  # by model and task
+
+BASELINES = ("base", "instructed")
+
+
+def make_results(predictions: Predictions, trained: set[str], rounds: Mapping[str, int], *, seed: int) -> Any:
+    """Rows and comparisons as DESIGN.md gives them.
+
+    Args:
+        predictions: greedy answers; those of one task in the same order for every model.
+        trained: tasks that the student was trained on: "in", the others "out".
+        rounds: which round of stage 2 a model came from; 0 for those not named.
+
+    Returns:
+        {"rows", "pooled", "comparisons"}; "pooled" puts the tasks of a domain together, each problem once.
+    """
+    models = list(dict.fromkeys(model for model, _ in predictions))
+    tasks = list(dict.fromkeys(task for _, task in predictions))
+    kinds = list(dict.fromkeys(p.prompt for found in predictions.values() for p in found))
+    domains = {task: "in" if task in trained else "out" for task in tasks}
+    rows, pooled, comparisons = [], [], []
+    for kind in kinds:
+        answers = {key: [p for p in found if p.prompt == kind] for key, found in predictions.items()}
+        for model in models:
+            place = {"model": model, "round": rounds.get(model, 0), "prompt": kind}
+            for task in tasks:
+                rows.append({**place, "task": task, "domain": domains[task], **_scores(answers[model, task])})
+            for domain in sorted(set(domains.values())):
+                together = _together(answers, model, domains, domain)
+                pooled.append({**place, "domain": domain, **_scores(together)})
+        for a, b in _compared(models):
+            for task in tasks:
+                place = {"a": a, "b": b, "task": task, "domain": domains[task], "prompt": kind}
+                comparisons.append({**place, **_difference(answers[a, task], answers[b, task], seed)})
+            for domain in sorted(set(domains.values())):
+                place = {"a": a, "b": b, "task": f"all {domain}-domain", "domain": domain, "prompt": kind}
+                side_a, side_b = (_together(answers, model, domains, domain) for model in (a, b))
+                comparisons.append({**place, **_difference(side_a, side_b, seed)})
+    return {"rows": rows, "pooled": pooled, "comparisons": comparisons}
+
+
+def _together(answers: Predictions, model: str, domains: Mapping[str, str], domain: str) -> list[Prediction]:
+    return [p for task in domains if domains[task] == domain for p in answers[model, task]]
+
+
+def _compared(models: Sequence[str]) -> list[tuple[str, str]]:
+    """Each trained model against instructed, instructed against base, refined against each control."""
+    later = [model for model in models if model not in BASELINES]
+    controls = [model for model in later if model.startswith("control-")]
+    return [
+        *((model, "instructed") for model in later),
+        ("instructed", "base"),
+        *(("refined", control) for control in controls),
+    ]
+
+
+def _scores(answers: Sequence[Prediction]) -> dict[str, Any]:
+    verdicts = Counter(p.verdict for p in answers)
+    n, correct = len(answers), verdicts["right"]
+    return {
+        "n": n,
+        "correct": correct,
+        "accuracy": correct / n,
+        "ci95": list(wilson(correct, n)),
+        "unread": verdicts["unread"],
+        "errors": verdicts["error"],
+        "truncated": sum(p.truncated for p in answers),
+        "mean_tokens": sum(p.n_tokens for p in answers) / n,
+    }
+
+
+def _difference(a: Sequence[Prediction], b: Sequence[Prediction], seed: int) -> dict[str, Any]:
+    # Unequal ids would pair different problems.
+    assert [p.problem_id for p in a] == [p.problem_id for p in b]
+    result = compare([p.verdict == "right" for p in a], [p.verdict == "right" for p in b], seed=seed)
+    return {**result._asdict(), "ci95": list(result.ci95)}
