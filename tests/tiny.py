@@ -50,3 +50,15 @@ def tiny_tokenizer():
     tokenizer.add_special_tokens({"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"})
     tokenizer.pad_token = "<|im_end|>"
     return tokenizer
+
+
+def save_tiny_student(folder):
+    """A student in `folder` as `from_pretrained` loads it; its answers are noise."""
+    tiny_model().save_pretrained(folder)
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = (
+        "{% for message in messages %}<|im_start|>{{ message['content'] }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>{% endif %}"
+    )
+    tokenizer.save_pretrained(folder)
+    return folder

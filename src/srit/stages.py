@@ -420,8 +420,7 @@ def _make_pairs(job: Job, number: int) -> Mapping[str, Json]:
 
 def _refined(recipe: Recipe, number: int) -> Stage:
     name = f"round-{number}/refined"
-    included = recipe.model_dump(mode="json", include={"seed", "student", "pairs", "refine"})
-    settings = {**included, "refine": {k: v for k, v in included["refine"].items() if k != "accept"}}
+    settings = _refinement(recipe, {"seed", "student", "pairs"})
     inputs = ("problems/train.jsonl", f"round-{number}/completions.jsonl", f"round-{number}/pairs.jsonl")
     return Stage(
         name,
@@ -431,6 +430,11 @@ def _refined(recipe: Recipe, number: int) -> Stage:
         (name, f"{name}.json"),
         lambda job, partial: _make_refined(job, partial, number, name, only_right=False),
     )
+
+
+def _refinement(recipe: Recipe, also: set[str]) -> Json:
+    """The settings of stage 2; what is done with its outcome is not one."""
+    return recipe.model_dump(mode="json", include=also) | {"refine": recipe.refine.model_dump(exclude={"accept"})}
 
 
 def _make_refined(job: Job, partial: Path, number: int, name: str, *, only_right: bool) -> Mapping[str, Json]:
@@ -521,7 +525,7 @@ def _make_accepted(job: Job, partial: Path, number: int) -> Mapping[str, Json]:
 
 def _control(recipe: Recipe, control: Literal["instruct", "right"]) -> Stage:
     name = f"controls/{control}"
-    settings = recipe.model_dump(mode="json", include={"seed", "student", "instruct", "pairs", "refine"})
+    settings = _refinement(recipe, {"seed", "student", "instruct", "pairs"})
     inputs = ("problems/train.jsonl", "demonstrations.jsonl", "instructed", "round-1/completions.jsonl")
     make = _make_more_instruction if control == "instruct" else _make_own_right
     return Stage(name, 1, settings, (*inputs, "round-1/pairs.jsonl"), (name, f"{name}.json"), make)

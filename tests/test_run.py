@@ -1,0 +1,144 @@
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from srit.errors import DataError, MachineError
+from srit.records import Demonstration, Prediction
+from srit.run import Journal, Run, building, read_records, write_records
+
+RECIPE = """\
+name: tiny
+student: {{model: "{student}", tuning: full}}
+tasks:
+  train: [{{task: sums, limit: 12}}, {{task: switches, limit: 12}}]
+  dev: [{{task: sums, limit: 4}}]
+  evaluate: [{{task: sums, limit: 6}}, {{task: doors, limit: 6}}]
+instruct: {{epochs: 30, learning_rate: 1e-2, batch_size: 24, direct_target: answer}}
+sample: {{direct: 2, cot: 2, max_new_tokens: 12}}
+refine: {{epochs: 1, batch_size: 8, nll_weight: 0.5}}
+controls: [instruct]
+evaluate: {{max_new_tokens: 8}}
+rows: 16
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path, tiny_student):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(RECIPE.format(student=tiny_student))
+    return path
+
+
+def srit(*arguments, check=True, **options):
+    command = [sys.executable, "-m", "srit", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def contents(folder):
+    """Sums of all results; timings and where the run was differ between runs that are alike."""
+    sums = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (".lock", "manifest.json")):
+        data = path.read_bytes()
+        if path.name == "results.json":
+            data = json.dumps({k: v for k, v in json.loads(data).items() if k != "timings"}).encode()
+        sums[str(path.relative_to(folder))] = hashlib.sha256(data).hexdigest()
+    return sums
+
+
+def planned(recipe, out, *overrides):
+    lines = srit("plan", recipe, "--out", out, *overrides).stdout.splitlines()
+    return {line.split()[1] for line in lines if line.startswith("run")}
+
+
+def test_a_run_killed_again_and_again_gives_the_same_files_as_one_left_alone(tmp_path, recipe):
+    srit("run", recipe, "--out", tmp_path / "whole")
+    command = [sys.executable, "-m", "srit", "run", str(recipe), "--out", str(tmp_path / "killed")]
+    for seconds in (4, 5, 6):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    srit("run", recipe, "--out", tmp_path / "killed")
+
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+    # nothing is left to do, and each field redoes what depends on it
+    out = tmp_path / "whole"
+    assert planned(recipe, out) == set()
+    beta = planned(recipe, out, "refine.beta=0.3")
+    assert "round-1/refined" in beta and "predictions/refined/sums" in beta and "results" in beta
+    assert not beta & {"problems", "demonstrations", "instructed", "round-1/pairs", "predictions/base/sums"}
+    assert "predictions/instructed/sums" not in beta
+    assert planned(recipe, out, "instruct.epochs=31") >= {"instructed", "round-1/completions", "round-1/refined"}
+    assert planned(recipe, out, "refine.accept=always") == {"round-1/accepted"}
+    (out / "round-1/pairs.jsonl").write_text("")
+    assert "round-1/pairs" in planned(recipe, out) and "round-1/completions" not in planned(recipe, out)
+
+    results = json.loads((tmp_path / "killed" / "results.json").read_bytes())
+    models = {"base", "instructed", "refined", "control-instruct"}
+    assert {row["model"] for row in results["rows"]} == models
+    assert {(row["task"], row["domain"]) for row in results["rows"]} == {("sums", "in"), ("doors", "out")}
+
+
+def test_two_processes_do_not_share_a_run(tmp_path):
+    held = Run(tmp_path / "run")
+
+    with pytest.raises(MachineError, match="another srit process"):
+        Run(tmp_path / "run")
+
+    del held
+
+
+def test_a_journal_drops_a_line_that_a_kill_cut_and_goes_on(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    journal = Journal(path)
+    journal.append({"id": 1, "text": "\ud800"})
+    path.write_bytes(path.read_bytes() + b'{"id": 2, "te')
+
+    again = Journal(path)
+    again.append({"id": 3})
+
+    assert [row["id"] for row in Journal(path).rows] == [1, 3]
+
+
+def test_a_folder_that_was_not_finished_is_not_there(tmp_path):
+    with pytest.raises(RuntimeError), building(tmp_path / "model") as folder:
+        (folder / "weights").write_text("half")
+        raise RuntimeError
+
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "demonstrations.jsonl:2"),
+        ("[1]", "demonstrations.jsonl:2"),
+        ("{}", "the field 'problem_id' is missing"),
+    ],
+)
+def test_a_damaged_record_is_named_by_its_line(tmp_path, line, message):
+    path = tmp_path / "demonstrations.jsonl"
+    write_records(path, [Demonstration("p", "sums", "t", "\u2028", None, "unread", False, "unread")])
+    path.write_text(path.read_text() + line + "\n")
+
+    with pytest.raises(DataError, match="jsonl:2") as caught:
+        read_records(path, Demonstration)
+
+    assert message in str(caught.value)
+
+
+def test_records_survive_the_way_to_disk_and_back(tmp_path):
+    record = Prediction("p", "sums", "cot", 0, "a\x85b\ud800", 3, False, None, (1, 2), "none", "unread")
+
+    write_records(tmp_path / "predictions.jsonl", [record])
+
+    assert read_records(tmp_path / "predictions.jsonl", Prediction) == [record]

@@ -1,0 +1,164 @@
+import math
+
+import pytest
+import torch
+from tiny import tiny_model
+
+from srit.errors import TrainingError
+from srit.instructed import Example, instruct
+from srit.recipe import Optimization, Refine
+from srit.refined import Preference, reference_logps, refine
+from srit.rows import Group
+from srit.training import order
+
+EXAMPLES = [Example(tuple(range(3, 6 + n % 5)), tuple(range(20 + n, 24 + n + n % 3))) for n in range(10)]
+SETTINGS = Optimization(epochs=2, learning_rate=1e-2, batch_size=4, row_tokens=40)
+
+
+class Killed(Exception):
+    pass
+
+
+def trained(folder, *, kill_at=None, model=None, settings=SETTINGS):
+    model = model or tiny_model().train()
+
+    def progress(done, total):
+        if done == kill_at:
+            raise Killed
+
+    history = instruct(model, EXAMPLES, settings, seed="0", checkpoints=folder, progress=progress)
+    return model, history
+
+
+def test_the_gradient_of_a_step_does_not_depend_on_its_rows(tmp_path):
+    losses = [
+        [m["loss"] for m in trained(tmp_path / str(n), settings=SETTINGS.model_copy(update={"row_tokens": n}))[1]]
+        for n in (1, 500)
+    ]
+
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert losses[0][-1] < losses[0][0]
+
+
+def test_training_that_was_stopped_ends_in_the_same_bits(tmp_path, monkeypatch):
+    monkeypatch.setattr("srit.training.CHECKPOINT_SECONDS", 0.0)
+    whole, history = trained(tmp_path / "whole")
+
+    with pytest.raises(Killed):
+        trained(tmp_path / "stopped", kill_at=4)
+    resumed, resumed_history = trained(tmp_path / "stopped")
+
+    assert resumed_history == history
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-9], lambda data: b"", lambda data: data[:99] + b"x" + data[100:]]
+)
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, monkeypatch, damage):
+    monkeypatch.setattr("srit.training.CHECKPOINT_SECONDS", 0.0)
+    whole, history = trained(tmp_path / "whole")
+    with pytest.raises(Killed):
+        trained(tmp_path / "stopped", kill_at=5)
+    *_, newest = sorted((tmp_path / "stopped").glob("*.pt"))
+    newest.write_bytes(damage(newest.read_bytes()))
+
+    resumed, resumed_history = trained(tmp_path / "stopped")
+
+    assert resumed_history == history
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+def test_the_end_of_turn_is_learned(tmp_path):
+    end = 258
+    examples = [Example((5, 6), (9, end)), Example((7, 8), (11, end))]
+    model = tiny_model().train()
+
+    instruct(
+        model,
+        examples,
+        Optimization(epochs=30, learning_rate=1e-2, batch_size=2),
+        seed="0",
+        checkpoints=tmp_path,
+        progress=lambda *_: None,
+    )
+
+    assert model(torch.tensor([[5, 6, 9]])).logits[0, -1].argmax() == end
+
+
+def test_a_loss_that_is_not_finite_stops_training_and_says_so(tmp_path):
+    model = tiny_model().train()
+    with torch.no_grad():
+        next(model.parameters())[0, 0] = math.nan
+
+    with pytest.raises(TrainingError, match="step 0: the loss is nan"):
+        trained(tmp_path, model=model)
+
+
+def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone():
+    assert order(20, seed="0", epoch=1) == order(20, seed="0", epoch=1)
+    assert order(20, seed="0", epoch=1) != order(20, seed="0", epoch=2)
+
+
+PREFERENCES = [
+    Preference(Group((3, 4, 5 + n), ((9, 8, n + 30), (7, n + 40), (6, 6, 6))), ((0, 1), (0, 2)), (0,)) for n in range(6)
+]
+
+
+def refined(tmp_path, settings, *, reference=None, model=None, **options):
+    model = model or tiny_model().train()
+    reference = reference or reference_logps(model, PREFERENCES, 100)
+    history = refine(
+        model,
+        PREFERENCES,
+        reference,
+        settings,
+        seed="0",
+        checkpoints=tmp_path,
+        progress=lambda *_: None,
+        **options,
+    )
+    return model, history
+
+
+def test_refinement_starts_at_log_2_and_widens_the_margin(tmp_path):
+    _, history = refined(tmp_path, Refine(epochs=10, learning_rate=1e-3, batch_size=3, nll_weight=0.1))
+
+    assert history[0]["preference_loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert history[-1]["margins"] > history[0]["margins"] == pytest.approx(0, abs=1e-5)
+    assert history[-1]["accuracies"] == 1
+
+
+def test_a_reference_that_is_another_model_is_refused(tmp_path):
+    other = reference_logps(tiny_model(seed=1), PREFERENCES, 100)
+
+    with pytest.raises(TrainingError, match="does not start from its reference"):
+        refined(tmp_path, Refine(batch_size=3), reference=other)
+
+
+def test_the_control_without_preferences_raises_likelihood_alone(tmp_path):
+    _, history = refined(tmp_path, Refine(epochs=5, learning_rate=1e-3, batch_size=6), preference_weight=0.0)
+
+    assert history[-1]["loss"] == history[-1]["nll"] < history[0]["nll"]
+
+
+def test_the_loss_is_the_published_formula_by_hand_in_float64(tmp_path):
+    settings = Refine(epochs=1, learning_rate=1e-9, batch_size=6, beta=0.3, nll_weight=0.5)
+    model = tiny_model(seed=2).train()
+    reference = [[value + 0.001 * i for i, value in enumerate(row)] for row in reference_logps(model, PREFERENCES, 100)]
+    losses, nlls = [], []
+    double = tiny_model(seed=2).double()
+    for (group, pairs, likely), frozen in zip(PREFERENCES, reference, strict=True):
+        logps = []
+        for completion in group.completions:
+            scores = double(torch.tensor([[*group.prompt_ids, *completion]])).logits[0].log_softmax(-1)
+            logps.append(sum(scores[len(group.prompt_ids) - 1 + k, t].item() for k, t in enumerate(completion)))
+        for good, bad in pairs:
+            margin = 0.3 * ((logps[good] - frozen[good]) - (logps[bad] - frozen[bad]))
+            losses.append(math.log1p(math.exp(-margin)))
+        nlls += [-logps[i] / len(group.completions[i]) for i in likely]
+    expected = sum(losses) / len(losses) + 0.5 * sum(nlls) / len(nlls)
+
+    _, history = refined(tmp_path, settings, reference=reference, model=model)
+
+    assert history[0]["loss"] == pytest.approx(expected, rel=1e-5)
