@@ -1,0 +1,112 @@
+"""Losses and gradients of both stages against TRL's trainers, on the same ids."""
+
+import pytest
+import torch
+from datasets import Dataset
+from test_training import EXAMPLES, PREFERENCES
+from tiny import tiny_model, tiny_tokenizer
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+from srit.instructed import instruct
+from srit.recipe import Optimization, Refine
+from srit.refined import reference_logps, refine
+
+ONE_STEP = {"epochs": 1, "batch_size": 64, "learning_rate": 1e-9, "clip": 1e9}
+
+
+def gradient(model):
+    return torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
+
+
+def keep_gradient(monkeypatch):
+    """Our loop clears gradients behind each step; this keeps the first."""
+    kept = []
+
+    def clip(weights, limit):
+        kept.append(torch.cat([weight.grad.flatten().clone() for weight in weights]))
+        return kept[-1].norm()
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", clip)
+    return kept
+
+
+def assert_same(ours, theirs):
+    assert torch.nn.functional.cosine_similarity(ours, theirs, dim=0) >= 0.9999
+    assert ours.norm().item() == pytest.approx(theirs.norm().item(), rel=1e-3)
+
+
+def settings(folder, config, **more):
+    return config(output_dir=str(folder), report_to=[], use_cpu=True, bf16=False, gradient_checkpointing=False, **more)
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.7])
+def test_stage_2_has_the_loss_and_gradient_of_dpo_trainer(tmp_path, monkeypatch, beta):
+    moved, frozen = tiny_model(seed=3), tiny_model(seed=3)
+    with torch.no_grad():
+        for weight in moved.parameters():
+            weight.add_(1e-5 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
+    reference = reference_logps(frozen, PREFERENCES, 100)
+    rows = [
+        {
+            "prompt_ids": list(group.prompt_ids),
+            "chosen_ids": list(group.completions[good]),
+            "rejected_ids": list(group.completions[bad]),
+        }
+        for group, pairs, _ in PREFERENCES
+        for good, bad in pairs
+    ]
+    monkeypatch.setattr(DPOTrainer, "_prepare_dataset", lambda self, dataset, *_: dataset)
+    trainer = DPOTrainer(
+        model=moved,
+        ref_model=frozen,
+        args=settings(tmp_path / "trl", DPOConfig, beta=beta, max_length=None),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tiny_tokenizer(),
+    )
+    theirs = trainer.compute_loss(moved, trainer.data_collator(rows))
+    theirs.backward()
+    expected = gradient(moved)
+    moved.zero_grad()
+
+    kept = keep_gradient(monkeypatch)
+    [metrics] = refine(
+        moved,
+        PREFERENCES,
+        reference,
+        Refine(beta=beta, **ONE_STEP),
+        seed="0",
+        checkpoints=tmp_path,
+        progress=lambda *_: None,
+    )
+
+    assert metrics["preference_loss"] == pytest.approx(theirs.item(), rel=1e-4)
+    assert_same(kept[0], expected)
+
+
+def test_stage_1_has_the_loss_and_gradient_of_sft_trainer(tmp_path, monkeypatch):
+    model = tiny_model(seed=3)
+    rows = [
+        {
+            "input_ids": [*example.prompt_ids, *example.completion_ids],
+            "completion_mask": [0] * len(example.prompt_ids) + [1] * len(example.completion_ids),
+        }
+        for example in EXAMPLES
+    ]
+    trainer = SFTTrainer(
+        model=model,
+        args=settings(tmp_path / "trl", SFTConfig, completion_only_loss=True, max_length=None),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tiny_tokenizer(),
+    )
+    theirs = trainer.compute_loss(model, trainer.data_collator(list(trainer.train_dataset)))
+    theirs.backward()
+    expected = gradient(model)
+    model.zero_grad()
+
+    kept = keep_gradient(monkeypatch)
+    [metrics] = instruct(
+        model, EXAMPLES, Optimization(**ONE_STEP), seed="0", checkpoints=tmp_path, progress=lambda *_: None
+    )
+
+    assert metrics["loss"] == pytest.approx(theirs.item(), rel=1e-4)
+    assert_same(kept[0], expected)
