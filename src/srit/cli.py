@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -165,12 +167,19 @@ def _progress() -> Iterator[tuple[Any, Any]]:
         yield progress, lambda line: console.print(line, soft_wrap=True)
 
 
+def _terminate(number: int, frame: object) -> None:
+    raise typer.Exit(128 + number)
+
+
 @contextmanager
 def _told() -> Iterator[None]:
     """Errors meant for a person become a message and an exit code."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
+    except typer.Exit:
+        raise
     except SritError as error:
         typer.echo(f"srit: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
@@ -180,6 +189,10 @@ def _told() -> Iterator[None]:
     except (OSError, MemoryError) as error:
         typer.echo(f"srit: {error}; mend that and run the same command again", err=True)
         raise typer.Exit(MachineError.exit_code) from None
+    except Exception as error:
+        Path("srit.log").write_text(traceback.format_exc())
+        typer.echo(f"srit: a bug of srit's: {type(error).__name__}: {error} (the traceback is in srit.log)", err=True)
+        raise typer.Exit(SritError.exit_code) from None
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import yaml
 
@@ -30,6 +30,7 @@ from srit.intervals import compare
 from srit.pairs import make_pairs
 from srit.predictions import make_predictions
 from srit.predictions import make_requests as make_evaluation_requests
+from srit.prompts import Prompts, prompt_text
 from srit.recipe import Recipe, TaskUse
 from srit.records import Completion, Demonstration, Pair, Prediction, Problem
 from srit.results import make_results
@@ -53,9 +54,6 @@ from srit.tasks import find_task
 from srit.teachers import Answer, Teacher
 from srit.teachers.recording import RecordingTeacher
 from srit.teachers.solver import SolverTeacher
-
-if TYPE_CHECKING:
-    from srit.prompts import Prompts
 
 AGREEMENT = 0.02  # nats a token between sampler and trainer: float32 gives 1e-5, bf16 about 1e-2
 AGREEMENT_SAMPLES = 16
@@ -91,8 +89,6 @@ class Job:
     @cached_property
     def prompts(self) -> Prompts:
         """Loads the tokenizer when first asked."""
-        from srit.prompts import Prompts
-
         return Prompts(load_tokenizer(self.recipe.student), self.recipe.student.chat_template)
 
     def problems(self, name: str) -> list[Problem]:
@@ -239,6 +235,9 @@ def _make_problems(job: Job, partial: Path) -> Mapping[str, Json]:
     evaluated = {use.task: problem_sets.load([use], "test", seed=tasks.seed) for use in tasks.evaluate}
     if not tasks.allow_overlap:
         problem_sets.refuse_overlap([*train, *dev], [problem for found in evaluated.values() for problem in found])
+    for problem in (*train, *dev, *(p for found in evaluated.values() for p in found)):
+        # Before anything is spent: a text with a special token could end its turn.
+        job.prompts.prompt_ids(prompt_text(find_task(problem.task), problem, "cot"), where=f"problem {problem.id}")
     write_records(job.run.path("problems/train.jsonl"), train)
     write_records(job.run.path("problems/dev.jsonl"), dev)
     for name, found in evaluated.items():

@@ -47,12 +47,17 @@ def load_tokenizer(student: Student) -> Any:
     Raises:
         DataError: there is none that can be read.
     """
-    from transformers import AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
+    place = str(locate(student) or student.model)
     try:
-        return AutoTokenizer.from_pretrained(str(locate(student) or student.model), revision=_revision(student))
-    except (OSError, ValueError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(place, revision=_revision(student))
+        rows = AutoConfig.from_pretrained(place, revision=_revision(student)).vocab_size
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"student.model: no tokenizer for {student.model}: {_first_line(error)}") from None
+    if len(tokenizer) > rows:
+        raise DataError(f"student.model: {student.model}: the tokenizer has {len(tokenizer)} ids, the model {rows}")
+    return tokenizer
 
 
 def load_model(student: Student, adapter: Path | None = None) -> Any:
@@ -64,8 +69,11 @@ def load_model(student: Student, adapter: Path | None = None) -> Any:
         DataError: weights are missing, of another shape, or not finite.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(locate(student) or student.model),
@@ -74,7 +82,7 @@ def load_model(student: Student, adapter: Path | None = None) -> Any:
             use_safetensors=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise DataError(f"student.model: {student.model} cannot be loaded: {_first_line(error)}") from None
     model, report = loaded
     if missing := sorted(set(report["missing_keys"]) - {"lm_head.weight"}):

@@ -1,0 +1,21 @@
+import pytest
+
+from srit.errors import DataError
+from srit.problems import check_overlap, refuse_overlap
+from srit.records import Problem
+
+
+def problem(identity, question, choices=None):
+    return Problem(identity, "sums", "train", question, "1", choices)
+
+
+def test_case_spaces_and_punctuation_do_not_hide_an_overlap():
+    trained = [problem("a", "How many  apples?"), problem("b", "8 + 3 - 2?"), problem("c", "Which?", ("x", "y"))]
+    evaluated = [problem("t", "how many apples"), problem("u", "8 - 3 + 2?"), problem("v", "Which?", ("x", "z"))]
+
+    assert check_overlap(trained, evaluated) == ["a"]
+
+
+def test_an_overlap_is_refused_by_id():
+    with pytest.raises(DataError, match=r"1 training problems are also evaluated \(a"):
+        refuse_overlap([problem("a", "Same?")], [problem("t", "same")])
