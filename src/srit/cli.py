@@ -6,7 +6,9 @@ import json
 import logging
 import signal
 import sys
+import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,8 @@ from srit.errors import MachineError, RecipeError, SritError
 
 if TYPE_CHECKING:
     from srit.recipe import Recipe
+
+LINE_SECONDS = 60.0  # between lines of progress where there is no terminal
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -156,8 +160,15 @@ def _progress() -> Iterator[tuple[Any, Any]]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         shown: dict[str, Any] = {}
+        told = time.monotonic()
 
         def progress(what: str, done: int, total: int) -> None:
+            nonlocal told
+            if not console.is_terminal:
+                if time.monotonic() - told > LINE_SECONDS:
+                    told = time.monotonic()
+                    console.print(f"     {what} {done}/{total}")
+                return
             if what not in shown:
                 for bar in shown.values():
                     bars.update(bar, visible=False)
@@ -175,6 +186,8 @@ def _terminate(number: int, frame: object) -> None:
 def _told() -> Iterator[None]:
     """Errors meant for a person become a message and an exit code."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    # transformers and peft warn each other's users of renamed arguments; nothing a reader could act on
+    warnings.filterwarnings("ignore", category=FutureWarning)
     signal.signal(signal.SIGTERM, _terminate)
     try:
         yield

@@ -84,4 +84,4 @@ def _difference(a: Sequence[Prediction], b: Sequence[Prediction], seed: int) -> 
     # Unequal ids would pair different problems.
     assert [p.problem_id for p in a] == [p.problem_id for p in b]
     result = compare([p.verdict == "right" for p in a], [p.verdict == "right" for p in b], seed=seed)
-    return {**result._asdict(), "ci95": list(result.ci95)}
+    return {"n": len(a), **result._asdict(), "ci95": list(result.ci95)}
