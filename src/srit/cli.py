@@ -85,6 +85,32 @@ _stage_command("evaluate", "results", "Evaluate a run's models, and make what th
 
 
 @app.command()
+def report(folder: Folder) -> None:
+    """Write a run's report.html from what there is of it."""
+    with _told():
+        typer.echo(_write_report(folder))
+
+
+@app.command()
+def show(
+    folder: Folder,
+    problem: Annotated[str | None, typer.Option(help="id of a problem; without it some are shown")] = None,
+) -> None:
+    """Problems all the way through a run: demonstration, answers, pairs, each model's answer."""
+    from srit.report import stories, visible
+
+    with _told():
+        _recipe_of(folder)
+        found = list(stories(folder, 3, problem))
+        if not found:
+            raise RecipeError(f"{folder}: there is no problem {problem!r}; ids stand in {folder}/problems/")
+        for story in found:
+            typer.echo(f"{story.problem_id} ({story.task})\n{visible(story.question)}\nanswer: {story.gold}\n")
+            for name, text, verdict in story.parts:
+                typer.echo(f"  {name}{f': {verdict}' if verdict else ''}\n    {visible(text)}")
+
+
+@app.command()
 def tasks() -> None:
     """The tasks that a recipe can name."""
     from srit.tasks import find_task, task_names
@@ -117,7 +143,18 @@ def _run(folder: Path, recipe: Recipe, only: str | None) -> None:
         run_stages(job, only)
     if only is None or only == "results":
         _print_results(folder)
-    typer.echo(f"{folder}")
+        typer.echo(_write_report(folder))
+    else:
+        typer.echo(f"{folder}")
+
+
+def _write_report(folder: Path) -> str:
+    from srit.report import make_report
+    from srit.run import read_manifest, write_bytes
+
+    path = folder / "report.html"
+    write_bytes(path, make_report(folder, read_manifest(folder), _recipe_of(folder)).encode(errors="replace"))
+    return f"report: {path}"
 
 
 def _print_results(folder: Path) -> None:
@@ -191,7 +228,7 @@ def _told() -> Iterator[None]:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
-    except typer.Exit:
+    except (typer.Exit, BrokenPipeError):
         raise
     except SritError as error:
         typer.echo(f"srit: {error}", err=True)
