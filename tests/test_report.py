@@ -44,6 +44,7 @@ def finished(tmp_path):
         tmp_path / "demonstrations.jsonl",
         [Demonstration("sums-1", "sums", "solver", HOSTILE, "2", "right", True, "right")],
     )
+    write_records(tmp_path / "predictions/refined/sums.jsonl", answers("sums", 1, n=3))
     write_records(
         tmp_path / "round-1/completions.jsonl",
         [Completion("sums-1", "sums", "cot", 0, HOSTILE, (1,), -1.0, False, None, "wrong", 0.0)],

@@ -86,7 +86,8 @@ def findings(results: Mapping[str, Any]) -> list[str]:
             low, high = (100 * end for end in change["ci95"])
             lines.append(
                 f"{domain.capitalize()}-domain, CoT prompt: base → instructed → refined {shares} %; "
-                f"refined − instructed {100 * change['delta']:+.1f} points ({low:+.1f} to {high:+.1f}) on {change['n']} problems."
+                f"refined − instructed {100 * change['delta']:+.1f} points ({low:+.1f} to {high:+.1f}) "
+                f"on {change['n']} problems."
             )
     return lines
 
