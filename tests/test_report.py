@@ -10,7 +10,7 @@ from srit.report import headline, make_report, stories, visible
 from srit.results import make_results
 from srit.run import write_json, write_records
 
-HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)> {{ 7 * 7 }} \x1b[31m \u202e <!-- javascript:alert(1)"
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)> {{ 7 * 7 }} \x1b[31m \u202e <!-- javascript:x"
 RECIPE = check_recipe(
     {
         "name": "page",
