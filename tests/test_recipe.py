@@ -31,7 +31,10 @@ BAD = {
     ),
     "a choice that does not exist": (GOOD + "  nll_on: wrong\n", "refine.nll_on is 'wrong'"),
     "an empty list of tasks": (GOOD.replace("[{task: sums4}]", "[]"), "tasks.evaluate"),
-    "a recording without its path": (GOOD + "teacher: {kind: recording}\n", "path: set it for a recording"),
+    "a recording without its path": (
+        GOOD + "teacher: {kind: recording}\n",
+        "path: a teacher of kind recording needs it",
+    ),
     "a name that is a path": (GOOD.replace("name: small", "name: ../../small"), "name is '../../small'"),
     "the same key twice": (GOOD + "name: twice\n", "recipe.yaml:11: 'name' stands here twice"),
     "an alias": (GOOD + "rounds: *x\n", "aliases"),

@@ -11,7 +11,7 @@ import pytest
 from srit.errors import DataError
 from srit.records import Problem, Split
 from srit.tasks import judge, story
-from srit.tasks.story.words import NAMES
+from srit.tasks.story.words import NAMES, Story
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
@@ -144,8 +144,13 @@ def test_a_split_without_limit_has_a_thousand_problems():
 
 
 def test_asking_for_more_than_there_is_says_how_many_there_are():
-    with pytest.raises(DataError, match=r"sums: no question of its test split is left after \d+ problems"):
-        story.make("sums").load("test", data=None, limit=50_000, seed=0)
+    digits = story.StoryTask(
+        "digits", "number", (lambda draw: Story(f"{draw.randint(0, 9)}?", "1", "1"),), "ten questions"
+    )
+    there = sum(story.split_of(f"{digit}?") == "train" for digit in range(10))
+    assert len(list(digits.load("train", data=None, limit=there, seed=0))) == there > 0
+    with pytest.raises(DataError, match=rf"digits: no question of its train split is left after {there} problems"):
+        digits.load("train", data=None, limit=there + 1, seed=0)
 
 
 @pytest.mark.parametrize(

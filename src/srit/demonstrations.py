@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from srit.errors import DataError
 from srit.prompts import prompt_text
 from srit.recipe import Demonstrations
 from srit.records import Demonstration, Problem
 from srit.tasks import find_task, judge
-from srit.teachers import Answer, Question, Teacher
+from srit.teachers import Answer, Question, Teacher, answer_key
 
 
 def questions_of(problems: Iterable[Problem], limit: int | None) -> list[Question]:
@@ -28,21 +28,23 @@ def make_demonstrations(
     questions: Sequence[Question],
     teacher: Teacher,
     settings: Demonstrations,
-    kept_already: Iterable[Answer],
-    keep: Callable[[Answer], None],
+    stored: Mapping[str, Answer],
+    store: Callable[[str, Answer], None],
 ) -> tuple[list[Demonstration], Counter[str]]:
     """Demonstrations in problem order, and how many were kept and refused by reason.
 
     Args:
-        kept_already: answers of an earlier, interrupted call: they are not asked for again.
-        keep: stores an answer the moment it is there.
+        stored: answers of earlier calls by `answer_key`: they are not asked for again.
+        store: keeps an answer under its key the moment it is there.
 
     Raises:
         DataError: no answer can be trained on.
     """
-    answers = {answer.problem_id: answer for answer in kept_already}
+    keys = {q.problem.id: answer_key(teacher.identity, q.prompt) for q in questions}
+    answers = {identity: stored[key] for identity, key in keys.items() if key in stored}
     for answer in teacher.answer([q for q in questions if q.problem.id not in answers]):
-        keep(answer)
+        if answer.settled:
+            store(keys[answer.problem_id], answer)
         answers[answer.problem_id] = answer
     made = [_judged(q.problem, answers[q.problem.id], teacher.name, settings) for q in questions]
     counts = Counter(f"{'kept' if d.kept else 'refused'}: {d.reason}" for d in made)

@@ -66,14 +66,26 @@ class Tasks(_Part):
 class Teacher(_Part):
     """Where step-by-step answers come from."""
 
-    kind: Literal["solver", "recording"] = "solver"
-    path: str | None = None  # of a recording
-    variant: str | None = None  # of a recording with several
+    kind: Literal["solver", "recording", "openai", "local"] = "solver"
+    path: str | None = None  # recording: a file of recorded answers
+    variant: str | None = None  # recording: which, in a file with several
+    model: str | None = None  # openai, local: the teacher's name, folder or hub id
+    chat_template: str | None = None  # local: as for the student
+    base_url: str | None = None  # openai: such as https://api.openai.com/v1
+    api_key_env: str = "OPENAI_API_KEY"  # openai: the environment variable that holds the key
+    temperature: float = Field(default=0.0, ge=0)  # openai
+    max_tokens: Count = 512  # openai, local: of one answer
+    concurrency: Count = 8  # openai: questions asked at once
+    max_calls: Count | None = None  # openai: a budget; None: as many as it takes
 
     @model_validator(mode="after")
-    def _recording_has_a_path(self) -> Teacher:
-        if (self.kind == "recording") != (self.path is not None):
-            raise ValueError("path: set it for a recording and for nothing else")
+    def _kind_has_its_fields(self) -> Teacher:
+        needs = {"recording": {"path"}, "openai": {"model", "base_url"}, "local": {"model"}}.get(self.kind, set())
+        for field in ("path", "model", "base_url"):
+            if field in needs and getattr(self, field) is None:
+                raise ValueError(f"{field}: a teacher of kind {self.kind} needs it")
+            if field not in needs and getattr(self, field) is not None:
+                raise ValueError(f"{field}: a teacher of kind {self.kind} does not use it")
         return self
 
 

@@ -31,7 +31,7 @@ from srit.pairs import make_pairs
 from srit.predictions import make_predictions
 from srit.predictions import make_requests as make_evaluation_requests
 from srit.prompts import Prompts, prompt_text
-from srit.recipe import Recipe, TaskUse
+from srit.recipe import Recipe, Student, TaskUse
 from srit.records import Completion, Demonstration, Pair, Prediction, Problem
 from srit.results import make_results
 from srit.run import (
@@ -258,23 +258,57 @@ def _demonstrations(recipe: Recipe) -> Stage:
 
 
 def _make_demonstrations(job: Job, partial: Path) -> Mapping[str, Json]:
-    journal = Journal(partial / "answers.jsonl")
+    # Kept apart from what is made of them and from any fingerprint: no changed setting pays for them again.
+    journal = Journal(job.run.path("teacher/answers.jsonl"))
     settings = job.recipe.demonstrations
     made, counts = make_demonstrations(
         questions_of(job.problems("train"), settings.limit),
         _teacher(job.recipe),
         settings,
-        [Answer(**row) for row in journal.rows],
-        lambda answer: journal.append(answer._asdict()),
+        {row["key"]: Answer(**row["answer"]) for row in journal.rows},
+        lambda key, answer: journal.append({"key": key, "answer": answer._asdict()}),
     )
     write_records(job.run.path("demonstrations.jsonl"), made)
-    return counts
+    asked = [row["answer"] for row in journal.rows]
+    spent = {
+        name: sum(answer[name] for answer in asked) for name in ("n_calls", "n_prompt_tokens", "n_completion_tokens")
+    }
+    return counts | spent
 
 
 def _teacher(recipe: Recipe) -> Teacher:
-    if recipe.teacher.path is not None:
-        return RecordingTeacher(Path(recipe.teacher.path), recipe.teacher.variant)
+    teacher = recipe.teacher
+    if teacher.kind == "recording" and teacher.path:
+        return RecordingTeacher(Path(teacher.path), teacher.variant)
+    if teacher.kind == "openai" and teacher.model and teacher.base_url:
+        from srit.teachers.openai import Endpoint, OpenAITeacher
+
+        shaped = teacher.model_dump(include={"api_key_env", "temperature", "max_tokens", "concurrency", "max_calls"})
+        return OpenAITeacher(Endpoint(teacher.base_url, teacher.model, **shaped))
+    if teacher.kind == "local" and teacher.model:
+        return _local_teacher(recipe, Student(model=teacher.model, chat_template=teacher.chat_template))
     return SolverTeacher(find_task)
+
+
+def _local_teacher(recipe: Recipe, model: Student) -> Teacher:
+    from srit.samplers.transformers import TransformersSampler
+    from srit.teachers.local import LocalTeacher
+
+    prompts = Prompts(load_tokenizer(model), model.chat_template)
+    sampler = TransformersSampler(load_model(model), rows=recipe.rows, pad_id=0)
+    greedy = SamplingSettings(0.0, recipe.teacher.max_tokens, prompts.stop_ids)
+
+    def complete(texts: Sequence[str]) -> Iterator[tuple[str, bool]]:
+        requests = [Request(prompts.prompt_ids(text, where="a question to the teacher"), "") for text in texts]
+        for answer in sampler.sample(requests, greedy):
+            yield prompts.text(answer.token_ids), answer.truncated
+
+    made_from: dict[str, object] = {
+        "weights": identity(model),
+        "template": model.chat_template,
+        "max_tokens": greedy.max_new_tokens,
+    }
+    return LocalTeacher(model.model, made_from, complete, rows=recipe.rows)
 
 
 # ---- stage 1 -----------------------------------------------------------------------------------

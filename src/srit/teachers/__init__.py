@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from srit.records import Problem
@@ -24,6 +26,7 @@ class Answer(NamedTuple):
     n_calls: int = 0  # requests sent for it
     n_prompt_tokens: int = 0
     n_completion_tokens: int = 0
+    settled: bool = True  # asking again would not help; if not, a later run asks again
 
 
 class Teacher(Protocol):
@@ -39,3 +42,8 @@ class Teacher(Protocol):
             TeacherError: it refused or gave up; all answers before were yielded.
         """
         ...
+
+
+def answer_key(identity: Mapping[str, object], prompt: str) -> str:
+    """What an answer is stored under: all that shapes it, and nothing that does not."""
+    return hashlib.sha256(json.dumps([identity, prompt], sort_keys=True).encode()).hexdigest()
