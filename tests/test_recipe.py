@@ -1,7 +1,8 @@
 import pytest
 
 from srit.errors import RecipeError
-from srit.recipe import read_recipe
+from srit.recipe import read_recipe, shipped
+from srit.stages import stages
 
 GOOD = """\
 name: small
@@ -87,3 +88,11 @@ def test_all_faults_of_a_recipe_are_told_at_once(tmp_path):
         read_recipe(written(tmp_path, GOOD + "  beta: -1\n  epochs: 0\n"))
 
     assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_recipe_is_a_plan(name):
+    recipe = read_recipe(name)
+
+    assert recipe.name == name
+    assert stages(recipe)[-1].name == "results"

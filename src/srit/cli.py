@@ -111,6 +111,35 @@ def show(
 
 
 @app.command()
+def audit(
+    task: Annotated[str, typer.Argument(help="whose reader and judge; `srit tasks` lists them")],
+    recording: Annotated[Path, typer.Argument(help=".jsonl or .jsonl.gz with rows of id and output")],
+    problems: Annotated[Path | None, typer.Option(help="file of problems; default: the task's own data")] = None,
+    data: Annotated[
+        Path | None, typer.Option(envvar="SRIT_DATA", help="folder of benchmarks; default: the hub")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """How well answers are read: judges every recorded answer."""
+    from dataclasses import asdict
+
+    from srit.audit import audit as judge_recording
+    from srit.tasks import find_task
+
+    with _told():
+        found = judge_recording(find_task(task), recording, problems, data=data)
+        if as_json:
+            typer.echo(json.dumps(asdict(found)))
+            return
+        typer.echo(f"{found.n} answers, {found.read} read, {found.correct} right ({found.accuracy:.1%})")
+        typer.echo(
+            f"{found.errors} could not be judged; {len(found.disagreements)} differ from the recording's verdict"
+        )
+        for name, ids in (("unread", found.unread), ("differ", found.disagreements)):
+            typer.echo(f"{name}: {' '.join(ids[:20])}{' …' if len(ids) > 20 else ''}" if ids else f"{name}: none")
+
+
+@app.command()
 def tasks() -> None:
     """The tasks that a recipe can name."""
     from srit.tasks import find_task, task_names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -27,6 +28,9 @@ def load(uses: Sequence[TaskUse], split: Split, *, seed: int) -> list[Problem]:
         for problem in found:
             _check_gold(problem)
         problems.extend(found)
+    repeated = [identity for identity, n in Counter(problem.id for problem in problems).items() if n > 1]
+    if repeated:
+        raise DataError(f"two tasks of the {split} side share the ids {', '.join(repeated[:5])}: rename one's ids")
     return problems
 
 

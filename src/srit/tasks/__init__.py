@@ -75,7 +75,7 @@ class Task(Protocol):
 
 
 # Modules with names() -> list[str], knows(name) -> bool and make(name) -> Task.
-_FAMILIES = ("srit.tasks.story",)
+_FAMILIES = ("srit.tasks.story", "srit.tasks.benchmarks", "srit.tasks.jsonl", "srit.tasks.gym")
 
 
 def task_names() -> list[str]:

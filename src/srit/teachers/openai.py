@@ -266,8 +266,8 @@ def _parsed(body: bytes, problem_id: str, tries: int) -> Answer:
         return Answer(problem_id, None, "unusable answer: no text", tries, settled=False)
     if finish == "length":
         return Answer(problem_id, None, "cut: raise teacher.max_tokens", tries)
-    counts = (_count(usage, name) for name in ("prompt_tokens", "completion_tokens"))
-    return Answer(problem_id, text, "", tries, *counts)
+    prompted, completed = (_count(usage, name) for name in ("prompt_tokens", "completion_tokens"))
+    return Answer(problem_id, text, "", tries, prompted, completed)
 
 
 def _count(usage: Any, name: str) -> int:

@@ -1,0 +1,95 @@
+"""How well answers are read: a recording of judged texts, judged again by a task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from srit.errors import DataError
+from srit.records import Problem, Split
+from srit.tasks import Judgment, Task, judge
+from srit.tasks.benchmarks import BenchmarkTask
+from srit.tasks.lines import MissingSplit, Row, read_rows, text_field
+
+_SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Counts of a recording's rows, and the rows to look at."""
+
+    n: int
+    read: int  # an answer was found, whatever came of it
+    correct: int
+    errors: int  # the judge gave up
+    accuracy: float  # correct / n, 0 to 1; 0 where there are no rows
+    unread: tuple[str, ...]  # problem ids, in file order, once for each row
+    disagreements: tuple[str, ...]  # where the row's is_correct is not our verdict
+
+
+def audit(task: Task, recording: Path, problems: Path | None = None, *, data: Path | None = None) -> Audit:
+    """Judges every row of a recording (id, output, perhaps is_correct) against the problems with those ids.
+
+    Args:
+        recording: .jsonl or .jsonl.gz.
+        problems: the problems' file; None: all splits of the task's own data.
+        data: where the task's own data lie; None: the hub, or generated.
+
+    Raises:
+        DataError: a row that cannot be read or whose id is no problem's.
+    """
+    n = read = correct = errors = 0
+    unread: list[str] = []
+    disagreements: list[str] = []
+    for row, judgment in judged_rows(task, recording, problems, data=data):
+        right = judgment.verdict == "right"
+        n, read, correct = n + 1, read + (judgment.answer is not None), correct + right
+        errors += judgment.verdict == "error"
+        if judgment.verdict == "unread":
+            unread.append(str(row.fields["id"]))
+        if isinstance(row.fields.get("is_correct"), bool) and row.fields["is_correct"] != right:
+            disagreements.append(str(row.fields["id"]))
+    return Audit(n, read, correct, errors, correct / n if n else 0.0, tuple(unread), tuple(disagreements))
+
+
+def judged_rows(
+    task: Task, recording: Path, problems: Path | None = None, *, data: Path | None = None
+) -> Iterator[tuple[Row, Judgment]]:
+    """Each row of a recording with our judgment of it; arguments and errors as in `audit`."""
+    by_id = _by_id(_own_problems(task, data) if problems is None else _file_problems(task, problems))
+    for row in read_rows(recording):
+        problem_id = text_field(row, "id")
+        # The same id may stand in two splits for two questions: the recording's own split decides.
+        problem = by_id.get((row.fields.get("split"), problem_id)) or by_id.get((None, problem_id))
+        if problem is None:
+            source = problems or "the task's own data"
+            raise DataError(f"{row.where}: id: {problem_id!r:.100} is no problem of {task.name} in {source}")
+        yield row, judge(task, problem, text_field(row, "output", blank=True))
+
+
+def _by_id(problems: Iterable[Problem]) -> dict[tuple[str | None, str], Problem]:
+    found: dict[tuple[str | None, str], Problem] = {}
+    for problem in problems:
+        found[problem.split, problem.id] = problem
+        found.setdefault((None, problem.id), problem)
+    return found
+
+
+def _file_problems(task: Task, path: Path) -> Iterator[Problem]:
+    from srit.tasks.jsonl import read_problems
+
+    if isinstance(task, BenchmarkTask):
+        return task.read_file(path, "test")
+    return read_problems(path, task.name, "test")
+
+
+def _own_problems(task: Task, data: Path | None) -> Iterator[Problem]:
+    if isinstance(task, BenchmarkTask):
+        yield from task.load_all(data)
+        return
+    for split in _SPLITS:
+        try:
+            yield from task.load(split, data=data, limit=None, seed=0)
+        except MissingSplit:
+            continue

@@ -1,0 +1,457 @@
+"""Published benchmarks: from a local folder laid out as NAME/SPLIT.jsonl[.gz], or from the Hugging Face hub."""
+
+from __future__ import annotations
+
+import difflib
+import random
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from srit.errors import DataError
+from srit.records import Problem, Split
+from srit.tasks import Reading
+from srit.tasks.answers import LETTERS, is_number, numbers_equal, read_choice, read_math, read_number
+from srit.tasks.lines import MissingSplit, Row, choices_field, optional_text, read_rows, text_field
+
+Kind = Literal["number", "choice", "math"]
+Fields = dict[str, Any]  # id, question, choices, answer, rationale: a row as in the local files
+
+_FILES: dict[Split, tuple[str, ...]] = {"train": ("train",), "dev": ("validation", "dev"), "test": ("test",)}
+_INSTRUCTIONS: dict[Kind, str] = {
+    "number": 'Solve the problem. End with "The answer is" and the number.',
+    "choice": 'Choose the best option. End with "The answer is" and its letter in parentheses.',
+    "math": "Solve the problem. Put the final answer in \\boxed{}.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """Where a split lies on the hub."""
+
+    id: str
+    split: str
+    configs: tuple[str | None, ...] = (None,)  # all are read, one after the other
+    # Data sets that are published as a script: `datasets` reads only what the hub has converted of them.
+    revision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """What is known of a benchmark."""
+
+    name: str
+    kind: Kind
+    license: str
+    sizes: str
+    hub: Mapping[Split, Hub]
+    convert: Callable[[Fields], Fields]  # a row of the hub's to one of ours; an id is added where it has none
+    instruction: str = ""
+    notes: str = field(default="")
+
+
+# --------------------------------------------------------------------------- rows of the hub, one form each
+
+
+def _letter(index: int) -> str:
+    return LETTERS[index]
+
+
+def _lettered(row: Fields) -> Fields:
+    """tau/commonsense_qa, allenai/ai2_arc, openbookqa: choices are {"text": [...], "label": [...]}."""
+    texts, labels = row["choices"]["text"], row["choices"]["label"]
+    answer = row["answerKey"]
+    return {
+        "id": row["id"],
+        "question": row.get("question", row.get("question_stem")),
+        "choices": list(texts),
+        # ARC numbers some options 1-4. An empty key is a hidden answer.
+        "answer": _letter(labels.index(answer)) if answer in labels else None,
+    }
+
+
+def _piqa(row: Fields) -> Fields:
+    answer = _letter(row["label"]) if row["label"] in (0, 1) else None
+    return {"question": row["goal"], "choices": [row["sol1"], row["sol2"]], "answer": answer}
+
+
+def _social_iqa(row: Fields) -> Fields:
+    choices = [row["answerA"], row["answerB"], row["answerC"]]
+    return {
+        "question": f"{row['context']} {row['question']}",
+        "choices": choices,
+        "answer": _letter(int(row["label"]) - 1),
+    }
+
+
+def _gsm8k(row: Fields) -> Fields:
+    rationale, _, answer = row["answer"].rpartition("####")
+    rationale = re.sub(r"<<[^<>]*>>", "", rationale).strip()
+    return {"question": row["question"], "answer": answer.strip().replace(",", ""), "rationale": rationale}
+
+
+def _multiarith(row: Fields) -> Fields:
+    return {"question": row["question"].strip(), "answer": row["final_ans"]}
+
+
+def _math(row: Fields) -> Fields:
+    solution = row["solution"]
+    found = read_math(solution).answer
+    answer = row.get("answer", found)
+    return {"id": row.get("unique_id"), "question": row["problem"], "answer": answer, "rationale": solution}
+
+
+def _mmlu(row: Fields) -> Fields:
+    return {"question": row["question"], "choices": list(row["choices"]), "answer": _letter(row["answer"])}
+
+
+def _aqua(row: Fields) -> Fields:
+    choices = [option.partition(")")[2] or option for option in row["options"]]
+    return {"question": row["question"], "choices": choices, "answer": row["correct"], "rationale": row["rationale"]}
+
+
+def _asdiv(row: Fields) -> Fields:
+    question = f"{row['body']} {row['question']}"
+    return {"question": question, "answer": row["answer"].partition("(")[0].strip()}  # "9 (apples)"
+
+
+def _svamp(row: Fields) -> Fields:
+    body = row["Body"].strip()
+    joint = " " if body.endswith((".", "?", "!")) else ". "
+    return {"id": row["ID"], "question": body + joint + row["Question"].strip(), "answer": row["Answer"]}
+
+
+def _strategyqa(row: Fields) -> Fields:
+    return {
+        "id": row.get("qid"),
+        "question": row["question"],
+        "choices": ["Yes", "No"],
+        "answer": "A" if row["answer"] else "B",
+        "rationale": row.get("facts"),
+    }
+
+
+def _addsub(row: Fields) -> Fields:
+    return {"question": row["input"], "answer": row["output_answer"]}
+
+
+# ------------------------------------------------------------------------------------------------ the table
+
+_CONVERTED = "refs/convert/parquet"
+_MATH_SUBJECTS = (
+    "algebra",
+    "counting_and_probability",
+    "geometry",
+    "intermediate_algebra",
+    "number_theory",
+    "prealgebra",
+    "precalculus",
+)
+
+
+def _hub(
+    name: str, config: str | None = None, *, train: str = "", dev: str = "", test: str = "", revision: str | None = None
+) -> dict[Split, Hub]:
+    splits: dict[Split, str] = {"train": train, "dev": dev, "test": test}
+    return {split: Hub(name, there, (config,), revision) for split, there in splits.items() if there}
+
+
+_MATH_HUB: dict[Split, Hub] = {
+    "train": Hub("EleutherAI/hendrycks_math", "train", _MATH_SUBJECTS),
+    "test": Hub("HuggingFaceH4/MATH-500", "test"),
+}
+_THREE = {"train": "train", "dev": "validation", "test": "test"}
+# The answers of these benchmarks' test splits are hidden: their validation split is our test.
+_HIDDEN = {"train": "train", "test": "validation"}
+
+_TABLE = {
+    benchmark.name: benchmark
+    for benchmark in (
+        Benchmark(
+            "commonsense_qa", "choice", "MIT", "9,741 train, 1,221 test (its dev split)",
+            _hub("tau/commonsense_qa", **_HIDDEN), _lettered,
+        ),
+        Benchmark(
+            "openbookqa", "choice", "Apache-2.0", "4,957 train, 500 dev, 500 test",
+            _hub("allenai/openbookqa", "main", **_THREE), _lettered,
+        ),
+        Benchmark(
+            "piqa", "choice", "AFL-3.0", "16,113 train, 1,838 test (its validation split)",
+            _hub("ybisk/piqa", **_HIDDEN, revision=_CONVERTED), _piqa,
+        ),
+        Benchmark(
+            "social_iqa", "choice", "unclear", "33,410 train, 1,954 test (its dev split)",
+            _hub("allenai/social_i_qa", **_HIDDEN, revision=_CONVERTED), _social_iqa,
+        ),
+        Benchmark(
+            "gsm8k", "number", "MIT", "7,473 train, 1,319 test",
+            _hub("openai/gsm8k", "main", train="train", test="test"), _gsm8k,
+        ),
+        Benchmark(
+            "multiarith", "number", "none stated", "420 train, 180 test",
+            _hub("ChilleD/MultiArith", train="train", test="test"), _multiarith,
+        ),
+        Benchmark("math", "math", "MIT", "7,500 train, 500 test (MATH-500)", _MATH_HUB, _math),
+        Benchmark(
+            "mmlu", "choice", "MIT", "1,531 dev, 14,042 test",
+            _hub("cais/mmlu", "all", train="auxiliary_train", dev="validation", test="test"), _mmlu,
+        ),
+        Benchmark(
+            "aqua", "choice", "Apache-2.0", "97,467 train, 254 dev, 254 test",
+            _hub("deepmind/aqua_rat", "raw", **_THREE), _aqua,
+        ),
+        Benchmark(
+            "arc_challenge", "choice", "CC BY-SA 4.0", "1,119 train, 299 dev, 1,172 test",
+            _hub("allenai/ai2_arc", "ARC-Challenge", **_THREE), _lettered,
+        ),
+        Benchmark(
+            "asdiv", "number", "CC BY-NC 4.0: non-commercial", "2,305 test",
+            _hub("EleutherAI/asdiv", test="validation", revision=_CONVERTED), _asdiv,
+        ),
+        Benchmark(
+            "svamp", "number", "MIT", "700 train, 300 test",
+            _hub("ChilleD/SVAMP", train="train", test="test"), _svamp,
+        ),
+        Benchmark(
+            "strategyqa", "choice", "MIT", "1,603 train, 687 test",
+            _hub("ChilleD/StrategyQA", train="train", test="test"), _strategyqa,
+            'Answer the question with yes or no. End with "The answer is" and yes or no.',
+        ),
+        Benchmark(
+            "addsub", "number", "none stated", "395 test",
+            _hub("allenai/lila", "addsub", train="train", dev="validation", test="test", revision=_CONVERTED), _addsub,
+        ),
+    )
+}  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------- the task
+
+
+class BenchmarkTask:
+    """A benchmark as a task; see `srit.tasks.Task`."""
+
+    def __init__(self, benchmark: Benchmark) -> None:
+        self.name = benchmark.name
+        self.about = f"{benchmark.kind}; {benchmark.sizes}; license: {benchmark.license}"
+        self.instruction = benchmark.instruction or _INSTRUCTIONS[benchmark.kind]
+        self._benchmark = benchmark
+
+    def load(self, split: Split, *, data: Path | None, limit: int | None, seed: int) -> Iterator[Problem]:
+        """Problems of a split, in the order of the source. All rows are checked, drawn or not.
+
+        Raises:
+            MissingSplit: there is no such split here.
+            DataError: a row that cannot be used.
+        """
+        if data is None:
+            self._hub(split)
+        else:
+            self._file(data, split)
+        return drawn(lambda: self._all(split, data), limit=limit, draw=random.Random(f"{seed}/{self.name}/{split}"))
+
+    def load_all(self, data: Path | None) -> Iterator[Problem]:
+        """Problems of every file or split there is; a problem in two files comes twice."""
+        if data is None:
+            for split in self._benchmark.hub:
+                yield from self._all(split, None)
+            return
+        splits: dict[str, Split] = {"train": "train", "validation": "dev", "dev": "dev", "test": "test", "all": "test"}
+        found = self._files(data)
+        if not found:
+            raise DataError(f"{data / self.name}: no such folder, or no .jsonl or .jsonl.gz file in it")
+        for stem, path in found.items():
+            yield from self.read_file(path, splits.get(stem, "test"))
+
+    def read_file(self, path: Path, split: Split) -> Iterator[Problem]:
+        """Problems of one local file."""
+        return self._checked(read_rows(path), split)
+
+    def phrase(self, problem: Problem) -> str:
+        """The question, and its options one a line as "(A) …"; yes-or-no questions stand alone."""
+        return phrase(problem)
+
+    def read(self, text: str, problem: Problem) -> Reading:
+        """See `srit.tasks.answers`."""
+        if self._benchmark.kind == "choice":
+            return read_choice(text, problem.choices or ())
+        return read_number(text) if self._benchmark.kind == "number" else read_math(text)
+
+    def equal(self, answer: str, gold: str) -> bool:
+        """Letters as letters, numbers exactly, LaTeX by value.
+
+        Raises:
+            JudgeError: LaTeX that could not be compared.
+        """
+        if self._benchmark.kind == "choice":
+            return answer.strip().upper() == gold.strip().upper()
+        if self._benchmark.kind == "number":
+            return numbers_equal(answer, gold)
+        from srit.tasks.math_judge import math_equal
+
+        return math_equal(answer, gold)
+
+    def solve(self, problem: Problem) -> str | None:
+        """None: benchmarks have no solver."""
+        return None
+
+    def _all(self, split: Split, data: Path | None) -> Iterator[Problem]:
+        rows = self._hub_rows(split) if data is None else read_rows(self._file(data, split))
+        return self._checked(rows, split)
+
+    def _files(self, data: Path) -> dict[str, Path]:
+        folder = data / self.name
+        found = [*folder.glob("*.jsonl.gz"), *folder.glob("*.jsonl")]
+        return {path.name.partition(".jsonl")[0]: path for path in sorted(found)}
+
+    def _file(self, data: Path, split: Split) -> Path:
+        files = self._files(data)
+        # MultiArith is often kept whole: its zero-shot figures are over all 600.
+        for stem in (*_FILES[split], *(["all"] if split == "test" else [])):
+            if stem in files:
+                return files[stem]
+        there = ", ".join(files) or "no file at all"
+        wanted = f"{_FILES[split][0]}.jsonl[.gz]"
+        raise MissingSplit(f"{data / self.name}: no {split} split ({wanted}) of {self.name} here; there is: {there}")
+
+    def _hub(self, split: Split) -> Hub:
+        hub = self._benchmark.hub
+        if split not in hub:
+            raise MissingSplit(f"{self.name} has no {split} split on the hub; it has: {', '.join(hub)}")
+        return hub[split]
+
+    def _hub_rows(self, split: Split) -> Iterator[Row]:
+        hub = self._hub(split)
+        for config in hub.configs:
+            where = "/".join(filter(None, (hub.id, config, hub.split)))
+            for index, raw in enumerate(_download(hub, config, where)):
+                yield Row(self._converted(raw, f"{where}:{index}", f"{self.name}-{where}-{index}"), f"{where}:{index}")
+
+    def _converted(self, raw: Fields, where: str, made_up_id: str) -> Fields:
+        try:
+            fields = self._benchmark.convert(raw)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"{where}: not a row of {self.name} as known: {type(error).__name__}: {error}") from error
+        return fields if fields.get("id") else {**fields, "id": made_up_id}
+
+    def _checked(self, rows: Iterable[Row], split: Split) -> Iterator[Problem]:
+        return checked(rows, lambda row: self._problem(row, split))
+
+    def _problem(self, row: Row, split: Split) -> Problem:
+        problem = problem_of(row, self.name, split)
+        check_gold(problem, self._benchmark.kind, row.where)
+        return problem
+
+
+def _download(hub: Hub, config: str | None, where: str) -> Iterable[Fields]:
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        raise DataError(
+            f"{where}: reading the hub needs `datasets`: pip install 'srit[hub]', or give a data folder"
+        ) from error
+    try:
+        rows: Iterable[Fields] = load_dataset(hub.id, config, split=hub.split, revision=hub.revision)
+    except Exception as error:  # datasets raises whatever its many parts raise
+        raise DataError(
+            f"{where}: not to be had from the hub ({type(error).__name__}: {str(error)[:200]}); "
+            "check the connection, or give a data folder with NAME/SPLIT.jsonl.gz"
+        ) from error
+    return rows
+
+
+# ------------------------------------------------------------------------ shared with the other file tasks
+
+
+def problem_of(row: Row, task: str, split: Split) -> Problem:
+    """The problem of a row, its fields' types checked.
+
+    Raises:
+        DataError: names file, line and field.
+    """
+    return Problem(
+        id=text_field(row, "id"),
+        task=task,
+        split=split,
+        question=text_field(row, "question"),
+        answer=text_field(row, "answer").strip(),
+        choices=choices_field(row),
+        rationale=optional_text(row, "rationale"),
+    )
+
+
+def check_gold(problem: Problem, kind: Kind, where: str) -> None:
+    """
+    Raises:
+        DataError: the judge could not find the gold answer equal to itself.
+    """
+    if kind == "choice":
+        letters = LETTERS[: len(problem.choices or ())]
+        if not letters:
+            raise DataError(f"{where}: choices: are missing")
+        if len(problem.answer) != 1 or problem.answer not in letters:
+            raise DataError(
+                f"{where}: answer: gold {problem.answer!r:.80} of {problem.id!r} is none of {', '.join(letters)}"
+            )
+    elif kind == "number" and not (is_number(problem.answer) and numbers_equal(problem.answer, problem.answer)):
+        raise DataError(f"{where}: answer: gold {problem.answer!r:.80} of {problem.id!r} is no number")
+
+
+def checked(rows: Iterable[Row], make: Callable[[Row], Problem]) -> Iterator[Problem]:
+    """Problems of rows; no id twice.
+
+    Raises:
+        DataError: up to five repeated ids, after the last row; or what `make` raises.
+    """
+    seen: set[str] = set()
+    repeated: list[str] = []
+    for row in rows:
+        problem = make(row)
+        if problem.id in seen:
+            repeated.append(f"{row.where}: {problem.id!r:.80}")
+            continue
+        seen.add(problem.id)
+        yield problem
+    if repeated:
+        raise DataError(f"{len(repeated)} rows repeat an id: {'; '.join(repeated[:5])}. Ids must be unique in a split.")
+
+
+def drawn(problems: Callable[[], Iterator[Problem]], *, limit: int | None, draw: random.Random) -> Iterator[Problem]:
+    """At most `limit` problems, in their own order; two passes rather than all in memory."""
+    if limit is None:
+        yield from problems()
+        return
+    n = sum(1 for _ in problems())
+    wanted = set(draw.sample(range(n), min(limit, n)))
+    yield from (problem for index, problem in enumerate(problems()) if index in wanted)
+
+
+def phrase(problem: Problem) -> str:
+    """The question, then its options one a line as "(A) …"; yes-or-no questions stand alone."""
+    if not problem.choices or problem.choices == ("Yes", "No"):
+        return problem.question
+    options = (f"({letter}) {choice}" for letter, choice in zip(LETTERS, problem.choices, strict=False))
+    return "\n".join([problem.question, *options])
+
+
+def names() -> list[str]:
+    """Names of all benchmarks."""
+    return list(_TABLE)
+
+
+def knows(name: str) -> bool:
+    """Whether `make` can make a task of this name."""
+    return name in _TABLE
+
+
+def make(name: str) -> BenchmarkTask:
+    """
+    Raises:
+        DataError: unknown; the message names the nearest.
+    """
+    if name not in _TABLE:
+        near = difflib.get_close_matches(name, _TABLE, n=1) or list(_TABLE)
+        raise DataError(f"no benchmark is called {name!r}; did you mean {', '.join(near)}?")
+    return BenchmarkTask(_TABLE[name])

@@ -1,0 +1,186 @@
+"""Compares LaTeX answers: by their writing where that decides, else by math-verify in a process that can be killed.
+
+math-verify 0.9 runs past its own alarm (its issue #65), and a text can take any amount of memory: only another
+process bounds both. The worker speaks JSON Lines over its pipes, so nothing of the caller is imported there.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import re
+import select
+import subprocess
+import sys
+import threading
+import time
+from importlib.util import find_spec
+from typing import Any
+
+from srit.errors import DataError, JudgeError
+from srit.tasks.answers import is_number, numbers_equal
+
+TIMEOUT_SECONDS = 5.0
+START_SECONDS = 120.0  # to import sympy, on a machine that does other things too
+MEMORY_BYTES = 2 * 2**30
+MAX_ANSWER = 1000  # characters
+
+
+def normalized(latex: str) -> str:
+    """A formula without what does not change its value: blanks, dollars, sizes, units in text, a final stop."""
+    text = latex.strip().removeprefix("\\(").removesuffix("\\)").strip("$ ")
+    text = re.sub(r"\\(?:left|right|displaystyle|limits|,|!|;|:|quad|big)(?![A-Za-z])|\\[ $]|[$\s~]", _space, text)
+    text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text)
+    text = re.sub(r"\^\{?\\circ\}?|\\%|%$|°", "", text)
+    text = re.sub(r"\\(?:text|mathrm|textbf|mbox|mathbf)\{([^{}]*)\}", r"\1", text)
+    text = re.sub(r"\\frac([0-9])([0-9])", r"\\frac{\1}{\2}", text)
+    text = re.sub(r"\\sqrt([0-9A-Za-z])", r"\\sqrt{\1}", text)
+    return text.removesuffix(".")
+
+
+def _space(match: re.Match[str]) -> str:
+    return ""
+
+
+def decide_by_writing(answer: str, gold: str) -> bool | None:
+    """Whether two formulas are equal, where their writing or their being numbers decides; else None."""
+    one, other = normalized(closed(answer)), normalized(closed(gold))
+    if one and one == other:
+        return True
+    if is_number(one) and is_number(other):
+        return numbers_equal(one, other)
+    # math-verify would take a number out of a sentence.
+    return False if _SENTENCE.search(answer) else None
+
+
+_SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}[ ][A-Za-z]{2,}[ ][A-Za-z]{2,}")
+
+
+def closed(latex: str) -> str:
+    """With the braces that are missing at the end: cut-off data has "3\\sqrt{10", which would parse as 3."""
+    return latex + "}" * max(0, latex.count("{") - latex.count("}"))
+
+
+def math_equal(answer: str, gold: str) -> bool:
+    """Whether a LaTeX answer has the gold one's value.
+
+    Raises:
+        JudgeError: too long, the time or memory limit was reached, or the worker died.
+    """
+    decided = decide_by_writing(answer, gold)
+    if decided is not None:
+        return decided
+    if find_spec("math_verify") is None:
+        raise DataError("comparing formulas needs math-verify: pip install 'srit[math]'")
+    if max(len(answer), len(gold)) > MAX_ANSWER:
+        raise JudgeError(f"the answer has more than {MAX_ANSWER} characters: not compared")
+    return _WORKER.ask(answer, gold)
+
+
+class Worker:
+    """A process that compares with math-verify; replaced whenever it fails. Safe to share between threads."""
+
+    def __init__(self, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self._timeout = timeout_seconds
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    def ask(self, answer: str, gold: str) -> bool:
+        """
+        Raises:
+            JudgeError: no verdict within the limits.
+        """
+        with self._lock:
+            process = self._running()
+            verdict = self._exchange(process, {"answer": closed(answer), "gold": closed(gold)}, self._timeout)
+        if "equal" not in verdict:
+            raise JudgeError(f"math-verify could not compare: {verdict.get('error')}")
+        return bool(verdict["equal"])
+
+    def close(self) -> None:
+        """Ends the process; the next question starts another."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
+            self._process = None
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is not None and self._process.poll() is None:
+            return self._process
+        self.close()
+        self._process = subprocess.Popen(
+            # Not "-m": runpy would import the package's other parts first.
+            [sys.executable, "-c", "from srit.tasks.math_judge import serve; serve()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        self._exchange(self._process, None, START_SECONDS)
+        return self._process
+
+    def _exchange(self, process: subprocess.Popen[bytes], question: Any, timeout: float) -> dict[str, Any]:
+        try:
+            if question is not None and process.stdin is not None:
+                process.stdin.write(json.dumps(question).encode() + b"\n")
+                process.stdin.flush()
+            line = _read_line(process, timeout)
+        except OSError as error:
+            self.close()
+            raise JudgeError(f"the comparing process broke off: {error}") from error
+        if line is None:
+            self.close()
+            raise JudgeError(f"not decided within {timeout:g} s")
+        if not line.endswith(b"\n"):
+            self.close()
+            raise JudgeError("the comparing process died (memory limit, or a crash in sympy)")
+        verdict: dict[str, Any] = json.loads(line)
+        return verdict
+
+
+def _read_line(process: subprocess.Popen[bytes], timeout: float) -> bytes | None:
+    """One line of the worker; less if it ended, None if the time is over."""
+    assert process.stdout is not None
+    deadline, line = time.monotonic() + timeout, b""
+    while not line.endswith(b"\n"):
+        poll = select.poll()
+        poll.register(process.stdout, select.POLLIN | select.POLLHUP)
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            return None
+        part = process.stdout.raw.read(4096)  # type: ignore[attr-defined]  # unbuffered: poll sees all there is
+        if not part:
+            return line
+        line += part
+    return line
+
+
+def serve() -> None:
+    """The worker: one question a line on stdin, one verdict a line on stdout."""
+    import resource
+
+    from math_verify import parse, verify
+
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    print("{}", flush=True)
+    for line in sys.stdin:
+        question = json.loads(line)
+        try:
+            # The caller's clock decides; math-verify's own alarm would answer False, which is no verdict.
+            gold, answer = (
+                parse(f"${question[part]}$", parsing_timeout=None, raise_on_error=True)  # type: ignore[arg-type]
+                for part in ("gold", "answer")
+            )
+            verdict: dict[str, Any] = {"equal": bool(verify(gold, answer, timeout_seconds=None, raise_on_error=True))}
+        except MemoryError:
+            verdict = {"error": "out of memory"}
+        except Exception as error:
+            verdict = {"error": f"{type(error).__name__}: {error}"[:300]}
+        print(json.dumps(verdict), flush=True)
+
+
+_WORKER = Worker()
+atexit.register(_WORKER.close)
