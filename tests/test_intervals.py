@@ -1,7 +1,9 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
 
-from srit.intervals import compare, mcnemar_exact, paired_bootstrap, smallest_difference, wilson
+from srit.intervals import compare, mcnemar_exact, paired_bootstrap, pass_at_k, smallest_difference, wilson
 
 
 @pytest.mark.parametrize(
@@ -42,3 +44,10 @@ def test_a_comparison_counts_who_alone_was_right():
     result = compare([True, True, False, True], [False, True, True, False])
 
     assert (result.only_a, result.only_b, result.delta) == (2, 1, 0.25)
+
+
+@pytest.mark.parametrize(("n", "correct", "k"), [(5, 2, 1), (5, 2, 3), (6, 0, 4), (6, 5, 2), (8, 3, 8)])
+def test_pass_at_k_is_the_share_of_all_choices_of_k_samples(n, correct, k):
+    choices = list(combinations([True] * correct + [False] * (n - correct), k))
+
+    assert pass_at_k(n, correct, k) == pytest.approx(sum(map(any, choices)) / len(choices))

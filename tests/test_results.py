@@ -41,3 +41,16 @@ def test_models_are_compared_problem_by_problem(results):
     assert found["refined", "instructed", "all out-domain"] == (1, 1, 0.0)
     assert found["instructed", "base", "all in-domain"] == (1, 0, 0.25)
     assert len(found) == 8
+
+
+def test_sampled_answers_count_for_pass_at_k_and_for_nothing_else(results):
+    drawn = [
+        Prediction("sums-0", "sums", "cot", index, "", 10, False, None, None, "", verdict)
+        for index, verdict in enumerate([RIGHT, WRONG, WRONG, RIGHT], start=1)
+    ]
+    more = {**ANSWERS, ("refined", "sums"): [*ANSWERS["refined", "sums"], *drawn]}
+
+    found = make_results(more, {"sums"}, {"refined": 1}, pass_at=(1, 2), seed=0)
+
+    assert found["rows"] == results["rows"]
+    assert [(row["k"], round(row["pass_at_k"], 3)) for row in found["pass_at_k"]] == [(1, 0.5), (2, 0.833)]

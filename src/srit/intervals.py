@@ -78,6 +78,14 @@ def smallest_difference(n: int, discordant: float) -> float:
     return high
 
 
+def pass_at_k(n: int, correct: int, k: int) -> float:
+    """Unbiased estimate of the chance that one of k samples is right, from n samples of one problem.
+
+    Source: Chen et al. 2021, arXiv 2107.03374, eq. 1.
+    """
+    return 1.0 - math.comb(n - correct, k) / math.comb(n, k)
+
+
 def compare(a: Sequence[bool], b: Sequence[bool], *, seed: int = 0) -> Comparison:
     """Model a against model b, problem by problem.
 

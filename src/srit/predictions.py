@@ -1,4 +1,4 @@
-"""A model and evaluation problems → predictions/: greedy answers, each with the span it was read from."""
+"""A model and evaluation problems → predictions/: greedy and sampled answers, each with its span."""
 
 from __future__ import annotations
 
@@ -10,31 +10,45 @@ from srit.samplers import Request, Sampled
 from srit.tasks import find_task, judge
 
 
-def make_requests(problems: Sequence[Problem], kinds: Sequence[PromptKind], prompts: Prompts) -> list[Request]:
-    """One greedy answer for each problem and kind of prompt; greedy answers need no seed."""
+def make_requests(
+    problems: Sequence[Problem], kinds: Sequence[PromptKind], prompts: Prompts, indices: range, seed: str
+) -> list[Request]:
+    """Answers wanted for each problem and kind of prompt.
+
+    Args:
+        indices: range(1) for the greedy answer; range(1, n + 1) for n sampled ones.
+    """
     return [
-        Request(prompts.prompt_ids(prompt_text(find_task(problem.task), problem, kind), where=problem.id), "")
+        Request(prompt_ids, f"{seed}/{problem.task}/{problem.id}/{kind}/{index}")
         for problem in problems
         for kind in kinds
+        for prompt_ids in [
+            prompts.prompt_ids(prompt_text(find_task(problem.task), problem, kind), where=problem.id),
+        ]
+        for index in indices
     ]
 
 
 def make_predictions(
-    problems: Sequence[Problem], kinds: Sequence[PromptKind], sampled: Sequence[Sampled], prompts: Prompts
+    problems: Sequence[Problem],
+    kinds: Sequence[PromptKind],
+    indices: range,
+    sampled: Sequence[Sampled],
+    prompts: Prompts,
 ) -> list[Prediction]:
     """The answers to `make_requests`, judged."""
-    wanted = [(problem, kind) for problem in problems for kind in kinds]
+    wanted = [(problem, kind, index) for problem in problems for kind in kinds for index in indices]
     return [_judged(*one, answer, prompts) for one, answer in zip(wanted, sampled, strict=True)]
 
 
-def _judged(problem: Problem, kind: PromptKind, answer: Sampled, prompts: Prompts) -> Prediction:
+def _judged(problem: Problem, kind: PromptKind, index: int, answer: Sampled, prompts: Prompts) -> Prediction:
     text = prompts.text(answer.token_ids)
     judgment = judge(find_task(problem.task), problem, text)
     return Prediction(
         problem_id=problem.id,
         task=problem.task,
         prompt=kind,
-        index=0,
+        index=index,
         text=text,
         n_tokens=len(answer.token_ids),
         truncated=answer.truncated,

@@ -147,6 +147,17 @@ class Evaluate(_Part):
 
     prompts: tuple[Literal["direct", "cot"], ...] = ("direct", "cot")
     max_new_tokens: Count = 96
+    pass_at: tuple[Count, ...] = ()  # k of pass@k; () draws no samples
+    samples: Count = 8  # drawn for each prompt where pass_at asks for it
+    temperature: Positive = 0.8  # of those samples
+
+    @model_validator(mode="after")
+    def _samples_suffice(self) -> Evaluate:
+        if max(self.pass_at, default=0) > self.samples:
+            raise ValueError(
+                f"samples: pass@{max(self.pass_at)} needs at least {max(self.pass_at)}, not {self.samples}"
+            )
+        return self
 
 
 class Recipe(_Part):

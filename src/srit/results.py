@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from srit.intervals import compare, wilson
+from srit.intervals import compare, pass_at_k, wilson
 from srit.records import Prediction
 
 Predictions = Mapping[tuple[str, str], Sequence[Prediction]]  # by model and task
@@ -14,16 +14,23 @@ Predictions = Mapping[tuple[str, str], Sequence[Prediction]]  # by model and tas
 BASELINES = ("base", "instructed")
 
 
-def make_results(predictions: Predictions, trained: set[str], rounds: Mapping[str, int], *, seed: int) -> Any:
-    """Rows and comparisons as DESIGN.md gives them.
+def make_results(
+    predictions: Predictions,
+    trained: set[str],
+    rounds: Mapping[str, int],
+    *,
+    pass_at: Sequence[int] = (),
+    seed: int,
+) -> Any:
+    """Accuracies of the greedy answers, models compared, and pass@k of the sampled ones.
 
     Args:
-        predictions: greedy answers; those of one task in the same order for every model.
+        predictions: index 0 is greedy, the others sampled; those of one task in the same order for every model.
         trained: tasks that the student was trained on: "in", the others "out".
         rounds: which round of stage 2 a model came from; 0 for those not named.
 
     Returns:
-        {"rows", "pooled", "comparisons"}; "pooled" puts the tasks of a domain together, each problem once.
+        {"rows", "pooled", "comparisons", "pass_at_k"}; "pooled" puts the tasks of a domain together, each problem once.
     """
     models = list(dict.fromkeys(model for model, _ in predictions))
     tasks = list(dict.fromkeys(task for _, task in predictions))
@@ -31,7 +38,7 @@ def make_results(predictions: Predictions, trained: set[str], rounds: Mapping[st
     domains = {task: "in" if task in trained else "out" for task in tasks}
     rows, pooled, comparisons = [], [], []
     for kind in kinds:
-        answers = {key: [p for p in found if p.prompt == kind] for key, found in predictions.items()}
+        answers = {key: [p for p in found if p.prompt == kind and p.index == 0] for key, found in predictions.items()}
         for model in models:
             place = {"model": model, "round": rounds.get(model, 0), "prompt": kind}
             for task in tasks:
@@ -47,7 +54,24 @@ def make_results(predictions: Predictions, trained: set[str], rounds: Mapping[st
                 place = {"a": a, "b": b, "task": f"all {domain}-domain", "domain": domain, "prompt": kind}
                 side_a, side_b = (_together(answers, model, domains, domain) for model in (a, b))
                 comparisons.append({**place, **_difference(side_a, side_b, seed)})
-    return {"rows": rows, "pooled": pooled, "comparisons": comparisons}
+    passes = _passes(predictions, pass_at) if pass_at else []
+    return {"rows": rows, "pooled": pooled, "comparisons": comparisons, "pass_at_k": passes}
+
+
+def _passes(predictions: Predictions, pass_at: Sequence[int]) -> list[dict[str, Any]]:
+    rows = []
+    for (model, task), found in predictions.items():
+        drawn: dict[tuple[str, str], list[bool]] = {}
+        for p in found:
+            if p.index > 0:
+                drawn.setdefault((p.prompt, p.problem_id), []).append(p.verdict == "right")
+        for kind in dict.fromkeys(kind for kind, _ in drawn):
+            of_kind = [right for (prompt, _), right in drawn.items() if prompt == kind]
+            for k in pass_at:
+                share = sum(pass_at_k(len(right), sum(right), k) for right in of_kind) / len(of_kind)
+                place = {"model": model, "task": task, "prompt": kind, "k": k}
+                rows.append({**place, "n": len(of_kind), "samples": len(of_kind[0]), "pass_at_k": share})
+    return rows
 
 
 def _together(answers: Predictions, model: str, domains: Mapping[str, str], domain: str) -> list[Prediction]:

@@ -592,9 +592,14 @@ def _predictions(recipe: Recipe, model: str, folder: str, use: TaskUse) -> Stage
 
     def make(job: Job, partial: Path) -> Mapping[str, Json]:
         found = job.problems(f"evaluate-{slug(use.task)}")
-        predictions = _answers(job, folder, found, job.recipe.evaluate.prompts, partial, name)
+        evaluate = job.recipe.evaluate
+        predictions = _answers(job, folder, found, evaluate.prompts, partial / "greedy", name)
+        if evaluate.pass_at:
+            drawn = SamplingSettings(evaluate.temperature, evaluate.max_new_tokens, job.prompts.stop_ids)
+            several = range(1, evaluate.samples + 1)
+            predictions += _predicted(job, folder, found, evaluate.prompts, several, drawn, partial / "drawn", name)
         write_records(job.run.path(f"{name}.jsonl"), predictions)
-        return Counter(f"{p.prompt}: {p.verdict}" for p in predictions)
+        return Counter(f"{p.prompt}: {p.verdict}" for p in predictions if p.index == 0)
 
     return Stage(name, 1, settings, inputs, (f"{name}.jsonl",), make)
 
@@ -602,10 +607,24 @@ def _predictions(recipe: Recipe, model: str, folder: str, use: TaskUse) -> Stage
 def _answers(
     job: Job, model: str, problems: Sequence[Problem], kinds: Sequence[Any], partial: Path, what: str
 ) -> list[Prediction]:
+    """Greedy answers."""
     greedy = SamplingSettings(0.0, job.recipe.evaluate.max_new_tokens, job.prompts.stop_ids)
-    requests = make_evaluation_requests(problems, kinds, job.prompts)
-    sampled = job.sample(model, requests, greedy, partial, what)
-    return make_predictions(problems, kinds, sampled, job.prompts)
+    return _predicted(job, model, problems, kinds, range(1), greedy, partial, what)
+
+
+def _predicted(
+    job: Job,
+    model: str,
+    problems: Sequence[Problem],
+    kinds: Sequence[Any],
+    indices: range,
+    settings: SamplingSettings,
+    partial: Path,
+    what: str,
+) -> list[Prediction]:
+    requests = make_evaluation_requests(problems, kinds, job.prompts, indices, f"{job.recipe.seed}/evaluate")
+    sampled = job.sample(model, requests, settings, partial, what)
+    return make_predictions(problems, kinds, indices, sampled, job.prompts)
 
 
 def _results(recipe: Recipe) -> Stage:
@@ -623,7 +642,7 @@ def _make_results(job: Job, partial: Path) -> Mapping[str, Json]:
     }
     trained = {use.task for use in recipe.tasks.train}
     rounds = {f"refined-{n}" if n < recipe.rounds else "refined": n for n in _rounds(recipe)}
-    results = make_results(predictions, trained, rounds, seed=recipe.seed)
+    results = make_results(predictions, trained, rounds, pass_at=recipe.evaluate.pass_at, seed=recipe.seed)
     results["timings"] = {name: entry["seconds"] for name, entry in job.run.manifest["stages"].items()}
     results["environment"] = environment()
     write_json(job.run.path("results.json"), results)
