@@ -56,7 +56,6 @@ def make_report(folder: Path, manifest: Mapping[str, Any], recipe: Any) -> str:
         invariants=_invariants(stages, trainings),
         counts={name: _numbers(entry["counts"]) for name, entry in stages.items() if "predictions" not in name},
         stories=list(stories(folder, STORIES)),
-        timings={name: entry["seconds"] for name, entry in stages.items()},
         environment=results.get("environment", {}),
     )
 

@@ -78,6 +78,8 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
 def _record(line: bytes, kind: type[Record], hints: Mapping[str, Any], where: str) -> Record:
     try:
         row = json.loads(line)
+        if not isinstance(row, dict):
+            raise ValueError(f"a record is a JSON object, this is {type(row).__name__}")
         values = {name: _typed(row[name], hints[name]) for name in (f.name for f in fields(kind))}  # type: ignore[arg-type]
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: {error}") from None
