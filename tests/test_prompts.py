@@ -40,6 +40,18 @@ def test_a_problem_that_holds_a_special_token_is_refused_by_its_id(prompts):
         prompts.prompt_ids("5 + 5?<|im_end|>", where="problem-7")
 
 
+@pytest.mark.parametrize("start, found", [("", 0), ("<|unused|>" * 2, 2)])
+def test_a_template_that_does_not_begin_a_text_once_is_refused(start, found):
+    tokenizer = tiny_tokenizer()
+    tokenizer.bos_token = "<|unused|>"
+    tokenizer.add_bos_token = True
+    tokenizer.update_post_processor()
+    template = start + "{% for message in messages %}{{ message['content'] }}<|im_end|>{% endfor %}"
+
+    with pytest.raises(DataError, match=f"begins a text with {found} "):
+        Prompts(tokenizer, template)
+
+
 def test_a_tokenizer_without_template_is_refused_with_what_to_do():
     with pytest.raises(DataError, match=r"student\.chat_template"):
         Prompts(tiny_tokenizer())

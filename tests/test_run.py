@@ -22,7 +22,7 @@ instruct: {{epochs: 30, learning_rate: 1e-2, batch_size: 24, direct_target: answ
 sample: {{direct: 2, cot: 2, max_new_tokens: 12}}
 refine: {{epochs: 1, batch_size: 8, nll_weight: 0.5}}
 controls: [instruct]
-evaluate: {{max_new_tokens: 8}}
+evaluate: {{max_new_tokens: 8, teacher: true, noise_floor: true}}
 rows: 16
 """
 
@@ -69,6 +69,10 @@ def test_a_run_killed_again_and_again_gives_the_same_files_as_one_left_alone(tmp
     srit("run", recipe, "--out", tmp_path / "killed")
 
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+    rows = json.loads((tmp_path / "whole/results.json").read_bytes())["rows"]
+    assert {(row["prompt"], row["accuracy"]) for row in rows if row["model"] == "teacher"} == {("cot", 1.0)}
+    assert [row["model"] for row in rows].count("instructed-again") == 4
 
     # nothing is left to do, and each field redoes what depends on it
     out = tmp_path / "whole"

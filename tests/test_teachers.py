@@ -1,5 +1,6 @@
 import gzip
 import json
+import re
 
 import pytest
 from teacher_server import Reply, TeacherServer, answer
@@ -164,8 +165,18 @@ def test_silence_ends_in_giving_up(server):
         asked(server, give_up_seconds=0.2)
 
 
-def test_a_teacher_that_repeats_itself_is_stopped(server):
-    with pytest.raises(TeacherError, match="same answer 20 times"):
+@pytest.mark.parametrize(
+    "reply, message",
+    [
+        (Reply(answer("yes")), "the same answer ('yes')"),
+        (Reply(answer("a long ans", finish="length")), "no answer (cut: raise teacher.max_tokens)"),
+        (Reply({"error": "no such model"}, status=400), "no answer (refused: status 400"),
+    ],
+)
+def test_a_teacher_that_says_one_thing_only_is_stopped(server, reply, message):
+    server.default = reply
+
+    with pytest.raises(TeacherError, match=re.escape(f"m gave {message}") + ".* 20 times in a row"):
         asked(server, n=60)
 
     assert len(server.requests) < 30
@@ -216,21 +227,25 @@ def test_a_solver_answers_with_the_worked_solution():
     assert one.text == problem.rationale
 
 
-def test_a_recording_answers_by_id_from_its_training_rows(tmp_path):
-    path = tmp_path / "teacher.jsonl.gz"
+def test_recordings_answer_by_id(tmp_path):
+    path, more = tmp_path / "teacher.jsonl.gz", tmp_path / "more.jsonl"
     rows = [
         {"id": "p0", "split": "train", "variant": "a", "output": "first"},
         {"id": "p0", "split": "train", "variant": "a", "output": "second"},
         {"id": "p0", "split": "train", "variant": "b", "output": "other"},
-        {"id": "p1", "split": "test", "variant": "a", "output": "seen"},
     ]
     path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
 
-    texts = [[a.text for a in RecordingTeacher(path, variant).answer(questions(2))] for variant in ("a", "b")]
+    more.write_text('{"problem_id": "p1", "text": "from another file", "variant": "a"}\n')
 
-    assert texts == [["first", None], ["other", None]]
+    def texts(paths, variant):
+        return [a.text for a in RecordingTeacher(paths, variant).answer(questions(2))]
+
+    assert texts([path], "a") == ["first", None]
+    assert texts([path], "b") == ["other", None]
+    assert texts([path, more], "a") == ["first", "from another file"]
     with pytest.raises(DataError, match="no variant 'c', only a, b"):
-        RecordingTeacher(path, "c")
+        RecordingTeacher([path], "c")
 
 
 def test_an_answer_that_is_stored_is_never_asked_for_again(server):

@@ -19,9 +19,13 @@ import typer
 from srit.errors import MachineError, RecipeError, SritError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from srit.estimate import Work
     from srit.recipe import Recipe
 
 LINE_SECONDS = 60.0  # between lines of progress where there is no terminal
+WIDE = 118  # columns of a terminal that show the table of three models with its intervals
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -50,6 +54,7 @@ def plan(
     out: Annotated[Path | None, typer.Option(help="run directory; default runs/NAME")] = None,
 ) -> None:
     """What would run, and why; spends nothing."""
+    from srit.estimate import work_of
     from srit.recipe import read_recipe
     from srit.run import read_manifest, sha256_of
     from srit.stages import plan as make_plan
@@ -63,8 +68,31 @@ def plan(
             outputs = manifest["stages"][stage]["outputs"].items()
             return all((folder / n).exists() and sha256_of(folder / n) == total for n, total in outputs)
 
-        for stage, reason in make_plan(manifest, settings, is_whole):
-            typer.echo(f"{'run ' if reason else 'done'}  {stage.name:40} {reason}".rstrip())
+        planned = make_plan(manifest, settings, is_whole)
+        works = {p.stage.name: work_of(p.stage.name, settings) for p in planned if p.reason}
+        for stage, reason in planned:
+            work = works[stage.name].told() if reason else ""
+            typer.echo(f"{'run ' if reason else 'done'}  {stage.name:32} {work:40} {reason}".rstrip())
+        if works:
+            typer.echo(_cost(list(works.values()), settings))
+
+
+def _cost(works: Sequence[Work], recipe: Recipe) -> str:
+    from srit.estimate import dollars, seconds
+
+    calls = sum(work.calls for work in works)
+    price = dollars(works, recipe)
+    times = [seconds(work, recipe) for work in works]
+    took = "time unknown (the student's size is not in its name)"
+    if None not in times:
+        minutes = sum(filter(None, times)) / 60
+        took = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
+    took += " (a task without a limit counted as 1,000 problems)" * any(
+        use.limit is None for use in (*recipe.tasks.train, *recipe.tasks.evaluate)
+    )
+    money = "" if not calls else f"; teacher: at most {calls:,} calls"
+    money += "" if price is None else f" and ${price:.2f}"
+    return f"in all about {took} on this machine's processor{money}"
 
 
 def _stage_command(name: str, last: str, summary: str) -> None:
@@ -140,12 +168,27 @@ def audit(
 
 
 @app.command()
-def tasks() -> None:
+def tasks(
+    markdown: Annotated[bool, typer.Option("--markdown", help="print docs/tasks.md")] = False,
+) -> None:
     """The tasks that a recipe can name."""
-    from srit.tasks import find_task, task_names
+    from srit.tasks import find_task, task_names, task_page
 
+    if markdown:
+        typer.echo(task_page(), nl=False)
+        return
     for name in task_names():
         typer.echo(f"{name:12} {find_task(name).about}")
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine has, and which parts of srit work on it."""
+    from srit.doctor import diagnose
+
+    with _told():
+        for ok, what, found in diagnose(Path()):
+            typer.echo(f"{'ok  ' if ok else 'no  '} {what:55} {found}")
 
 
 @app.command()
@@ -191,9 +234,11 @@ def _print_results(folder: Path) -> None:
     from rich.table import Table
 
     results = json.loads((folder / "results.json").read_bytes())
-    table = Table(title="accuracy, % (95 % interval)")
     models = list(dict.fromkeys(row["model"] for row in results["rows"]))
-    for column in ("domain", "task", "prompt", "n", *models, "refined - instructed"):
+    console = Console()
+    wide = console.width >= WIDE + 13 * max(0, len(models) - 3)
+    table = Table(title="accuracy, % (95 % interval)" if wide else "accuracy, %")
+    for column in ("", "task", "prompt", "n", *models, "refined - instructed"):
         table.add_column(column)
     places = list(dict.fromkeys((r["domain"], r["task"], r["prompt"]) for r in results["comparisons"]))
     for domain, task, prompt in sorted(places, key=lambda place: (place[0], place[1].startswith("all "), place)):
@@ -203,17 +248,27 @@ def _print_results(folder: Path) -> None:
             for c in results["comparisons"]
             if (c["a"], c["b"], c["domain"], c["task"], c["prompt"]) == ("refined", "instructed", domain, task, prompt)
         )
-        cells = [f"{100 * s['accuracy']:.1f} ({100 * s['ci95'][0]:.0f}-{100 * s['ci95'][1]:.0f})" for s in scores]
-        low, high = change["ci95"]
-        difference = f"{100 * change['delta']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}), p {change['p']:.3f}"
-        table.add_row(domain, task, prompt, str(scores[0]["n"]), *cells, difference)
-    Console().print(table)
+        cells = [_cell(scores[model], wide) if model in scores else "" for model in models]
+        low, high = (100 * end for end in change["ci95"])
+        difference = f"{100 * change['delta']:+.1f} ({low:+.1f} to {high:+.1f})"
+        if wide:
+            difference += f", p {change['p']:.3f}"
+        table.add_row(domain, task, prompt, str(scores["instructed"]["n"]), *cells, difference)
+    console.print(table)
 
 
-def _scores(results: Any, domain: str, task: str, prompt: str) -> list[Any]:
+def _scores(results: Any, domain: str, task: str, prompt: str) -> dict[str, Any]:
+    """Rows of one line of the table by model."""
     if task.startswith("all "):
-        return [r for r in results["pooled"] if (r["domain"], r["prompt"]) == (domain, prompt)]
-    return [r for r in results["rows"] if (r["task"], r["prompt"]) == (task, prompt)]
+        rows = [r for r in results["pooled"] if (r["domain"], r["prompt"]) == (domain, prompt)]
+    else:
+        rows = [r for r in results["rows"] if (r["task"], r["prompt"]) == (task, prompt)]
+    return {row["model"]: row for row in rows}
+
+
+def _cell(score: Any, wide: bool) -> str:
+    low, high = (100 * end for end in score["ci95"])
+    return f"{100 * score['accuracy']:.1f}" + (f" ({low:.0f}-{high:.0f})" if wide else "")
 
 
 @contextmanager

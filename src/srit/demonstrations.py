@@ -40,18 +40,29 @@ def make_demonstrations(
     Raises:
         DataError: no answer can be trained on.
     """
-    keys = {q.problem.id: answer_key(teacher.identity, q.prompt) for q in questions}
-    answers = {identity: stored[key] for identity, key in keys.items() if key in stored}
-    for answer in teacher.answer([q for q in questions if q.problem.id not in answers]):
-        if answer.settled:
-            store(keys[answer.problem_id], answer)
-        answers[answer.problem_id] = answer
+    answers = ask(questions, teacher, stored, store)
     made = [_judged(q.problem, answers[q.problem.id], teacher.name, settings) for q in questions]
     counts = Counter(f"{'kept' if d.kept else 'refused'}: {d.reason}" for d in made)
     if not any(d.kept for d in made):
         reasons = "; ".join(f"{reason} ({n} times)" for reason, n in counts.most_common(3))
         raise DataError(f"none of the {len(made)} demonstrations can be trained on: {reasons}")
     return made, counts
+
+
+def ask(
+    questions: Sequence[Question],
+    teacher: Teacher,
+    stored: Mapping[str, Answer],
+    store: Callable[[str, Answer], None],
+) -> dict[str, Answer]:
+    """The teacher's answers by problem; `stored` and `store` as in `make_demonstrations`."""
+    keys = {q.problem.id: answer_key(teacher.identity, q.prompt) for q in questions}
+    answers = {identity: stored[key] for identity, key in keys.items() if key in stored}
+    for answer in teacher.answer([q for q in questions if q.problem.id not in answers]):
+        if answer.settled:
+            store(keys[answer.problem_id], answer)
+        answers[answer.problem_id] = answer
+    return answers
 
 
 def _judged(problem: Problem, answer: Answer, teacher: str, settings: Demonstrations) -> Demonstration:

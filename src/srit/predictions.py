@@ -38,11 +38,14 @@ def make_predictions(
 ) -> list[Prediction]:
     """The answers to `make_requests`, judged."""
     wanted = [(problem, kind, index) for problem in problems for kind in kinds for index in indices]
-    return [_judged(*one, answer, prompts) for one, answer in zip(wanted, sampled, strict=True)]
+    return [
+        judged(*one, prompts.text(a.token_ids), n_tokens=len(a.token_ids), truncated=a.truncated)
+        for one, a in zip(wanted, sampled, strict=True)
+    ]
 
 
-def _judged(problem: Problem, kind: PromptKind, index: int, answer: Sampled, prompts: Prompts) -> Prediction:
-    text = prompts.text(answer.token_ids)
+def judged(problem: Problem, kind: PromptKind, index: int, text: str, *, n_tokens: int, truncated: bool) -> Prediction:
+    """One answer and what is read from it."""
     judgment = judge(find_task(problem.task), problem, text)
     return Prediction(
         problem_id=problem.id,
@@ -50,8 +53,8 @@ def _judged(problem: Problem, kind: PromptKind, index: int, answer: Sampled, pro
         prompt=kind,
         index=index,
         text=text,
-        n_tokens=len(answer.token_ids),
-        truncated=answer.truncated,
+        n_tokens=n_tokens,
+        truncated=truncated,
         answer=judgment.answer,
         span=judgment.span,
         reason=judgment.reason,

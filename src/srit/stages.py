@@ -24,16 +24,16 @@ import yaml
 
 from srit import problems as problem_sets
 from srit.completions import make_completions, make_requests, probe, stop_rate
-from srit.demonstrations import make_demonstrations, questions_of
+from srit.demonstrations import ask, make_demonstrations, questions_of
 from srit.errors import TrainingError
 from srit.intervals import compare
 from srit.pairs import make_pairs
-from srit.predictions import make_predictions
+from srit.predictions import judged, make_predictions
 from srit.predictions import make_requests as make_evaluation_requests
 from srit.prompts import Prompts, prompt_text
 from srit.recipe import Recipe, Student, TaskUse
 from srit.records import Completion, Demonstration, Pair, Prediction, Problem
-from srit.results import make_results
+from srit.results import TEACHER, make_results
 from srit.run import (
     Journal,
     Json,
@@ -61,6 +61,8 @@ LEAST_STOP_RATE = 0.95
 LEAST_YIELD = 0.02  # of the probe's problems must give a pair
 MOST_JUDGE_ERRORS = 0.03  # of the answers
 NOISE = 0.05  # a round is refused when it is worse than its start with p below this
+
+AGAIN = "instructed-again"  # the instructed model, evaluated in other batches
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
 Tell = Callable[[str], None]
@@ -96,9 +98,9 @@ class Job:
         return read_records(self.run.path(f"problems/{name}.jsonl"), Problem)
 
     def sample(
-        self, model: str, requests: Sequence[Request], settings: SamplingSettings, partial: Path, what: str
+        self, model: str, requests: Sequence[Request], settings: SamplingSettings, partial: Path, what: str, rows: int
     ) -> list[Sampled]:
-        """Answers of one of the run's models; it is loaded if any are missing."""
+        """Answers of one of the run's models, `rows` decoded at once; it is loaded if any are missing."""
         loaded: list[Any] = []
 
         def sampler() -> Any:
@@ -107,14 +109,14 @@ class Job:
 
                 adapter = None if model == "base" else self.run.path(model)
                 weights = load_model(self.recipe.student, adapter)
-                loaded.append(TransformersSampler(weights, rows=self.recipe.rows, pad_id=0))
+                loaded.append(TransformersSampler(weights, rows=rows, pad_id=0))
             return loaded[0]
 
         return sample_in_chunks(
             sampler,
             requests,
             settings,
-            rows=self.recipe.rows,
+            rows=rows,
             partial=partial,
             progress=lambda done, total: self.progress(what, done, total),
         )
@@ -134,14 +136,17 @@ def stages(recipe: Recipe) -> list[Stage]:
     declared += [_control(recipe, control) for control in recipe.controls]
     for model, folder in models(recipe).items():
         declared += [_predictions(recipe, model, folder, use) for use in recipe.tasks.evaluate]
+    if recipe.evaluate.teacher:
+        declared += [_teacher_predictions(recipe, use) for use in recipe.tasks.evaluate]
     return [*declared, _results(recipe)]
 
 
 def models(recipe: Recipe) -> dict[str, str]:
-    """Evaluated models and their folders; "base" is the student itself."""
+    """Evaluated models of the run and their folders; "base" is the student itself."""
+    again = {AGAIN: "instructed"} if recipe.evaluate.noise_floor else {}
     rounds = {f"refined-{n}" if n < recipe.rounds else "refined": f"round-{n}/refined" for n in _rounds(recipe)}
     controls = {f"control-{name}": f"controls/{name}" for name in recipe.controls}
-    return {"base": "base", "instructed": "instructed", **rounds, **controls}
+    return {"base": "base", "instructed": "instructed", **again, **rounds, **controls}
 
 
 class Plan(NamedTuple):
@@ -250,36 +255,42 @@ def _data_sums(uses: Sequence[TaskUse]) -> dict[str, str]:
 
 
 def _demonstrations(recipe: Recipe) -> Stage:
-    settings = recipe.model_dump(mode="json", include={"teacher", "demonstrations"})
-    if recipe.teacher.path and Path(recipe.teacher.path).is_file():
-        settings["recording"] = sha256_of(Path(recipe.teacher.path))
+    settings = _teacher_settings(recipe) | recipe.model_dump(mode="json", include={"demonstrations"})
     inputs = ("problems/train.jsonl",)
     return Stage("demonstrations", 1, settings, inputs, ("demonstrations.jsonl",), _make_demonstrations)
 
 
 def _make_demonstrations(job: Job, partial: Path) -> Mapping[str, Json]:
-    # Kept apart from what is made of them and from any fingerprint: no changed setting pays for them again.
-    journal = Journal(job.run.path("teacher/answers.jsonl"))
     settings = job.recipe.demonstrations
-    made, counts = make_demonstrations(
-        questions_of(job.problems("train"), settings.limit),
-        _teacher(job.recipe),
-        settings,
-        {row["key"]: Answer(**row["answer"]) for row in journal.rows},
-        lambda key, answer: journal.append({"key": key, "answer": answer._asdict()}),
-    )
+    questions = questions_of(job.problems("train"), settings.limit)
+    stored, store = _paid_answers(job)
+    made, counts = make_demonstrations(questions, _teacher(job.recipe), settings, stored, store)
     write_records(job.run.path("demonstrations.jsonl"), made)
-    asked = [row["answer"] for row in journal.rows]
-    spent = {
-        name: sum(answer[name] for answer in asked) for name in ("n_calls", "n_prompt_tokens", "n_completion_tokens")
+    paid = _paid_answers(job)[0].values()
+    return counts | {
+        "n_calls": sum(answer.n_calls for answer in paid),
+        "n_prompt_tokens": sum(answer.n_prompt_tokens for answer in paid),
+        "n_completion_tokens": sum(answer.n_completion_tokens for answer in paid),
     }
-    return counts | spent
+
+
+def _paid_answers(job: Job) -> tuple[dict[str, Answer], Callable[[str, Answer], None]]:
+    """The teacher's answers by key, and what keeps another. They lie apart from what is made of them and from
+    any fingerprint: no changed setting pays for them again."""
+    journal = Journal(job.run.path("teacher/answers.jsonl"))
+    stored = {row["key"]: Answer(**row["answer"]) for row in journal.rows}
+    return stored, lambda key, answer: journal.append({"key": key, "answer": answer._asdict()})
+
+
+def _teacher_settings(recipe: Recipe) -> dict[str, Json]:
+    recordings = [sha256_of(Path(path)) for path in recipe.teacher.paths if Path(path).is_file()]
+    return {"teacher": recipe.teacher.model_dump(mode="json", exclude={"prices"}), "recordings": recordings}
 
 
 def _teacher(recipe: Recipe) -> Teacher:
     teacher = recipe.teacher
-    if teacher.kind == "recording" and teacher.path:
-        return RecordingTeacher(Path(teacher.path), teacher.variant)
+    if teacher.kind == "recording":
+        return RecordingTeacher([Path(path) for path in teacher.paths], teacher.variant)
     if teacher.kind == "openai" and teacher.model and teacher.base_url:
         from srit.teachers.openai import Endpoint, OpenAITeacher
 
@@ -334,8 +345,14 @@ def _instruct(job: Job, model: Any, partial: Path, name: str, *, max_tokens: int
     examples = make_examples(demonstrations, problems, job.prompts, recipe.instruct, recipe.seed)
     end = job.prompts.end_of_turn_id
     learned = sum(example.completion_ids.count(end) == 1 for example in examples)
-    line = f"each of {learned} of {len(examples)} rows trains one end of turn"
-    ends = job.invariant("one end of turn a row", learned == len(examples), line)
+    begun = {job.prompts.n_beginnings(example.prompt_ids) for example in examples}
+    if learned < len(examples) or len(begun) != 1:
+        raise TrainingError(
+            f"{learned} of {len(examples)} rows train one end of turn; they begin with {sorted(begun)} BOS tokens: "
+            "every row must have one end and the same beginning. Look at student.chat_template"
+        )
+    line = f"each of the {len(examples)} rows begins with {begun.pop()} BOS and trains one end of turn"
+    ends = job.invariant("one beginning and one end of turn a row", True, line)
     rate = recipe.instruct.learning_rate if max_tokens is None else recipe.refine.learning_rate
     history = instruct(
         model,
@@ -411,7 +428,7 @@ def _sample(job: Job, problems: Sequence[Problem], partial: Path, number: int) -
     requests = make_requests(problems, job.prompts, settings, f"{job.recipe.seed}/sample/{number}")
     drawn = SamplingSettings(settings.temperature, settings.max_new_tokens, job.prompts.stop_ids)
     model = _start(job, number)
-    sampled = job.sample(model, requests, drawn, partial, f"round-{number}/completions")
+    sampled = job.sample(model, requests, drawn, partial, f"round-{number}/completions", job.recipe.rows)
     return make_completions(problems, sampled, job.prompts, settings)
 
 
@@ -542,7 +559,10 @@ def _make_accepted(job: Job, partial: Path, number: int) -> Mapping[str, Json]:
     decided: dict[str, Json] = {"accepted": True, "n": len(dev)}
     if dev and job.recipe.refine.accept == "better":
         before, after = (
-            [p.verdict == "right" for p in _answers(job, model, dev, ("cot",), partial / label, f"round-{number}/dev")]
+            [
+                p.verdict == "right"
+                for p in _answers(job, model, dev, ("cot",), partial / label, f"round-{number}/dev", job.recipe.rows)
+            ]
             for label, model in (("before", _start(job, number)), ("after", f"round-{number}/refined"))
         )
         result = compare(after, before, seed=job.recipe.seed)
@@ -584,7 +604,10 @@ def _make_own_right(job: Job, partial: Path) -> Mapping[str, Json]:
 
 def _predictions(recipe: Recipe, model: str, folder: str, use: TaskUse) -> Stage:
     name = f"predictions/{model}/{slug(use.task)}"
-    settings = recipe.model_dump(mode="json", include={"evaluate", "rows"}) | {
+    rows = recipe.rows if model != AGAIN else max(1, recipe.rows // 3)
+    settings = {
+        "evaluate": recipe.evaluate.model_dump(mode="json", exclude={"teacher", "noise_floor"}),
+        "rows": rows,
         "chat_template": recipe.student.chat_template,
     }
     problems = f"problems/evaluate-{slug(use.task)}.jsonl"
@@ -593,23 +616,43 @@ def _predictions(recipe: Recipe, model: str, folder: str, use: TaskUse) -> Stage
     def make(job: Job, partial: Path) -> Mapping[str, Json]:
         found = job.problems(f"evaluate-{slug(use.task)}")
         evaluate = job.recipe.evaluate
-        predictions = _answers(job, folder, found, evaluate.prompts, partial / "greedy", name)
+        predictions = _answers(job, folder, found, evaluate.prompts, partial / "greedy", name, rows)
         if evaluate.pass_at:
             drawn = SamplingSettings(evaluate.temperature, evaluate.max_new_tokens, job.prompts.stop_ids)
             several = range(1, evaluate.samples + 1)
-            predictions += _predicted(job, folder, found, evaluate.prompts, several, drawn, partial / "drawn", name)
+            path = partial / "drawn"
+            predictions += _predicted(job, folder, found, evaluate.prompts, several, drawn, path, name, rows)
         write_records(job.run.path(f"{name}.jsonl"), predictions)
         return Counter(f"{p.prompt}: {p.verdict}" for p in predictions if p.index == 0)
 
     return Stage(name, 1, settings, inputs, (f"{name}.jsonl",), make)
 
 
+def _teacher_predictions(recipe: Recipe, use: TaskUse) -> Stage:
+    name = f"predictions/{TEACHER}/{slug(use.task)}"
+    problems = f"problems/evaluate-{slug(use.task)}.jsonl"
+
+    def make(job: Job, partial: Path) -> Mapping[str, Json]:
+        questions = questions_of(job.problems(f"evaluate-{slug(use.task)}"), None)
+        answers = ask(questions, _teacher(job.recipe), *_paid_answers(job))
+        predictions = [
+            judged(q.problem, "cot", 0, text, n_tokens=answer.n_completion_tokens, truncated=False)
+            for q in questions
+            for answer in [answers[q.problem.id]]
+            if (text := answer.text) is not None
+        ]
+        write_records(job.run.path(f"{name}.jsonl"), predictions)
+        return Counter(p.verdict for p in predictions) | {"no answer": len(questions) - len(predictions)}
+
+    return Stage(name, 1, _teacher_settings(recipe), (problems,), (f"{name}.jsonl",), make)
+
+
 def _answers(
-    job: Job, model: str, problems: Sequence[Problem], kinds: Sequence[Any], partial: Path, what: str
+    job: Job, model: str, problems: Sequence[Problem], kinds: Sequence[Any], partial: Path, what: str, rows: int
 ) -> list[Prediction]:
     """Greedy answers."""
     greedy = SamplingSettings(0.0, job.recipe.evaluate.max_new_tokens, job.prompts.stop_ids)
-    return _predicted(job, model, problems, kinds, range(1), greedy, partial, what)
+    return _predicted(job, model, problems, kinds, range(1), greedy, partial, what, rows)
 
 
 def _predicted(
@@ -621,28 +664,37 @@ def _predicted(
     settings: SamplingSettings,
     partial: Path,
     what: str,
+    rows: int,
 ) -> list[Prediction]:
     requests = make_evaluation_requests(problems, kinds, job.prompts, indices, f"{job.recipe.seed}/evaluate")
-    sampled = job.sample(model, requests, settings, partial, what)
+    sampled = job.sample(model, requests, settings, partial, what, rows)
     return make_predictions(problems, kinds, indices, sampled, job.prompts)
 
 
 def _results(recipe: Recipe) -> Stage:
     settings = {"train": [use.task for use in recipe.tasks.train], "rounds": recipe.rounds, "seed": recipe.seed}
-    names = [f"predictions/{model}/{slug(use.task)}.jsonl" for model in models(recipe) for use in recipe.tasks.evaluate]
+    names = [f"predictions/{model}/{slug(use.task)}.jsonl" for model, use in _evaluated(recipe)]
     return Stage("results", 1, settings, tuple(names), ("results.json",), _make_results)
+
+
+def _evaluated(recipe: Recipe) -> list[tuple[str, TaskUse]]:
+    who = [*models(recipe), *([TEACHER] if recipe.evaluate.teacher else [])]
+    return [(model, use) for model in who for use in recipe.tasks.evaluate]
 
 
 def _make_results(job: Job, partial: Path) -> Mapping[str, Json]:
     recipe = job.recipe
     predictions = {
         (model, use.task): read_records(job.run.path(f"predictions/{model}/{slug(use.task)}.jsonl"), Prediction)
-        for model in models(recipe)
-        for use in recipe.tasks.evaluate
+        for model, use in _evaluated(recipe)
     }
     trained = {use.task for use in recipe.tasks.train}
     rounds = {f"refined-{n}" if n < recipe.rounds else "refined": n for n in _rounds(recipe)}
     results = make_results(predictions, trained, rounds, pass_at=recipe.evaluate.pass_at, seed=recipe.seed)
+    for row in results["comparisons"]:
+        if (row["a"], row["b"], row["task"]) == ("instructed", "base", "all in-domain") and row["ci95"][1] < 0:
+            line = f"instructed is worse than base in-domain ({row['prompt']} prompt): look at the demonstrations"
+            job.invariant("stage 1 helped", False, line)
     results["timings"] = {name: entry["seconds"] for name, entry in job.run.manifest["stages"].items()}
     results["environment"] = environment()
     write_json(job.run.path("results.json"), results)

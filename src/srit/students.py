@@ -63,11 +63,29 @@ def load_tokenizer(student: Student) -> Any:
 def load_model(student: Student, adapter: Path | None = None) -> Any:
     """The student in evaluation mode, with an adapter merged into its weights where one is given.
 
-    Merged in the weights' own precision or better, float32: an unmerged adapter halves the decoding speed.
+    Merged, since an unmerged adapter halves the decoding speed, and never rounded to 4 bits: with tuning "qlora"
+    the base has the values that its 4 bits stand for, which are those it is trained with.
 
     Raises:
         DataError: weights are missing, of another shape, or not finite.
     """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = _base(student)
+    if student.tuning == "qlora":
+        model = model.dequantize()
+    if adapter is not None and (adapter / "adapter_config.json").exists():
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    elif adapter is not None:
+        model = AutoModelForCausalLM.from_pretrained(str(adapter), dtype=getattr(torch, student.dtype))
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def _base(student: Student) -> Any:
+    """The weights that the student starts from, checked; of 4 bits with tuning "qlora"."""
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
@@ -79,10 +97,11 @@ def load_model(student: Student, adapter: Path | None = None) -> Any:
             str(locate(student) or student.model),
             revision=_revision(student),
             dtype=getattr(torch, student.dtype),
+            quantization_config=_four_bits(student) if student.tuning == "qlora" else None,
             use_safetensors=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         raise DataError(f"student.model: {student.model} cannot be loaded: {_first_line(error)}") from None
     model, report = loaded
     if missing := sorted(set(report["missing_keys"]) - {"lm_head.weight"}):
@@ -90,13 +109,20 @@ def load_model(student: Student, adapter: Path | None = None) -> Any:
     for name, weight in model.named_parameters():
         if not torch.isfinite(weight).all():
             raise DataError(f"student.model: {student.model}: {name} holds values that are not finite")
-    if adapter is not None and (adapter / "adapter_config.json").exists():
-        from peft import PeftModel
+    return model
 
-        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    elif adapter is not None:
-        model = AutoModelForCausalLM.from_pretrained(str(adapter), dtype=getattr(torch, student.dtype))
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+def _four_bits(student: Student) -> Any:
+    """NF4 with double quantization (Dettmers et al. 2023, arXiv 2305.14314)."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, student.dtype),
+    )
 
 
 def trainable(student: Student, start: Path | None) -> Any:
@@ -109,7 +135,7 @@ def trainable(student: Student, start: Path | None) -> Any:
         return load_model(student, start).train()
     from peft import LoraConfig, PeftModel, get_peft_model
 
-    model = load_model(student)
+    model = _base(student) if student.tuning == "qlora" else load_model(student)
     if start is not None:
         return PeftModel.from_pretrained(model, str(start), is_trainable=True).train()
     targets = student.lora.target_modules

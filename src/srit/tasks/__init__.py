@@ -83,6 +83,26 @@ def task_names() -> list[str]:
     return [name for family in _FAMILIES for name in import_module(family).names()]
 
 
+def task_page() -> str:
+    """All tasks as a page in Markdown; names of one family that are alike share a line."""
+    lines = [
+        "# Tasks",
+        "",
+        "Written by `make docs`. A `choice` is read as a letter or an option's text, a `number` as a number, `math`",
+        "as LaTeX: [answer-reading.md](answer-reading.md) has the rules, and how well they do. Sizes are the hub's;",
+        "a local folder (`data:` in the recipe) counts as it is.",
+    ]
+    for family in map(import_module, _FAMILIES):
+        lines += ["", f"## {str(family.__doc__).splitlines()[0]}", "", "| task | what |", "| --- | --- |"]
+        alike: dict[str, list[str]] = {}
+        for name in family.names():
+            alike.setdefault(find_task(name).about, []).append(f"`{name}`")
+        lines += [f"| {', '.join(names)} | {about} |" for about, names in alike.items()]
+        if not alike:
+            lines[-2:] = ["Any such name."]
+    return "\n".join(lines) + "\n"
+
+
 def find_task(name: str) -> Task:
     """The task of that name.
 

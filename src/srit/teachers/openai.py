@@ -77,7 +77,7 @@ class OpenAITeacher:
         waiting = list(questions)[::-1]
         running: set[Future[Answer]] = set()
         failed: Exception | None = None
-        texts: list[str] = []
+        said: list[tuple[str | None, str]] = []
         with self._client() as client, ThreadPoolExecutor(self._endpoint.concurrency) as threads:
             while running or (waiting and failed is None):
                 while waiting and failed is None and len(running) < self._endpoint.concurrency:
@@ -88,12 +88,12 @@ class OpenAITeacher:
                         failed = failed or (error if isinstance(error, Exception) else TeacherError(str(error)))
                         self._stopped.set()
                         continue
-                    yield future.result()
-                    texts = [*texts, future.result().text or ""][-REPEATED:]
-                if failed is None and len(texts) == REPEATED and len(set(texts)) == 1:
-                    failed = TeacherError(
-                        f"{self.name} gave the same answer {REPEATED} times in a row: {texts[0][:80]!r}"
-                    )
+                    yield (answer := future.result())
+                    said = [*said, (answer.text, answer.reason)][-REPEATED:]
+                if failed is None and len(said) == REPEATED and len(set(said)) == 1:
+                    text, reason = said[0]
+                    what = f"no answer ({reason})" if text is None else f"the same answer ({text[:80]!r})"
+                    failed = TeacherError(f"{self.name} gave {what} {REPEATED} times in a row")
         if failed is not None:
             raise failed
 
@@ -126,7 +126,8 @@ class OpenAITeacher:
                 self._pause(fault.seconds if fault.seconds is not None else _backoff(tries, jitter), str(fault))
                 continue
             except _Refused as fault:
-                return Answer(question.problem.id, None, f"refused: {fault}", tries)
+                # Not paid for, and perhaps the server's setting: a later run asks again.
+                return Answer(question.problem.id, None, f"refused: {fault}", tries, settled=False)
             except _Unknown as fault:
                 unknown += 1
                 if unknown > 1:
@@ -178,7 +179,10 @@ class OpenAITeacher:
         if status == 402 or (status == 429 and any(word in body for word in _OUT_OF_CREDIT)):
             return TeacherError(f"{self.name}: the account has no credit ({status})")
         if status == 404:
-            return RecipeError(f"teacher: {self._endpoint.base_url} knows no model {self._endpoint.model!r} (404)")
+            return RecipeError(
+                f"teacher: {self._endpoint.base_url} knows no model {self._endpoint.model!r}, or the address is not "
+                "whole, such as without /v1 at its end (404)"
+            )
         if 300 <= status < 400:
             target = response.headers.get("location", "")
             return TeacherError(f"{self._endpoint.base_url} redirects to {target}: prompts go to the named host alone")

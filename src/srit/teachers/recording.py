@@ -14,20 +14,22 @@ from srit.teachers import Answer, Question
 
 
 class RecordingTeacher:
-    """Answers from a JSON Lines file, gzipped or not, by the id of the problem.
+    """Answers from JSON Lines files, gzipped or not, by the id of the problem.
 
-    A row has "id" and "output" (or "problem_id" and "text", as demonstrations.jsonl has). Rows of another
-    split than "train" are passed over; of several answers to a question the first counts.
+    A row has "id" and "output" (or "problem_id" and "text", as demonstrations.jsonl has); of several answers
+    to a question the first counts.
     """
 
-    def __init__(self, path: Path, variant: str | None = None) -> None:
+    def __init__(self, paths: Sequence[Path], variant: str | None = None) -> None:
         """
         Raises:
-            DataError: the file is not there or a line is not such a row.
+            DataError: a file is not there or a line is not such a row.
         """
-        self.name = path.name.split(".")[0] if path.parent.name == "" else f"{path.parent.name}/{path.name}"
-        self._texts = _read(path, variant)
-        self.identity: dict[str, object] = {"recording": sha256_of(path), "variant": variant}
+        self.name = ", ".join(dict.fromkeys(path.parent.name or path.name.split(".")[0] for path in paths))
+        self._texts: dict[str, str] = {}
+        for path in paths:
+            self._texts = _read(path, variant) | self._texts
+        self.identity: dict[str, object] = {"recordings": [sha256_of(path) for path in paths], "variant": variant}
 
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
         """One Answer a question; none where nothing was recorded."""
@@ -50,7 +52,7 @@ def _read(path: Path, variant: str | None) -> dict[str, str]:
         if not isinstance(identity, str) or not isinstance(text, str):
             raise DataError(f"{path}:{number}: a row needs the texts id and output (or problem_id and text)")
         variants.add(row.get("variant"))
-        if row.get("split", "train") == "train" and variant in (None, row.get("variant")):
+        if variant in (None, row.get("variant")):
             texts.setdefault(identity, text)
     if variant is not None and variant not in variants:
         raise DataError(f"{path}: there is no variant {variant!r}, only {', '.join(sorted(map(str, variants)))}")
