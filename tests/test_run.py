@@ -87,7 +87,7 @@ def test_a_run_killed_again_and_again_gives_the_same_files_as_one_left_alone(tmp
     assert "round-1/pairs" in planned(recipe, out) and "round-1/completions" not in planned(recipe, out)
 
     results = json.loads((tmp_path / "killed" / "results.json").read_bytes())
-    models = {"base", "instructed", "refined", "control-instruct"}
+    models = {"base", "instructed", "instructed-again", "refined", "control-instruct", "teacher"}
     assert {row["model"] for row in results["rows"]} == models
     assert {(row["task"], row["domain"]) for row in results["rows"]} == {("sums", "in"), ("doors", "out")}
 
