@@ -39,8 +39,19 @@ def settings(folder, config, **more):
     return config(output_dir=str(folder), report_to=[], use_cpu=True, bf16=False, gradient_checkpointing=False, **more)
 
 
-@pytest.mark.parametrize("beta", [0.1, 0.7])
-def test_stage_2_has_the_loss_and_gradient_of_dpo_trainer(tmp_path, monkeypatch, beta):
+LOSSES = {
+    "sigmoid": ({"beta": 0.1}, {"loss_type": ["sigmoid"]}),
+    "sigmoid, beta 0.7": ({"beta": 0.7}, {"loss_type": ["sigmoid"]}),
+    "robust": ({"loss": "robust", "label_smoothing": 0.1}, {"loss_type": ["robust"], "label_smoothing": 0.1}),
+    "ipo": ({"loss": "ipo", "beta": 0.3}, {"loss_type": ["ipo"]}),
+    "length-normalized": ({"loss": "length_normalized", "beta": 2.0}, {"loss_type": ["sigmoid_norm"]}),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_stage_2_has_the_loss_and_gradient_of_dpo_trainer(tmp_path, monkeypatch, name):
+    ours, theirs = LOSSES[name]
+    refinement = Refine(**ours, **ONE_STEP)
     moved, frozen = tiny_model(seed=3), tiny_model(seed=3)
     with torch.no_grad():
         for weight in moved.parameters():
@@ -59,12 +70,12 @@ def test_stage_2_has_the_loss_and_gradient_of_dpo_trainer(tmp_path, monkeypatch,
     trainer = DPOTrainer(
         model=moved,
         ref_model=frozen,
-        args=settings(tmp_path / "trl", DPOConfig, beta=beta, max_length=None),
+        args=settings(tmp_path / "trl", DPOConfig, beta=refinement.beta, max_length=None, **theirs),
         train_dataset=Dataset.from_list(rows),
         processing_class=tiny_tokenizer(),
     )
-    theirs = trainer.compute_loss(moved, trainer.data_collator(rows))
-    theirs.backward()
+    expected_loss = trainer.compute_loss(moved, trainer.data_collator(rows))
+    expected_loss.backward()
     expected = gradient(moved)
     moved.zero_grad()
 
@@ -73,13 +84,13 @@ def test_stage_2_has_the_loss_and_gradient_of_dpo_trainer(tmp_path, monkeypatch,
         moved,
         PREFERENCES,
         reference,
-        Refine(beta=beta, **ONE_STEP),
+        refinement,
         seed="0",
         checkpoints=tmp_path,
         progress=lambda *_: None,
     )
 
-    assert metrics["preference_loss"] == pytest.approx(theirs.item(), rel=1e-4)
+    assert metrics["preference_loss"] == pytest.approx(expected_loss.item(), rel=1e-4)
     assert_same(kept[0], expected)
 
 

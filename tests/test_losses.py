@@ -4,30 +4,54 @@ import numpy as np
 import pytest
 import torch
 
-from srit.losses import PairLogps, dpo_loss
+from srit.losses import LOSSES, LossSettings, Sides, loss_of_equals
+from srit.recipe import Refine
+from srit.refined import step_0_loss
+
+CHOSEN, REJECTED, REF_CHOSEN, REF_REJECTED = np.random.default_rng(0).normal(-40, 15, (4, 256))
+N_CHOSEN, N_REJECTED = np.random.default_rng(1).integers(1, 90, (2, 256)).astype(float)
+MARGIN = (CHOSEN - REF_CHOSEN) - (REJECTED - REF_REJECTED)
+MARGIN_A_TOKEN = (CHOSEN - REF_CHOSEN) / N_CHOSEN - (REJECTED - REF_REJECTED) / N_REJECTED
 
 
-@pytest.mark.parametrize("beta", [0.01, 0.1, 1.0])
-def test_dpo_loss_is_the_published_formula_in_float64(beta):
-    chosen, rejected, ref_chosen, ref_rejected = np.random.default_rng(0).normal(-40, 15, (4, 256))
-    expected = np.logaddexp(0, -beta * ((chosen - ref_chosen) - (rejected - ref_rejected)))
+def nll(x):
+    """-log sigmoid(x)."""
+    return np.logaddexp(0, -x)
 
-    policy = PairLogps(torch.tensor(chosen), torch.tensor(rejected))
-    reference = PairLogps(torch.tensor(ref_chosen), torch.tensor(ref_rejected))
 
-    actual = dpo_loss(policy, reference, beta=beta)
+PUBLISHED = {
+    "dpo": ("sigmoid", LossSettings(0.1), nll(0.1 * MARGIN)),
+    "dpo, beta 1": ("sigmoid", LossSettings(1.0), nll(MARGIN)),
+    "conservative dpo": ("sigmoid", LossSettings(0.1, 0.2), 0.8 * nll(0.1 * MARGIN) + 0.2 * nll(-0.1 * MARGIN)),
+    "robust dpo": ("robust", LossSettings(0.1, 0.2), (0.8 * nll(0.1 * MARGIN) - 0.2 * nll(-0.1 * MARGIN)) / 0.6),
+    "ipo": ("ipo", LossSettings(0.1), (MARGIN_A_TOKEN - 5) ** 2),
+    "length-normalized dpo": ("length_normalized", LossSettings(2.0), nll(2 * MARGIN_A_TOKEN)),
+    "simpo": ("simpo", LossSettings(2.0, gamma=1.0), nll(2 * (CHOSEN / N_CHOSEN - REJECTED / N_REJECTED) - 1)),
+}
+
+
+def sides(chosen, rejected):
+    return Sides(torch.tensor(chosen), torch.tensor(rejected))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_loss_is_the_published_formula_in_float64(name):
+    loss, settings, expected = PUBLISHED[name]
+
+    actual = LOSSES[loss](
+        sides(CHOSEN, REJECTED), sides(REF_CHOSEN, REF_REJECTED), sides(N_CHOSEN, N_REJECTED), settings
+    )
+
     # atol: the formula's own rounding where the loss is near 0
-    torch.testing.assert_close(actual, torch.tensor(expected), rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(actual, torch.tensor(expected), rtol=1e-11, atol=1e-14)
 
 
-def test_before_the_first_step_the_loss_is_log_2():
-    logps = PairLogps(torch.tensor([-3.0, -50.0]), torch.tensor([-7.0, -2.0]))
+@pytest.mark.parametrize(
+    "name, expected", [("sigmoid", math.log(2)), ("ipo", 25.0), ("length_normalized", math.log(2))]
+)
+def test_the_loss_of_equal_models_is_known(name, expected):
+    assert step_0_loss(Refine(loss=name)) == pytest.approx(expected)
 
-    assert dpo_loss(logps, logps, beta=0.1).tolist() == pytest.approx([math.log(2)] * 2)
 
-
-def test_a_beta_that_is_not_positive_is_refused():
-    logps = PairLogps(torch.zeros(1), torch.zeros(1))
-
-    with pytest.raises(ValueError, match="beta is 0"):
-        dpo_loss(logps, logps, beta=0)
+def test_a_loss_without_a_reference_has_none():
+    assert loss_of_equals("simpo", LossSettings(2.0)) is None

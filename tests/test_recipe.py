@@ -32,6 +32,10 @@ BAD = {
     ),
     "a choice that does not exist": (GOOD + "  nll_on: wrong\n", "refine.nll_on is 'wrong'"),
     "an empty list of tasks": (GOOD.replace("[{task: sums4}]", "[]"), "tasks.evaluate"),
+    "a field that the loss does not use": (
+        GOOD + "  loss: ipo\n  label_smoothing: 0.1\n",
+        "label_smoothing: the loss ipo does not use it",
+    ),
     "a recording without its path": (
         GOOD + "teacher: {kind: recording}\n",
         "path: a teacher of kind recording needs it",

@@ -142,10 +142,20 @@ class Pairs(_Part):
 class Refine(Optimization):
     """Stage 2: preference optimization on the student's own answers."""
 
+    loss: Literal["sigmoid", "robust", "ipo", "length_normalized", "simpo"] = "sigmoid"  # losses.py has the formulas
     beta: Positive = 0.1
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)  # sigmoid, robust: share of wrong preferences
+    gamma: float = Field(default=0.0, ge=0)  # simpo: target margin
     nll_weight: float = Field(default=0.0, ge=0)  # of the joint likelihood term; 0 is the paper's loss
     nll_on: Literal["chosen", "right"] = "chosen"
     accept: Literal["better", "always"] = "better"  # on the dev problems; "better": not worse than by noise
+
+    @model_validator(mode="after")
+    def _loss_uses_its_fields(self) -> Refine:
+        for field, users in (("label_smoothing", {"sigmoid", "robust"}), ("gamma", {"simpo"})):
+            if getattr(self, field) and self.loss not in users:
+                raise ValueError(f"{field}: the loss {self.loss} does not use it")
+        return self
 
 
 class Evaluate(_Part):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from srit.errors import TrainingError
 from srit.instructed import BATCH_TOKENS
-from srit.losses import PairLogps, dpo_loss
+from srit.losses import LOSSES, LossSettings, Sides, loss_of_equals
 from srit.pairs import prompts_of, right_sides
 from srit.prompts import Prompts, prompt_text
 from srit.recipe import Optimization, Recipe, Refine
@@ -21,7 +20,7 @@ from srit.rows import Group, logps_by_group, micro_batches, shares_prefixes
 from srit.tasks import find_task
 from srit.training import Metrics, steps_of, train
 
-STEP_0_TOLERANCE = 1e-3  # nats from log 2; float32 log-probabilities near -100 leave about 1e-5
+STEP_0_TOLERANCE = 1e-3  # nats from log 2, relative above 1; float32 log-probabilities near -100 leave about 1e-5
 
 
 class Preference(NamedTuple):
@@ -117,7 +116,7 @@ def refine(
         preference_weight: 0 for a control that raises likelihoods alone; nll_weight is then 1.
 
     Raises:
-        TrainingError: the first step's preference loss is not log 2: policy and reference differ.
+        TrainingError: the first step's preference loss is not that of equal models, log 2 for "sigmoid".
     """
     steps = steps_of(len(preferences), settings, seed)
     shared = shares_prefixes(model.config)
@@ -132,7 +131,7 @@ def refine(
         sums: dict[str, float] = dict.fromkeys(_LOGGED, 0.0)
         for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, shared=shared):
             parts = [
-                _loss_parts(chosen[index], logps, logps.new_tensor(frozen[index]), settings.beta)
+                _loss_parts(chosen[index], logps, logps.new_tensor(frozen[index]), settings)
                 for index, logps in logps_by_group(model, batch, groups).items()
             ]
             preference, nll = (torch.stack(losses).sum() for losses in ([p[0] for p in parts], [p[1] for p in parts]))
@@ -142,7 +141,7 @@ def refine(
                 for name, value in logged.items():
                     sums[name] += value
         if step == 0 and preference_weight and any(p.pairs for p in chosen):
-            _check_step_0(sums["preference_loss"] / n_pairs)
+            _check_step_0(sums["preference_loss"] / n_pairs, settings)
         means = {name: sums[name] / (n_likely if name == "nll" else n_pairs) for name in sums}
         loss_value = preference_weight * means["preference_loss"] + nll_weight * means["nll"]
         return {"loss": loss_value, **means, "tokens": float(sum(group.n_tokens for group in groups))}
@@ -184,7 +183,7 @@ def _preference(
 
 
 def _loss_parts(
-    preference: Preference, logps: Tensor, reference: Tensor, beta: float
+    preference: Preference, logps: Tensor, reference: Tensor, settings: Refine
 ) -> tuple[Tensor, Tensor, Mapping[str, float]]:
     """Sums over one group: preference losses, negative log-likelihoods a token, and what is logged."""
     lengths = logps.new_tensor([len(completion) for completion in preference.group.completions])
@@ -193,11 +192,10 @@ def _loss_parts(
     if not preference.pairs:
         return logps.sum() * 0, nll, {"nll": nll.item()}
     chosen, rejected = (list(side) for side in zip(*preference.pairs, strict=True))
-    policy = PairLogps(logps[chosen], logps[rejected])
-    frozen = PairLogps(reference[chosen], reference[rejected])
-    losses = dpo_loss(policy, frozen, beta=beta)
+    policy, frozen, tokens = (Sides(of[chosen], of[rejected]) for of in (logps, reference, lengths))
+    losses = LOSSES[settings.loss](policy, frozen, tokens, _shape(settings))
     with torch.no_grad():
-        margins = beta * ((policy.chosen - frozen.chosen) - (policy.rejected - frozen.rejected))
+        margins = settings.beta * ((policy.chosen - frozen.chosen) - (policy.rejected - frozen.rejected))
         logged = {
             "preference_loss": losses.sum().item(),
             "nll": nll.item(),
@@ -209,9 +207,19 @@ def _loss_parts(
     return losses.sum(), nll, logged
 
 
-def _check_step_0(loss: float) -> None:
-    if abs(loss - math.log(2)) > STEP_0_TOLERANCE:
+def _shape(settings: Refine) -> LossSettings:
+    return LossSettings(settings.beta, settings.label_smoothing, settings.gamma)
+
+
+def step_0_loss(settings: Refine) -> float | None:
+    """The preference loss where policy and reference are the same, log 2 for "sigmoid"; None without a reference."""
+    return loss_of_equals(settings.loss, _shape(settings))
+
+
+def _check_step_0(loss: float, settings: Refine) -> None:
+    wanted = step_0_loss(settings)
+    if wanted is not None and abs(loss - wanted) > STEP_0_TOLERANCE * max(1.0, wanted):
         raise TrainingError(
-            f"before the first step the preference loss is {loss:.4f}, not log 2 = {math.log(2):.4f}: the policy does "
+            f"before the first step the preference loss is {loss:.4f}, not {wanted:.4f}: the policy does "
             "not start from its reference. The adapter or the reference's log-probabilities belong to another model"
         )

@@ -488,7 +488,7 @@ def _refinement(recipe: Recipe, also: set[str]) -> Json:
 
 
 def _make_refined(job: Job, partial: Path, number: int, name: str, *, only_right: bool) -> Mapping[str, Json]:
-    from srit.refined import make_preferences, refine
+    from srit.refined import make_preferences, refine, step_0_loss
 
     recipe, problems = job.recipe, job.problems("train")
     completions = read_records(job.run.path(f"round-{number}/completions.jsonl"), Completion)
@@ -510,8 +510,9 @@ def _make_refined(job: Job, partial: Path, number: int, name: str, *, only_right
         progress=lambda done, total: job.progress(name, done, total),
     )
     invariants = [agreement]
-    if not only_right:
-        line = f"step 0: preference loss {history[0]['preference_loss']:.4f}, and log 2 is 0.6931"
+    if not only_right and (wanted := step_0_loss(recipe.refine)) is not None:
+        loss = history[0]["preference_loss"]
+        line = f"step 0: preference loss {loss:.4f}, and {wanted:.4f} where policy and reference are the same"
         invariants.append(job.invariant("the policy starts from its reference", True, line))
     _save(job, model, name)
     write_json(job.run.path(f"{name}.json"), {"history": history, "invariants": invariants})
