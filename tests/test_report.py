@@ -1,3 +1,4 @@
+import json
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -95,6 +96,18 @@ def test_the_headline_follows_from_the_figures(finished):
     assert "Refined beats instructed in-domain by +40.0 points" in page
     assert "10.0 → 40.0 → 80.0 %" in page
     assert "polyline" in page and page.count("<rect") == 6
+    assert "Right at least once" not in page
+
+
+def test_pass_at_k_is_shown_where_it_was_asked_for(finished):
+    folder, manifest = finished
+    results = json.loads((folder / "results.json").read_bytes())
+    row = {"model": "refined", "task": "sums", "prompt": "cot", "k": 4, "n": 40, "samples": 8, "pass_at_k": 0.875}
+    write_json(folder / "results.json", {**results, "pass_at_k": [row]})
+
+    page = make_report(folder, manifest, RECIPE)
+
+    assert "Right at least once in k samples" in page and ">87.5<" in page and "from 8 samples" in page
 
 
 def test_a_run_that_is_not_finished_says_so_and_shows_no_figure(tmp_path):

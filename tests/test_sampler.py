@@ -3,9 +3,15 @@ import random
 import pytest
 import torch
 from tiny import CONFIGS, VOCABULARY, tiny_model
+from transformers.generation.logits_process import (
+    MinPLogitsWarper,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from srit.samplers import Request, SamplingSettings
-from srit.samplers.transformers import TransformersSampler
+from srit.samplers.transformers import TransformersSampler, restricted
 
 STOP = tuple(range(0, VOCABULARY, 12))  # often enough that rows finish at uneven times
 
@@ -64,6 +70,37 @@ def test_the_log_probability_of_an_answer_is_that_of_the_model():
         start = len(request.prompt_ids) - 1
         expected = sum(logps[start + k, token].item() for k, token in enumerate(answer.token_ids))
         assert answer.logp == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"top_k": 7}, {"top_p": 0.6}, {"min_p": 0.2}, {"top_k": 40, "top_p": 0.9, "min_p": 0.05}, {"top_p": 1e-9}],
+)
+def test_tokens_are_left_out_as_transformers_leaves_them_out(limits):
+    logits = 3 * torch.randn(50, VOCABULARY, generator=torch.Generator().manual_seed(0))
+    warpers = [TemperatureLogitsWarper(0.7)]
+    warpers += [TopKLogitsWarper(limits["top_k"])] if "top_k" in limits else []
+    warpers += [TopPLogitsWarper(limits["top_p"])] if "top_p" in limits else []
+    warpers += [MinPLogitsWarper(limits["min_p"])] if "min_p" in limits else []
+    expected = logits
+    for warper in warpers:
+        expected = warper(None, expected)
+
+    actual = restricted(logits, SamplingSettings(0.7, 1, STOP, **limits))
+
+    torch.testing.assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("luck", [0.0, 1 - 1e-12])
+def test_a_token_that_is_left_out_is_never_drawn(monkeypatch, luck):
+    monkeypatch.setattr("srit.samplers.transformers._uniforms", lambda seed, n: torch.full((n,), luck).double())
+    settings = SamplingSettings(temperature=1.0, max_new_tokens=8, stop_ids=(), top_k=1)
+
+    drawn = list(TransformersSampler(tiny_model(), rows=4, pad_id=0).sample(random_requests(4), settings))
+
+    greedy = SamplingSettings(temperature=0, max_new_tokens=8, stop_ids=())
+    expected = list(TransformersSampler(tiny_model(), rows=4, pad_id=0).sample(random_requests(4), greedy))
+    assert [a.token_ids for a in drawn] == [a.token_ids for a in expected]
 
 
 def test_tokens_are_drawn_as_often_as_their_probability_says():

@@ -182,12 +182,16 @@ def test_a_teacher_that_says_one_thing_only_is_stopped(server, reply, message):
     assert len(server.requests) < 30
 
 
-def test_a_budget_ends_it_with_the_answers_that_came(server):
-    server.default = lambda body: Reply(answer(body["messages"][0]["content"]))
+@pytest.mark.parametrize(
+    "budget, message",
+    [({"max_calls": 3}, "budget of 3 calls"), ({"max_spent_tokens": 40}, "48 tokens are spent of a budget of 40")],
+)
+def test_a_budget_ends_it_with_the_answers_that_came(server, budget, message):
+    server.default = lambda body: Reply(answer(body["messages"][0]["content"]))  # 16 tokens each
     arrived = []
 
-    with pytest.raises(TeacherError, match="budget of 3 calls"):
-        for one in OpenAITeacher(Endpoint(server.url, "m", concurrency=1, max_calls=3)).answer(questions(5)):
+    with pytest.raises(TeacherError, match=message):
+        for one in OpenAITeacher(Endpoint(server.url, "m", concurrency=1, **budget)).answer(questions(5)):
             arrived.append(one)
 
     assert len(arrived) == len(server.requests) == 3

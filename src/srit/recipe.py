@@ -77,6 +77,7 @@ class Teacher(_Part):
     max_tokens: Count = 512  # openai, local: of one answer
     concurrency: Count = 8  # openai: questions asked at once
     max_calls: Count | None = None  # openai: a budget; None: as many as it takes
+    max_spent_tokens: Count | None = None  # openai: a budget of prompt and completion tokens together
     prices: tuple[Positive, Positive] | None = None  # openai: dollars a million prompt and completion tokens
 
     @property
@@ -126,6 +127,9 @@ class Sample(_Part):
     direct: int = Field(default=4, ge=0)  # answers to each direct prompt
     cot: int = Field(default=4, ge=0)  # answers to each CoT prompt
     temperature: Positive = 1.0
+    top_k: Count | None = None
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    min_p: float = Field(default=0.0, ge=0, lt=1)
     max_new_tokens: Count = 96
 
 

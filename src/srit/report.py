@@ -52,6 +52,7 @@ def make_report(folder: Path, manifest: Mapping[str, Any], recipe: Any) -> str:
         else ["This run is not finished: there are no results yet. Run it again to go on."],
         charts=_charts(results),
         comparisons=results["comparisons"],
+        passes=results.get("pass_at_k", []),
         curves=[curve for name, kept in trainings.items() if "history" in kept for curve in _curves(name, kept)],
         invariants=_invariants(stages, trainings),
         counts={name: _numbers(entry["counts"]) for name, entry in stages.items() if "predictions" not in name},

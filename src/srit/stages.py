@@ -294,7 +294,9 @@ def _teacher(recipe: Recipe) -> Teacher:
     if teacher.kind == "openai" and teacher.model and teacher.base_url:
         from srit.teachers.openai import Endpoint, OpenAITeacher
 
-        shaped = teacher.model_dump(include={"api_key_env", "temperature", "max_tokens", "concurrency", "max_calls"})
+        shaped = teacher.model_dump(
+            include={"api_key_env", "temperature", "max_tokens", "concurrency", "max_calls", "max_spent_tokens"}
+        )
         return OpenAITeacher(Endpoint(teacher.base_url, teacher.model, **shaped))
     if teacher.kind == "local" and teacher.model:
         return _local_teacher(recipe, Student(model=teacher.model, chat_template=teacher.chat_template))
@@ -426,7 +428,14 @@ def _make_completions(job: Job, partial: Path, number: int) -> Mapping[str, Json
 def _sample(job: Job, problems: Sequence[Problem], partial: Path, number: int) -> list[Completion]:
     settings = job.recipe.sample
     requests = make_requests(problems, job.prompts, settings, f"{job.recipe.seed}/sample/{number}")
-    drawn = SamplingSettings(settings.temperature, settings.max_new_tokens, job.prompts.stop_ids)
+    drawn = SamplingSettings(
+        settings.temperature,
+        settings.max_new_tokens,
+        job.prompts.stop_ids,
+        top_k=settings.top_k,
+        top_p=settings.top_p,
+        min_p=settings.min_p,
+    )
     model = _start(job, number)
     sampled = job.sample(model, requests, drawn, partial, f"round-{number}/completions", job.recipe.rows)
     return make_completions(problems, sampled, job.prompts, settings)

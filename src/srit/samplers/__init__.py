@@ -14,6 +14,9 @@ class SamplingSettings:
     temperature: float
     max_new_tokens: int
     stop_ids: tuple[int, ...]  # any of them ends an answer and is part of it
+    top_k: int | None = None  # only the k likeliest tokens
+    top_p: float = 1.0  # only the likeliest tokens that together have this probability (Holtzman et al. 2019)
+    min_p: float = 0.0  # only tokens with this share of the likeliest one's probability (Nguyen et al. 2024)
 
 
 class Request(NamedTuple):

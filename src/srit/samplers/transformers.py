@@ -7,6 +7,7 @@ answer becomes depends on its prompt and its seed; the batch can change it by fl
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -115,20 +116,43 @@ class _Draw:
     """Next tokens of a batch; each answer's luck comes from its own seed."""
 
     def __init__(self, seeds: Sequence[str], settings: SamplingSettings) -> None:
-        self._temperature = settings.temperature
-        if self._temperature > 0:
+        self._settings = settings
+        if settings.temperature > 0:
             self._luck = torch.stack([_uniforms(seed, settings.max_new_tokens) for seed in seeds])
 
     def next_tokens(self, logits: Tensor, answers: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Token ids [rows] and their log-probabilities [rows] at temperature 1."""
-        if self._temperature == 0:
+        if self._settings.temperature == 0:
             chosen = logits.argmax(1)
         else:
             # One uniform number against the cumulated probabilities: no sort over the vocabulary.
-            cumulated = (logits / self._temperature).softmax(1).cumsum(1)
-            threshold = self._luck[answers, step, None].float() * cumulated[:, -1:]
-            chosen = torch.searchsorted(cumulated, threshold, right=True)[:, 0].clamp(max=logits.shape[1] - 1)
+            cumulated = restricted(logits, self._settings).softmax(1).cumsum(1)
+            # Below 1 also when rounded: behind the last cumulated probability there is no token.
+            luck = self._luck[answers, step, None].float().clamp(max=1 - 2**-22)
+            chosen = torch.searchsorted(cumulated, luck * cumulated[:, -1:], right=True)[:, 0]
         return chosen, logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(1)
+
+
+def restricted(logits: Tensor, settings: SamplingSettings) -> Tensor:
+    """Logits at the temperature, -inf where a token may not be drawn: top_k, then top_p, then min_p.
+
+    Args:
+        logits: [rows, vocabulary].
+    """
+    scores = logits / settings.temperature
+    if settings.top_k is not None and settings.top_k < scores.shape[1]:
+        least = scores.topk(settings.top_k, dim=1).values[:, -1:]
+        scores = scores.masked_fill(scores < least, float("-inf"))
+    if settings.top_p < 1:
+        descending, order = scores.sort(dim=1, descending=True)
+        probabilities = descending.softmax(1)
+        # The token that reaches top_p stays: what comes before it does not suffice.
+        beyond = probabilities.cumsum(1) - probabilities >= settings.top_p
+        scores = scores.masked_fill(beyond.scatter(1, order, beyond), float("-inf"))
+    if settings.min_p > 0:
+        least = scores.amax(1, keepdim=True) + math.log(settings.min_p)
+        scores = scores.masked_fill(scores < least, float("-inf"))
+    return scores
 
 
 def _uniforms(seed: str, n: int) -> Tensor:

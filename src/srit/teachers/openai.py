@@ -40,6 +40,7 @@ class Endpoint:
     max_tokens: int = 512
     concurrency: int = 8
     max_calls: int | None = None  # over this run; None: as many as it takes
+    max_spent_tokens: int | None = None  # prompts and completions of this run, as the server counts them
     deadline_seconds: float = 600.0  # for one call, from sending to the last byte
     give_up_seconds: float = 600.0  # without one success
 
@@ -63,6 +64,7 @@ class OpenAITeacher:
         self._key = _key(endpoint)
         self._lock = threading.Lock()
         self._calls = 0
+        self._spent_tokens = 0
         self._paused_until = 0.0
         self._last_success = time.monotonic()
         self._stopped = threading.Event()
@@ -141,6 +143,8 @@ class OpenAITeacher:
                 continue
             self._last_success = time.monotonic()
             answer = _parsed(body, question.problem.id, tries)
+            with self._lock:
+                self._spent_tokens += answer.n_prompt_tokens + answer.n_completion_tokens
             if not answer.settled and not unusable:
                 unusable = 1
                 continue
@@ -152,6 +156,12 @@ class OpenAITeacher:
         with self._lock:
             if self._endpoint.max_calls is not None and self._calls >= self._endpoint.max_calls:
                 raise TeacherError(f"the budget of {self._calls} calls is spent (teacher.max_calls): raise it to go on")
+            budget = self._endpoint.max_spent_tokens
+            if budget is not None and self._spent_tokens >= budget:
+                raise TeacherError(
+                    f"{self._spent_tokens} tokens are spent of a budget of {budget} (teacher.max_spent_tokens): "
+                    "raise it to go on"
+                )
             self._calls += 1
         try:
             raw = client.chat.completions.with_raw_response.create(
@@ -266,12 +276,12 @@ def _parsed(body: bytes, problem_id: str, tries: int) -> Answer:
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         start = body[:200].decode(errors="replace")
         return Answer(problem_id, None, f"unusable answer: {start!r}", tries, settled=False)
+    spent = [_count(usage, name) for name in ("prompt_tokens", "completion_tokens")]
     if not isinstance(text, str) or not text.strip():
-        return Answer(problem_id, None, "unusable answer: no text", tries, settled=False)
+        return Answer(problem_id, None, "unusable answer: no text", tries, *spent, settled=False)
     if finish == "length":
-        return Answer(problem_id, None, "cut: raise teacher.max_tokens", tries)
-    prompted, completed = (_count(usage, name) for name in ("prompt_tokens", "completion_tokens"))
-    return Answer(problem_id, text, "", tries, prompted, completed)
+        return Answer(problem_id, None, "cut: raise teacher.max_tokens", tries, *spent)
+    return Answer(problem_id, text, "", tries, *spent)
 
 
 def _count(usage: Any, name: str) -> int:
