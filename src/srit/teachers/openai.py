@@ -276,12 +276,12 @@ def _parsed(body: bytes, problem_id: str, tries: int) -> Answer:
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         start = body[:200].decode(errors="replace")
         return Answer(problem_id, None, f"unusable answer: {start!r}", tries, settled=False)
-    spent = [_count(usage, name) for name in ("prompt_tokens", "completion_tokens")]
+    prompted, completed = (_count(usage, name) for name in ("prompt_tokens", "completion_tokens"))
     if not isinstance(text, str) or not text.strip():
-        return Answer(problem_id, None, "unusable answer: no text", tries, *spent, settled=False)
+        return Answer(problem_id, None, "unusable answer: no text", tries, prompted, completed, settled=False)
     if finish == "length":
-        return Answer(problem_id, None, "cut: raise teacher.max_tokens", tries, *spent)
-    return Answer(problem_id, text, "", tries, *spent)
+        return Answer(problem_id, None, "cut: raise teacher.max_tokens", tries, prompted, completed)
+    return Answer(problem_id, text, "", tries, prompted, completed)
 
 
 def _count(usage: Any, name: str) -> int:
