@@ -53,7 +53,14 @@ def finished(tmp_path):
     write_records(
         tmp_path / "round-1/pairs.jsonl", [Pair("sums-1", "sums", "cot", "a", HOSTILE, (1,), (2,), "cot 1", "cot 0")]
     )
-    logged = {"loss": 1.0, "margins": 0.0, "accuracies": 0.5, "chosen_logps": -3.0, "rejected_logps": -4.0}
+    logged = {
+        "loss": 1.0,
+        "preference_loss": 0.5,
+        "margins": 0.0,
+        "accuracies": 0.5,
+        "chosen_logps": -3.0,
+        "rejected_logps": -4.0,
+    }
     history = [{**logged, "loss": 1 / (n + 1), "margins": float(n)} for n in range(9)]
     write_json(
         tmp_path / "round-1/refined.json",

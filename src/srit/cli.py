@@ -307,6 +307,8 @@ def _terminate(number: int, frame: object) -> None:
 def _told() -> Iterator[None]:
     """Errors meant for a person become a message and an exit code."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    # It tells of a faster kernel that it did not find, on every import by peft.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     # transformers and peft warn each other's users of renamed arguments; nothing a reader could act on
     warnings.filterwarnings("ignore", category=FutureWarning)
     signal.signal(signal.SIGTERM, _terminate)

@@ -164,7 +164,7 @@ def _charts(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _curves(name: str, kept: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     history = kept["history"]
     drawn: list[tuple[str, tuple[str, ...]]] = [("loss", ("loss",))]
-    if history and "margins" in history[0]:
+    if any(step.get("preference_loss") for step in history):  # a control may have no preferences
         drawn += [
             ("log-probability of chosen (blue) and rejected (orange)", ("chosen_logps", "rejected_logps")),
             ("reward margin", ("margins",)),
