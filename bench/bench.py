@@ -1,0 +1,392 @@
+"""srit against transformers and TRL, interleaved: python bench/bench.py RUN [--entries NAME ...] [--repeats 5]
+
+RUN is a finished quickstart: its models, problems, demonstrations and own answers are the work. Every entry does
+the same work both ways, checks that the outputs agree, and then alternates; the ratio is that of each repeat's
+two times, its median is told with its least and greatest. Writes bench/results.json and docs/performance.md's table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from datasets import Dataset
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+from srit.instructed import BATCH_TOKENS, Example, make_examples
+from srit.losses import LossSettings, Sides, dpo_loss
+from srit.pairs import right_sides
+from srit.predictions import make_requests
+from srit.prompts import Prompts
+from srit.recipe import Recipe, read_recipe
+from srit.records import Completion, Demonstration, Problem
+from srit.refined import Preference, reference_logps
+from srit.rows import Group, logps_by_group, micro_batches
+from srit.run import read_records, write_json
+from srit.samplers import SamplingSettings
+from srit.samplers.transformers import TransformersSampler
+from srit.students import load_model, load_tokenizer, trainable
+
+RESULTS = Path(__file__).with_name("results.json")
+BATCHES = (8, 16, 32, 64)  # tried for the other side; its best is taken
+
+
+class Entry(NamedTuple):
+    """One piece of work, done both ways."""
+
+    ours: Callable[[], Any]
+    theirs: Callable[[], Any]
+    check: Callable[[Any, Any], str]  # raises where the outputs are not the same work; tells how near they are
+    against: str
+
+
+class Work:
+    """What a finished run gives to measure on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.recipe: Recipe = read_recipe(str(folder / "recipe.yaml"))
+        self.tokenizer = load_tokenizer(self.recipe.student)
+        self.prompts = Prompts(self.tokenizer, self.recipe.student.chat_template)
+        self.train = read_records(folder / "problems/train.jsonl", Problem)
+        self.pad_id = self.prompts.end_of_turn_id
+
+    def instructed(self) -> Any:
+        """The instructed model, adapter merged."""
+        return load_model(self.recipe.student, self.folder / "instructed")
+
+    def evaluated(self) -> list[Problem]:
+        """All evaluation problems, task after task."""
+        paths = sorted(self.folder.glob("problems/evaluate-*.jsonl"))
+        return [problem for path in paths for problem in read_records(path, Problem)]
+
+    def settings(self, temperature: float) -> SamplingSettings:
+        """As the run sampled."""
+        return SamplingSettings(temperature, self.recipe.sample.max_new_tokens, self.prompts.stop_ids)
+
+    def contrasts(self, n: int, sides: int) -> list[Preference]:
+        """Groups of `sides` right and `sides` wrong own answers, each right one paired with each wrong one."""
+        own: dict[str, list[Completion]] = {}
+        for completion in read_records(self.folder / "round-1/completions.jsonl", Completion):
+            own.setdefault(completion.problem_id, []).append(completion)
+        found = (self._contrast(problem, own[problem.id], sides) for problem in self.train)
+        return list(islice(filter(None, found), n))
+
+    def _contrast(self, problem: Problem, own: Sequence[Completion], sides: int) -> Preference | None:
+        right = [side.token_ids for side in right_sides(own, sides)]
+        wrong = list(dict.fromkeys(c.token_ids for c in own if c.reward == 0 and not c.truncated))[:sides]
+        if len(right) < sides or len(wrong) < sides:
+            return None
+        [request] = make_requests([problem], ("cot",), self.prompts, range(1), "")
+        pairs = tuple((i, sides + j) for i in range(sides) for j in range(sides))
+        return Preference(Group(request.prompt_ids, (*right, *wrong)), pairs, ())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--entries", nargs="*", default=list(ENTRIES), choices=list(ENTRIES))
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name in options.entries:
+        results[name] = measure(ENTRIES[name](Work(options.run)), options.repeats)
+        print(f"{name}: {json.dumps(results[name])}", flush=True)
+        write_json(RESULTS, results)
+
+
+def measure(entry: Entry, repeats: int) -> dict[str, Any]:
+    """Checks an entry on its first, unmeasured round, and times the others alternately."""
+    agreement = entry.check(entry.ours(), entry.theirs())
+    times = [(_seconds(entry.ours), _seconds(entry.theirs)) for _ in range(repeats)]
+    ratios = [theirs / ours for ours, theirs in times]
+    return {
+        "ours": round(statistics.median(ours for ours, _ in times), 3),
+        "theirs": round(statistics.median(theirs for _, theirs in times), 3),
+        "ratio": round(statistics.median(ratios), 2),
+        "unit": "s",
+        "spread": [round(min(ratios), 2), round(max(ratios), 2)],
+        "against": entry.against,
+        "agreement": agreement,
+        "machine": f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}",
+    }
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+# ---- sampling and evaluation -------------------------------------------------------------------
+
+
+def sampling(work: Work) -> Entry:
+    """4 direct and 4 CoT answers to each of 32 problems."""
+    settings, kinds = work.settings(1.0), ("direct", "cot")
+    requests = make_requests(work.train[::7][:32], kinds, work.prompts, range(1, 5), "0/bench")
+    prompts = list(dict.fromkeys(request.prompt_ids for request in requests))
+    halves = [prompts[0::2], prompts[1::2]]  # once per prompt kind
+    sampler = TransformersSampler(work.instructed(), rows=work.recipe.rows, pad_id=work.pad_id)
+    model = work.instructed()
+    best = _best_batch(lambda size: _generate(model, work, halves[0][:16], size, 4))
+
+    def check(ours: Any, theirs: Any) -> str:
+        n_ours, n_theirs = sum(len(a.token_ids) for a in ours), sum(map(len, theirs))
+        assert len(ours) == len(theirs) == 256
+        # Other luck: the lengths of 256 answers agree within chance, or the work is not the same.
+        assert abs(n_ours / n_theirs - 1) < 0.1, (n_ours, n_theirs)
+        return f"{n_ours} and {n_theirs} tokens drawn"
+
+    return Entry(
+        lambda: list(sampler.sample(requests, settings)),
+        lambda: [ids for half in halves for ids in _generate(model, work, half, best, 4)],
+        check,
+        _transformers(f"generate(num_return_sequences=4), {best} prompts at once, once per prompt kind"),
+    )
+
+
+def evaluation(work: Work) -> Entry:
+    """Greedy answers of uneven length to 200 problems."""
+    requests = make_requests(work.evaluated()[::3][:200], ("cot",), work.prompts, range(1), "")
+    settings = work.settings(0.0)
+    sampler = TransformersSampler(work.instructed(), rows=work.recipe.rows, pad_id=work.pad_id)
+    model = work.instructed()
+    prompts = sorted((request.prompt_ids for request in requests), key=len)
+    best = _best_batch(lambda size: _generate(model, work, prompts[:64], size, None))
+
+    def ours() -> list[tuple[int, ...]]:
+        by_length = sorted(requests, key=lambda request: len(request.prompt_ids))
+        return [answer.token_ids for answer in sampler.sample(by_length, settings)]
+
+    def check(ours: Any, theirs: Any) -> str:
+        different = sum(a != b for a, b in zip(ours, theirs, strict=True))
+        assert different <= 0.03 * len(ours), different
+        return f"{different} of {len(ours)} answers differ in a token"
+
+    return Entry(
+        ours,
+        lambda: _generate(model, work, prompts, best, None),
+        check,
+        _transformers(f"generate, {best} prompts of like length at once"),
+    )
+
+
+@torch.inference_mode()
+def _generate(
+    model: Any, work: Work, prompts: Sequence[tuple[int, ...]], size: int, samples: int | None
+) -> list[tuple[int, ...]]:
+    """Token ids up to the end of turn; `samples` each at temperature 1, or greedy."""
+    drawn = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "num_return_sequences": samples}
+    answers = []
+    for start in range(0, len(prompts), size):
+        batch = prompts[start : start + size]
+        longest = max(map(len, batch))
+        ids = torch.tensor([[work.pad_id] * (longest - len(prompt)) + list(prompt) for prompt in batch])
+        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in batch])
+        output = model.generate(
+            ids,
+            attention_mask=mask,
+            max_new_tokens=work.recipe.sample.max_new_tokens,
+            eos_token_id=list(work.prompts.stop_ids),
+            pad_token_id=work.pad_id,
+            **(drawn if samples else {"do_sample": False}),
+        )
+        answers += [_ended(row, work.prompts.stop_ids) for row in output[:, longest:].tolist()]
+    return answers
+
+
+def _ended(row: list[int], stop_ids: Sequence[int]) -> tuple[int, ...]:
+    end = next((index for index, token_id in enumerate(row) if token_id in stop_ids), len(row) - 1)
+    return tuple(row[: end + 1])
+
+
+def _best_batch(work: Callable[[int], Any]) -> int:
+    return min(BATCHES, key=lambda size: _seconds(lambda: work(size)))
+
+
+# ---- training ----------------------------------------------------------------------------------
+
+
+def dpo_4_pairs(work: Work) -> Entry:
+    """One optimizer step's gradient over 8 problems with 4 pairs of 4 completions each."""
+    return _dpo(work, sides=2)
+
+
+def dpo_1_pair(work: Work) -> Entry:
+    """The same over 24 problems with one pair each."""
+    return _dpo(work, sides=1)
+
+
+def _dpo(work: Work, sides: int) -> Entry:
+    preferences = work.contrasts(8 if sides == 2 else 24, sides)
+    settings = work.recipe.refine
+    start, end = work.folder / "instructed", work.folder / "round-1/refined"
+    reference = reference_logps(trainable(work.recipe.student, start), preferences, settings.row_tokens)
+    ours_model, theirs_model = trainable(work.recipe.student, end), trainable(work.recipe.student, end)
+    groups = [preference.group for preference in preferences]
+    n_pairs = sum(len(preference.pairs) for preference in preferences)
+    rows = [
+        {
+            "prompt_ids": list(p.group.prompt_ids),
+            "chosen_ids": list(p.group.completions[good]),
+            "rejected_ids": list(p.group.completions[bad]),
+            "ref_chosen_logps": logps[good],
+            "ref_rejected_logps": logps[bad],
+        }
+        for p, logps in zip(preferences, reference, strict=True)
+        for good, bad in p.pairs
+    ]
+
+    def ours() -> float:
+        total = 0.0
+        for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, shared=True):
+            losses = [
+                dpo_loss(
+                    Sides(logps[[g for g, _ in preferences[i].pairs]], logps[[b for _, b in preferences[i].pairs]]),
+                    Sides(*(torch.tensor(side) for side in _referenced(preferences[i], reference[i]))),
+                    Sides(logps, logps),
+                    LossSettings(settings.beta),
+                ).sum()
+                for i, logps in logps_by_group(ours_model, batch, groups).items()
+            ]
+            loss = torch.stack(losses).sum() / n_pairs
+            loss.backward()
+            total += loss.item()
+        ours_model.zero_grad()
+        return total
+
+    trainer = _dpo_trainer(theirs_model, rows, work)
+    best = _best_of(lambda size: _trl_step(trainer, theirs_model, rows, size), (2, 4, 8, 16))
+    return Entry(
+        ours,
+        lambda: _trl_step(trainer, theirs_model, rows, best),
+        _near,
+        f"trl=={version('trl')} DPOTrainer.compute_loss and backward, reference precomputed, {best} pairs at once",
+    )
+
+
+def _referenced(preference: Preference, logps: Sequence[float]) -> tuple[list[float], list[float]]:
+    return [logps[good] for good, _ in preference.pairs], [logps[bad] for _, bad in preference.pairs]
+
+
+def _dpo_trainer(model: Any, rows: Sequence[dict[str, Any]], work: Work) -> DPOTrainer:
+    DPOTrainer._prepare_dataset = lambda self, dataset, *_: dataset  # the rows are ids already
+    folder = tempfile.mkdtemp()
+    arguments = DPOConfig(
+        output_dir=folder, report_to=[], use_cpu=True, bf16=False, gradient_checkpointing=False, max_length=None
+    )
+    arguments.beta = work.recipe.refine.beta
+    return DPOTrainer(
+        model=model, args=arguments, train_dataset=Dataset.from_list(list(rows)), processing_class=work.tokenizer
+    )
+
+
+def sft(work: Work) -> Entry:
+    """One step's gradient over 48 demonstrations of uneven length."""
+    demonstrations = read_records(work.folder / "demonstrations.jsonl", Demonstration)
+    problems = {problem.id: problem for problem in work.train}
+    examples = make_examples(demonstrations, problems, work.prompts, work.recipe.instruct, 0)[::2][:48]
+    start = work.folder / "instructed"
+    ours_model, theirs_model = trainable(work.recipe.student, start), trainable(work.recipe.student, start)
+    groups = [Group(example.prompt_ids, (example.completion_ids,)) for example in examples]
+    n_tokens = sum(len(example.completion_ids) for example in examples)
+    row_tokens = work.recipe.instruct.row_tokens
+
+    def ours() -> float:
+        total = 0.0
+        for batch in micro_batches(groups, row_tokens=row_tokens, batch_tokens=BATCH_TOKENS, shared=True):
+            loss = -torch.cat(list(logps_by_group(ours_model, batch, groups).values())).sum() / n_tokens
+            loss.backward()
+            total += loss.item()
+        ours_model.zero_grad()
+        return total
+
+    trainer, rows = _sft_trainer(theirs_model, examples, work)
+    best = _best_of(lambda size: _trl_step(trainer, theirs_model, rows, size, n_tokens), (4, 8, 16, 48))
+    return Entry(
+        ours,
+        lambda: _trl_step(trainer, theirs_model, rows, best, n_tokens),
+        _near,
+        f"trl=={version('trl')} SFTTrainer.compute_loss and backward, loss on completions, {best} of like length at once",
+    )
+
+
+def _sft_trainer(model: Any, examples: Sequence[Example], work: Work) -> tuple[SFTTrainer, list[dict[str, Any]]]:
+    rows = [
+        {
+            "input_ids": [*example.prompt_ids, *example.completion_ids],
+            "completion_mask": [0] * len(example.prompt_ids) + [1] * len(example.completion_ids),
+        }
+        for example in examples
+    ]
+    rows.sort(key=lambda row: len(row["input_ids"]))
+    arguments = SFTConfig(
+        output_dir=tempfile.mkdtemp(),
+        report_to=[],
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        max_length=None,
+        completion_only_loss=True,
+    )
+    trainer = SFTTrainer(
+        model=model, args=arguments, train_dataset=Dataset.from_list(rows), processing_class=work.tokenizer
+    )
+    return trainer, list(trainer.train_dataset)
+
+
+def _trl_step(trainer: Any, model: Any, rows: Sequence[Any], size: int, n_tokens: int | None = None) -> float:
+    """The mean loss of all rows, its gradient accumulated over batches of `size`."""
+    total = 0.0
+    for batch in _batches(rows, size):
+        inputs = trainer.data_collator(batch)
+        if n_tokens is None:
+            loss = trainer.compute_loss(model, inputs) * len(batch) / len(rows)
+        else:
+            loss = trainer.compute_loss(model, inputs, num_items_in_batch=torch.tensor(n_tokens))
+        loss.backward()
+        total += loss.item()
+    model.zero_grad()
+    return total
+
+
+def _batches(rows: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(rows), size):
+        yield list(rows[start : start + size])
+
+
+def _best_of(work: Callable[[int], Any], sizes: Sequence[int]) -> int:
+    return min(sizes, key=lambda size: _seconds(lambda: work(size)))
+
+
+def _near(ours: float, theirs: float) -> str:
+    assert abs(ours - theirs) <= 1e-4 * abs(theirs), (ours, theirs)
+    return f"loss {ours:.6f} and {theirs:.6f}"
+
+
+def _transformers(how: str) -> str:
+    return f"transformers=={version('transformers')} {how}"
+
+
+ENTRIES: dict[str, Callable[[Work], Entry]] = {
+    "sampling": sampling,
+    "evaluation": evaluation,
+    "dpo_4_pairs": dpo_4_pairs,
+    "dpo_1_pair": dpo_1_pair,
+    "sft": sft,
+}
+
+if __name__ == "__main__":
+    main()
