@@ -319,7 +319,7 @@ def sft(work: Work) -> Entry:
         ours,
         lambda: _trl_step(trainer, theirs_model, rows, best, n_tokens),
         _near,
-        f"trl=={version('trl')} SFTTrainer.compute_loss and backward, loss on completions, {best} of like length at once",
+        f"trl=={version('trl')} SFTTrainer.compute_loss and backward, completion-only loss, {best} at once by length",
     )
 
 
