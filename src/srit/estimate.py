@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from srit.recipe import Optimization, Recipe, TaskUse
 from srit.results import TEACHER
-from srit.stages import slug
+from srit.stages.job import slug
 
 PROMPT_TOKENS = 80  # of a question with its instruction; the shipped tasks have 50 to 150
 UNLIMITED = 1000  # problems counted for a task without a limit

@@ -1,0 +1,170 @@
+"""The stages that compare: whether a round is accepted, every model's predictions, results."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from srit.demonstrations import ask, questions_of
+from srit.intervals import compare
+from srit.predictions import judged, make_predictions
+from srit.predictions import make_requests as make_evaluation_requests
+from srit.recipe import Recipe, TaskUse
+from srit.records import Prediction, Problem
+from srit.results import TEACHER, make_results
+from srit.run import Json, read_records, write_json, write_records
+from srit.samplers import SamplingSettings
+from srit.stages.job import Job, Stage, rounds_of, slug, start_inputs, start_of
+from srit.stages.teaching import paid_answers, teacher_of, teacher_settings
+
+AGAIN = "instructed-again"  # the instructed model, evaluated in other batches
+NOISE = 0.05  # a round is refused when it is worse than its start with p below this
+
+
+def models(recipe: Recipe) -> dict[str, str]:
+    """Evaluated models of the run and their folders; "base" is the student itself."""
+    again = {AGAIN: "instructed"} if recipe.evaluate.noise_floor else {}
+    rounds = {f"refined-{n}" if n < recipe.rounds else "refined": f"round-{n}/refined" for n in rounds_of(recipe)}
+    controls = {f"control-{name}": f"controls/{name}" for name in recipe.controls}
+    return {"base": "base", "instructed": "instructed", **again, **rounds, **controls}
+
+
+def accepted_stage(recipe: Recipe, number: int) -> Stage:
+    """A round's refined model → whether it is built upon, by the dev problems."""
+    name = f"round-{number}/accepted"
+    settings = {"accept": recipe.refine.accept, "max_new_tokens": recipe.evaluate.max_new_tokens, "rows": recipe.rows}
+    inputs = ("problems/dev.jsonl", f"round-{number}/refined", *start_inputs(number))
+    return Stage(
+        name, 1, settings, inputs, (f"{name}.json",), lambda job, partial: _make_accepted(job, partial, number)
+    )
+
+
+def _make_accepted(job: Job, partial: Path, number: int) -> Mapping[str, Json]:
+    dev = job.problems("dev")
+    decided: dict[str, Json] = {"accepted": True, "n": len(dev)}
+    if dev and job.recipe.refine.accept == "better":
+        before, after = (
+            [
+                p.verdict == "right"
+                for p in _answers(job, model, dev, ("cot",), partial / label, f"round-{number}/dev", job.recipe.rows)
+            ]
+            for label, model in (("before", start_of(job, number)), ("after", f"round-{number}/refined"))
+        )
+        result = compare(after, before, seed=job.recipe.seed)
+        worse = result.delta < 0 and result.p < NOISE
+        decided |= {"accepted": not worse, "delta": result.delta, "p": result.p}
+        decided |= {"before": sum(before) / len(dev), "after": sum(after) / len(dev)}
+    write_json(job.run.path(f"round-{number}/accepted.json"), decided)
+    return decided
+
+
+def predictions_stage(recipe: Recipe, model: str, folder: str, use: TaskUse) -> Stage:
+    """A task's evaluation problems → one model's predictions."""
+    name = f"predictions/{model}/{slug(use.task)}"
+    rows = recipe.rows if model != AGAIN else max(1, recipe.rows // 3)
+    settings = {
+        "evaluate": recipe.evaluate.model_dump(mode="json", exclude={"teacher", "noise_floor"}),
+        "rows": rows,
+        "chat_template": recipe.student.chat_template,
+    }
+    problems = f"problems/evaluate-{slug(use.task)}.jsonl"
+    inputs = (problems,) if model == "base" else (problems, folder)
+
+    def make(job: Job, partial: Path) -> Mapping[str, Json]:
+        found = job.problems(f"evaluate-{slug(use.task)}")
+        evaluate = job.recipe.evaluate
+        predictions = _answers(job, folder, found, evaluate.prompts, partial / "greedy", name, rows)
+        if evaluate.pass_at:
+            drawn = SamplingSettings(evaluate.temperature, evaluate.max_new_tokens, job.prompts.stop_ids)
+            several = range(1, evaluate.samples + 1)
+            path = partial / "drawn"
+            predictions += _predicted(job, folder, found, evaluate.prompts, several, drawn, path, name, rows)
+        write_records(job.run.path(f"{name}.jsonl"), predictions)
+        return Counter(f"{p.prompt}: {p.verdict}" for p in predictions if p.index == 0)
+
+    return Stage(name, 1, settings, inputs, (f"{name}.jsonl",), make)
+
+
+def teacher_predictions_stage(recipe: Recipe, use: TaskUse) -> Stage:
+    """A task's evaluation problems → the teacher's answers."""
+    name = f"predictions/{TEACHER}/{slug(use.task)}"
+    problems = f"problems/evaluate-{slug(use.task)}.jsonl"
+
+    def make(job: Job, partial: Path) -> Mapping[str, Json]:
+        questions = questions_of(job.problems(f"evaluate-{slug(use.task)}"), None)
+        answers = ask(questions, teacher_of(job.recipe), *paid_answers(job))
+        predictions = [
+            judged(q.problem, "cot", 0, text, n_tokens=answer.n_completion_tokens, truncated=False)
+            for q in questions
+            for answer in [answers[q.problem.id]]
+            if (text := answer.text) is not None
+        ]
+        write_records(job.run.path(f"{name}.jsonl"), predictions)
+        return Counter(p.verdict for p in predictions) | {"no answer": len(questions) - len(predictions)}
+
+    return Stage(name, 1, teacher_settings(recipe), (problems,), (f"{name}.jsonl",), make)
+
+
+def _answers(
+    job: Job, model: str, problems: Sequence[Problem], kinds: Sequence[Any], partial: Path, what: str, rows: int
+) -> list[Prediction]:
+    """Greedy answers."""
+    greedy = SamplingSettings(0.0, job.recipe.evaluate.max_new_tokens, job.prompts.stop_ids)
+    return _predicted(job, model, problems, kinds, range(1), greedy, partial, what, rows)
+
+
+def _predicted(
+    job: Job,
+    model: str,
+    problems: Sequence[Problem],
+    kinds: Sequence[Any],
+    indices: range,
+    settings: SamplingSettings,
+    partial: Path,
+    what: str,
+    rows: int,
+) -> list[Prediction]:
+    requests = make_evaluation_requests(problems, kinds, job.prompts, indices, f"{job.recipe.seed}/evaluate")
+    sampled = job.sample(model, requests, settings, partial, what, rows)
+    return make_predictions(problems, kinds, indices, sampled, job.prompts)
+
+
+def results_stage(recipe: Recipe) -> Stage:
+    """All predictions → results.json."""
+    settings = {"train": [use.task for use in recipe.tasks.train], "rounds": recipe.rounds, "seed": recipe.seed}
+    names = [f"predictions/{model}/{slug(use.task)}.jsonl" for model, use in _evaluated(recipe)]
+    return Stage("results", 1, settings, tuple(names), ("results.json",), _make_results)
+
+
+def _evaluated(recipe: Recipe) -> list[tuple[str, TaskUse]]:
+    who = [*models(recipe), *([TEACHER] if recipe.evaluate.teacher else [])]
+    return [(model, use) for model in who for use in recipe.tasks.evaluate]
+
+
+def _make_results(job: Job, partial: Path) -> Mapping[str, Json]:
+    recipe = job.recipe
+    predictions = {
+        (model, use.task): read_records(job.run.path(f"predictions/{model}/{slug(use.task)}.jsonl"), Prediction)
+        for model, use in _evaluated(recipe)
+    }
+    trained = {use.task for use in recipe.tasks.train}
+    rounds = {f"refined-{n}" if n < recipe.rounds else "refined": n for n in rounds_of(recipe)}
+    results = make_results(predictions, trained, rounds, pass_at=recipe.evaluate.pass_at, seed=recipe.seed)
+    for row in results["comparisons"]:
+        if (row["a"], row["b"], row["task"]) == ("instructed", "base", "all in-domain") and row["ci95"][1] < 0:
+            line = f"instructed is worse than base in-domain ({row['prompt']} prompt): look at the demonstrations"
+            job.invariant("stage 1 helped", False, line)
+    results["timings"] = {name: entry["seconds"] for name, entry in job.run.manifest["stages"].items()}
+    results["environment"] = environment()
+    write_json(job.run.path("results.json"), results)
+    return {"rows": len(results["rows"])}
+
+
+def environment() -> dict[str, str]:
+    """What figures depend on beside the recipe."""
+    packages = ("srit", "torch", "transformers", "peft")
+    return {"python": platform.python_version(), "machine": platform.machine(), **{p: version(p) for p in packages}}

@@ -1,0 +1,104 @@
+"""What a stage is, and what the stages of one run share."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from srit.prompts import Prompts
+from srit.recipe import Recipe
+from srit.records import Problem
+from srit.run import Json, Run, read_records
+from srit.samplers import Request, Sampled, SamplingSettings
+from srit.samplers.chunks import sample_in_chunks
+from srit.students import load_model, load_tokenizer
+
+Progress = Callable[[str, int, int], None]  # what, done, of how many
+Tell = Callable[[str], None]
+
+
+class Stage(NamedTuple):
+    """One step of a run."""
+
+    name: str
+    version: int  # raised when the stage's code comes to make something else
+    settings: Json  # all that shapes its outputs, beside its inputs
+    inputs: tuple[str, ...]  # outputs of earlier stages
+    outputs: tuple[str, ...]
+    make: Callable[[Job, Path], Mapping[str, Json]]  # makes the outputs, returns counts
+
+
+class Job:
+    """What the stages of one run share: files, recipe, tokenizer, and where to tell of progress."""
+
+    def __init__(self, run: Run, recipe: Recipe, *, progress: Progress, tell: Tell) -> None:
+        self.run = run
+        self.recipe = recipe
+        self.progress = progress
+        self.tell = tell
+
+    @cached_property
+    def prompts(self) -> Prompts:
+        """Loads the tokenizer when first asked."""
+        return Prompts(load_tokenizer(self.recipe.student), self.recipe.student.chat_template)
+
+    def problems(self, name: str) -> list[Problem]:
+        """problems/NAME.jsonl."""
+        return read_records(self.run.path(f"problems/{name}.jsonl"), Problem)
+
+    def sample(
+        self, model: str, requests: Sequence[Request], settings: SamplingSettings, partial: Path, what: str, rows: int
+    ) -> list[Sampled]:
+        """Answers of one of the run's models, `rows` decoded at once; it is loaded if any are missing."""
+        loaded: list[Any] = []
+
+        def sampler() -> Any:
+            if not loaded:
+                from srit.samplers.transformers import TransformersSampler
+
+                adapter = None if model == "base" else self.run.path(model)
+                weights = load_model(self.recipe.student, adapter)
+                loaded.append(TransformersSampler(weights, rows=rows, pad_id=0))
+            return loaded[0]
+
+        return sample_in_chunks(
+            sampler,
+            requests,
+            settings,
+            rows=rows,
+            partial=partial,
+            progress=lambda done, total: self.progress(what, done, total),
+        )
+
+    def invariant(self, name: str, ok: bool, line: str) -> Json:
+        """Tells of an invariant, and returns it for the record."""
+        self.tell(f"{'ok  ' if ok else 'WARN'} {line}")
+        return {"name": name, "ok": ok, "line": line}
+
+
+def slug(name: str) -> str:
+    """A task's name as part of a path."""
+    return re.sub(r"[^a-z0-9_.-]+", "-", name.lower()).strip(".-")
+
+
+def rounds_of(recipe: Recipe) -> range:
+    """Numbers of the rounds, from 1."""
+    return range(1, recipe.rounds + 1)
+
+
+def start_inputs(number: int) -> tuple[str, ...]:
+    """What decides which model a round starts from."""
+    earlier = range(1, number)
+    return ("instructed", *(f"round-{n}/{part}" for n in earlier for part in ("refined", "accepted.json")))
+
+
+def start_of(job: Job, number: int) -> str:
+    """The last accepted model before a round."""
+    for earlier in range(number - 1, 0, -1):
+        if json.loads(job.run.path(f"round-{earlier}/accepted.json").read_bytes())["accepted"]:
+            return f"round-{earlier}/refined"
+    return "instructed"

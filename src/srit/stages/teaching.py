@@ -1,0 +1,122 @@
+"""The stages before the student: problems, and a teacher's demonstrations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from srit import problems as problem_sets
+from srit.demonstrations import make_demonstrations, questions_of
+from srit.prompts import Prompts, prompt_text
+from srit.recipe import Recipe, Student, TaskUse
+from srit.run import Journal, Json, sha256_of, write_records
+from srit.samplers import Request, SamplingSettings
+from srit.stages.job import Job, Stage, slug
+from srit.students import identity, load_model, load_tokenizer
+from srit.tasks import find_task
+from srit.teachers import Answer, Teacher
+from srit.teachers.recording import RecordingTeacher
+from srit.teachers.solver import SolverTeacher
+
+
+def problems_stage(recipe: Recipe) -> Stage:
+    """The recipe's tasks → problems/."""
+    names = ["train", "dev", *(f"evaluate-{slug(use.task)}" for use in recipe.tasks.evaluate)]
+    settings = {"tasks": recipe.tasks.model_dump(mode="json"), "data": _data_sums(recipe.tasks.train)}
+    settings["data"] |= _data_sums([*recipe.tasks.dev, *recipe.tasks.evaluate])
+    outputs = tuple(f"problems/{name}.jsonl" for name in names)
+    return Stage("problems", 1, settings, (), outputs, _make_problems)
+
+
+def _make_problems(job: Job, partial: Path) -> Mapping[str, Json]:
+    tasks = job.recipe.tasks
+    train = problem_sets.load(tasks.train, "train", seed=tasks.seed)
+    dev = problem_sets.load(tasks.dev, "dev", seed=tasks.seed)
+    evaluated = {use.task: problem_sets.load([use], "test", seed=tasks.seed) for use in tasks.evaluate}
+    if not tasks.allow_overlap:
+        problem_sets.refuse_overlap([*train, *dev], [problem for found in evaluated.values() for problem in found])
+    for problem in (*train, *dev, *(p for found in evaluated.values() for p in found)):
+        # Before anything is spent: a text with a special token could end its turn.
+        job.prompts.prompt_ids(prompt_text(find_task(problem.task), problem, "cot"), where=f"problem {problem.id}")
+    write_records(job.run.path("problems/train.jsonl"), train)
+    write_records(job.run.path("problems/dev.jsonl"), dev)
+    for name, found in evaluated.items():
+        write_records(job.run.path(f"problems/evaluate-{slug(name)}.jsonl"), found)
+    return {"train": len(train), "dev": len(dev), "evaluate": sum(map(len, evaluated.values()))}
+
+
+def _data_sums(uses: Sequence[TaskUse]) -> dict[str, str]:
+    return {use.task: sha256_of(Path(use.data) / use.task) for use in uses if use.data and Path(use.data).is_dir()}
+
+
+def demonstrations_stage(recipe: Recipe) -> Stage:
+    """Training problems → demonstrations.jsonl."""
+    settings = teacher_settings(recipe) | recipe.model_dump(mode="json", include={"demonstrations"})
+    inputs = ("problems/train.jsonl",)
+    return Stage("demonstrations", 1, settings, inputs, ("demonstrations.jsonl",), _make_demonstrations)
+
+
+def _make_demonstrations(job: Job, partial: Path) -> Mapping[str, Json]:
+    settings = job.recipe.demonstrations
+    questions = questions_of(job.problems("train"), settings.limit)
+    stored, store = paid_answers(job)
+    made, counts = make_demonstrations(questions, teacher_of(job.recipe), settings, stored, store)
+    write_records(job.run.path("demonstrations.jsonl"), made)
+    paid = paid_answers(job)[0].values()
+    return counts | {
+        "n_calls": sum(answer.n_calls for answer in paid),
+        "n_prompt_tokens": sum(answer.n_prompt_tokens for answer in paid),
+        "n_completion_tokens": sum(answer.n_completion_tokens for answer in paid),
+    }
+
+
+def paid_answers(job: Job) -> tuple[dict[str, Answer], Callable[[str, Answer], None]]:
+    """The teacher's answers by key, and what keeps another. They lie apart from what is made of them and from
+    any fingerprint: no changed setting pays for them again."""
+    journal = Journal(job.run.path("teacher/answers.jsonl"))
+    stored = {row["key"]: Answer(**row["answer"]) for row in journal.rows}
+    return stored, lambda key, answer: journal.append({"key": key, "answer": answer._asdict()})
+
+
+def teacher_settings(recipe: Recipe) -> dict[str, Json]:
+    """All of a recipe that shapes a teacher's answers, what was recorded included."""
+    recordings = [sha256_of(Path(path)) for path in recipe.teacher.paths if Path(path).is_file()]
+    return {"teacher": recipe.teacher.model_dump(mode="json", exclude={"prices"}), "recordings": recordings}
+
+
+def teacher_of(recipe: Recipe) -> Teacher:
+    """The teacher that a recipe names."""
+    teacher = recipe.teacher
+    if teacher.kind == "recording":
+        return RecordingTeacher([Path(path) for path in teacher.paths], teacher.variant)
+    if teacher.kind == "openai" and teacher.model and teacher.base_url:
+        from srit.teachers.openai import Endpoint, OpenAITeacher
+
+        shaped = teacher.model_dump(
+            include={"api_key_env", "temperature", "max_tokens", "concurrency", "max_calls", "max_spent_tokens"}
+        )
+        return OpenAITeacher(Endpoint(teacher.base_url, teacher.model, **shaped))
+    if teacher.kind == "local" and teacher.model:
+        return _local_teacher(recipe, Student(model=teacher.model, chat_template=teacher.chat_template))
+    return SolverTeacher(find_task)
+
+
+def _local_teacher(recipe: Recipe, model: Student) -> Teacher:
+    from srit.samplers.transformers import TransformersSampler
+    from srit.teachers.local import LocalTeacher
+
+    prompts = Prompts(load_tokenizer(model), model.chat_template)
+    sampler = TransformersSampler(load_model(model), rows=recipe.rows, pad_id=0)
+    greedy = SamplingSettings(0.0, recipe.teacher.max_tokens, prompts.stop_ids)
+
+    def complete(texts: Sequence[str]) -> Iterator[tuple[str, bool]]:
+        requests = [Request(prompts.prompt_ids(text, where="a question to the teacher"), "") for text in texts]
+        for answer in sampler.sample(requests, greedy):
+            yield prompts.text(answer.token_ids), answer.truncated
+
+    made_from: dict[str, object] = {
+        "weights": identity(model),
+        "template": model.chat_template,
+        "max_tokens": greedy.max_new_tokens,
+    }
+    return LocalTeacher(model.model, made_from, complete, rows=recipe.rows)

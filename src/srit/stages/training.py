@@ -1,0 +1,173 @@
+"""The stages that train: instructed, refined, and the controls of equal compute."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from srit.errors import TrainingError
+from srit.recipe import Recipe
+from srit.records import Completion, Demonstration, Pair, Problem
+from srit.run import Json, building, read_records, write_json
+from srit.stages.job import Job, Stage, start_inputs, start_of
+from srit.students import trainable
+
+AGREEMENT = 0.02  # nats a token between sampler and trainer: float32 gives 1e-5, bf16 about 1e-2
+AGREEMENT_SAMPLES = 16
+
+
+def instructed_stage(recipe: Recipe) -> Stage:
+    """Demonstrations → instructed/, stage 1."""
+    settings = recipe.model_dump(mode="json", include={"seed", "student", "instruct"})
+    inputs = ("problems/train.jsonl", "demonstrations.jsonl")
+    return Stage("instructed", 1, settings, inputs, ("instructed", "instructed.json"), _make_instructed)
+
+
+def _make_instructed(job: Job, partial: Path) -> Mapping[str, Json]:
+    model = trainable(job.recipe.student, None)
+    return _instruct(job, model, partial, "instructed", max_tokens=None)
+
+
+def _instruct(job: Job, model: Any, partial: Path, name: str, *, max_tokens: int | None) -> Mapping[str, Json]:
+    from srit.instructed import instruct, make_examples
+
+    recipe = job.recipe
+    demonstrations = read_records(job.run.path("demonstrations.jsonl"), Demonstration)
+    problems = {problem.id: problem for problem in job.problems("train")}
+    examples = make_examples(demonstrations, problems, job.prompts, recipe.instruct, recipe.seed)
+    end = job.prompts.end_of_turn_id
+    learned = sum(example.completion_ids.count(end) == 1 for example in examples)
+    begun = {job.prompts.n_beginnings(example.prompt_ids) for example in examples}
+    if learned < len(examples) or len(begun) != 1:
+        raise TrainingError(
+            f"{learned} of {len(examples)} rows train one end of turn; they begin with {sorted(begun)} BOS tokens: "
+            "every row must have one end and the same beginning. Look at student.chat_template"
+        )
+    line = f"each of the {len(examples)} rows begins with {begun.pop()} BOS and trains one end of turn"
+    ends = job.invariant("one beginning and one end of turn a row", True, line)
+    rate = recipe.instruct.learning_rate if max_tokens is None else recipe.refine.learning_rate
+    history = instruct(
+        model,
+        examples,
+        recipe.instruct.model_copy(update={"learning_rate": rate}),
+        seed=f"{recipe.seed}/{name}",
+        checkpoints=partial,
+        progress=lambda done, total: job.progress(name, done, total),
+        max_tokens=max_tokens,
+    )
+    _save(job, model, name)
+    write_json(job.run.path(f"{name}.json"), {"history": history, "invariants": [ends]})
+    return {"examples": len(examples), "steps": len(history), "tokens": sum(m["tokens"] for m in history)}
+
+
+def _save(job: Job, model: Any, name: str) -> None:
+    with building(job.run.path(name)) as folder:
+        model.save_pretrained(folder)
+
+
+def refined_stage(recipe: Recipe, number: int) -> Stage:
+    """A round's pairs → its refined/, stage 2."""
+    name = f"round-{number}/refined"
+    settings = _refinement(recipe, {"seed", "student", "pairs"})
+    inputs = ("problems/train.jsonl", f"round-{number}/completions.jsonl", f"round-{number}/pairs.jsonl")
+    return Stage(
+        name,
+        1,
+        settings,
+        (*inputs, *start_inputs(number)),
+        (name, f"{name}.json"),
+        lambda job, partial: _make_refined(job, partial, number, name, only_right=False),
+    )
+
+
+def _refinement(recipe: Recipe, also: set[str]) -> Json:
+    """The settings of stage 2; what is done with its outcome is not one."""
+    return recipe.model_dump(mode="json", include=also) | {"refine": recipe.refine.model_dump(exclude={"accept"})}
+
+
+def _make_refined(job: Job, partial: Path, number: int, name: str, *, only_right: bool) -> Mapping[str, Json]:
+    from srit.refined import make_preferences, refine, step_0_loss
+
+    recipe, problems = job.recipe, job.problems("train")
+    completions = read_records(job.run.path(f"round-{number}/completions.jsonl"), Completion)
+    pairs = read_records(job.run.path(f"round-{number}/pairs.jsonl"), Pair)
+    preferences = make_preferences(problems, pairs, completions, job.prompts, recipe, only_right=only_right)
+    if not preferences:
+        raise TrainingError("no problem gave a pair or a right answer: there is nothing to refine on")
+    model = trainable(recipe.student, job.run.path(start_of(job, number)))
+    agreement = _check_agreement(job, model, completions, problems)
+    reference = _reference(job, model, preferences, partial)
+    history = refine(
+        model,
+        preferences,
+        reference,
+        recipe.refine,
+        preference_weight=0.0 if only_right else 1.0,
+        seed=f"{recipe.seed}/{name}",
+        checkpoints=partial,
+        progress=lambda done, total: job.progress(name, done, total),
+    )
+    invariants = [agreement]
+    if not only_right and (wanted := step_0_loss(recipe.refine)) is not None:
+        loss = history[0]["preference_loss"]
+        line = f"step 0: preference loss {loss:.4f}, and {wanted:.4f} where policy and reference are the same"
+        invariants.append(job.invariant("the policy starts from its reference", True, line))
+    _save(job, model, name)
+    write_json(job.run.path(f"{name}.json"), {"history": history, "invariants": invariants})
+    tokens = sum(metrics["tokens"] for metrics in history)
+    return {"groups": len(preferences), "steps": len(history), "tokens": tokens}
+
+
+def _reference(job: Job, model: Any, preferences: Sequence[Any], partial: Path) -> list[list[float]]:
+    """Taken before the first step, and kept: a resumed training must not take them from moved weights."""
+    from srit.refined import reference_logps
+
+    path = partial / "reference.json"
+    if not path.exists():
+        write_json(path, reference_logps(model, preferences, job.recipe.refine.row_tokens))
+    kept: list[list[float]] = json.loads(path.read_bytes())
+    return kept
+
+
+def _check_agreement(job: Job, model: Any, completions: Sequence[Completion], problems: Sequence[Problem]) -> Json:
+    from srit.refined import disagreement
+
+    some = completions[:: max(1, len(completions) // AGREEMENT_SAMPLES)][:AGREEMENT_SAMPLES]
+    by_id = {problem.id: problem for problem in problems}
+    gap = disagreement(model, some, by_id, job.prompts, job.recipe.refine.row_tokens)
+    if gap > AGREEMENT:
+        raise TrainingError(
+            f"sampler and trainer differ by {gap:.3f} nats a token on the same answers: the answers came from "
+            "another model than the one that is trained"
+        )
+    line = f"sampler and trainer agree on {len(some)} answers within {gap:.0e} nats a token"
+    return job.invariant("sampler and trainer agree", True, line)
+
+
+def control_stage(recipe: Recipe, control: Literal["instruct", "right"]) -> Stage:
+    """What the compute of round 1 of stage 2 would have bought otherwise → controls/."""
+    name = f"controls/{control}"
+    settings = _refinement(recipe, {"seed", "student", "instruct", "pairs"})
+    inputs = ("problems/train.jsonl", "demonstrations.jsonl", "instructed", "round-1/completions.jsonl")
+    make = _make_more_instruction if control == "instruct" else _make_own_right
+    return Stage(name, 1, settings, (*inputs, "round-1/pairs.jsonl"), (name, f"{name}.json"), make)
+
+
+def _make_more_instruction(job: Job, partial: Path) -> Mapping[str, Json]:
+    """Stage 1 goes on for as many tokens as round 1 of stage 2 takes."""
+    from srit.refined import make_preferences, n_row_tokens
+
+    problems = job.problems("train")
+    completions = read_records(job.run.path("round-1/completions.jsonl"), Completion)
+    pairs = read_records(job.run.path("round-1/pairs.jsonl"), Pair)
+    preferences = make_preferences(problems, pairs, completions, job.prompts, job.recipe)
+    budget = n_row_tokens(preferences, job.recipe.refine)
+    model = trainable(job.recipe.student, job.run.path("instructed"))
+    return _instruct(job, model, partial, "controls/instruct", max_tokens=budget)
+
+
+def _make_own_right(job: Job, partial: Path) -> Mapping[str, Json]:
+    """Fine-tuning on own right answers (rejection sampling) in place of the preference loss."""
+    return _make_refined(job, partial, 1, "controls/right", only_right=True)
