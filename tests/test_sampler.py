@@ -38,7 +38,10 @@ def generated(model, request, max_new_tokens, stop_ids):
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_greedy_answers_are_those_of_generate_token_for_token(kind):
     settings = SamplingSettings(temperature=0, max_new_tokens=40, stop_ids=STOP)
-    requests = random_requests(12, n_prompts=12)
+    alone = random_requests(10, n_prompts=10)
+    # the same beginning, another end; and a prompt that is the beginning of another
+    longest = max((request.prompt_ids for request in alone), key=len)
+    requests = [*alone, *(Request(longest[:n] + end, "") for n, end in ((20, (7, 8)), (20, (9,)), (12, ())))]
 
     answers = list(TransformersSampler(tiny_model(kind), rows=8, pad_id=0).sample(requests, settings))
 

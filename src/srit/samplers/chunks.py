@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,18 +24,21 @@ def sample_in_chunks(
 
     Args:
         sampler: called only where a chunk is missing: a model need not be loaded to find nothing to do.
-        rows: answers in a chunk. Prompts of like length are put together, so little is padding.
-        partial: folder for the chunks of exactly these requests.
+        rows: answers in a chunk; neighbors, since the prompts of a task begin alike and are alike in length.
+        partial: folder for the chunks.
     """
-    order = sorted(range(len(requests)), key=lambda index: (len(requests[index].prompt_ids), index))
-    answers: dict[int, Sampled] = {}
-    for start in range(0, len(order), rows):
-        members = order[start : start + rows]
-        path = partial / f"chunk-{start // rows:05d}.json"
+    answers: list[Sampled] = []
+    for start in range(0, len(requests), rows):
+        members = requests[start : start + rows]
+        path = partial / f"chunk-{start // rows:05d}-{_digest(members)}.json"
         if not path.exists():
-            made = sampler().sample([requests[index] for index in members], settings)
+            made = sampler().sample(members, settings)
             write_json(path, [[answer.token_ids, answer.logp, answer.truncated] for answer in made])
-        for index, (token_ids, logp, truncated) in zip(members, json.loads(path.read_bytes()), strict=True):
-            answers[index] = Sampled(tuple(token_ids), logp, truncated)
+        for token_ids, logp, truncated in json.loads(path.read_bytes()):
+            answers.append(Sampled(tuple(token_ids), logp, truncated))
         progress(len(answers), len(requests))
-    return [answers[index] for index in range(len(requests))]
+    return answers
+
+
+def _digest(requests: Sequence[Request]) -> str:
+    return hashlib.sha256(json.dumps(requests).encode()).hexdigest()[:16]

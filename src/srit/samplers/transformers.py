@@ -1,4 +1,4 @@
-"""Sampling with a transformers model: each distinct prompt is computed once and forked to its samples.
+"""Sampling with a transformers model: what prompts share is computed once, and forked to their samples.
 
 Rows that have finished leave the batch, and only the last position's logits are computed. What an
 answer becomes depends on its prompt and its seed; the batch can change it by floating point alone.
@@ -20,6 +20,7 @@ from transformers.masking_utils import sdpa_mask
 
 from srit.rows import shares_prefixes
 from srit.samplers import Request, Sampled, SamplingSettings
+from srit.samplers.prefixes import lay_out
 
 ATTENTION = "srit_grouped"  # the `attn_implementation` under which `grouped_attention` is registered
 COMPACT_BELOW = 0.75  # rows are moved together when fewer than this share is alive: moving copies the cache
@@ -79,6 +80,13 @@ class TransformersSampler:
     def _prefill(
         self, prompts: Sequence[tuple[int, ...]], which: Tensor, max_new_tokens: int
     ) -> tuple[DynamicCache, Tensor, Tensor]:
+        """The cache, mask and next token's logits of each request, from prompts that are computed once.
+
+        Args:
+            which: [requests], the prompt of each.
+        """
+        if self._plain_attention:
+            return self._prefill_shared(prompts, which, max_new_tokens)
         length = max(map(len, prompts))
         ids = torch.full((len(prompts), length), self._pad_id)
         mask = torch.zeros(len(prompts), length, dtype=torch.long)
@@ -87,21 +95,51 @@ class TransformersSampler:
             ids[row, length - len(prompt) :] = torch.tensor(prompt)
             mask[row, length - len(prompt) :] = 1
         cache = DynamicCache(config=self._model.config)
-        if self._plain_attention:
-            cache.layers = [_RoomyLayer(length + max_new_tokens) for _ in cache.layers]
         logits = self._forward(ids, mask, (mask.cumsum(1) - 1).clamp(min=0), cache)
         cache.batch_select_indices(which.to(self._model.device))
         return cache, mask[which], logits[which]
 
+    def _prefill_shared(
+        self, prompts: Sequence[tuple[int, ...]], which: Tensor, max_new_tokens: int
+    ) -> tuple[DynamicCache, Tensor, Tensor]:
+        length, device = max(map(len, prompts)), self._model.device
+        cache = DynamicCache(config=self._model.config)
+        layers = [_RoomyLayer(len(which), length, length + max_new_tokens) for _ in cache.layers]
+        cache.layers = [*layers]
+        mask = torch.zeros(len(which), length, dtype=torch.long)
+        logits = torch.empty(len(which), self._model.config.vocab_size)
+        for batch in lay_out(prompts):
+            computed = DynamicCache(config=self._model.config)
+            hidden = self._hidden(batch.input_ids, batch.mask, batch.positions, computed)
+            place = {prompt: index for index, prompt in enumerate(batch.members)}
+            requests = torch.tensor([r for r, prompt in enumerate(which.tolist()) if prompt in place])
+            member = torch.tensor([place[prompt] for prompt in which[requests].tolist()])
+            columns = torch.zeros(len(batch.members), length, dtype=torch.long)
+            for index, path in enumerate(batch.columns):
+                # Right-aligned: generation continues from the last column, which must hold a token.
+                columns[index, length - len(path) :] = torch.tensor(path)
+                mask[requests[member == index], length - len(path) :] = 1
+            row, column = batch.row[member].to(device), columns[member].to(device)
+            for layer, source in zip(layers, computed.layers, strict=True):
+                layer.put(requests.to(device), source, row, column)
+            logits[requests] = self._logits(hidden[row, column[:, -1]])
+        return cache, mask, logits
+
     def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
+        return self._logits(self._hidden(ids, mask, positions, cache)[:, -1])
+
+    def _hidden(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
         device = self._model.device
-        hidden = self._decoder(
+        hidden: Tensor = self._decoder(
             input_ids=ids.to(device),
             attention_mask=mask.to(device),
             position_ids=positions.to(device),
             past_key_values=cache,
             use_cache=True,
-        ).last_hidden_state[:, -1]
+        ).last_hidden_state
+        return hidden
+
+    def _logits(self, hidden: Tensor) -> Tensor:
         logits: Tensor = self._model.get_output_embeddings()(hidden).float().cpu()
         if cap := getattr(self._model.config, "final_logit_softcapping", None):
             logits = cap * (logits / cap).tanh()
@@ -163,21 +201,40 @@ def _uniforms(seed: str, n: int) -> Tensor:
 class _RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """A cache layer whose room is taken once: appending a token copies that token, not the whole cache."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, rows: int, length: int, room: int) -> None:
+        """
+        Args:
+            length: columns of prompts, to be `put`.
+            room: columns in all.
+        """
         super().__init__()  # type: ignore[no-untyped-call]
+        self._rows = rows
+        self._length = length
         self._room = room
-        self._length = 0
+
+    def put(self, rows: Tensor, source: Any, row: Tensor, columns: Tensor) -> None:
+        """Prompts' keys and values, from where they were computed.
+
+        Args:
+            rows: [n], which rows of this cache.
+            source: the layer that holds them.
+            row, columns: [n] and [n, length], where in it.
+        """
+        if not self.is_initialized:
+            self.lazy_initialization(source.keys, source.values)
+        for room, states in ((self._key_room, source.keys), (self._value_room, source.values)):
+            room[rows, :, : self._length] = states[row[:, None], :, columns].transpose(1, 2)
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         self.dtype, self.device = key_states.dtype, key_states.device
-        rows, heads, _, width = key_states.shape
-        self._key_room = key_states.new_empty(rows, heads, self._room, width)
-        self._value_room = value_states.new_empty(rows, heads, self._room, value_states.shape[-1])
+        # Zeros: a padded column is masked, but zero times what memory held could be NaN.
+        self._key_room, self._value_room = (
+            states.new_zeros(self._rows, states.shape[1], self._room, states.shape[-1])
+            for states in (key_states, value_states)
+        )
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
         end = self._length + key_states.shape[-2]
         self._key_room[:, :, self._length : end] = key_states
         self._value_room[:, :, self._length : end] = value_states
