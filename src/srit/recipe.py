@@ -198,7 +198,8 @@ class Recipe(_Part):
     rounds: Count = 1
     controls: tuple[Literal["instruct", "right"], ...] = ()  # trained with the refined model's compute
     evaluate: Evaluate = Evaluate()
-    rows: Count = 96  # answers decoded at once
+    sampler: Literal["transformers", "vllm"] = "transformers"  # what draws the student's answers
+    rows: Count = 96  # answers decoded at once, and kept at once: some thousand for vllm
 
 
 def read_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:

@@ -36,7 +36,11 @@ def models(recipe: Recipe) -> dict[str, str]:
 def accepted_stage(recipe: Recipe, number: int) -> Stage:
     """A round's refined model → whether it is built upon, by the dev problems."""
     name = f"round-{number}/accepted"
-    settings = {"accept": recipe.refine.accept, "max_new_tokens": recipe.evaluate.max_new_tokens, "rows": recipe.rows}
+    settings = {
+        "accept": recipe.refine.accept,
+        "max_new_tokens": recipe.evaluate.max_new_tokens,
+        **recipe.model_dump(include={"sampler", "rows"}),
+    }
     inputs = ("problems/dev.jsonl", f"round-{number}/refined", *start_inputs(number))
     return Stage(
         name, 1, settings, inputs, (f"{name}.json",), lambda job, partial: _make_accepted(job, partial, number)
@@ -68,6 +72,7 @@ def predictions_stage(recipe: Recipe, model: str, folder: str, use: TaskUse) -> 
     rows = recipe.rows if model != AGAIN else max(1, recipe.rows // 3)
     settings = {
         "evaluate": recipe.evaluate.model_dump(mode="json", exclude={"teacher", "noise_floor"}),
+        "sampler": recipe.sampler,
         "rows": rows,
         "chat_template": recipe.student.chat_template,
     }

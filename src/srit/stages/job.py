@@ -7,15 +7,15 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from srit.prompts import Prompts
 from srit.recipe import Recipe
 from srit.records import Problem
 from srit.run import Json, Run, read_records
-from srit.samplers import Request, Sampled, SamplingSettings
+from srit.samplers import Request, Sampled, Sampler, SamplingSettings
 from srit.samplers.chunks import sample_in_chunks
-from srit.students import load_model, load_tokenizer
+from srit.students import load_model, load_tokenizer, locate
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
 Tell = Callable[[str], None]
@@ -54,16 +54,18 @@ class Job:
         self, model: str, requests: Sequence[Request], settings: SamplingSettings, partial: Path, what: str, rows: int
     ) -> list[Sampled]:
         """Answers of one of the run's models, `rows` decoded at once; it is loaded if any are missing."""
-        loaded: list[Any] = []
+        loaded: list[Sampler] = []
 
-        def sampler() -> Any:
+        def sampler() -> Sampler:
             if not loaded:
-                from srit.samplers.transformers import TransformersSampler
-
-                adapter = None if model == "base" else self.run.path(model)
-                weights = load_model(self.recipe.student, adapter)
-                loaded.append(TransformersSampler(weights, rows=rows, pad_id=0))
+                trained = None if model == "base" else self.run.path(model)
+                loaded.append(_vllm(self.recipe, trained) if self.recipe.sampler == "vllm" else _local(trained))
             return loaded[0]
+
+        def _local(trained: Path | None) -> Sampler:
+            from srit.samplers.transformers import TransformersSampler
+
+            return TransformersSampler(load_model(self.recipe.student, trained), rows=rows, pad_id=0)
 
         return sample_in_chunks(
             sampler,
@@ -78,6 +80,20 @@ class Job:
         """Tells of an invariant, and returns it for the record."""
         self.tell(f"{'ok  ' if ok else 'WARN'} {line}")
         return {"name": name, "ok": ok, "line": line}
+
+
+def _vllm(recipe: Recipe, trained: Path | None) -> Sampler:
+    from srit.samplers.vllm import VllmSampler
+
+    student = recipe.student
+    whole = trained is not None and not (trained / "adapter_config.json").exists()
+    return VllmSampler(
+        str(trained) if whole else str(locate(student) or student.model),
+        dtype=student.dtype,
+        revision=None if whole else student.revision,
+        rank=student.lora.rank,
+        adapter=None if whole else trained,
+    )
 
 
 def slug(name: str) -> str:

@@ -22,7 +22,7 @@ MOST_JUDGE_ERRORS = 0.03  # of the answers
 
 def completions_stage(recipe: Recipe, number: int) -> Stage:
     """Training problems → a round's completions.jsonl."""
-    settings = recipe.model_dump(mode="json", include={"seed", "sample", "student", "rows"})
+    settings = recipe.model_dump(mode="json", include={"seed", "sample", "student", "sampler", "rows"})
     inputs = ("problems/train.jsonl", *start_inputs(number))
     name = f"round-{number}/completions"
     outputs = (f"{name}.jsonl",)

@@ -1,0 +1,88 @@
+"""Sampling with vLLM (`pip install srit[vllm]`, a GPU): prefix caching on, adapters served without merging.
+
+Written against vLLM 0.33. A sample's seed is its own here too, but another engine draws other luck from it, and
+what else runs on the GPU can change an answer by rounding: results are alike, not equal, between engines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from srit.errors import MachineError
+from srit.samplers import Request, Sampled, SamplingSettings
+
+_engine: tuple[tuple[str, str, str | None], Any] | None = None  # the one of this process: it takes the whole GPU
+
+
+class VllmSampler:
+    """Draws answers from a model in a folder or on the hub, through an adapter where one is given."""
+
+    def __init__(self, model: str, *, dtype: str, revision: str | None, rank: int, adapter: Path | None) -> None:
+        """
+        Args:
+            rank: of the adapters that will be served.
+
+        Raises:
+            MachineError: vLLM is not installed.
+        """
+        try:
+            from vllm.lora.request import LoRARequest
+        except ImportError:
+            raise MachineError("sampler: vllm is not installed here: pip install 'srit[vllm]'") from None
+        self._llm = _engine_of(model, dtype, revision, rank)
+        self._adapter = None if adapter is None else LoRARequest(str(adapter), _number(str(adapter)), str(adapter))
+
+    def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[Sampled]:
+        """One answer for each request, in the order of the requests."""
+        from vllm import SamplingParams
+
+        parameters = [
+            SamplingParams(
+                temperature=settings.temperature,
+                top_k=settings.top_k or 0,
+                top_p=settings.top_p,
+                min_p=settings.min_p,
+                max_tokens=settings.max_new_tokens,
+                seed=_number(request.seed),
+                stop_token_ids=list(settings.stop_ids),
+                ignore_eos=True,  # the stop ids hold it, and the model's generation config none that we do not know
+                logprobs=0,  # of the drawn token alone, at temperature 1 (logprobs_mode "raw_logprobs")
+                detokenize=False,
+            )
+            for request in requests
+        ]
+        prompts = [{"prompt_token_ids": list(request.prompt_ids)} for request in requests]
+        outputs = self._llm.generate(prompts, parameters, use_tqdm=False, lora_request=self._adapter)
+        for output in outputs:
+            drawn = output.outputs[0]
+            ids = tuple(drawn.token_ids)
+            yield Sampled(ids, drawn.cumulative_logprob, truncated=ids[-1] not in settings.stop_ids)
+
+
+def _engine_of(model: str, dtype: str, revision: str | None, rank: int) -> Any:
+    global _engine
+    key = (model, dtype, revision)
+    if _engine is None or _engine[0] != key:
+        from vllm import LLM
+
+        _engine = None  # frees the GPU for the next
+        llm = LLM(
+            model,
+            dtype=dtype,
+            revision=revision,
+            skip_tokenizer_init=True,
+            enable_prefix_caching=True,
+            enable_lora=True,
+            max_lora_rank=rank,
+            logprobs_mode="raw_logprobs",
+        )
+        _engine = (key, llm)
+    return _engine[1]
+
+
+def _number(text: str) -> int:
+    """1 to 2³¹ - 1: what vLLM takes for a seed and for an adapter's id."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) % (2**31 - 1) + 1
