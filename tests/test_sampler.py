@@ -75,6 +75,38 @@ def test_the_log_probability_of_an_answer_is_that_of_the_model():
         assert answer.logp == pytest.approx(expected, abs=1e-3)
 
 
+def test_a_batch_that_memory_does_not_hold_is_halved(monkeypatch):
+    settings = SamplingSettings(temperature=0.8, max_new_tokens=10, stop_ids=STOP)
+    requests = random_requests(11)
+    expected = list(TransformersSampler(tiny_model(), rows=11, pad_id=0).sample(requests, settings))
+    whole, tried = TransformersSampler._sample_batch, []
+
+    def limited(self, batch, settings):
+        tried.append(len(batch))
+        if len(batch) > 3:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return whole(self, batch, settings)
+
+    monkeypatch.setattr(TransformersSampler, "_sample_batch", limited)
+    answers = list(TransformersSampler(tiny_model(), rows=11, pad_id=0).sample(requests, settings))
+
+    assert [a.token_ids for a in answers] == [a.token_ids for a in expected]
+    assert tried == [11, 5, 2, 3, 6, 3, 3]
+
+
+def test_a_batch_keeps_to_its_share_of_the_machines_memory(monkeypatch):
+    monkeypatch.setattr("srit.samplers.transformers._cached_tokens", lambda model: 100)
+    sizes, whole = [], TransformersSampler._sample_batch
+    monkeypatch.setattr(
+        TransformersSampler, "_sample_batch", lambda self, batch, s: sizes.append(len(batch)) or whole(self, batch, s)
+    )
+    requests = [Request((1, 2, 3, 4, 5), str(n)) for n in range(10)]
+
+    list(TransformersSampler(tiny_model(), rows=8, pad_id=0).sample(requests, SamplingSettings(1.0, 20, STOP)))
+
+    assert sizes == [4, 4, 2]
+
+
 @pytest.mark.parametrize(
     "limits",
     [{"top_k": 7}, {"top_p": 0.6}, {"min_p": 0.2}, {"top_k": 40, "top_p": 0.9, "min_p": 0.05}, {"top_p": 1e-9}],

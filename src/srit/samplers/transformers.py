@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,11 +19,13 @@ from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from srit.errors import MachineError
 from srit.rows import shares_prefixes
 from srit.samplers import Request, Sampled, SamplingSettings
 from srit.samplers.prefixes import lay_out
 
 ATTENTION = "srit_grouped"  # the `attn_implementation` under which `grouped_attention` is registered
+CACHE_SHARE = 0.25  # of the machine's memory, at most, for the keys and values of a batch
 COMPACT_BELOW = 0.75  # rows are moved together when fewer than this share is alive: moving copies the cache
 
 
@@ -46,9 +49,27 @@ class TransformersSampler:
 
     @torch.inference_mode()
     def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[Sampled]:
-        """One answer for each request, in the order of the requests."""
-        for start in range(0, len(requests), self._rows):
-            yield from self._sample_batch(requests[start : start + self._rows], settings)
+        """One answer for each request, in the order of the requests.
+
+        Raises:
+            MachineError: memory does not even suffice for one answer.
+        """
+        longest = max((len(request.prompt_ids) for request in requests), default=0) + settings.max_new_tokens
+        rows = max(1, min(self._rows, _cached_tokens(self._model) // max(1, longest)))
+        for start in range(0, len(requests), rows):
+            yield from self._sample_as_fits(requests[start : start + rows], settings)
+
+    def _sample_as_fits(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Sampled]:
+        """Too large a batch is halved until memory suffices for it."""
+        try:
+            return self._sample_batch(requests, settings)
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+        if len(requests) == 1:
+            raise MachineError("one answer alone does not fit into memory: take a smaller student or a larger machine")
+        half = len(requests) // 2
+        return [*self._sample_as_fits(requests[:half], settings), *self._sample_as_fits(requests[half:], settings)]
 
     def _sample_batch(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Sampled]:
         prompts = list(dict.fromkeys(request.prompt_ids for request in requests))
@@ -144,6 +165,24 @@ class TransformersSampler:
         if cap := getattr(self._model.config, "final_logit_softcapping", None):
             logits = cap * (logits / cap).tanh()
         return logits
+
+
+def _cached_tokens(model: Any) -> int:
+    """Tokens whose keys and values take `CACHE_SHARE` of the machine's memory. Of all of it, not of what is free
+    just now: batches, and with them roundings, are to be the same in every run on a machine."""
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    token_bytes: int = 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize
+    if model.device.type == "cuda":
+        total = torch.cuda.get_device_properties(model.device).total_memory
+    else:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(CACHE_SHARE * total) // token_bytes
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def _sampled(token_ids: list[int], logp: float, settings: SamplingSettings) -> Sampled:
