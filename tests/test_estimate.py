@@ -6,10 +6,10 @@ QUICKSTART = read_recipe("quickstart")
 
 
 def test_work_is_counted_from_the_recipe_alone():
-    # 80 problems of 3 tasks, 6 answers each, half of 64 tokens
-    assert work_of("round-1/completions", QUICKSTART).sampled == 240 * 6 * 32
-    assert work_of("round-1/refined", QUICKSTART).steps == 60
-    assert work_of("instructed", QUICKSTART).steps == 4 * 8
+    # 120 problems of 3 tasks, 5 answers each, half of 64 tokens
+    assert work_of("round-1/completions", QUICKSTART).sampled == 360 * 5 * 32
+    assert work_of("round-1/refined", QUICKSTART).steps == 45
+    assert work_of("instructed", QUICKSTART).steps == 6 * 8
     assert work_of("predictions/base/sums", QUICKSTART).sampled == 100 * 32
 
 
