@@ -19,8 +19,8 @@ test-slow: .venv/ready
 	$(BIN)/pytest -m slow
 
 lint: .venv/ready
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests bench studies
+	$(BIN)/ruff format --check src tests bench studies
 	$(BIN)/mypy
 
 docs: .venv/ready
