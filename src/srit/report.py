@@ -194,7 +194,8 @@ def _invariants(stages: Mapping[str, Any], trainings: Mapping[str, Any]) -> list
 
 
 def _numbers(counts: Mapping[str, Any]) -> dict[str, Any]:
-    return {what: n for what, n in counts.items() if isinstance(n, (int, float, str))}
+    shown = {what: n for what, n in counts.items() if isinstance(n, (int, float, str))}
+    return {what: f"{n:.4g}" if isinstance(n, float) and n < 1000 else n for what, n in shown.items()}
 
 
 def _json(path: Path) -> Any:
