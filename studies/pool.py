@@ -19,7 +19,8 @@ def main(paths: list[str]) -> None:
     print("| a | b | task | prompt | n | difference, points (95 % interval) | p | each seed |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for key in dict.fromkeys((c["a"], c["b"], c["task"], c["prompt"]) for c in runs[0]):
-        rows = [next(c for c in run if (c["a"], c["b"], c["task"], c["prompt"]) == key) for run in runs]
+        # A run may lack a model: not every seed has its controls.
+        rows = [c for run in runs for c in run if (c["a"], c["b"], c["task"], c["prompt"]) == key]
         n = sum(round(row["n"]) for row in rows)
         only_a, only_b = (sum(row[side] for row in rows) for side in ("only_a", "only_b"))
         same = n - only_a - only_b
