@@ -140,7 +140,7 @@ def sampling(work: Work) -> Entry:
     halves = [prompts[0::2], prompts[1::2]]  # once per prompt kind
     sampler = TransformersSampler(work.instructed(), rows=work.recipe.rows, pad_id=work.pad_id)
     model = work.instructed()
-    best = _best_batch(lambda size: _generate(model, work, halves[0][:16], size, 4))
+    best = _best_of(lambda size: _generate(model, work, halves[0][:16], size, 4), BATCHES)
 
     def check(ours: Any, theirs: Any) -> str:
         n_ours, n_theirs = sum(len(a.token_ids) for a in ours), sum(map(len, theirs))
@@ -164,7 +164,7 @@ def evaluation(work: Work) -> Entry:
     sampler = TransformersSampler(work.instructed(), rows=work.recipe.rows, pad_id=work.pad_id)
     model = work.instructed()
     prompts = sorted((request.prompt_ids for request in requests), key=len)
-    best = _best_batch(lambda size: _generate(model, work, prompts[:64], size, None))
+    best = _best_of(lambda size: _generate(model, work, prompts[:64], size, None), BATCHES)
 
     def check(ours: Any, theirs: Any) -> str:
         different = sum(a != b for a, b in zip(ours, theirs, strict=True))
@@ -210,10 +210,6 @@ def _generate(
 def _ended(row: list[int], stop_ids: Sequence[int]) -> tuple[int, ...]:
     end = next((index for index, token_id in enumerate(row) if token_id in stop_ids), len(row) - 1)
     return tuple(row[: end + 1])
-
-
-def _best_batch(work: Callable[[int], Any]) -> int:
-    return min(BATCHES, key=lambda size: _seconds(lambda: work(size)))
 
 
 # ---- training ----------------------------------------------------------------------------------

@@ -19,9 +19,6 @@ import typer
 from srit.errors import MachineError, RecipeError, SritError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from srit.estimate import Work
     from srit.recipe import Recipe
 
 LINE_SECONDS = 60.0  # between lines of progress where there is no terminal
@@ -54,7 +51,7 @@ def plan(
     out: Annotated[Path | None, typer.Option(help="run directory; default runs/NAME")] = None,
 ) -> None:
     """What would run, and why; spends nothing."""
-    from srit.estimate import work_of
+    from srit.estimate import told_in_all, work_of
     from srit.recipe import read_recipe
     from srit.run import read_manifest, sha256_of
     from srit.stages import plan as make_plan
@@ -74,25 +71,7 @@ def plan(
             work = works[stage.name].told() if reason else ""
             typer.echo(f"{'run ' if reason else 'done'}  {stage.name:32} {work:40} {reason}".rstrip())
         if works:
-            typer.echo(_cost(list(works.values()), settings))
-
-
-def _cost(works: Sequence[Work], recipe: Recipe) -> str:
-    from srit.estimate import dollars, seconds
-
-    calls = sum(work.calls for work in works)
-    price = dollars(works, recipe)
-    times = [seconds(work, recipe) for work in works]
-    took = "time unknown (the student's size is not in its name)"
-    if None not in times:
-        minutes = sum(filter(None, times)) / 60
-        took = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
-    took += " (a task without a limit counted as 1,000 problems)" * any(
-        use.limit is None for use in (*recipe.tasks.train, *recipe.tasks.evaluate)
-    )
-    money = "" if not calls else f"; teacher: at most {calls:,} calls"
-    money += "" if price is None else f" and ${price:.2f}"
-    return f"in all about {took} on this machine's processor{money}"
+            typer.echo(told_in_all(list(works.values()), settings))
 
 
 def _stage_command(name: str, last: str, summary: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,6 +89,21 @@ def dollars(works: Iterable[Work], recipe: Recipe) -> float | None:
     prompt, completion = recipe.teacher.prices
     calls = sum(work.calls for work in works)
     return calls * (prompt * PROMPT_TOKENS + completion * recipe.teacher.max_tokens) / 1e6
+
+
+def told_in_all(works: Sequence[Work], recipe: Recipe) -> str:
+    """What a plan takes, in a line."""
+    times = [seconds(work, recipe) for work in works]
+    took = "time unknown (the student's size is not in its name)"
+    if None not in times:
+        minutes = sum(filter(None, times)) / 60
+        took = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
+    if any(use.limit is None for use in (*recipe.tasks.train, *recipe.tasks.evaluate)):
+        took += f" (a task without a limit counted as {UNLIMITED:,} problems)"
+    calls, price = sum(work.calls for work in works), dollars(works, recipe)
+    money = f"; teacher: at most {calls:,} calls" if calls else ""
+    money += "" if price is None else f" and ${price:.2f}"
+    return f"in all about {took} on this machine's processor{money}"
 
 
 def n_parameters(recipe: Recipe) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,21 +54,9 @@ class Job:
         self, model: str, requests: Sequence[Request], settings: SamplingSettings, partial: Path, what: str, rows: int
     ) -> list[Sampled]:
         """Answers of one of the run's models, `rows` decoded at once; it is loaded if any are missing."""
-        loaded: list[Sampler] = []
-
-        def sampler() -> Sampler:
-            if not loaded:
-                trained = None if model == "base" else self.run.path(model)
-                loaded.append(_vllm(self.recipe, trained) if self.recipe.sampler == "vllm" else _local(trained))
-            return loaded[0]
-
-        def _local(trained: Path | None) -> Sampler:
-            from srit.samplers.transformers import TransformersSampler
-
-            return TransformersSampler(load_model(self.recipe.student, trained), rows=rows, pad_id=0)
-
+        trained = None if model == "base" else self.run.path(model)
         return sample_in_chunks(
-            sampler,
+            cache(lambda: _sampler(self.recipe, trained, rows)),
             requests,
             settings,
             rows=rows,
@@ -82,10 +70,15 @@ class Job:
         return {"name": name, "ok": ok, "line": line}
 
 
-def _vllm(recipe: Recipe, trained: Path | None) -> Sampler:
+def _sampler(recipe: Recipe, trained: Path | None, rows: int) -> Sampler:
+    """An engine with the student, or with what a stage made of it."""
+    student = recipe.student
+    if recipe.sampler == "transformers":
+        from srit.samplers.transformers import TransformersSampler
+
+        return TransformersSampler(load_model(student, trained), rows=rows, pad_id=0)
     from srit.samplers.vllm import VllmSampler
 
-    student = recipe.student
     whole = trained is not None and not (trained / "adapter_config.json").exists()
     return VllmSampler(
         str(trained) if whole else str(locate(student) or student.model),

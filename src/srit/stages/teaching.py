@@ -62,11 +62,10 @@ def _make_demonstrations(job: Job, partial: Path) -> Mapping[str, Json]:
     stored, store = paid_answers(job)
     made, counts = make_demonstrations(questions, teacher_of(job.recipe), settings, stored, store)
     write_records(job.run.path("demonstrations.jsonl"), made)
-    paid = paid_answers(job)[0].values()
     return counts | {
-        "n_calls": sum(answer.n_calls for answer in paid),
-        "n_prompt_tokens": sum(answer.n_prompt_tokens for answer in paid),
-        "n_completion_tokens": sum(answer.n_completion_tokens for answer in paid),
+        "n_calls": sum(answer.n_calls for answer in stored.values()),
+        "n_prompt_tokens": sum(answer.n_prompt_tokens for answer in stored.values()),
+        "n_completion_tokens": sum(answer.n_completion_tokens for answer in stored.values()),
     }
 
 
@@ -75,7 +74,12 @@ def paid_answers(job: Job) -> tuple[dict[str, Answer], Callable[[str, Answer], N
     any fingerprint: no changed setting pays for them again."""
     journal = Journal(job.run.path("teacher/answers.jsonl"))
     stored = {row["key"]: Answer(**row["answer"]) for row in journal.rows}
-    return stored, lambda key, answer: journal.append({"key": key, "answer": answer._asdict()})
+
+    def store(key: str, answer: Answer) -> None:
+        journal.append({"key": key, "answer": answer._asdict()})
+        stored[key] = answer
+
+    return stored, store
 
 
 def teacher_settings(recipe: Recipe) -> dict[str, Json]:

@@ -1,4 +1,4 @@
-"""The stages that train: instructed, refined, and the controls of equal compute."""
+"""The stages that train: instructed, refined, and the controls."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def _check_agreement(job: Job, model: Any, completions: Sequence[Completion], pr
 
 
 def control_stage(recipe: Recipe, control: Literal["instruct", "right"]) -> Stage:
-    """What the compute of round 1 of stage 2 would have bought otherwise → controls/."""
+    """What could be done in place of round 1 of stage 2 → controls/."""
     name = f"controls/{control}"
     settings = _refinement(recipe, {"seed", "student", "instruct", "pairs"})
     inputs = ("problems/train.jsonl", "demonstrations.jsonl", "instructed", "round-1/completions.jsonl")
