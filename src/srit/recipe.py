@@ -196,7 +196,7 @@ class Recipe(_Part):
     pairs: Pairs = Pairs()
     refine: Refine = Refine()
     rounds: Count = 1
-    controls: tuple[Literal["instruct", "right"], ...] = ()  # trained with the refined model's compute
+    controls: tuple[Literal["instruct", "right"], ...] = ()  # stage 1 for as many tokens; own right answers
     evaluate: Evaluate = Evaluate()
     sampler: Literal["transformers", "vllm"] = "transformers"  # what draws the student's answers
     rows: Count = 96  # answers decoded at once, and kept at once: some thousand for vllm
