@@ -50,7 +50,8 @@ def work_of(stage: str, recipe: Recipe) -> Work:
     """What a stage takes, by its name."""
     kind, *rest = stage.split("/")
     train, answer = recipe.tasks.train, recipe.sample.max_new_tokens // 2
-    n_train, per_problem = sum(map(_limit, train)), recipe.sample.direct + recipe.sample.cot
+    per_problem = recipe.sample.direct + recipe.sample.cot
+    n_refine = sum(map(_limit, recipe.tasks.refine or train))
     limit = recipe.demonstrations.limit
     shown = sum(_limit(use) if limit is None else min(_limit(use), limit) for use in train)
     evaluated = {slug(use.task): _limit(use) for use in recipe.tasks.evaluate}
@@ -65,10 +66,10 @@ def work_of(stage: str, recipe: Recipe) -> Work:
         draws = 1 + (recipe.evaluate.samples if recipe.evaluate.pass_at else 0)
         return Work(sampled=evaluated[rest[1]] * len(recipe.evaluate.prompts) * draws * answers)
     if rest[-1:] == ["completions"]:
-        return Work(sampled=n_train * per_problem * answer)
+        return Work(sampled=n_refine * per_problem * answer)
     if rest[-1:] == ["refined"] or kind == "controls":
         sides = min(2 * recipe.pairs.pairs_per_problem, per_problem)
-        return _training(recipe.refine, n_train, PROMPT_TOKENS + sides * answer)
+        return _training(recipe.refine, n_refine, PROMPT_TOKENS + sides * answer)
     if rest[-1:] == ["accepted"] and recipe.refine.accept == "better":
         return Work(sampled=2 * sum(map(_limit, recipe.tasks.dev)) * answers)
     return Work()

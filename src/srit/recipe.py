@@ -57,6 +57,7 @@ class Tasks(_Part):
     """What is trained on, decided on and evaluated on."""
 
     train: tuple[TaskUse, ...] = Field(min_length=1)
+    refine: tuple[TaskUse, ...] = ()  # whose problems stage 2 works on; (): those of train
     dev: tuple[TaskUse, ...] = ()  # rounds are accepted on these; never on evaluation problems
     evaluate: tuple[TaskUse, ...] = Field(min_length=1)
     seed: int = 0  # draws the problems

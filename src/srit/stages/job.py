@@ -30,13 +30,20 @@ class Stage(NamedTuple):
     inputs: tuple[str, ...]  # outputs of earlier stages
     outputs: tuple[str, ...]
     make: Callable[[Job, Path], Mapping[str, Json]]  # makes the outputs, returns counts
+    uses_student: bool = True  # whether the student's weights or tokenizer go into the outputs
+    work: str = ""  # what the same work is called wherever it is done; "": the stage's name
 
 
 class Job:
     """What the stages of one run share: files, recipe, tokenizer, and where to tell of progress."""
 
-    def __init__(self, run: Run, recipe: Recipe, *, progress: Progress, tell: Tell) -> None:
+    def __init__(self, run: Run, recipe: Recipe, *, progress: Progress, tell: Tell, shared: Path | None = None) -> None:
+        """
+        Args:
+            shared: a folder of several runs, for the teacher's answers and finished stages; None: the run's alone.
+        """
         self.run = run
+        self.shared = shared
         self.recipe = recipe
         self.progress = progress
         self.tell = tell
@@ -92,6 +99,11 @@ def _sampler(recipe: Recipe, trained: Path | None, rows: int) -> Sampler:
 def slug(name: str) -> str:
     """A task's name as part of a path."""
     return re.sub(r"[^a-z0-9_.-]+", "-", name.lower()).strip(".-")
+
+
+def refine_problems(recipe: Recipe) -> str:
+    """Which problems stage 2 works on."""
+    return "refine" if recipe.tasks.refine else "train"
 
 
 def rounds_of(recipe: Recipe) -> range:

@@ -13,7 +13,7 @@ from srit.recipe import Recipe
 from srit.records import Completion, Demonstration, Problem
 from srit.run import Json, read_records, write_records
 from srit.samplers import SamplingSettings
-from srit.stages.job import Job, Stage, start_inputs, start_of
+from srit.stages.job import Job, Stage, refine_problems, start_inputs, start_of
 
 LEAST_STOP_RATE = 0.95
 LEAST_YIELD = 0.02  # of the probe's problems must give a pair
@@ -23,14 +23,14 @@ MOST_JUDGE_ERRORS = 0.03  # of the answers
 def completions_stage(recipe: Recipe, number: int) -> Stage:
     """Training problems → a round's completions.jsonl."""
     settings = recipe.model_dump(mode="json", include={"seed", "sample", "student", "sampler", "rows"})
-    inputs = ("problems/train.jsonl", *start_inputs(number))
+    inputs = (f"problems/{refine_problems(recipe)}.jsonl", *start_inputs(number))
     name = f"round-{number}/completions"
     outputs = (f"{name}.jsonl",)
     return Stage(name, 1, settings, inputs, outputs, lambda job, partial: _make_completions(job, partial, number))
 
 
 def _make_completions(job: Job, partial: Path, number: int) -> Mapping[str, Json]:
-    problems, recipe = job.problems("train"), job.recipe
+    problems, recipe = job.problems(refine_problems(job.recipe)), job.recipe
     probed = probe(problems, f"{recipe.seed}/{number}")
     rest = [problem for problem in problems if problem not in probed]
     first = _sample(job, probed, partial / "probe", number)
@@ -67,8 +67,7 @@ def _sample(job: Job, problems: Sequence[Problem], partial: Path, number: int) -
 
 
 def _check_yield(job: Job, problems: Sequence[Problem], completions: Sequence[Completion]) -> None:
-    demonstrations = read_records(job.run.path("demonstrations.jsonl"), Demonstration)
-    _, counts = make_pairs(problems, completions, demonstrations, job.recipe.pairs, job.prompts.completion_ids)
+    _, counts = make_pairs(problems, completions, _shown(job, problems), job.recipe.pairs, job.prompts.completion_ids)
     share = counts["problems with pairs"] / len(problems)
     why = "; ".join(f"{name} ({n})" for name, n in Counter(counts).most_common() if name.startswith("none: "))
     only_pairs = not (job.recipe.refine.nll_weight and job.recipe.refine.nll_on == "right")
@@ -77,7 +76,7 @@ def _check_yield(job: Job, problems: Sequence[Problem], completions: Sequence[Co
             f"of {len(problems)} problems tried, {counts['problems with pairs']} give a pair: {why}. Take problems "
             "that the student has sometimes right (tasks.train), or more samples, or a higher sample.temperature"
         )
-    expected = round(share * len(job.problems("train")))
+    expected = round(share * len(job.problems(refine_problems(job.recipe))))
     job.tell(f"ok   yield: about {expected} problems will give pairs" + (f"; {why}" if why else ""))
 
 
@@ -87,17 +86,25 @@ def pairs_stage(recipe: Recipe, number: int) -> Stage:
     settings = recipe.model_dump(mode="json", include={"pairs"}) | {
         "chat_template": recipe.student.chat_template,
     }
-    inputs = ("problems/train.jsonl", "demonstrations.jsonl", f"round-{number}/completions.jsonl")
+    inputs = (f"problems/{refine_problems(recipe)}.jsonl", "demonstrations.jsonl", f"round-{number}/completions.jsonl")
     return Stage(name, 1, settings, inputs, (f"{name}.jsonl",), lambda job, _: _make_pairs(job, number))
 
 
 def _make_pairs(job: Job, number: int) -> Mapping[str, Json]:
+    problems = job.problems(refine_problems(job.recipe))
     pairs, counts = make_pairs(
-        job.problems("train"),
+        problems,
         read_records(job.run.path(f"round-{number}/completions.jsonl"), Completion),
-        read_records(job.run.path("demonstrations.jsonl"), Demonstration),
+        _shown(job, problems),
         job.recipe.pairs,
         job.prompts.completion_ids,
     )
     write_records(job.run.path(f"round-{number}/pairs.jsonl"), pairs)
     return counts
+
+
+def _shown(job: Job, problems: Sequence[Problem]) -> list[Demonstration]:
+    """The demonstrations of these problems: another task's may have the same ids."""
+    wanted = {(problem.task, problem.id) for problem in problems}
+    made = read_records(job.run.path("demonstrations.jsonl"), Demonstration)
+    return [d for d in made if (d.task, d.problem_id) in wanted]

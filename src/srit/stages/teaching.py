@@ -14,16 +14,17 @@ from srit.samplers import Request, SamplingSettings
 from srit.stages.job import Job, Stage, slug
 from srit.students import identity, load_model, load_tokenizer
 from srit.tasks import find_task
-from srit.teachers import Answer, Teacher
+from srit.teachers import Answer, Teacher, answer_key
 from srit.teachers.recording import RecordingTeacher
 from srit.teachers.solver import SolverTeacher
 
 
 def problems_stage(recipe: Recipe) -> Stage:
     """The recipe's tasks → problems/."""
-    names = ["train", "dev", *(f"evaluate-{slug(use.task)}" for use in recipe.tasks.evaluate)]
+    refine = ["refine"] if recipe.tasks.refine else []
+    names = ["train", *refine, "dev", *(f"evaluate-{slug(use.task)}" for use in recipe.tasks.evaluate)]
     settings = {"tasks": recipe.tasks.model_dump(mode="json"), "data": _data_sums(recipe.tasks.train)}
-    settings["data"] |= _data_sums([*recipe.tasks.dev, *recipe.tasks.evaluate])
+    settings["data"] |= _data_sums([*recipe.tasks.refine, *recipe.tasks.dev, *recipe.tasks.evaluate])
     outputs = tuple(f"problems/{name}.jsonl" for name in names)
     return Stage("problems", 1, settings, (), outputs, _make_problems)
 
@@ -31,18 +32,23 @@ def problems_stage(recipe: Recipe) -> Stage:
 def _make_problems(job: Job, partial: Path) -> Mapping[str, Json]:
     tasks = job.recipe.tasks
     train = problem_sets.load(tasks.train, "train", seed=tasks.seed)
+    refine = problem_sets.load(tasks.refine, "train", seed=tasks.seed)
     dev = problem_sets.load(tasks.dev, "dev", seed=tasks.seed)
     evaluated = {use.task: problem_sets.load([use], "test", seed=tasks.seed) for use in tasks.evaluate}
     if not tasks.allow_overlap:
-        problem_sets.refuse_overlap([*train, *dev], [problem for found in evaluated.values() for problem in found])
-    for problem in (*train, *dev, *(p for found in evaluated.values() for p in found)):
+        problem_sets.refuse_overlap(
+            [*train, *refine, *dev], [problem for found in evaluated.values() for problem in found]
+        )
+    for problem in (*train, *refine, *dev, *(p for found in evaluated.values() for p in found)):
         # Before anything is spent: a text with a special token could end its turn.
         job.prompts.prompt_ids(prompt_text(find_task(problem.task), problem, "cot"), where=f"problem {problem.id}")
     write_records(job.run.path("problems/train.jsonl"), train)
+    if tasks.refine:
+        write_records(job.run.path("problems/refine.jsonl"), refine)
     write_records(job.run.path("problems/dev.jsonl"), dev)
     for name, found in evaluated.items():
         write_records(job.run.path(f"problems/evaluate-{slug(name)}.jsonl"), found)
-    return {"train": len(train), "dev": len(dev), "evaluate": sum(map(len, evaluated.values()))}
+    return {"train": len(train), "refine": len(refine), "dev": len(dev), "evaluate": sum(map(len, evaluated.values()))}
 
 
 def _data_sums(uses: Sequence[TaskUse]) -> dict[str, str]:
@@ -53,26 +59,31 @@ def demonstrations_stage(recipe: Recipe) -> Stage:
     """Training problems → demonstrations.jsonl."""
     settings = teacher_settings(recipe) | recipe.model_dump(mode="json", include={"demonstrations"})
     inputs = ("problems/train.jsonl",)
-    return Stage("demonstrations", 1, settings, inputs, ("demonstrations.jsonl",), _make_demonstrations)
+    outputs = ("demonstrations.jsonl",)
+    return Stage("demonstrations", 1, settings, inputs, outputs, _make_demonstrations, uses_student=False)
 
 
 def _make_demonstrations(job: Job, partial: Path) -> Mapping[str, Json]:
     settings = job.recipe.demonstrations
     questions = questions_of(job.problems("train"), settings.limit)
     stored, store = paid_answers(job)
-    made, counts = make_demonstrations(questions, teacher_of(job.recipe), settings, stored, store)
+    teacher = teacher_of(job.recipe)
+    made, counts = make_demonstrations(questions, teacher, settings, stored, store)
     write_records(job.run.path("demonstrations.jsonl"), made)
+    # The journal may hold other questions too, and those of other runs.
+    keys = dict.fromkeys(answer_key(teacher.identity, question.prompt) for question in questions)
+    asked = [stored[key] for key in keys if key in stored]
     return counts | {
-        "n_calls": sum(answer.n_calls for answer in stored.values()),
-        "n_prompt_tokens": sum(answer.n_prompt_tokens for answer in stored.values()),
-        "n_completion_tokens": sum(answer.n_completion_tokens for answer in stored.values()),
+        "n_calls": sum(answer.n_calls for answer in asked),
+        "n_prompt_tokens": sum(answer.n_prompt_tokens for answer in asked),
+        "n_completion_tokens": sum(answer.n_completion_tokens for answer in asked),
     }
 
 
 def paid_answers(job: Job) -> tuple[dict[str, Answer], Callable[[str, Answer], None]]:
     """The teacher's answers by key, and what keeps another. They lie apart from what is made of them and from
     any fingerprint: no changed setting pays for them again."""
-    journal = Journal(job.run.path("teacher/answers.jsonl"))
+    journal = Journal((job.shared or job.run.folder) / "teacher/answers.jsonl")
     stored = {row["key"]: Answer(**row["answer"]) for row in journal.rows}
 
     def store(key: str, answer: Answer) -> None:

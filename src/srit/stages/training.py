@@ -11,7 +11,7 @@ from srit.errors import TrainingError
 from srit.recipe import Recipe
 from srit.records import Completion, Demonstration, Pair, Problem
 from srit.run import Json, building, read_records, write_json
-from srit.stages.job import Job, Stage, start_inputs, start_of
+from srit.stages.job import Job, Stage, refine_problems, start_inputs, start_of
 from srit.students import trainable
 
 AGREEMENT = 0.02  # nats a token between sampler and trainer: float32 gives 1e-5, bf16 about 1e-2
@@ -71,7 +71,8 @@ def refined_stage(recipe: Recipe, number: int) -> Stage:
     """A round's pairs → its refined/, stage 2."""
     name = f"round-{number}/refined"
     settings = _refinement(recipe, {"seed", "student", "pairs"})
-    inputs = ("problems/train.jsonl", f"round-{number}/completions.jsonl", f"round-{number}/pairs.jsonl")
+    problems = f"problems/{refine_problems(recipe)}.jsonl"
+    inputs = (problems, f"round-{number}/completions.jsonl", f"round-{number}/pairs.jsonl")
     return Stage(
         name,
         1,
@@ -90,7 +91,7 @@ def _refinement(recipe: Recipe, also: set[str]) -> Json:
 def _make_refined(job: Job, partial: Path, number: int, name: str, *, only_right: bool) -> Mapping[str, Json]:
     from srit.refined import make_preferences, refine, step_0_loss
 
-    recipe, problems = job.recipe, job.problems("train")
+    recipe, problems = job.recipe, job.problems(refine_problems(job.recipe))
     completions = read_records(job.run.path(f"round-{number}/completions.jsonl"), Completion)
     pairs = read_records(job.run.path(f"round-{number}/pairs.jsonl"), Pair)
     preferences = make_preferences(problems, pairs, completions, job.prompts, recipe, only_right=only_right)
@@ -150,7 +151,8 @@ def control_stage(recipe: Recipe, control: Literal["instruct", "right"]) -> Stag
     """What could be done in place of round 1 of stage 2 → controls/."""
     name = f"controls/{control}"
     settings = _refinement(recipe, {"seed", "student", "instruct", "pairs"})
-    inputs = ("problems/train.jsonl", "demonstrations.jsonl", "instructed", "round-1/completions.jsonl")
+    problems = dict.fromkeys(("problems/train.jsonl", f"problems/{refine_problems(recipe)}.jsonl"))
+    inputs = (*problems, "demonstrations.jsonl", "instructed", "round-1/completions.jsonl")
     make = _make_more_instruction if control == "instruct" else _make_own_right
     return Stage(name, 1, settings, (*inputs, "round-1/pairs.jsonl"), (name, f"{name}.json"), make)
 
@@ -159,7 +161,7 @@ def _make_more_instruction(job: Job, partial: Path) -> Mapping[str, Json]:
     """Stage 1 goes on for as many tokens as round 1 of stage 2 takes."""
     from srit.refined import make_preferences, n_row_tokens
 
-    problems = job.problems("train")
+    problems = job.problems(refine_problems(job.recipe))
     completions = read_records(job.run.path("round-1/completions.jsonl"), Completion)
     pairs = read_records(job.run.path("round-1/pairs.jsonl"), Pair)
     preferences = make_preferences(problems, pairs, completions, job.prompts, job.recipe)
