@@ -164,6 +164,10 @@ class Run:
             raise MachineError(f"{folder}: another srit process is at work here; wait for it or end it") from None
         self.manifest: dict[str, Any] = read_manifest(folder)
 
+    def close(self) -> None:
+        """Lets another process, or another part of this one, hold the folder."""
+        self._lock.close()
+
     def path(self, name: str) -> Path:
         """Of an output, by its name in the manifest."""
         return self.folder / name
@@ -184,8 +188,7 @@ class Run:
 
     def is_whole(self, stage: str) -> bool:
         """Whether a finished stage's outputs still have their recorded sums."""
-        outputs = self.manifest["stages"][stage]["outputs"]
-        return all(self.path(n).exists() and sha256_of(self.path(n)) == total for n, total in outputs.items())
+        return is_whole(self.folder, self.manifest, stage)
 
     def commit(self, stage: str, entry: Mapping[str, Json], outputs: Sequence[str]) -> None:
         """Records a stage as done; what it kept on the way is removed."""
@@ -193,6 +196,49 @@ class Run:
         self.manifest["stages"][stage] = {**entry, "outputs": sums}
         write_json(self.folder / "manifest.json", self.manifest)
         shutil.rmtree(self.folder / ".partial" / stage.replace("/", "-"), ignore_errors=True)
+
+    def share(self, stage: str, outputs: Sequence[str], kept: Path) -> None:
+        """Puts a finished stage where other runs find it: hard links, and what the manifest says of it.
+
+        Nothing here writes into a file that exists, so a link is as good as a copy. Outputs are kept by their
+        place among the stage's outputs, since the same work may have another name elsewhere.
+        """
+        if kept.exists():
+            return
+        entry = self.manifest["stages"][stage]
+        with building(kept) as partial:
+            for number, name in enumerate(outputs):
+                _link(self.path(name), partial / str(number))
+            sums = [entry["outputs"][name] for name in outputs]
+            write_json(partial / "entry.json", {**entry, "outputs": sums, "made by": f"{self.folder.name}: {stage}"})
+
+    def adopt(self, stage: str, outputs: Sequence[str], kept: Path) -> bool:
+        """Takes a stage that another run has shared; False if there is none, or it is damaged."""
+        if not kept.exists():
+            return False
+        entry = json.loads((kept / "entry.json").read_bytes())
+        for number, total in enumerate(entry["outputs"]):
+            if not (kept / str(number)).exists() or sha256_of(kept / str(number)) != total:
+                shutil.rmtree(kept)
+                return False
+        for number, name in enumerate(outputs):
+            place = self.path(name)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            partial = place.with_name(f".{place.name}.partial")
+            _remove(partial)
+            _link(kept / str(number), partial)
+            if place.is_dir():
+                shutil.rmtree(place)  # a folder cannot be renamed over another
+            partial.replace(place)
+            _sync_folder(place.parent)
+        self.commit(stage, {**entry, "shared": True}, outputs)
+        return True
+
+
+def is_whole(folder: Path, manifest: Mapping[str, Any], stage: str) -> bool:
+    """Whether a finished stage's outputs still have their recorded sums."""
+    outputs = manifest["stages"][stage]["outputs"]
+    return all((folder / n).exists() and sha256_of(folder / n) == total for n, total in outputs.items())
 
 
 def recorded_sum(stages: Mapping[str, Any], output: str) -> str:
@@ -214,6 +260,28 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         return manifest if isinstance(manifest["stages"], dict) else manifest["no stages"]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: damaged ({error}); put back a copy, or start over in another folder") from None
+
+
+def _link(source: Path, target: Path) -> None:
+    """A file or folder under a second name; copied where the file system has no links."""
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=_link_file)
+    else:
+        _link_file(str(source), str(target))
+
+
+def _link_file(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -1,8 +1,9 @@
 """The stages of a run: what each is made from, and how.
 
 `stages(recipe)` declares them; `run_stages` makes those whose fingerprint is not the recorded one.
-A fingerprint covers the stage's settings, version, seeds, the student's weights and the content of
-every input: what changed is made again, and only that.
+A fingerprint covers the stage's settings, version, seeds, the content of every input and, where they are used,
+the student's weights: what changed is made again, and only that. Equal fingerprints are the same work, in
+whichever run: runs that share a folder take it from each other.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,8 +76,13 @@ def _reason(
 
 
 def fingerprint(stage: Stage, input_sums: Mapping[str, str], student: str) -> str:
-    """Of all that goes into a stage's outputs."""
-    made_from = [stage.name, stage.version, stage.settings, dict(input_sums), student]
+    """Of all that goes into a stage's outputs.
+
+    Args:
+        student: hash of the weights; left out where the stage does not use them.
+    """
+    weights = student if stage.uses_student else None
+    made_from = [stage.work or stage.name, stage.version, stage.settings, dict(input_sums), weights]
     return hashlib.sha256(canonical(made_from)).hexdigest()
 
 
@@ -95,7 +101,8 @@ def run_stages(job: Job, only: str | None = None) -> list[str]:
     for stage in wanted:
         sums = {name: recorded_sum(job.run.manifest["stages"], name) for name in stage.inputs}
         mark = fingerprint(stage, sums, student)
-        if job.run.is_done(stage.name, mark):
+        if job.run.is_done(stage.name, mark) or _taken(job, stage, mark):
+            _given(job, stage, mark)
             continue
         job.tell(f"{stage.name} …")
         started = time.monotonic()
@@ -103,17 +110,31 @@ def run_stages(job: Job, only: str | None = None) -> list[str]:
         seconds = round(time.monotonic() - started, 1)
         entry = {"fingerprint": mark, "inputs": sums, "settings": stage.settings, "counts": counts, "seconds": seconds}
         job.run.commit(stage.name, entry, stage.outputs)
+        _given(job, stage, mark)
         made.append(stage.name)
         job.tell(f"{stage.name} done in {seconds:.0f} s  {_line(counts)}")
     return made
 
 
+def _taken(job: Job, stage: Stage, mark: str) -> bool:
+    """Whether a run beside this one has done the same work; its outputs are then here as well."""
+    if job.shared is None or not job.run.adopt(stage.name, stage.outputs, job.shared / "pool" / mark):
+        return False
+    job.tell(f"{stage.name} taken from a run that made the same")
+    return True
+
+
+def _given(job: Job, stage: Stage, mark: str) -> None:
+    if job.shared is not None:
+        job.run.share(stage.name, stage.outputs, job.shared / "pool" / mark)
+
+
 @contextmanager
-def held(folder: Path, recipe: Recipe, *, progress: Progress, tell: Tell) -> Iterator[Job]:
-    """A run directory opened for a recipe, which is written into it."""
-    run = Run(folder)
-    write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
-    yield Job(run, recipe, progress=progress, tell=tell)
+def held(folder: Path, recipe: Recipe, *, progress: Progress, tell: Tell, shared: Path | None = None) -> Iterator[Job]:
+    """A run directory opened for a recipe, which is written into it; `shared` as for Job."""
+    with closing(Run(folder)) as run:
+        write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
+        yield Job(run, recipe, progress=progress, tell=tell, shared=shared)
 
 
 def _belongs(stage: str, wanted: str) -> bool:

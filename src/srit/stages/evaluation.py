@@ -70,11 +70,15 @@ def predictions_stage(recipe: Recipe, model: str, folder: str, use: TaskUse) -> 
     """A task's evaluation problems → one model's predictions."""
     name = f"predictions/{model}/{slug(use.task)}"
     rows = recipe.rows if model != AGAIN else max(1, recipe.rows // 3)
+    # The seed draws samples; greedy answers owe nothing to it, so that all seeds share those of base.
     settings = {
         "evaluate": recipe.evaluate.model_dump(mode="json", exclude={"teacher", "noise_floor"}),
+        "seed": recipe.seed if recipe.evaluate.pass_at else None,
         "sampler": recipe.sampler,
         "rows": rows,
         "chat_template": recipe.student.chat_template,
+        "dtype": recipe.student.dtype,
+        "4 bits": recipe.student.tuning == "qlora",
     }
     problems = f"problems/evaluate-{slug(use.task)}.jsonl"
     inputs = (problems,) if model == "base" else (problems, folder)
@@ -91,7 +95,8 @@ def predictions_stage(recipe: Recipe, model: str, folder: str, use: TaskUse) -> 
         write_records(job.run.path(f"{name}.jsonl"), predictions)
         return Counter(f"{p.prompt}: {p.verdict}" for p in predictions if p.index == 0)
 
-    return Stage(name, 1, settings, inputs, (f"{name}.jsonl",), make)
+    # One round's refined model is another run's "refined-1": the same work under two names.
+    return Stage(name, 1, settings, inputs, (f"{name}.jsonl",), make, work=f"predictions/{slug(use.task)}")
 
 
 def teacher_predictions_stage(recipe: Recipe, use: TaskUse) -> Stage:
@@ -111,7 +116,7 @@ def teacher_predictions_stage(recipe: Recipe, use: TaskUse) -> Stage:
         write_records(job.run.path(f"{name}.jsonl"), predictions)
         return Counter(p.verdict for p in predictions) | {"no answer": len(questions) - len(predictions)}
 
-    return Stage(name, 1, teacher_settings(recipe), (problems,), (f"{name}.jsonl",), make)
+    return Stage(name, 1, teacher_settings(recipe), (problems,), (f"{name}.jsonl",), make, uses_student=False)
 
 
 def _answers(
@@ -140,9 +145,15 @@ def _predicted(
 
 def results_stage(recipe: Recipe) -> Stage:
     """All predictions → results.json."""
-    settings = {"train": [use.task for use in recipe.tasks.train], "rounds": recipe.rounds, "seed": recipe.seed}
+    settings = {"train": sorted(tuned_on(recipe)), "rounds": recipe.rounds, "seed": recipe.seed}
     names = [f"predictions/{model}/{slug(use.task)}.jsonl" for model, use in _evaluated(recipe)]
-    return Stage("results", 1, settings, tuple(names), ("results.json",), _make_results)
+    outputs = ("results.json",)
+    return Stage("results", 1, settings, tuple(names), outputs, _make_results, uses_student=False)
+
+
+def tuned_on(recipe: Recipe) -> set[str]:
+    """Tasks whose problems either stage was tuned on."""
+    return {use.task for use in (*recipe.tasks.train, *recipe.tasks.refine)}
 
 
 def _evaluated(recipe: Recipe) -> list[tuple[str, TaskUse]]:
@@ -156,9 +167,8 @@ def _make_results(job: Job, partial: Path) -> Mapping[str, Json]:
         (model, use.task): read_records(job.run.path(f"predictions/{model}/{slug(use.task)}.jsonl"), Prediction)
         for model, use in _evaluated(recipe)
     }
-    trained = {use.task for use in recipe.tasks.train}
     rounds = {f"refined-{n}" if n < recipe.rounds else "refined": n for n in rounds_of(recipe)}
-    results = make_results(predictions, trained, rounds, pass_at=recipe.evaluate.pass_at, seed=recipe.seed)
+    results = make_results(predictions, tuned_on(recipe), rounds, pass_at=recipe.evaluate.pass_at, seed=recipe.seed)
     for row in results["comparisons"]:
         if (row["a"], row["b"], row["task"]) == ("instructed", "base", "all in-domain") and row["ci95"][1] < 0:
             line = f"instructed is worse than base in-domain ({row['prompt']} prompt): look at the demonstrations"
