@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -20,6 +20,7 @@ MAX_DEPTH = 32
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class _Part(BaseModel):
@@ -209,11 +210,12 @@ def read_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: not there, not YAML, or not a recipe; every field at fault is named, with its line.
     """
-    path = _find(name)
-    text = _read(path)
-    tree = _parse(text, path)
+    path = find_yaml(name, SHIPPED, "recipe")
+    text = read_text(path)
+    tree = parse(text, path)
     for override in overrides:
-        _override(tree, override)
+        key, value = parse_override(override)
+        set_field(tree, key, value)
     return check_recipe(tree, source=str(path), text=text)
 
 
@@ -223,35 +225,60 @@ def check_recipe(tree: Any, *, source: str, text: str = "") -> Recipe:
     Raises:
         RecipeError: names every field at fault.
     """
+    return checked(Recipe, tree, lambda place: where(source, text, place))
+
+
+def checked(model: type[Model], tree: Any, place_of: Callable[[Sequence[Any]], str]) -> Model:
+    """A parsed tree as a model.
+
+    Args:
+        place_of: the file and line of a field, to be told with its fault.
+
+    Raises:
+        RecipeError: names every field at fault, a line each.
+    """
     try:
-        return Recipe.model_validate_json(_as_json(tree))
+        return model.model_validate_json(_as_json(tree))
     except ValidationError as error:
-        lines = [_explain(fault, source, text) for fault in error.errors()]
-        raise RecipeError("\n".join(lines)) from None
+        raise RecipeError("\n".join(_explain(fault, model, place_of) for fault in error.errors())) from None
 
 
 def shipped() -> list[str]:
     """Names of the recipes that come with srit."""
-    return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
+    return names_in(SHIPPED)
 
 
-_SHIPPED = Path(__file__).parent / "recipes"
+SHIPPED = Path(__file__).parent / "recipes"
 
 
-def _find(name: str) -> Path:
+def names_in(folder: Path) -> list[str]:
+    """Names of the YAML files that come with srit in a folder."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def find_yaml(name: str, folder: Path, what: str) -> Path:
+    """A .yaml file, or the one of a shipped name.
+
+    Raises:
+        RecipeError: there is none; names the nearest.
+    """
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise RecipeError(f"{path}: there is no such file")
         return path
-    if name in shipped():
-        return _SHIPPED / f"{name}.yaml"
-    near = difflib.get_close_matches(name, shipped(), n=1)
+    if name in names_in(folder):
+        return folder / f"{name}.yaml"
+    near = difflib.get_close_matches(name, names_in(folder), n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise RecipeError(f"there is no recipe {name!r}: {hint}give a .yaml file or one of {', '.join(shipped())}")
+    raise RecipeError(f"there is no {what} {name!r}: {hint}give a .yaml file or one of {', '.join(names_in(folder))}")
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """
+    Raises:
+        RecipeError: too long, or not UTF-8.
+    """
     data = path.read_bytes()
     if len(data) > MAX_BYTES:
         raise RecipeError(f"{path}: {len(data):,} bytes: a recipe has at most {MAX_BYTES:,}")
@@ -310,7 +337,12 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 _Loader.add_constructor("tag:yaml.org,2002:float", _construct_float)
 
 
-def _parse(text: str, path: Path) -> dict[str, Any]:
+def parse(text: str, path: Path) -> dict[str, Any]:
+    """The mapping of a YAML text.
+
+    Raises:
+        RecipeError: it is none; names the line.
+    """
     try:
         tree = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
@@ -323,19 +355,31 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
     return tree
 
 
-def _override(tree: dict[str, Any], override: str) -> None:
+def parse_override(override: str) -> tuple[str, Any]:
+    """KEY=VALUE as a key and a YAML value.
+
+    Raises:
+        RecipeError: it is not of that form.
+    """
     key, equals, value = override.partition("=")
     if not equals or not key:
         raise RecipeError(f"{override!r}: an override is KEY=VALUE, such as refine.beta=0.2")
+    return key, parse(f"value: {value}", Path(override))["value"]
+
+
+def set_field(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Sets a field by its dotted key, such as refine.beta or tasks.train.0.limit.
+
+    Raises:
+        RecipeError: a part of the key is no place in the tree.
+    """
     *path, last = key.split(".")
     place: Any = tree
     for part in path:
         place = place[_index(place, part, key)] if isinstance(place, list) else place.setdefault(part, {})
         if not isinstance(place, (dict, list)):
             raise RecipeError(f"{key}: {part} holds a value, not fields")
-    place[_index(place, last, key) if isinstance(place, list) else last] = _parse(f"value: {value}", Path(override))[
-        "value"
-    ]
+    place[_index(place, last, key) if isinstance(place, list) else last] = value
 
 
 def _index(place: list[Any], part: str, key: str) -> int:
@@ -349,20 +393,17 @@ def _as_json(tree: Any) -> str:
     return json.dumps(tree)
 
 
-def _explain(fault: Any, source: str, text: str) -> str:
+def _explain(fault: Any, model: type[BaseModel], place_of: Callable[[Sequence[Any]], str]) -> str:
     place = [part for part in fault["loc"] if part not in ("str", "tuple[str, ...]")]
     field = ".".join(str(part) for part in place)
-    line = _line_of(text, place)
-    where = f"{source}:{line}" if line else source
     if fault["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(place[-1]), _fields_at(place[:-1]), n=1)
-        return f"{where}: there is no field {field}" + (f"; did you mean {near[0]}?" if near else "")
+        near = difflib.get_close_matches(str(place[-1]), _fields_at(model, place[:-1]), n=1)
+        return f"{place_of(place)}: there is no field {field}" + (f"; did you mean {near[0]}?" if near else "")
     shown = "" if fault["type"] == "missing" else f" is {fault['input']!r}:"
-    return f"{where}: {field}{shown} {fault['msg'][0].lower()}{fault['msg'][1:]}"
+    return f"{place_of(place)}: {field}{shown} {fault['msg'][0].lower()}{fault['msg'][1:]}"
 
 
-def _fields_at(place: Sequence[Any]) -> list[str]:
-    model: Any = Recipe
+def _fields_at(model: Any, place: Sequence[Any]) -> list[str]:
     for part in place:
         if isinstance(part, int):
             continue
@@ -375,7 +416,13 @@ def _fields_at(place: Sequence[Any]) -> list[str]:
     return list(model.model_fields)
 
 
-def _line_of(text: str, place: Sequence[Any]) -> int | None:
+def where(source: str, text: str, place: Sequence[Any]) -> str:
+    """A source and the line of a field in it, where it stands there."""
+    line = line_of(text, place)
+    return f"{source}:{line}" if line else source
+
+
+def line_of(text: str, place: Sequence[Any]) -> int | None:
     """The line of a field, found by composing the text again; None where it does not stand there."""
     node = yaml.compose(text, Loader=_Loader) if text else None
     line = None

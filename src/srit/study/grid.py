@@ -1,0 +1,288 @@
+"""STUDY.yaml → cells: every combination that the study names, as checked recipes, before anything is spent."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from srit import recipe as recipes
+from srit.errors import RecipeError
+from srit.recipe import Recipe
+from srit.results import TEACHER
+from srit.stages.evaluation import models
+from srit.tasks import find_task
+
+SHIPPED = Path(__file__).parent / "shipped"
+ARM = "arm"  # the label of a named cell
+LABEL = "label."  # begins an override that sets a label instead of a field
+STUDENT_FAMILY, TEACHER_FAMILY, FAMILY = "student_family", "teacher_family", "family"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Claim(_Part):
+    """Model a of some cells is better than model b of the same cells, or of cells that differ in named labels."""
+
+    a: str = "refined"
+    b: str = "instructed"
+    domain: Literal["in", "out", "any"] = "in"  # tasks that a's cell was tuned on, or others
+    prompt: Literal["direct", "cot"] = "cot"
+    where: dict[str, str] = {}  # labels of a's cells; {}: every cell
+    against: dict[str, str] = {}  # labels of b's cells; {}: the same cell as a
+    same: tuple[str, ...] | None = None  # labels that a's and b's cells share; None: all that neither side names
+
+
+class Study(_Part):
+    """A grid over a recipe's fields, and what it is to show."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,31}$")
+    about: str = ""
+    recipe: Any  # name of a shipped recipe, a path beside the study, or a mapping
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
+    problems_by_seed: bool = False  # each seed draws its own problems; False: all seeds have the same
+    labels: dict[str, str] = {}  # of every cell, such as student_family
+    axes: dict[str, Any] = {}  # a field and its values, or a name and its options, each a mapping of fields
+    cells: dict[str, Any] = {}  # a name and its fields; with axes, each cell in each combination
+    claims: tuple[Claim, ...] = (Claim(), Claim(domain="out"))
+
+
+class Cell(NamedTuple):
+    """One combination, with a recipe for each of the study's seeds."""
+
+    name: str
+    folder: str  # below runs/
+    labels: dict[str, str]
+    changes: dict[str, Any]  # of the base recipe, by dotted field
+    recipes: tuple[Recipe, ...]
+
+
+class Grid(NamedTuple):
+    """A study and its cells."""
+
+    study: Study
+    cells: list[Cell]
+
+
+class _Change(NamedTuple):
+    """One override, and where it stands in the study file."""
+
+    key: str
+    value: Any
+    place: tuple[Any, ...]
+
+
+class _Option(NamedTuple):
+    """One value of an axis."""
+
+    axis: str
+    label: str
+    shown: str  # as part of the cell's name
+    changes: tuple[_Change, ...]
+
+
+def shipped_studies() -> list[str]:
+    """Names of the studies that come with srit."""
+    return recipes.names_in(SHIPPED)
+
+
+def read_study(name: str, overrides: Sequence[str] = ()) -> Grid:
+    """The grid of a file, or of a shipped name.
+
+    Args:
+        overrides: KEY=VALUE; a study's field (seeds, axes, …) or else a field of the base recipe.
+
+    Raises:
+        RecipeError: names every fault of the study and of every cell, with its line.
+    """
+    path = recipes.find_yaml(name, SHIPPED, "study")
+    text = recipes.read_text(path)
+    tree = recipes.parse(text, path)
+    changes = [recipes.parse_override(override) for override in overrides]
+    for key, value in changes:
+        if key.split(".")[0] in Study.model_fields:
+            recipes.set_field(tree, key, value)
+    study = recipes.checked(Study, tree, lambda place: recipes.where(str(path), text, place))
+    base, base_source, base_text = _base(study.recipe, path, text)
+    for key, value in changes:
+        if key.split(".")[0] not in Study.model_fields:
+            recipes.set_field(base, key, value)
+    return _expand(study, base, _Places(str(path), text, base_source, base_text))
+
+
+class _Places(NamedTuple):
+    """Where the study and its base recipe stand, to name a fault's line."""
+
+    source: str
+    text: str
+    base_source: str
+    base_text: str  # "" where the recipe stands in the study itself
+
+    def of(self, changes: Sequence[_Change], place: Sequence[Any]) -> str:
+        """The line that set a field, or that it should stand below."""
+        for change in reversed(changes):
+            parts = change.key.split(".")
+            if [str(part) for part in place[: len(parts)]] == parts:
+                return recipes.where(self.source, self.text, (*change.place, *place[len(parts) :]))
+        if self.base_text:
+            return recipes.where(self.base_source, self.base_text, place)
+        return recipes.where(self.source, self.text, ("recipe", *place))
+
+
+def _base(recipe: Any, path: Path, text: str) -> tuple[dict[str, Any], str, str]:
+    if isinstance(recipe, dict):
+        return copy.deepcopy(recipe), str(path), ""
+    if not isinstance(recipe, str):
+        place = recipes.where(str(path), text, ("recipe",))
+        raise RecipeError(f"{place}: recipe is {recipe!r}: give a shipped name, a file beside the study, or fields")
+    beside = path.parent / recipe
+    found = recipes.find_yaml(str(beside) if beside.is_file() else recipe, recipes.SHIPPED, "recipe")
+    base_text = recipes.read_text(found)
+    return recipes.parse(base_text, found), str(found), base_text
+
+
+def _expand(study: Study, base: dict[str, Any], places: _Places) -> Grid:
+    faults: dict[str, None] = {}  # an ordered set: a fault that many cells share is told once
+    axes = [list(_options(name, options, places, faults)) for name, options in study.axes.items()]
+    if study.cells:
+        axes.append([_named(name, fields, places, faults) for name, fields in study.cells.items()])
+    for seed in {seed for seed in study.seeds if study.seeds.count(seed) > 1}:
+        faults[f"{recipes.where(places.source, places.text, ('seeds',))}: seed {seed} stands here twice"] = None
+    cells = [] if faults else [_cell(study, base, options, places, faults) for options in product(*axes)]
+    made = [cell for cell in cells if cell is not None]
+    _check_folders(made, places, faults)
+    if made and not faults:
+        _check_claims(study, made, places, faults)
+    if faults:
+        raise RecipeError("\n".join(faults))
+    return Grid(study, made)
+
+
+def _options(name: str, options: Any, places: _Places, faults: dict[str, None]) -> Iterator[_Option]:
+    """A list holds values of the field that the axis is named after; a mapping holds named options."""
+    at = ("axes", name)
+    if isinstance(options, list) and options:
+        for number, value in enumerate(options):
+            shown = f"{name.split('.')[-1]}={_short(value)}"
+            yield _Option(name, _short(value), shown, (_Change(name, value, (*at, number)),))
+    elif isinstance(options, dict) and options:
+        for label, fields in options.items():
+            yield _Option(name, label, label, _changes(fields, (*at, label), places, faults))
+    else:
+        place = recipes.where(places.source, places.text, at)
+        faults[f"{place}: an axis is a list of values, or a mapping of named options to fields"] = None
+
+
+def _named(name: str, fields: Any, places: _Places, faults: dict[str, None]) -> _Option:
+    return _Option(ARM, name, name, _changes(fields, ("cells", name), places, faults))
+
+
+def _changes(fields: Any, at: tuple[Any, ...], places: _Places, faults: dict[str, None]) -> tuple[_Change, ...]:
+    if fields is None:
+        return ()
+    if not isinstance(fields, dict):
+        place = recipes.where(places.source, places.text, at)
+        faults[f"{place}: {at[-1]} is {fields!r}: give a mapping of dotted fields to values"] = None
+        return ()
+    return tuple(_Change(key, value, (*at, key)) for key, value in fields.items())
+
+
+def _cell(
+    study: Study, base: dict[str, Any], options: Sequence[_Option], places: _Places, faults: dict[str, None]
+) -> Cell | None:
+    name = " · ".join(option.shown for option in options) or study.name
+    changes = [change for option in options for change in option.changes if not change.key.startswith(LABEL)]
+    folder = _slug(name)
+    try:
+        recipe_of_seed = tuple(_recipe(study, base, changes, seed, folder, places) for seed in study.seeds)
+    except RecipeError as error:
+        faults.update(dict.fromkeys(str(error).splitlines()))
+        return None
+    for use in (u for part in ("train", "refine", "dev", "evaluate") for u in getattr(recipe_of_seed[0].tasks, part)):
+        try:
+            find_task(use.task)
+        except RecipeError as error:
+            faults[f"{places.source}: cell {name!r}: {error}"] = None
+    return Cell(name, folder, _labels(study, options), {c.key: c.value for c in changes}, recipe_of_seed)
+
+
+def _recipe(
+    study: Study, base: dict[str, Any], changes: Sequence[_Change], seed: int, folder: str, places: _Places
+) -> Recipe:
+    tree = copy.deepcopy(base)
+    for change in changes:
+        try:
+            recipes.set_field(tree, change.key, copy.deepcopy(change.value))
+        except RecipeError as error:
+            raise RecipeError(f"{recipes.where(places.source, places.text, change.place)}: {error}") from None
+    tree["name"], tree["seed"] = f"{folder[:48].replace('=', '-')}-seed-{seed}", seed
+    if study.problems_by_seed:
+        recipes.set_field(tree, "tasks.seed", seed)
+    return recipes.checked(Recipe, tree, lambda place: places.of(changes, place))
+
+
+def _labels(study: Study, options: Sequence[_Option]) -> dict[str, str]:
+    """Each axis's option, then what the study and the options say; whether student and teacher are kin."""
+    labels = {**study.labels, **{option.axis: option.label for option in options}}
+    for change in (change for option in options for change in option.changes):
+        if change.key.startswith(LABEL):
+            labels[change.key.removeprefix(LABEL)] = str(change.value)
+    if STUDENT_FAMILY in labels and TEACHER_FAMILY in labels:
+        labels[FAMILY] = "in" if labels[STUDENT_FAMILY] == labels[TEACHER_FAMILY] else "out"
+    return labels
+
+
+def _check_folders(cells: Sequence[Cell], places: _Places, faults: dict[str, None]) -> None:
+    seen: dict[str, str] = {}
+    for cell in cells:
+        if cell.folder in seen:
+            faults[
+                f"{places.source}: cells {seen[cell.folder]!r} and {cell.name!r} would share a folder: rename one"
+            ] = None
+        seen[cell.folder] = cell.name
+
+
+def _check_claims(study: Study, cells: Sequence[Cell], places: _Places, faults: dict[str, None]) -> None:
+    known = {label: sorted({cell.labels.get(label, "") for cell in cells}) for c in cells for label in c.labels}
+    evaluated = {model for cell in cells for model in models(cell.recipes[0])} | {TEACHER}
+    for number, claim in enumerate(study.claims):
+        at = ("claims", number)
+        for side in ("a", "b"):
+            _check_name(getattr(claim, side), evaluated, "model", (*at, side), places, faults)
+        for part in ("where", "against"):
+            for label, value in getattr(claim, part).items():
+                _check_name(label, known, "label", (*at, part, label), places, faults)
+                if label in known:
+                    _check_name(value, known[label], f"{label}", (*at, part, label), places, faults)
+        for label in claim.same or ():
+            _check_name(label, known, "label", (*at, "same"), places, faults)
+
+
+def _check_name(name: str, known: Any, what: str, at: Sequence[Any], places: _Places, faults: dict[str, None]) -> None:
+    if name in known:
+        return
+    near = difflib.get_close_matches(name, list(known), n=1)
+    hint = f"; did you mean {near[0]}?" if near else f", only {', '.join(sorted(known))}"
+    faults[f"{recipes.where(places.source, places.text, at)}: no cell has the {what} {name!r}{hint}"] = None
+
+
+def labels_match(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Whether a cell has all of the wanted labels."""
+    return all(labels.get(label) == value for label, value in wanted.items())
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9_.=-]+", "-", name.lower()).strip(".-=")[:80] or "cell"
