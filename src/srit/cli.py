@@ -9,12 +9,13 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from srit.errors import MachineError, RecipeError, SritError
 
@@ -165,6 +166,87 @@ def doctor() -> None:
             typer.echo(f"{'ok  ' if ok else 'no  '} {what:55} {found}")
 
 
+class _OrRun(TyperGroup):
+    """`srit study X` is `srit study run X`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, "--help"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+study = typer.Typer(
+    cls=_OrRun,
+    no_args_is_help=True,
+    help="Run a study, a grid of recipes: `srit study STUDY` is `srit study run STUDY`.",
+)
+app.add_typer(study, name="study")
+
+
+@study.command("run")
+def study_run(
+    name: Annotated[str, typer.Argument(metavar="STUDY", help="a .yaml file, or the name of a shipped study")],
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="study folder; default runs/studies/NAME")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="what it would take; spends nothing")] = False,
+) -> None:
+    """Run a study, or go on with it; the exit code is that of the first cell that failed.
+
+    A KEY of the study (seeds, axes, …) changes the study; any other is a field of every cell's recipe.
+    """
+    from srit.study.grid import read_study
+
+    with _told():
+        grid = read_study(name, overrides or [])
+        folder = out or Path("runs/studies") / grid.study.name
+        if dry_run:
+            from srit.study.plan import plan_study, told
+
+            typer.echo("\n".join(told(plan_study(grid, folder))))
+            return
+        from srit.study.cells import run_study
+
+        with _progress() as (progress, tell):
+            exit_code = run_study(grid, folder, attempt=_attempt, progress=progress, tell=tell)
+        _write_study(folder / "study.json", folder)
+        if exit_code:
+            raise typer.Exit(exit_code)
+
+
+@study.command("report")
+def study_report(
+    place: Annotated[Path, typer.Argument(metavar="DIR_OR_STUDY.JSON", help="a study folder, or its study.json")],
+    out: Annotated[Path | None, typer.Option(help="folder for the pages; default: beside study.json")] = None,
+) -> None:
+    """Write a study's page and tables from its study.json alone."""
+    with _told():
+        path = place / "study.json" if place.is_dir() else place
+        _write_study(path, out or path.parent)
+
+
+@study.command("compare")
+def study_compare(
+    a: Annotated[Path, typer.Argument(help="a study folder, or its study.json")],
+    b: Annotated[Path, typer.Argument(help="the other")],
+) -> None:
+    """Two studies side by side: their claims, and every figure that both have."""
+    from srit.study.figures import read_results
+    from srit.study.sidebyside import side_by_side
+
+    with _told():
+        both = [read_results(place / "study.json" if place.is_dir() else place) for place in (a, b)]
+        typer.echo(side_by_side(*both))
+
+
+def _write_study(path: Path, out: Path) -> None:
+    """The page and tables; prints the claims' sentences and where the page is."""
+    from srit.study.figures import read_results
+    from srit.study.page import write_pages
+
+    for line in write_pages(read_results(path), out):
+        typer.echo(line)
+
+
 @app.command()
 def recipes() -> None:
     """The recipes that come with srit."""
@@ -290,19 +372,36 @@ def _told() -> Iterator[None]:
         yield
     except (typer.Exit, BrokenPipeError):
         raise
-    except SritError as error:
-        typer.echo(f"srit: {error}", err=True)
-        raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         typer.echo("srit: interrupted; the same command goes on from here", err=True)
         raise typer.Exit(130) from None
-    except (OSError, MemoryError) as error:
-        typer.echo(f"srit: {error}; mend that and run the same command again", err=True)
-        raise typer.Exit(MachineError.exit_code) from None
     except Exception as error:
-        Path("srit.log").write_text(traceback.format_exc())
-        typer.echo(f"srit: a bug of srit's: {type(error).__name__}: {error} (the traceback is in srit.log)", err=True)
-        raise typer.Exit(SritError.exit_code) from None
+        message, exit_code = _explained(error)
+        typer.echo(f"srit: {message}", err=True)
+        raise typer.Exit(exit_code) from None
+
+
+def _explained(error: Exception) -> tuple[str, int]:
+    """A message for a person, and the exit code."""
+    if isinstance(error, SritError):
+        return str(error), error.exit_code
+    if isinstance(error, (OSError, MemoryError)):
+        return f"{error}; mend that and run the same command again", MachineError.exit_code
+    Path("srit.log").write_text("".join(traceback.format_exception(error)))
+    return f"a bug of srit's: {type(error).__name__}: {error} (the traceback is in srit.log)", SritError.exit_code
+
+
+def _attempt(work: Callable[[], Any]) -> Any:
+    """What a cell's work gives, or the Failure that it ended in: the study's other cells go on."""
+    from srit.study.cells import Failure
+
+    try:
+        return work()
+    except (typer.Exit, BrokenPipeError):
+        raise
+    except Exception as error:
+        reason, exit_code = _explained(error)
+        return Failure(type(error).__name__, exit_code, reason)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,12 @@ UNLIMITED = 1000  # problems counted for a task without a limit
 SAMPLED = 300 * 135e6 / 2  # parameters * tokens a second, for each core
 TRAINED = {"lora": 190 * 135e6 / 2, "qlora": 190 * 135e6 / 2, "full": 110 * 135e6 / 2}
 
+# One GPU of 80 GB: a model, not a measurement. Training: 6 operations a parameter and token (Kaplan et al. 2020,
+# arXiv 2001.08361) at 40 % of an A100's 312e12 a second in bf16. Sampling: 64 answers at once, each step of theirs
+# reads all weights, 2 bytes each, at 60 % of 2.0e12 bytes a second, and as much again for the cache.
+GPU_TRAINED = 0.4 * 312e12 / 6  # parameters * tokens a second
+GPU_SAMPLED = 64 * 0.6 * 2.0e12 / 2 / 2
+
 
 class Work(NamedTuple):
     """Of one stage; 0 where it does nothing of the kind."""
@@ -51,17 +57,17 @@ def work_of(stage: str, recipe: Recipe) -> Work:
     kind, *rest = stage.split("/")
     train, answer = recipe.tasks.train, recipe.sample.max_new_tokens // 2
     per_problem = recipe.sample.direct + recipe.sample.cot
-    n_refine = sum(map(_limit, recipe.tasks.refine or train))
+    n_refine = sum(map(n_problems, recipe.tasks.refine or train))
     limit = recipe.demonstrations.limit
-    shown = sum(_limit(use) if limit is None else min(_limit(use), limit) for use in train)
-    evaluated = {slug(use.task): _limit(use) for use in recipe.tasks.evaluate}
+    shown = sum(n_problems(use) if limit is None else min(n_problems(use), limit) for use in train)
+    evaluated = {slug(use.task): n_problems(use) for use in recipe.tasks.evaluate}
     answers = recipe.evaluate.max_new_tokens // 2
     if stage == "demonstrations":
-        return _teaching(recipe, shown)
+        return teaching(recipe, shown)
     if stage == "instructed":
         return _training(recipe.instruct, shown, PROMPT_TOKENS + answer)
     if kind == "predictions" and rest[0] == TEACHER:
-        return _teaching(recipe, evaluated[rest[1]])
+        return teaching(recipe, evaluated[rest[1]])
     if kind == "predictions":
         draws = 1 + (recipe.evaluate.samples if recipe.evaluate.pass_at else 0)
         return Work(sampled=evaluated[rest[1]] * len(recipe.evaluate.prompts) * draws * answers)
@@ -71,8 +77,20 @@ def work_of(stage: str, recipe: Recipe) -> Work:
         sides = min(2 * recipe.pairs.pairs_per_problem, per_problem)
         return _training(recipe.refine, n_refine, PROMPT_TOKENS + sides * answer)
     if rest[-1:] == ["accepted"] and recipe.refine.accept == "better":
-        return Work(sampled=2 * sum(map(_limit, recipe.tasks.dev)) * answers)
+        return Work(sampled=2 * sum(map(n_problems, recipe.tasks.dev)) * answers)
     return Work()
+
+
+def teaching(recipe: Recipe, questions: int) -> Work:
+    """Of asking the teacher so many questions."""
+    if recipe.teacher.kind == "openai":
+        return Work(calls=min(questions, recipe.teacher.max_calls or questions))
+    return Work(sampled=questions * recipe.teacher.max_tokens // 2) if recipe.teacher.kind == "local" else Work()
+
+
+def n_problems(use: TaskUse) -> int:
+    """Problems of a task, as far as the recipe says."""
+    return UNLIMITED if use.limit is None else use.limit
 
 
 def seconds(work: Work, recipe: Recipe) -> float | None:
@@ -81,6 +99,13 @@ def seconds(work: Work, recipe: Recipe) -> float | None:
         return None
     cores = os.cpu_count() or 1
     return size * (work.sampled / SAMPLED + work.trained / TRAINED[recipe.student.tuning]) / cores
+
+
+def gpu_seconds(work: Work, recipe: Recipe) -> float | None:
+    """About how long on one GPU of 80 GB, by the model above; None where the student's size is not known."""
+    if (size := n_parameters(recipe)) is None:
+        return None
+    return size * (work.sampled / GPU_SAMPLED + work.trained / GPU_TRAINED)
 
 
 def dollars(works: Iterable[Work], recipe: Recipe) -> float | None:
@@ -116,16 +141,6 @@ def n_parameters(recipe: Recipe) -> int | None:
     return round(float(named[1]) * {"b": 1e9, "m": 1e6}[named[2]]) if named else None
 
 
-def _teaching(recipe: Recipe, questions: int) -> Work:
-    if recipe.teacher.kind == "openai":
-        return Work(calls=min(questions, recipe.teacher.max_calls or questions))
-    return Work(sampled=questions * recipe.teacher.max_tokens // 2) if recipe.teacher.kind == "local" else Work()
-
-
 def _training(settings: Optimization, n: int, tokens: int) -> Work:
     steps = settings.epochs * math.ceil(n / settings.batch_size)
     return Work(trained=settings.epochs * n * tokens, steps=steps)
-
-
-def _limit(use: TaskUse) -> int:
-    return UNLIMITED if use.limit is None else use.limit

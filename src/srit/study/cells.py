@@ -1,0 +1,123 @@
+"""A grid → runs/ and study.json: every cell run or gone on with, a failing one told of and left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from srit.recipe import Recipe
+from srit.run import Json, Run, read_manifest, write_bytes, write_json
+from srit.stages import held, run_stages
+from srit.stages.evaluation import environment, tuned_on
+from srit.stages.job import Progress, Tell
+from srit.study.grid import Cell, Grid
+from srit.study.outcomes import outcome, study_bytes
+
+FORMAT = 1  # of study.json
+
+
+class Failure(NamedTuple):
+    """Why a cell could not be run."""
+
+    kind: str  # name of the error's class
+    exit_code: int
+    reason: str
+
+
+# Does a piece of work; what goes wrong with it and is meant for a person comes back, the rest is raised.
+Attempt = Callable[[Callable[[], Json]], "Json | Failure"]
+
+
+def run_study(grid: Grid, out: Path, *, attempt: Attempt, progress: Progress, tell: Tell) -> int:
+    """Runs what is not done of a study, and writes study.json and timings.json after each cell.
+
+    Seeds are outermost: the whole grid is there once before any cell is repeated.
+
+    Returns:
+        Exit code: 0 when every cell is done, or else that of the first one which failed.
+    """
+    study = grid.study
+    found: dict[tuple[str, int], Json] = {}
+    wanted = [(cell, number) for number in range(len(study.seeds)) for cell in grid.cells]
+    failed = 0
+    with closing(Run(out)):
+        for done, (cell, number) in enumerate(wanted):
+            seed = study.seeds[number]
+            told = f"[{done + 1}/{len(wanted)}] {cell.name}, seed {seed}"
+            tell(told)
+            ran = attempt(partial(_run_cell, cell, number, seed, out, told, progress, tell))
+            if isinstance(ran, Failure):
+                failed = failed or ran.exit_code
+                reason = ran.reason.replace(str(out), "STUDY")
+                tell(f"{told}: failed: {reason}")
+                ran = {"status": "failed", "kind": ran.kind, "exit_code": ran.exit_code, "reason": reason}
+            found[cell.name, seed] = ran
+            write_bytes(out / "study.json", study_bytes(study_record(grid, found)))
+            write_json(out / "timings.json", _timings(grid, out))
+    return failed
+
+
+def folder_of(out: Path, cell: Cell, seed: int) -> Path:
+    """The run directory of a cell and seed."""
+    return out / "runs" / cell.folder / f"seed-{seed}"
+
+
+def _run_cell(cell: Cell, number: int, seed: int, out: Path, told: str, progress: Progress, tell: Tell) -> Json:
+    folder, recipe = folder_of(out, cell, seed), cell.recipes[number]
+
+    def in_grid(what: str, done: int, total: int) -> None:
+        progress(f"{told}: {what}", done, total)
+
+    with held(folder, recipe, progress=in_grid, tell=lambda line: tell(f"  {line}"), shared=out) as job:
+        run_stages(job)
+    return {"status": "done", **outcome(folder, recipe)}
+
+
+def study_record(grid: Grid, found: dict[tuple[str, int], Json]) -> Json:
+    """All of study.json; cells that have not been tried are "waiting"."""
+    study = grid.study
+    return {
+        "format": FORMAT,
+        "study": {
+            **study.model_dump(mode="json", include={"name", "about", "seeds", "problems_by_seed", "recipe", "axes"}),
+            "claims": [claim.model_dump(mode="json") for claim in study.claims],
+        },
+        "cells": [
+            {
+                **_described(cell),
+                "runs": [{"seed": seed, **found.get((cell.name, seed), {"status": "waiting"})} for seed in study.seeds],
+            }
+            for cell in grid.cells
+        ],
+    }
+
+
+def _described(cell: Cell) -> dict[str, Any]:
+    recipe: Recipe = cell.recipes[0]
+    return {
+        "cell": cell.name,
+        "labels": cell.labels,
+        "changes": cell.changes,
+        "instructed_on": sorted({use.task for use in recipe.tasks.train}),
+        "refined_on": sorted({use.task for use in recipe.tasks.refine or recipe.tasks.train}),
+        "tuned_on": sorted(tuned_on(recipe)),
+        "rounds": recipe.rounds,
+        "student": recipe.student.model,
+    }
+
+
+def _timings(grid: Grid, out: Path) -> Json:
+    """Seconds of every stage where it was made, and what else differs between machines."""
+    runs: dict[str, Json] = {}
+    for cell in grid.cells:
+        for seed in grid.study.seeds:
+            stages = read_manifest(folder_of(out, cell, seed))["stages"]
+            runs[f"{cell.name}, seed {seed}"] = {
+                name: {"seconds": entry["seconds"], "shared": entry.get("shared", False)}
+                for name, entry in stages.items()
+            }
+    made = [stage["seconds"] for stages in runs.values() for stage in stages.values() if not stage["shared"]]
+    return {"environment": environment(), "runs": runs, "stages made": len(made), "seconds": round(sum(made), 1)}

@@ -1,0 +1,149 @@
+"""study.json → a sentence for each claim, written by a rule from the figures.
+
+The rule. A claim is tested on every task of every cell that it names: the same answers under two names count once.
+All of a study's comparisons are one family, and Holm's correction is over it. Their mean difference, each task
+alike, has a hierarchical bootstrap interval. Then a claim
+
+- holds where that interval lies above 0, and no comparison is significantly (Holm p < 0.05) the other way;
+- is worse where the interval lies below 0, and no comparison is significantly the other way;
+- is mixed where comparisons are significant in both directions, or against the interval's side;
+- has no evidence either way where the interval holds 0;
+- is not tested where no finished cell has both models.
+
+With fewer than three seeds (METHOD: at least three for any claim) the sentence ends in "provisional".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from srit.intervals import Interval
+from srit.study.figures import Figure, Key, Results, common_seeds, compare_answers, difference, domain_tasks
+from srit.study.statistics import Paired, holm
+
+SIGNIFICANT = 0.05
+SEEDS = 3  # that a claim needs
+
+
+class Compared(NamedTuple):
+    """One comparison of the study's family."""
+
+    a: Key
+    b: Key
+    result: Paired
+    p_holm: float
+    n_seeds: int
+
+
+class Verdict(NamedTuple):
+    """A claim and what came of it."""
+
+    claim: str
+    outcome: str  # "holds", "worse", "mixed", "no evidence either way" or "not tested"
+    sentence: str
+    compared: list[Compared]
+    pooled: Figure | None
+
+
+def verdicts(results: Results) -> list[Verdict]:
+    """One for each claim of the study."""
+    pairs = [_distinct(results, _pairs(results, claim)) for claim in results.study["claims"]]
+    family = {pair: compare_answers(results, *pair) for of_claim in pairs for pair in of_claim}
+    tested = {pair: result for pair, result in family.items() if result is not None}
+    adjusted = dict(zip(tested, holm([result.p for result in tested.values()]), strict=True))
+    found = []
+    for claim, of_claim in zip(results.study["claims"], pairs, strict=True):
+        compared = [
+            Compared(*pair, tested[pair], adjusted[pair], len(common_seeds(results, [pair])))
+            for pair in of_claim
+            if pair in tested
+        ]
+        found.append(judge(title(claim), compared, difference(results, [pair for pair in of_claim if pair in tested])))
+    return found
+
+
+def judge(claim: str, compared: Sequence[Compared], pooled: Figure | None) -> Verdict:
+    """The rule above."""
+    if pooled is None or not compared:
+        return Verdict(claim, "not tested", f"not tested: {claim}: no finished cell has both models", [], None)
+    outcome = outcome_of([(c.result.delta, c.p_holm) for c in compared], pooled.ci95)
+    ahead, behind = (sum(sign * c.result.delta > 0 for c in compared) for sign in (1, -1))
+    sure_ahead, sure_behind = (
+        sum(sign * c.result.delta > 0 and c.p_holm < SIGNIFICANT for c in compared) for sign in (1, -1)
+    )
+    of = f"{len(compared)} {'tasks' if len({c.a.cell for c in compared}) == 1 else 'comparisons'}"
+    counted = f"ahead on {ahead} of {of} (Holm p < 0.05 on {sure_ahead})"
+    if behind or outcome in ("worse", "mixed"):
+        counted += f", behind on {behind} (Holm p < 0.05 on {sure_behind})"
+    change = f"pooled {points(pooled.mean)} points ({points(pooled.ci95.low)} to {points(pooled.ci95.high)})"
+    few = "" if pooled.n_seeds >= SEEDS else f"; {pooled.n_seeds} of the {SEEDS} seeds a claim needs: provisional"
+    return Verdict(claim, outcome, f"{outcome}: {claim}: {counted}; {change}{few}", list(compared), pooled)
+
+
+def outcome_of(compared: Sequence[tuple[float, float]], ci95: Interval) -> str:
+    """Of differences with their Holm p, and the interval of their mean."""
+    sure = {delta > 0 for delta, p in compared if p < SIGNIFICANT}
+    if ci95.low > 0:
+        return "mixed" if False in sure else "holds"
+    if ci95.high < 0:
+        return "mixed" if True in sure else "worse"
+    return "mixed" if len(sure) == 2 else "no evidence either way"
+
+
+def title(claim: Mapping[str, Any]) -> str:
+    """What is claimed, such as "refined beats instructed in-domain"."""
+    a, b = _side(claim["a"], claim["where"]), _side(claim["b"], claim["against"])
+    domain = {"in": "in-domain", "out": "out-of-domain", "any": "on all tasks"}[claim["domain"]]
+    return f"{a} beats {b} {domain}" + (", direct prompt" if claim["prompt"] == "direct" else "")
+
+
+def points(share: float) -> str:
+    """A share as signed points, with the minus of print."""
+    return f"{100 * share:+.1f}".replace("-", "−")
+
+
+def _side(model: str, labels: Mapping[str, str]) -> str:
+    said = ", ".join(f"{label} {value}" for label, value in labels.items())
+    return f"{model} ({said})" if said else model
+
+
+def _pairs(results: Results, claim: Mapping[str, Any]) -> Iterator[tuple[Key, Key]]:
+    for cell in results.cells:
+        if not _has(cell, claim["where"]):
+            continue
+        for other in _others(results, cell, claim):
+            for task in domain_tasks(results, cell, claim["domain"]):
+                keys = [
+                    Key(c["cell"], model, task, claim["prompt"])
+                    for c, model in ((cell, claim["a"]), (other, claim["b"]))
+                ]
+                if all(key in results.answers for key in keys):
+                    yield keys[0], keys[1]
+
+
+def _others(results: Results, cell: Mapping[str, Any], claim: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The cells that a claim sets against a cell."""
+    if not claim["against"]:
+        return [dict(cell)]
+    named = {*claim["where"], *claim["against"]}
+    same = claim["same"] if claim["same"] is not None else [label for label in cell["labels"] if label not in named]
+    return [
+        other
+        for other in results.cells
+        if _has(other, claim["against"])
+        and all(other["labels"].get(label) == cell["labels"].get(label) for label in same)
+    ]
+
+
+def _has(cell: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    return all(cell["labels"].get(label) == value for label, value in labels.items())
+
+
+def _distinct(results: Results, pairs: Iterator[tuple[Key, Key]]) -> list[tuple[Key, Key]]:
+    """Without those whose answers are all the same: cells that share their models are one comparison."""
+    seen: dict[str, tuple[Key, Key]] = {}
+    for a, b in pairs:
+        rows = [{seed: row["right"] for seed, row in results.answers[key].items()} for key in (a, b)]
+        seen.setdefault(repr((rows, a.task, a.prompt, a.model, b.model)), (a, b))
+    return list(seen.values())

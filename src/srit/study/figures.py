@@ -1,0 +1,180 @@
+"""study.json → figures: accuracies over seeds, and models compared on the same problems."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from srit.errors import DataError
+from srit.intervals import Interval
+from srit.study.statistics import Paired, Unit, hierarchical_interval, mean_of, paired
+
+FORMAT = 1
+
+
+class Key(NamedTuple):
+    """Whose answers, to what."""
+
+    cell: str
+    model: str
+    task: str
+    prompt: str
+
+
+class Figure(NamedTuple):
+    """A mean over seeds and problems with its 95 % interval."""
+
+    mean: float
+    ci95: Interval
+    n_seeds: int
+
+
+class Results(NamedTuple):
+    """A study's outcome, as study.json has it."""
+
+    name: str
+    about: str
+    study: dict[str, Any]
+    cells: list[dict[str, Any]]
+    answers: dict[Key, dict[int, dict[str, Any]]]  # rows by seed, of the runs that are done
+
+
+def read_results(path: Path) -> Results:
+    """
+    Raises:
+        DataError: there is no such study.json, or it is of another form.
+    """
+    try:
+        return results_of(json.loads(path.read_bytes()))
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}: give a study folder or its study.json") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a study.json of format {FORMAT} ({type(error).__name__}: {error})") from None
+
+
+def results_of(record: Mapping[str, Any]) -> Results:
+    """A study.json as read."""
+    if record["format"] != FORMAT:
+        raise ValueError(f"format {record['format']}")
+    answers: dict[Key, dict[int, dict[str, Any]]] = {}
+    for cell in record["cells"]:
+        for run in cell["runs"]:
+            for row in run.get("answers", ()):
+                key = Key(cell["cell"], row["model"], row["task"], row["prompt"])
+                answers.setdefault(key, {})[run["seed"]] = row
+    study = record["study"]
+    return Results(study["name"], study["about"], study, record["cells"], answers)
+
+
+def models_of(results: Results, cell: str) -> list[str]:
+    """In the order of the runs."""
+    return list(dict.fromkeys(key.model for key in results.answers if key.cell == cell))
+
+
+def tasks_of(results: Results, cell: str | None = None) -> list[str]:
+    """Evaluated tasks, of one cell or of all."""
+    return list(dict.fromkeys(key.task for key in results.answers if cell in (None, key.cell)))
+
+
+def prompts_of(results: Results) -> list[str]:
+    """CoT before direct: the first is the study's main prompt."""
+    return sorted({key.prompt for key in results.answers})
+
+
+def domain_tasks(results: Results, cell: Mapping[str, Any], domain: str) -> list[str]:
+    """Evaluated tasks that a cell was tuned on ("in"), the others ("out"), or all ("any")."""
+    tuned = set(cell["tuned_on"])
+    wanted = {"in": (True,), "out": (False,), "any": (True, False)}[domain]
+    return [task for task in tasks_of(results, cell["cell"]) if (task in tuned) in wanted]
+
+
+def figure(results: Results, keys: Iterable[Key]) -> Figure | None:
+    """The mean of several tasks' or cells' accuracies, each alike; None where there are no answers."""
+    units = [unit for group in _by_cell(keys) if (unit := _accuracies(results, group)) is not None]
+    return _figure(units)
+
+
+def difference(results: Results, pairs: Iterable[tuple[Key, Key]]) -> Figure | None:
+    """The mean difference a - b over several pairs of answers to the same problems; None where there are none."""
+    return _figure(difference_units(results, pairs))
+
+
+def difference_units(results: Results, pairs: Iterable[tuple[Key, Key]]) -> list[Unit]:
+    """Differences problem by problem; a unit for each pair of cells, whose tasks share the trained models."""
+    by_cells: dict[tuple[str, ...], list[tuple[Key, Key]]] = {}
+    for a, b in pairs:
+        by_cells.setdefault((a.cell, a.model, b.cell, b.model), []).append((a, b))
+    return [unit for group in by_cells.values() if (unit := _differences(results, group)) is not None]
+
+
+def compare_answers(results: Results, a: Key, b: Key) -> Paired | None:
+    """Model against model over the seeds in which both answered the same problems; None where there are none."""
+    seeds = common_seeds(results, [(a, b)])
+    if not seeds:
+        return None
+    rows = [[_right(results.answers[key][seed]) for seed in seeds] for key in (a, b)]
+    return paired(*rows, crossed=_crossed(results, [a], seeds))
+
+
+def common_seeds(results: Results, pairs: Sequence[tuple[Key, Key]]) -> list[int]:
+    """Seeds in which both sides of all pairs answered the same problems."""
+    seeds: set[int] | None = None
+    for a, b in pairs:
+        rows_a, rows_b = results.answers.get(a, {}), results.answers.get(b, {})
+        both = {seed for seed in rows_a if seed in rows_b and _problems(rows_a[seed]) == _problems(rows_b[seed])}
+        seeds = both if seeds is None else seeds & both
+    return sorted(seeds or ())
+
+
+def _figure(units: Sequence[Unit]) -> Figure | None:
+    if not units:
+        return None
+    return Figure(mean_of(units), hierarchical_interval(units), min(len(unit.tasks[0]) for unit in units))
+
+
+def _by_cell(keys: Iterable[Key]) -> list[list[Key]]:
+    groups: dict[tuple[str, str], list[Key]] = {}
+    for key in keys:
+        groups.setdefault((key.cell, key.model), []).append(key)
+    return list(groups.values())
+
+
+def _accuracies(results: Results, keys: Sequence[Key]) -> Unit | None:
+    there = [key for key in keys if key in results.answers]
+    seeds = sorted(set.intersection(*(set(results.answers[key]) for key in there))) if there else []
+    if not seeds:
+        return None
+    tasks = [[_right(results.answers[key][seed]) for seed in seeds] for key in there]
+    return Unit(tasks, _crossed(results, there, seeds))
+
+
+def _differences(results: Results, pairs: Sequence[tuple[Key, Key]]) -> Unit | None:
+    there = [pair for pair in pairs if common_seeds(results, [pair])]
+    seeds = common_seeds(results, there)
+    if not seeds:
+        return None
+    tasks = []
+    for a, b in there:
+        sides = [[_right(results.answers[key][seed]) for seed in seeds] for key in (a, b)]
+        tasks.append([[x - y for x, y in zip(*rows, strict=True)] for rows in zip(*sides, strict=True)])
+    return Unit(tasks, _crossed(results, [a for a, _ in there], seeds))
+
+
+def _crossed(results: Results, keys: Sequence[Key], seeds: Sequence[int]) -> bool:
+    return all(len({_problems(results.answers[key][seed]) for seed in seeds}) == 1 for key in keys)
+
+
+def _problems(row: Mapping[str, Any]) -> str:
+    return str(row["problems"])
+
+
+def _right(row: Mapping[str, Any]) -> tuple[int, ...]:
+    return _digits(row["right"])
+
+
+@cache
+def _digits(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text))

@@ -1,0 +1,114 @@
+"""A finished run directory → its part of study.json: what every table is made from, and nothing that differs
+between two machines of the same numbers (no dates, no durations, no folder of this machine)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from srit.recipe import Recipe
+from srit.records import Prediction
+from srit.results import TEACHER
+from srit.run import Json, read_manifest, read_records
+from srit.stages.evaluation import models
+from srit.stages.job import slug
+
+ENDS = 10  # the first and the last tenth of a training's steps stand for its ends
+DIGITS = 6  # of a float; the seventh differs between processors
+
+
+def outcome(folder: Path, recipe: Recipe) -> Json:
+    """Answers, trainings and counts of a run."""
+    manifest = read_manifest(folder)
+    counts = {name: entry["counts"] for name, entry in manifest["stages"].items()}
+    trainings = [name for name in counts if (folder / f"{name}.json").exists() and "steps" in counts[name]]
+    return {
+        "answers": list(_answers(folder, recipe)),
+        "trainings": [_training(name, counts[name], folder) for name in trainings],
+        "counts": {
+            name: _numbers(counts[name])
+            for name in counts
+            if name == "demonstrations" or name.endswith(("/completions", "/pairs", "/accepted"))
+        },
+    }
+
+
+def _answers(folder: Path, recipe: Recipe) -> Iterator[Json]:
+    """A row for each model, task and prompt."""
+    for model in (*models(recipe), *([TEACHER] if recipe.evaluate.teacher else [])):
+        for use in recipe.tasks.evaluate:
+            found = read_records(folder / f"predictions/{model}/{slug(use.task)}.jsonl", Prediction)
+            for prompt in dict.fromkeys(p.prompt for p in found):
+                of_prompt = [p for p in found if p.prompt == prompt]
+                place = {"model": model, "task": use.task, "prompt": prompt}
+                yield place | answers_row(of_prompt, recipe.evaluate.pass_at)
+
+
+def answers_row(predictions: Sequence[Prediction], pass_at: Sequence[int] = ()) -> Json:
+    """One model's answers to one task under one prompt.
+
+    Returns:
+        "problems": hash of the problems' ids; "right": 1 or 0 for each, in that order; "tokens": mean of an answer;
+        where samples were drawn, how many of "samples" were right for each problem.
+    """
+    greedy = [p for p in predictions if p.index == 0]
+    row: dict[str, Json] = {
+        "problems": hashlib.sha256("\n".join(p.problem_id for p in greedy).encode()).hexdigest()[:16],
+        "right": "".join("1" if p.verdict == "right" else "0" for p in greedy),
+        "tokens": _short(sum(p.n_tokens for p in greedy) / len(greedy)),
+        "truncated": sum(p.truncated for p in greedy),
+        "unread": sum(p.verdict == "unread" for p in greedy),
+        "errors": sum(p.verdict == "error" for p in greedy),
+    }
+    drawn: dict[str, list[bool]] = {p.problem_id: [] for p in greedy}
+    for p in predictions:
+        if p.index > 0:
+            drawn[p.problem_id].append(p.verdict == "right")
+    if pass_at and any(drawn.values()):
+        row |= {"pass_at": list(pass_at), "samples": max(map(len, drawn.values()))}
+        row["drawn_right"] = [sum(right) for right in drawn.values()]
+    return row
+
+
+def _training(name: str, counts: Mapping[str, Json], folder: Path) -> Json:
+    history = json.loads((folder / f"{name}.json").read_bytes())["history"]
+    tenth = max(1, len(history) // ENDS)
+    ends = {"first": _means(history[:tenth]), "last": _means(history[-tenth:])} if history else {}
+    return {"stage": name, **_numbers(counts), **ends}
+
+
+def _means(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {field: _short(sum(step[field] for step in steps) / len(steps)) for field in steps[0] if field != "tokens"}
+
+
+def _numbers(counts: Mapping[str, Json]) -> dict[str, Json]:
+    """Without the calls that a retry or another run's journal changes."""
+    kept = {name: n for name, n in counts.items() if isinstance(n, (int, float)) and not name.startswith("n_")}
+    return {name: _short(n) if isinstance(n, float) else n for name, n in kept.items()}
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
+
+
+def study_bytes(value: Json) -> bytes:
+    """JSON with a line for each row: compact, and readable in a diff."""
+    return (_lines(value, "") + "\n").encode()
+
+
+def _lines(value: Json, indent: str) -> str:
+    if not _holds_rows(value):
+        return json.dumps(value, allow_nan=False)
+    inner = indent + " "
+    if isinstance(value, Mapping):
+        parts = [f"{json.dumps(key)}: {_lines(part, inner)}" for key, part in value.items()]
+        return "{\n" + ",\n".join(inner + part for part in parts) + f"\n{indent}}}"
+    return "[\n" + ",\n".join(inner + _lines(part, inner) for part in value) + f"\n{indent}]"
+
+
+def _holds_rows(value: Json) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_holds_rows, value.values()))
+    return isinstance(value, list) and any(isinstance(row, Mapping) for row in value)

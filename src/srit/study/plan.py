@@ -1,0 +1,141 @@
+"""A grid → what its cells would take, before anything is spent: a stage that cells share is counted once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from srit.estimate import Work, dollars, gpu_seconds, n_problems, seconds, teaching, work_of
+from srit.recipe import Recipe, TaskUse
+from srit.results import TEACHER
+from srit.run import canonical, is_whole, read_manifest
+from srit.stages import fingerprint, plan, stages
+from srit.stages.job import Stage, slug
+from srit.stages.teaching import teacher_settings
+from srit.study.cells import folder_of
+from srit.study.grid import Cell, Grid
+
+
+class Planned(NamedTuple):
+    """A cell and seed, and what it adds to those before it."""
+
+    cell: str
+    seed: int
+    run: list[str]  # stages that would run
+    shared: int  # stages that an earlier cell makes, or that a cell has made
+    work: Work
+    seconds: float | None  # on this machine's processor; None: the student's size is not known
+    gpu_seconds: float | None  # on one GPU of 80 GB, by estimate.py's model
+    dollars: float | None  # of the teacher, at most; None: the recipe has no prices
+
+
+def plan_study(grid: Grid, out: Path) -> list[Planned]:
+    """In the order in which the cells would run."""
+    wanted = [(cell, number) for number in range(len(grid.study.seeds)) for cell in grid.cells]
+    seen = {key for cell, number in wanted for key in _done(cell, number, grid, out)}
+    asked: dict[str, int] = {}
+    planned = []
+    for cell, number in wanted:
+        recipe, seed = cell.recipes[number], grid.study.seeds[number]
+        new = {stage.name: key for stage, key in symbols(recipe) if key not in seen}
+        works = [_work(name, recipe, asked) for name in new]
+        seen.update(new.values())
+        planned.append(
+            Planned(
+                cell=cell.name,
+                seed=seed,
+                run=list(new),
+                shared=len(stages(recipe)) - len(new),
+                work=Work(*map(sum, zip(*works, strict=True))) if works else Work(),
+                seconds=_sum(seconds(work, recipe) for work in works),
+                gpu_seconds=_sum(gpu_seconds(work, recipe) for work in works),
+                dollars=dollars(works, recipe),
+            )
+        )
+    return planned
+
+
+def symbols(recipe: Recipe) -> list[tuple[Stage, str]]:
+    """The stages of a run, each with a fingerprint of the settings it depends on; no data and no weights are read.
+
+    Equal symbols are the same work. Unequal ones may turn out to be: outputs can be equal by content.
+    """
+    student = hashlib.sha256(canonical([recipe.student.model, recipe.student.revision])).hexdigest()
+    sums: dict[str, str] = {}
+    found = []
+    for stage in stages(recipe):
+        mark = fingerprint(stage, {name: sums[name] for name in stage.inputs}, student)
+        for number, output in enumerate(stage.outputs):
+            made_from = _problems(recipe, output) if stage.name == "problems" else [mark, number]
+            sums[output] = hashlib.sha256(canonical(made_from)).hexdigest()
+        found.append((stage, mark))
+    return found
+
+
+def _problems(recipe: Recipe, output: str) -> object:
+    """What decides the problems of one file: cells with other tasks beside it have the same file."""
+    parts = {f"problems/{part}.jsonl": getattr(recipe.tasks, part) for part in ("train", "refine", "dev")}
+    parts |= {f"problems/evaluate-{slug(use.task)}.jsonl": (use,) for use in recipe.tasks.evaluate}
+    split = "test" if output.startswith("problems/evaluate-") else "dev" if output.endswith("dev.jsonl") else "train"
+    return [split, recipe.tasks.seed, [use.model_dump() for use in parts[output]]]
+
+
+def _done(cell: Cell, number: int, grid: Grid, out: Path) -> Iterator[str]:
+    folder = folder_of(out, cell, grid.study.seeds[number])
+    manifest = read_manifest(folder)
+    if not manifest["stages"]:
+        return
+    recipe = cell.recipes[number]
+    planned = plan(manifest, recipe, lambda stage: is_whole(folder, manifest, stage))
+    for (_, key), (_, reason) in zip(symbols(recipe), planned, strict=True):
+        if not reason:
+            yield key
+
+
+def _work(stage: str, recipe: Recipe, asked: dict[str, int]) -> Work:
+    """As `work_of`; a question that an earlier cell asks the same teacher is not asked again."""
+    if stage == "demonstrations":
+        limit = recipe.demonstrations.limit
+        return teaching(recipe, sum(_new(use, "train", limit, recipe, asked) for use in recipe.tasks.train))
+    if stage.startswith(f"predictions/{TEACHER}/"):
+        uses = [use for use in recipe.tasks.evaluate if slug(use.task) == stage.split("/")[-1]]
+        return teaching(recipe, sum(_new(use, "test", None, recipe, asked) for use in uses))
+    return work_of(stage, recipe)
+
+
+def _new(use: TaskUse, split: str, limit: int | None, recipe: Recipe, asked: dict[str, int]) -> int:
+    key = str(canonical([teacher_settings(recipe), use.model_dump(), split, recipe.tasks.seed]))
+    n = n_problems(use) if limit is None else min(limit, n_problems(use))
+    new = max(0, n - asked.get(key, 0))
+    asked[key] = max(n, asked.get(key, 0))
+    return new
+
+
+def _sum(values: Iterator[float | None]) -> float | None:
+    known = list(values)
+    return None if None in known else sum(value for value in known if value is not None)
+
+
+def told(planned: list[Planned]) -> Iterator[str]:
+    """A line for each cell, and what all take."""
+    for p in planned:
+        what = f"run {len(p.run)} stages, {p.shared} shared or done" if p.run else "nothing to do"
+        parts = [what, p.work.told(), "" if p.seconds is None else f"about {_hours(p.seconds)}"]
+        parts += ["" if not p.dollars else f"at most ${p.dollars:.2f}"]
+        yield f"{p.cell}, seed {p.seed}: {'; '.join(part for part in parts if part)}"
+    total = Work(*map(sum, zip(*(p.work for p in planned), strict=True)))
+    yield f"in all: {sum(len(p.run) for p in planned)} stages; {total.told() or 'nothing to do'}"
+    times = (
+        (_sum(iter(p.seconds for p in planned)), "this machine's processor"),
+        (_sum(iter(p.gpu_seconds for p in planned)), "one GPU of 80 GB (docs/studies.md has the model)"),
+    )
+    for time, where in times:
+        yield f"about {_hours(time)} on {where}" if time is not None else f"time on {where} unknown: see student.model"
+    if any(p.dollars for p in planned):
+        yield f"teacher: at most ${sum(p.dollars or 0 for p in planned):.2f}"
+
+
+def _hours(time: float) -> str:
+    return f"{time / 60:.0f} minutes" if time < 7200 else f"{time / 3600:,.0f} hours"
