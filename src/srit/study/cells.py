@@ -82,7 +82,8 @@ def study_record(grid: Grid, found: dict[tuple[str, int], Json]) -> Json:
     return {
         "format": FORMAT,
         "study": {
-            **study.model_dump(mode="json", include={"name", "about", "seeds", "problems_by_seed", "recipe", "axes"}),
+            **study.model_dump(mode="json", include={"name", "about", "seeds", "problems_by_seed", "axes"}),
+            "recipe": grid.base,
             "claims": [claim.model_dump(mode="json") for claim in study.claims],
         },
         "cells": [

@@ -70,6 +70,7 @@ class Grid(NamedTuple):
     """A study and its cells."""
 
     study: Study
+    base: dict[str, Any]  # the recipe that cells change, as it was given
     cells: list[Cell]
 
 
@@ -164,7 +165,7 @@ def _expand(study: Study, base: dict[str, Any], places: _Places) -> Grid:
         _check_claims(study, made, places, faults)
     if faults:
         raise RecipeError("\n".join(faults))
-    return Grid(study, made)
+    return Grid(study, base, made)
 
 
 def _options(name: str, options: Any, places: _Places, faults: dict[str, None]) -> Iterator[_Option]:

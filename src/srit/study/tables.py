@@ -291,8 +291,8 @@ def comparisons(verdicts: Sequence[Verdict]) -> Table | None:
     ]
     heads = ("difference, points", "p", "Holm p", "a alone : b alone right", "odds ratio", "Cohen's h", "seeds")
     note = (
-        "Interval: hierarchical bootstrap over seeds and problems, paired. p: McNemar's exact test, all seeds' problems "
-        "together. Holm p: over all rows. Odds ratio of problems that one model alone has right."
+        "Interval: hierarchical bootstrap over seeds and problems, paired. p: McNemar's exact test, all seeds' "
+        "problems together. Holm p: over all rows. Odds ratio of problems that one model alone has right."
     )
     return Table("comparisons", "Every comparison", ("claim", "cell", "task", *heads), rows, note)
 

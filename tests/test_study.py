@@ -1,0 +1,552 @@
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from srit.cli import app
+from srit.errors import RecipeError
+from srit.intervals import Interval, paired_bootstrap
+from srit.recipe import check_recipe, read_recipe
+from srit.records import Completion
+from srit.run import read_records
+from srit.stages import held, run_stages
+from srit.study.claims import outcome_of, verdicts
+from srit.study.figures import Key, compare_answers, results_of
+from srit.study.grid import Claim, Study, read_study, shipped_studies
+from srit.study.page import html, latex, markdown
+from srit.study.plan import plan_study, symbols
+from srit.study.statistics import Unit, cohen_h, hierarchical_interval, holm
+from srit.study.tables import Entry, Table, make_curves, make_tables
+
+STUDY = """\
+name: tiny
+recipe:
+  name: tiny
+  student: {{model: "{student}", tuning: full}}
+  tasks:
+    train: [{{task: sums, limit: 8}}]
+    evaluate: [{{task: sums, limit: 6}}, {{task: doors, limit: 6}}]
+  demonstrations: {{limit: 4}}
+  instruct: {{epochs: 30, learning_rate: 1e-2, batch_size: 4, direct_target: answer}}
+  sample: {{direct: 3, cot: 2, max_new_tokens: 24}}
+  refine: {{epochs: 1, batch_size: 8, nll_weight: 0.5, nll_on: right}}
+  evaluate: {{prompts: [cot], max_new_tokens: 8, teacher: true}}
+  rows: 32
+seeds: [0, 1]
+cells:
+  cot: {{}}
+  correctness: {{pairs.heuristic: correctness}}
+  elsewhere: {{tasks.refine: [{{task: sums, limit: 8}}, {{task: compare, limit: 3}}]}}
+claims:
+  - {{}}
+  - {{domain: out}}
+  - {{b: refined, where: {{arm: cot}}, against: {{arm: correctness}}}}
+"""
+
+GOOD = """\
+name: small
+recipe: quickstart
+seeds: [0, 1]
+axes:
+  refine.beta: [0.1, 0.5]
+  trained on:
+    sums: {label.teacher_family: llama}
+    trade: {tasks.train: [{task: trade, limit: 10}], label.teacher_family: mistral}
+labels: {student_family: llama}
+"""
+
+BAD = {
+    "an unknown field, with the nearest": (
+        GOOD + "seed: [1]\n",
+        "study.yaml:10: there is no field seed; did you mean seeds?",
+    ),
+    "a recipe's field that does not exist": (
+        GOOD.replace("refine.beta", "refine.betta"),
+        "study.yaml:5: there is no field refine.betta; did you mean beta?",
+    ),
+    "a value that the recipe refuses": (
+        GOOD.replace("0.5", "-1"),
+        "study.yaml:5: refine.beta is -1: input should be greater than 0",
+    ),
+    "a task that does not exist": (GOOD.replace("task: trade", "task: trad"), "trad"),
+    "a base recipe that does not exist": (GOOD.replace("quickstart", "quikstart"), "did you mean 'quickstart'?"),
+    "an axis without values": (GOOD.replace("[0.1, 0.5]", "0.1"), "study.yaml:5: an axis is a list of values"),
+    "an option that is no mapping": (GOOD.replace("{label.teacher_family: llama}", "x"), "study.yaml:7: sums is 'x'"),
+    "a claim on a label that no cell has": (
+        GOOD + "claims: [{where: {famly: in}}]\n",
+        "study.yaml:10: no cell has the label 'famly'; did you mean family?",
+    ),
+    "a claim on a model that no cell has": (GOOD + "claims: [{a: refind}]\n", "did you mean refined?"),
+    "a seed twice": (GOOD.replace("[0, 1]", "[1, 1]"), "study.yaml:3: seed 1 stands here twice"),
+    "two cells in one folder": (GOOD + "cells: {a b: {}, a-b: {}}\n", "would share a folder"),
+}
+
+
+def written(tmp_path, text):
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def srit(*arguments):
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def tiny_study(tmp_path_factory, tiny_student):
+    path = tmp_path_factory.mktemp("study") / "tiny.yaml"
+    path.write_text(STUDY.format(student=tiny_student))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, tiny_study):
+    out = tmp_path_factory.mktemp("finished") / "tiny"
+    done = srit("study", tiny_study, "--out", out)
+    assert done.exit_code == 0, done.output
+    return out
+
+
+def test_a_grid_is_the_product_of_its_axes_with_checked_recipes(tmp_path):
+    grid = read_study(written(tmp_path, GOOD), ["refine.epochs=3", "seeds=[4, 5, 6]"])
+
+    names = ["beta=0.1 · sums", "beta=0.1 · trade", "beta=0.5 · sums", "beta=0.5 · trade"]
+    assert [cell.name for cell in grid.cells] == names
+    last = grid.cells[-1]
+    assert [(r.seed, r.refine.beta, r.refine.epochs, r.tasks.train[0].task) for r in last.recipes] == [
+        (seed, 0.5, 3, "trade") for seed in (4, 5, 6)
+    ]
+    assert last.labels["family"] == "out" and grid.cells[0].labels["family"] == "in"
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_a_bad_study_is_refused_with_its_place(tmp_path, fault):
+    text, message = BAD[fault]
+
+    with pytest.raises(RecipeError) as caught:
+        read_study(written(tmp_path, text))
+
+    assert message in str(caught.value)
+
+
+def test_all_faults_of_all_cells_are_told_at_once_and_each_once(tmp_path):
+    text = GOOD.replace("0.5", "-1").replace("limit: 10}]", "limit: 10}], rounds: 0")
+
+    with pytest.raises(RecipeError) as caught:
+        read_study(written(tmp_path, text))
+
+    assert sorted(line.split(": ")[0].split(":")[-1] for line in str(caught.value).splitlines()) == ["5", "8"]
+
+
+def test_no_work_is_done_twice(finished):
+    timings = json.loads((finished / "timings.json").read_bytes())
+    made = [stage for stages in timings["runs"].values() for stage, entry in stages.items() if not entry["shared"]]
+
+    assert made.count("demonstrations") == 1
+    assert made.count("instructed") == 2  # a seed each
+    assert made.count("predictions/base/sums") == made.count("predictions/teacher/sums") == 1
+    assert made.count("predictions/instructed/sums") == 2
+    assert made.count("round-1/completions") == 4  # cot and correctness have theirs in common
+    assert len(made) == timings["stages made"] < 0.6 * sum(map(len, timings["runs"].values()))
+
+
+def test_a_study_killed_again_and_again_gives_the_same_study_json(tmp_path, tiny_study, finished):
+    command = [sys.executable, "-m", "srit", "study", str(tiny_study), "--out", str(tmp_path / "killed")]
+    for stages in (3, 12):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while len(list((tmp_path / "killed/pool").glob("*"))) < stages and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    assert srit("study", tiny_study, "--out", tmp_path / "killed").exit_code == 0
+
+    assert (tmp_path / "killed/study.json").read_bytes() == (finished / "study.json").read_bytes()
+
+
+def test_a_finished_study_has_nothing_left_to_do(tiny_study, finished):
+    planned = plan_study(read_study(str(tiny_study)), finished)
+
+    assert [p.run for p in planned] == [[]] * 6
+    changed = plan_study(read_study(str(tiny_study), ["refine.beta=0.3"]), finished)
+    assert "round-1/refined" in changed[0].run and "instructed" not in changed[0].run
+
+
+def test_stage_2_works_on_the_problems_of_another_task(finished):
+    elsewhere = read_records(finished / "runs/elsewhere/seed-0/round-1/completions.jsonl", Completion)
+
+    assert {c.task for c in elsewhere} == {"sums", "compare"} and len({c.problem_id for c in elsewhere}) == 11
+    cells = {cell["cell"]: cell for cell in json.loads((finished / "study.json").read_bytes())["cells"]}
+    assert cells["elsewhere"]["tuned_on"] == ["compare", "sums"] and cells["cot"]["refined_on"] == ["sums"]
+    assert (finished / "tables/cross-refined-on.md").exists()
+
+
+def test_a_damaged_output_of_a_cell_is_taken_from_the_pool_only_if_that_is_whole(tmp_path, tiny_study, finished):
+    out = tmp_path / "study"
+    shutil.copytree(finished, out)
+    damaged = out / "runs/cot/seed-0/round-1/pairs.jsonl"
+    damaged.write_text("")
+
+    assert srit("study", tiny_study, "--out", out).exit_code == 0
+
+    assert damaged.read_bytes() == (finished / "runs/cot/seed-0/round-1/pairs.jsonl").read_bytes()
+    assert (out / "study.json").read_bytes() == (finished / "study.json").read_bytes()
+
+
+def test_a_failing_cell_is_told_with_its_reason_and_the_rest_goes_on(tmp_path, tiny_study, finished):
+    out, recording = tmp_path / "study", tmp_path / "recorded.jsonl"
+    shutil.copytree(finished, out)
+    taught = f"  taught: {{teacher: {{kind: recording, path: {recording}}}}}\n"
+    study = written(tmp_path, tiny_study.read_text().replace("  elsewhere:", f"{taught}  elsewhere:"))
+
+    failed = srit("study", study, "--out", out, "seeds=[0]")
+
+    assert failed.exit_code == 3
+    cells = {cell["cell"]: cell["runs"][0] for cell in json.loads((out / "study.json").read_bytes())["cells"]}
+    assert [run["status"] for run in cells.values()] == ["done", "done", "failed", "done"]
+    assert (cells["taught"]["kind"], cells["taught"]["exit_code"]) == ("DataError", 3)
+    assert "there is no file" in cells["taught"]["reason"]
+    assert "there is no file" in (out / "tables/unfinished.md").read_text()
+
+    shutil.copy(finished / "runs/cot/seed-0/demonstrations.jsonl", recording)
+    again = srit("study", study, "--out", out, "seeds=[0]")
+
+    assert again.exit_code == 0
+    assert {cell["runs"][0]["status"] for cell in json.loads((out / "study.json").read_bytes())["cells"]} == {"done"}
+
+
+def test_every_page_is_made_again_from_study_json_alone(tmp_path, finished):
+    shutil.copy(finished / "study.json", tmp_path)
+
+    done = srit("study", "report", tmp_path / "study.json", "--out", tmp_path / "pages")
+
+    assert done.exit_code == 0
+    names = [str(path.relative_to(finished)) for path in finished.glob("tables/*")] + ["claims.md", "study.html"]
+    assert len(names) > 10
+    assert [n for n in names if (tmp_path / "pages" / n).read_bytes() != (finished / n).read_bytes()] == []
+    assert str(finished) not in (finished / "study.json").read_text()
+
+
+def test_two_studies_stand_side_by_side(finished):
+    done = srit("study", "compare", finished, finished / "study.json")
+
+    assert done.exit_code == 0
+    assert "A: no evidence" in done.stdout and "B: no evidence" in done.stdout and "| +0.0 (" in done.stdout
+
+
+@pytest.mark.parametrize("command", [["report"], ["compare", "x"]])
+def test_a_study_that_is_not_there_is_told(tmp_path, command):
+    done = srit("study", *command, tmp_path)
+
+    assert done.exit_code == 3 and "study.json" in done.output
+
+
+# Made-up studies
+
+
+def made_up(shares, *, tasks=("sums", "trade"), n=200, seeds=(0, 1, 2), cells=None, study=None):
+    """A study.json whose models have these shares of problems right, each the same problems for all models."""
+    plain = Study(name="made-up", recipe="quickstart", seeds=seeds).model_dump(mode="json", exclude={"cells"})
+    record = {"format": 1, "study": plain | (study or {}), "cells": []}
+    for name, more in (cells or {"cell": {}}).items():
+        runs = []
+        for seed in seeds:
+            answers = [
+                {
+                    "model": model,
+                    "task": task,
+                    "prompt": "cot",
+                    "problems": task,
+                    "right": "".join("1" if i < share * n else "0" for i in range(n)),
+                    "tokens": 10.0,
+                    "truncated": 0,
+                    "unread": 0,
+                    "errors": 0,
+                }
+                for task in tasks
+                for model, share in (shares(name, task, seed) if callable(shares) else shares).items()
+            ]
+            runs.append({"seed": seed, "status": "done", "answers": answers, "trainings": [], "counts": {}})
+        described = {"cell": name, "labels": {}, "changes": {}, "rounds": 1, "student": "s", "tuned_on": list(tasks)}
+        described |= {"instructed_on": list(tasks), "refined_on": list(tasks), "runs": runs}
+        record["cells"].append(described | more)
+    return results_of(record)
+
+
+IN_DOMAIN = Claim().model_dump(mode="json")
+
+
+def sentence(shares, **options):
+    [verdict] = verdicts(made_up(shares, study={"claims": [IN_DOMAIN]}, **options))
+    return verdict.sentence
+
+
+def test_a_claim_that_held_says_on_how_many_tasks_and_by_how_much():
+    # 8 points on 3 * 200 answers: 48 problems that refined alone has right, p = 2 * 0.5^48 in both
+    assert sentence({"instructed": 0.4, "refined": 0.48}).startswith(
+        "holds: refined beats instructed in-domain: ahead on 2 of 2 tasks (Holm p < 0.05 on 2); pooled +8.0 points (+"
+    )
+
+
+def test_a_claim_that_is_the_other_way_round_is_worse():
+    said = sentence({"instructed": 0.5, "refined": 0.4})
+
+    assert said.startswith("worse: refined beats instructed in-domain: ahead on 0 of 2 tasks")
+    assert "behind on 2 (Holm p < 0.05 on 2); pooled −10.0 points (−" in said
+
+
+def test_no_difference_is_no_evidence_either_way():
+    assert sentence({"instructed": 0.5, "refined": 0.5}).startswith("no evidence either way: ")
+
+
+def test_tasks_that_contradict_each_other_are_mixed():
+    def shares(cell, task, seed):
+        return {"instructed": 0.5, "refined": 0.6 if task == "sums" else 0.42}
+
+    assert sentence(shares).startswith("mixed: ")
+
+
+def test_a_claim_without_its_models_is_not_tested():
+    assert sentence({"instructed": 0.5}).startswith("not tested: refined beats instructed in-domain")
+
+
+def test_fewer_than_three_seeds_are_provisional():
+    said = sentence({"instructed": 0.4, "refined": 0.6}, seeds=(0, 1))
+
+    assert said.startswith("holds: ") and said.endswith("2 of the 3 seeds a claim needs: provisional")
+
+
+@pytest.mark.parametrize(
+    ("compared", "ci95", "outcome"),
+    [
+        ([(0.1, 0.01)], (0.02, 0.2), "holds"),
+        ([(0.1, 0.4)], (0.02, 0.2), "holds"),
+        ([(0.1, 0.01), (-0.1, 0.01)], (0.02, 0.2), "mixed"),
+        ([(-0.1, 0.01)], (-0.2, -0.02), "worse"),
+        ([(-0.1, 0.01), (0.1, 0.01)], (-0.2, -0.02), "mixed"),
+        ([(0.1, 0.01)], (-0.02, 0.2), "no evidence either way"),
+        ([(0.1, 0.01), (-0.1, 0.01)], (-0.2, 0.2), "mixed"),
+        ([(0.1, 0.3)], (0.0, 0.2), "no evidence either way"),
+    ],
+)
+def test_an_outcome_follows_from_the_interval_and_the_significant_comparisons(compared, ci95, outcome):
+    assert outcome_of(compared, Interval(*ci95)) == outcome
+
+
+def test_cells_are_set_against_each_other_by_their_labels():
+    cells = {
+        f"{teacher} {task}": {
+            "labels": {"family": family, "task": task, "teacher": teacher},
+            "tuned_on": [task],
+            "instructed_on": [task],
+        }
+        for teacher, family in (("llama", "in"), ("gpt", "out"))
+        for task in ("sums", "trade")
+    }
+    kin = {"where": {"family": "in"}, "against": {"family": "out"}, "same": ["task"]}
+
+    def shares(cell, task, seed):
+        return {"instructed": 0.3, "refined": 0.6 if cell.startswith("llama") else 0.5}
+
+    results = made_up(shares, cells=cells, study={"claims": [IN_DOMAIN | {"b": "refined"} | kin]})
+    [verdict] = verdicts(results)
+
+    assert [(c.a.cell, c.b.cell, c.a.task) for c in verdict.compared] == [
+        ("llama sums", "gpt sums", "sums"),
+        ("llama trade", "gpt trade", "trade"),
+    ]
+    assert verdict.outcome == "holds" and verdict.pooled.mean == pytest.approx(0.1)
+    families = next(table for table in make_tables(results, []) if table.name == "families")
+    assert [row[4].text[:5] for row in families.rows] == ["+10.0", "+10.0"]
+
+
+def test_only_tables_that_the_grid_supports_are_made():
+    in_one_place = made_up({"base": 0.1, "instructed": 0.4, "refined": 0.5})
+    names = {table.name for table in make_tables(in_one_place, verdicts(in_one_place))}
+
+    assert names == {"in-domain", "answers", "comparisons"}
+    assert make_curves(in_one_place) == []
+
+
+def test_a_curve_is_drawn_over_an_axis_of_numbers():
+    cells = {f"limit={n}": {"labels": {"demonstrations.limit": str(n)}} for n in (10, 40)}
+
+    def shares(cell, task, seed):
+        return {"instructed": 0.2 if "10" in cell else 0.4, "refined": 0.5}
+
+    results = made_up(shares, cells=cells, study={"axes": {"demonstrations.limit": [10, 40]}})
+    [curve] = make_curves(results)
+
+    drawn = [(line.label, [(x, round(mean)) for x, mean, _, _ in line.points]) for line in curve.lines]
+    assert drawn == [("instructed", [(10, 20), (40, 40)]), ("refined", [(10, 50), (40, 50)])]
+    assert "<polyline" in html(results, [], [], [curve])
+
+
+HOSTILE = "</td><script>alert(1)</script> {{ 7 * 7 }} \\input{x} a|b_c & 5 %"
+
+
+def test_foreign_text_stays_text_in_all_three_forms():
+    table = Table("t", HOSTILE, (HOSTILE,), [(Entry(HOSTILE, 0.5),)], HOSTILE)
+    results = made_up({"instructed": 0.4, "refined": 0.5}, cells={HOSTILE: {}})
+
+    page = html(results, verdicts(results), [table, *make_tables(results, verdicts(results))], [])
+
+    class Tags(HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            assert tag not in ("script", "img", "iframe", "link", "object")
+            assert not any(name.startswith("on") or name in ("src", "href") for name, _ in attributes)
+
+    Tags().feed(page)
+    assert "{{ 7 * 7 }}" in page
+    assert "\\textbackslash{}input\\{x\\}" in latex(table) and "a|b\\_c \\& 5 \\%" in latex(table)
+    assert "\\<script\\>" in markdown(table) and "a\\|b\\_c" in markdown(table)
+
+
+# Statistics
+
+
+def test_with_one_seed_the_interval_is_the_paired_bootstrap():
+    draw = np.random.default_rng(0)
+    a, b = draw.random(200) < 0.6, draw.random(200) < 0.5
+    rows = [[int(x) - int(y) for x, y in zip(a, b, strict=True)]]
+
+    for crossed in (True, False):
+        assert hierarchical_interval([Unit([rows], crossed)]) == pytest.approx(paired_bootstrap(a, b), abs=0.012)
+
+
+@pytest.mark.parametrize("crossed", [True, False])
+def test_the_interval_is_that_of_drawing_seeds_and_then_problems_one_by_one(crossed):
+    draw = np.random.default_rng(1)
+    tasks = [draw.integers(-1, 2, (3, 40)) + 0 for _ in range(2)]
+    tasks[0][0] = 1  # a seed unlike the others
+    means = []
+    for _ in range(4000):
+        seeds = draw.integers(0, 3, 3)
+        of_tasks = []
+        for rows in tasks:
+            together = draw.integers(0, 40, 40)
+            picks = [together if crossed else draw.integers(0, 40, 40) for _ in seeds]
+            of_tasks.append(np.mean([rows[s][pick].mean() for s, pick in zip(seeds, picks, strict=True)]))
+        means.append(np.mean(of_tasks))
+    expected = np.quantile(means, [0.025, 0.975])
+
+    actual = hierarchical_interval([Unit([rows.tolist() for rows in tasks], crossed)])
+
+    assert actual == pytest.approx(expected, abs=0.025)
+
+
+def test_seeds_that_disagree_widen_the_interval():
+    agree, differ = [[1] * 20 + [0] * 20] * 3, [[1] * 40, [0] * 40, [1] * 20 + [0] * 20]
+    widths = [high - low for low, high in (hierarchical_interval([Unit([rows], True)]) for rows in (agree, differ))]
+
+    assert widths[1] > 2 * widths[0]
+
+
+def test_holm_multiplies_by_how_many_are_left_and_never_falls():
+    # by hand: 3 * 0.01, 2 * 0.02, then 0.03 raised to the one before
+    assert holm([0.02, 0.03, 0.01]) == pytest.approx([0.04, 0.04, 0.03])
+    assert holm([0.5, 0.9]) == [1.0, 1.0] and holm([]) == []
+
+
+def test_effect_sizes_are_the_published_ones():
+    # Cohen 1988, table 6.2.2: phi of .50 is 1.571, of .40 is 1.369
+    assert cohen_h(0.5, 0.4) == pytest.approx(1.571 - 1.369, abs=1e-3)
+    assert cohen_h(0.3, 0.3) == 0
+
+
+def test_seeds_are_compared_only_where_both_sides_had_the_same_problems():
+    results = made_up({"instructed": 0.4, "refined": 0.5})
+    key = Key("cell", "refined", "sums", "cot")
+    results.answers[key][1]["problems"] = "others"
+
+    compared = compare_answers(results, key, key._replace(model="instructed"))
+
+    assert (compared.n, compared.only_a, compared.only_b) == (400, 40, 0)
+
+
+# Sharing and plans
+
+
+def test_students_share_demonstrations_and_nothing_that_they_write():
+    recipe = read_recipe("quickstart", ["evaluate.teacher=true"])
+    other = recipe.model_copy(update={"student": recipe.student.model_copy(update={"model": "org/other-1b"})})
+    marks = [{stage.name: mark for stage, mark in symbols(r)} for r in (recipe, other)]
+
+    shared = {name for name in marks[0] if marks[0][name] == marks[1][name]}
+
+    assert {name for name in shared if not name.startswith("predictions/teacher")} == {"demonstrations"}
+    assert "predictions/teacher/sums" in shared
+
+
+def test_the_teacher_is_asked_once_over_runs_that_share_a_folder(tmp_path, tiny_study):
+    for limit in (3, 5):
+        [cell, *_] = read_study(str(tiny_study), [f"demonstrations.limit={limit}"]).cells
+        told = []
+        folder = tmp_path / str(limit)
+        with held(folder, cell.recipes[0], progress=print, tell=told.append, shared=tmp_path) as job:
+            run_stages(job, "demonstrations")
+        assert len((folder / "demonstrations.jsonl").read_text().splitlines()) == limit
+
+    assert len((tmp_path / "teacher/answers.jsonl").read_text().splitlines()) == 5
+    assert told[0].startswith("problems taken")
+
+
+def test_a_round_is_evaluated_once_for_runs_of_one_and_of_two_rounds():
+    one, two = (read_recipe("quickstart", [f"rounds={n}"]) for n in (1, 2))
+    marks = [{stage.name: mark for stage, mark in symbols(recipe)} for recipe in (one, two)]
+
+    assert marks[0]["predictions/refined/sums"] == marks[1]["predictions/refined-1/sums"]
+    assert marks[0]["predictions/refined/sums"] != marks[1]["predictions/refined/sums"]
+
+
+def test_a_question_to_the_teacher_is_counted_once_over_the_study(tmp_path):
+    text = "name: calls\nrecipe: openai-compatible\nseeds: [0, 1]\naxes: {demonstrations.limit: [50, 100]}\n"
+    planned = plan_study(read_study(written(tmp_path, text), ["teacher.max_calls=null"]), tmp_path / "out")
+
+    # two tasks, 50 then 50 more of each; the evaluation problems of both tasks once
+    assert [p.work.calls for p in planned] == [100 + 200, 100, 0, 0]
+
+
+@pytest.mark.parametrize("name", shipped_studies())
+def test_every_shipped_study_is_a_plan(name, tmp_path):
+    grid = read_study(name)
+    planned = plan_study(grid, tmp_path)
+
+    assert grid.study.name == name and len(planned) == len(grid.cells) * len(grid.study.seeds)
+    assert all(p.run for p in planned[: len(grid.cells)]) and planned[0].seconds is not None
+
+
+def test_shipped_studies_cover_the_methods_list():
+    listed = ["in-domain", "out-of-domain", "families", "cross", "less-data", "heuristics", "controls"]
+
+    assert shipped_studies() == sorted([*listed, "paper", "smoke"])
+
+
+def test_stage_2_alone_reads_the_problems_of_tasks_refine():
+    recipe = {
+        "name": "x",
+        "student": {"model": "x"},
+        "tasks": {"train": [{"task": "sums"}], "refine": [{"task": "trade"}], "evaluate": [{"task": "sums"}]},
+    }
+    made = dict(symbols_by_name(check_recipe(recipe, source="test")))
+
+    assert "problems/refine.jsonl" in made["round-1/completions"].inputs
+    assert "problems/refine.jsonl" not in made["instructed"].inputs
+
+
+def symbols_by_name(recipe):
+    return [(stage.name, stage) for stage, _ in symbols(recipe)]
+
+
+def test_the_documented_studies_are_those_that_are_shipped():
+    page = (Path(__file__).parent.parent / "docs/studies.md").read_text()
+
+    assert [name for name in shipped_studies() if f"`{name}`" not in page] == []
