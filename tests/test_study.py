@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from srit.cli import app
@@ -18,6 +20,7 @@ from srit.recipe import check_recipe, read_recipe
 from srit.records import Completion
 from srit.run import read_records
 from srit.stages import held, run_stages
+from srit.stages.job import Shared
 from srit.study.claims import outcome_of, verdicts
 from srit.study.figures import Key, compare_answers, results_of
 from srit.study.grid import Claim, Study, read_study, shipped_studies
@@ -100,6 +103,15 @@ def srit(*arguments):
     return CliRunner().invoke(app, [*map(str, arguments)])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    # Several threads wait for each other at every operation of so small a model: 1 s becomes 12 on a busy machine.
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def tiny_study(tmp_path_factory, tiny_student):
     path = tmp_path_factory.mktemp("study") / "tiny.yaml"
@@ -161,7 +173,8 @@ def test_no_work_is_done_twice(finished):
 def test_a_study_killed_again_and_again_gives_the_same_study_json(tmp_path, tiny_study, finished):
     command = [sys.executable, "-m", "srit", "study", str(tiny_study), "--out", str(tmp_path / "killed")]
     for stages in (3, 12):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen(command, **quiet, env=os.environ | {"OMP_NUM_THREADS": "1"})
         while len(list((tmp_path / "killed/pool").glob("*"))) < stages and process.poll() is None:
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
@@ -221,6 +234,15 @@ def test_a_failing_cell_is_told_with_its_reason_and_the_rest_goes_on(tmp_path, t
 
     assert again.exit_code == 0
     assert {cell["runs"][0]["status"] for cell in json.loads((out / "study.json").read_bytes())["cells"]} == {"done"}
+
+
+def test_what_fails_for_one_cell_is_not_tried_again_by_another_that_shares_it(tmp_path, tiny_study):
+    teacher = "teacher={kind: recording, path: nowhere/recorded.jsonl}"
+    done = srit("study", tiny_study, "--out", tmp_path / "study", "seeds=[0]", teacher)
+
+    assert done.exit_code == 3
+    assert done.output.count("failed: ") == 3
+    assert done.output.count("demonstrations …") == 1
 
 
 def test_every_page_is_made_again_from_study_json_alone(tmp_path, finished):
@@ -491,7 +513,7 @@ def test_the_teacher_is_asked_once_over_runs_that_share_a_folder(tmp_path, tiny_
         [cell, *_] = read_study(str(tiny_study), [f"demonstrations.limit={limit}"]).cells
         told = []
         folder = tmp_path / str(limit)
-        with held(folder, cell.recipes[0], progress=print, tell=told.append, shared=tmp_path) as job:
+        with held(folder, cell.recipes[0], progress=print, tell=told.append, shared=Shared(tmp_path, {})) as job:
             run_stages(job, "demonstrations")
         assert len((folder / "demonstrations.jsonl").read_text().splitlines()) == limit
 

@@ -210,7 +210,7 @@ class Run:
             for number, name in enumerate(outputs):
                 _link(self.path(name), partial / str(number))
             sums = [entry["outputs"][name] for name in outputs]
-            write_json(partial / "entry.json", {**entry, "outputs": sums, "made by": f"{self.folder.name}: {stage}"})
+            write_json(partial / "entry.json", {**entry, "outputs": sums, "made by": "/".join(self.folder.parts[-2:])})
 
     def adopt(self, stage: str, outputs: Sequence[str], kept: Path) -> bool:
         """Takes a stage that another run has shared; False if there is none, or it is damaged."""

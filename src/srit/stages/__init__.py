@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from srit.errors import DataError, TrainingError
 from srit.recipe import Recipe
 from srit.run import Json, Run, canonical, recorded_sum, write_bytes
 from srit.stages.evaluation import accepted_stage, models, predictions_stage, results_stage, teacher_predictions_stage
-from srit.stages.job import Job, Progress, Stage, Tell
+from srit.stages.job import Job, Progress, Shared, Stage, Tell
 from srit.stages.sampling import completions_stage, pairs_stage
 from srit.stages.teaching import demonstrations_stage, problems_stage
 from srit.stages.training import control_stage, instructed_stage, refined_stage
@@ -104,9 +105,8 @@ def run_stages(job: Job, only: str | None = None) -> list[str]:
         if job.run.is_done(stage.name, mark) or _taken(job, stage, mark):
             _given(job, stage, mark)
             continue
-        job.tell(f"{stage.name} …")
         started = time.monotonic()
-        counts = dict(stage.make(job, job.run.partial(stage.name, mark)))
+        counts = _made(job, stage, mark)
         seconds = round(time.monotonic() - started, 1)
         entry = {"fingerprint": mark, "inputs": sums, "settings": stage.settings, "counts": counts, "seconds": seconds}
         job.run.commit(stage.name, entry, stage.outputs)
@@ -118,7 +118,7 @@ def run_stages(job: Job, only: str | None = None) -> list[str]:
 
 def _taken(job: Job, stage: Stage, mark: str) -> bool:
     """Whether a run beside this one has done the same work; its outputs are then here as well."""
-    if job.shared is None or not job.run.adopt(stage.name, stage.outputs, job.shared / "pool" / mark):
+    if job.shared is None or not job.run.adopt(stage.name, stage.outputs, job.shared.folder / "pool" / mark):
         return False
     job.tell(f"{stage.name} taken from a run that made the same")
     return True
@@ -126,11 +126,26 @@ def _taken(job: Job, stage: Stage, mark: str) -> bool:
 
 def _given(job: Job, stage: Stage, mark: str) -> None:
     if job.shared is not None:
-        job.run.share(stage.name, stage.outputs, job.shared / "pool" / mark)
+        job.run.share(stage.name, stage.outputs, job.shared.folder / "pool" / mark)
+
+
+def _made(job: Job, stage: Stage, mark: str) -> dict[str, Json]:
+    """Makes a stage's outputs, and returns its counts."""
+    if job.shared is not None and mark in job.shared.failed:
+        raise job.shared.failed[mark]
+    job.tell(f"{stage.name} …")
+    try:
+        return dict(stage.make(job, job.run.partial(stage.name, mark)))
+    except (DataError, TrainingError) as error:
+        if job.shared is not None:
+            job.shared.failed[mark] = error  # of the same inputs it would come again, perhaps after hours
+        raise
 
 
 @contextmanager
-def held(folder: Path, recipe: Recipe, *, progress: Progress, tell: Tell, shared: Path | None = None) -> Iterator[Job]:
+def held(
+    folder: Path, recipe: Recipe, *, progress: Progress, tell: Tell, shared: Shared | None = None
+) -> Iterator[Job]:
     """A run directory opened for a recipe, which is written into it; `shared` as for Job."""
     with closing(Run(folder)) as run:
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())

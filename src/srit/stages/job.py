@@ -9,6 +9,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from srit.errors import SritError
 from srit.prompts import Prompts
 from srit.recipe import Recipe
 from srit.records import Problem
@@ -34,13 +35,22 @@ class Stage(NamedTuple):
     work: str = ""  # what the same work is called wherever it is done; "": the stage's name
 
 
+class Shared(NamedTuple):
+    """What several runs have in common."""
+
+    folder: Path  # pool/: finished stages by fingerprint; teacher/: its answers
+    failed: dict[str, SritError]  # stages that cannot succeed, by fingerprint: not tried again by this process
+
+
 class Job:
     """What the stages of one run share: files, recipe, tokenizer, and where to tell of progress."""
 
-    def __init__(self, run: Run, recipe: Recipe, *, progress: Progress, tell: Tell, shared: Path | None = None) -> None:
+    def __init__(
+        self, run: Run, recipe: Recipe, *, progress: Progress, tell: Tell, shared: Shared | None = None
+    ) -> None:
         """
         Args:
-            shared: a folder of several runs, for the teacher's answers and finished stages; None: the run's alone.
+            shared: what the run has in common with others; None: it stands alone.
         """
         self.run = run
         self.shared = shared

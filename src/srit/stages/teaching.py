@@ -83,7 +83,7 @@ def _make_demonstrations(job: Job, partial: Path) -> Mapping[str, Json]:
 def paid_answers(job: Job) -> tuple[dict[str, Answer], Callable[[str, Answer], None]]:
     """The teacher's answers by key, and what keeps another. They lie apart from what is made of them and from
     any fingerprint: no changed setting pays for them again."""
-    journal = Journal((job.shared or job.run.folder) / "teacher/answers.jsonl")
+    journal = Journal((job.shared or job.run).folder / "teacher/answers.jsonl")
     stored = {row["key"]: Answer(**row["answer"]) for row in journal.rows}
 
     def store(key: str, answer: Answer) -> None:

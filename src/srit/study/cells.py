@@ -12,7 +12,7 @@ from srit.recipe import Recipe
 from srit.run import Json, Run, read_manifest, write_bytes, write_json
 from srit.stages import held, run_stages
 from srit.stages.evaluation import environment, tuned_on
-from srit.stages.job import Progress, Tell
+from srit.stages.job import Progress, Shared, Tell
 from srit.study.grid import Cell, Grid
 from srit.study.outcomes import outcome, study_bytes
 
@@ -42,22 +42,23 @@ def run_study(grid: Grid, out: Path, *, attempt: Attempt, progress: Progress, te
     study = grid.study
     found: dict[tuple[str, int], Json] = {}
     wanted = [(cell, number) for number in range(len(study.seeds)) for cell in grid.cells]
-    failed = 0
+    exit_code = 0
+    shared = Shared(out, {})
     with closing(Run(out)):
         for done, (cell, number) in enumerate(wanted):
             seed = study.seeds[number]
             told = f"[{done + 1}/{len(wanted)}] {cell.name}, seed {seed}"
             tell(told)
-            ran = attempt(partial(_run_cell, cell, number, seed, out, told, progress, tell))
+            ran = attempt(partial(_run_cell, cell, number, seed, shared, told, progress, tell))
             if isinstance(ran, Failure):
-                failed = failed or ran.exit_code
+                exit_code = exit_code or ran.exit_code
                 reason = ran.reason.replace(str(out), "STUDY")
                 tell(f"{told}: failed: {reason}")
                 ran = {"status": "failed", "kind": ran.kind, "exit_code": ran.exit_code, "reason": reason}
             found[cell.name, seed] = ran
             write_bytes(out / "study.json", study_bytes(study_record(grid, found)))
             write_json(out / "timings.json", _timings(grid, out))
-    return failed
+    return exit_code
 
 
 def folder_of(out: Path, cell: Cell, seed: int) -> Path:
@@ -65,13 +66,13 @@ def folder_of(out: Path, cell: Cell, seed: int) -> Path:
     return out / "runs" / cell.folder / f"seed-{seed}"
 
 
-def _run_cell(cell: Cell, number: int, seed: int, out: Path, told: str, progress: Progress, tell: Tell) -> Json:
-    folder, recipe = folder_of(out, cell, seed), cell.recipes[number]
+def _run_cell(cell: Cell, number: int, seed: int, shared: Shared, told: str, progress: Progress, tell: Tell) -> Json:
+    folder, recipe = folder_of(shared.folder, cell, seed), cell.recipes[number]
 
     def in_grid(what: str, done: int, total: int) -> None:
         progress(f"{told}: {what}", done, total)
 
-    with held(folder, recipe, progress=in_grid, tell=lambda line: tell(f"  {line}"), shared=out) as job:
+    with held(folder, recipe, progress=in_grid, tell=lambda line: tell(f"  {line}"), shared=shared) as job:
         run_stages(job)
     return {"status": "done", **outcome(folder, recipe)}
 

@@ -138,4 +138,4 @@ def told(planned: list[Planned]) -> Iterator[str]:
 
 
 def _hours(time: float) -> str:
-    return f"{time / 60:.0f} minutes" if time < 7200 else f"{time / 3600:,.0f} hours"
+    return f"{max(1, time / 60):.0f} minutes" if time < 7200 else f"{time / 3600:,.0f} hours"
