@@ -17,13 +17,14 @@ from srit.cli import app
 from srit.errors import RecipeError
 from srit.intervals import Interval, paired_bootstrap
 from srit.recipe import check_recipe, read_recipe
-from srit.records import Completion
+from srit.records import Completion, Prediction
 from srit.run import read_records
 from srit.stages import held, run_stages
 from srit.stages.job import Shared
 from srit.study.claims import outcome_of, verdicts
 from srit.study.figures import Key, compare_answers, results_of
 from srit.study.grid import Claim, Study, read_study, shipped_studies
+from srit.study.outcomes import answers_row
 from srit.study.page import html, latex, markdown
 from srit.study.plan import plan_study, symbols
 from srit.study.statistics import Unit, cohen_h, hierarchical_interval, holm
@@ -398,6 +399,28 @@ def test_only_tables_that_the_grid_supports_are_made():
     assert make_curves(in_one_place) == []
 
 
+def test_the_papers_table_has_a_row_for_each_teacher_and_model_and_a_column_for_each_task():
+    cells = {
+        f"{teacher} {task}": {"labels": {"teacher": teacher}, "tuned_on": [task]}
+        for teacher in ("gpt", "llama")
+        for task in ("sums", "trade")
+    }
+
+    def shares(cell, task, seed):
+        return {"base": 0.1, "refined": (0.5 if cell.startswith("gpt") else 0.7) + (0.1 if task == "trade" else 0.0)}
+
+    results = made_up(shares, cells=cells)
+    table = next(table for table in make_tables(results, []) if table.name == "by-teacher")
+
+    assert table.columns == ("student", "teacher", "model", "sums", "trade")
+    assert [(row[1].text, row[2].text, row[3].text[:4], row[4].text[:4]) for row in table.rows] == [
+        ("gpt", "base", "10.0", "10.0"),
+        ("gpt", "refined", "50.0", "60.0"),
+        ("llama", "base", "10.0", "10.0"),
+        ("llama", "refined", "70.0", "80.0"),
+    ]
+
+
 def test_a_curve_is_drawn_over_an_axis_of_numbers():
     cells = {f"limit={n}": {"labels": {"demonstrations.limit": str(n)}} for n in (10, 40)}
 
@@ -410,6 +433,23 @@ def test_a_curve_is_drawn_over_an_axis_of_numbers():
     drawn = [(line.label, [(x, round(mean)) for x, mean, _, _ in line.points]) for line in curve.lines]
     assert drawn == [("instructed", [(10, 20), (40, 40)]), ("refined", [(10, 50), (40, 50)])]
     assert "<polyline" in html(results, [], [], [curve])
+
+
+def test_right_samples_are_kept_by_problem_and_give_pass_at_k():
+    verdicts_of = {"p1": ("wrong", "right", "right"), "p2": ("right", "wrong", "unread")}  # greedy, then two samples
+    predictions = [
+        Prediction(problem, "sums", "cot", index, "text", 4 + index, False, None, None, "", verdict)
+        for problem, found in verdicts_of.items()
+        for index, verdict in enumerate(found)
+    ]
+
+    row = answers_row(predictions, [1, 2])
+
+    assert (row["right"], row["tokens"], row["drawn_right"], row["samples"]) == ("01", 4.0, [2, 0], 2)
+    results = made_up({"refined": 0.5}, tasks=("sums",), seeds=(0,))
+    results.answers[Key("cell", "refined", "sums", "cot")][0] |= row
+    table = next(table for table in make_tables(results, []) if table.name == "pass-at-k")
+    assert [entry.text for entry in table.rows[0]][4:] == ["50.0", "50.0"]
 
 
 HOSTILE = "</td><script>alert(1)</script> {{ 7 * 7 }} \\input{x} a|b_c & 5 %"

@@ -72,7 +72,7 @@ def judge(claim: str, compared: Sequence[Compared], pooled: Figure | None) -> Ve
     sure_ahead, sure_behind = (
         sum(sign * c.result.delta > 0 and c.p_holm < SIGNIFICANT for c in compared) for sign in (1, -1)
     )
-    of = f"{len(compared)} {'tasks' if len({c.a.cell for c in compared}) == 1 else 'comparisons'}"
+    of = f"{len(compared)} {'tasks' if len({c.a.task for c in compared}) == len(compared) else 'comparisons'}"
     counted = f"ahead on {ahead} of {of} (Holm p < 0.05 on {sure_ahead})"
     if behind or outcome in ("worse", "mixed"):
         counted += f", behind on {behind} (Holm p < 0.05 on {sure_behind})"

@@ -55,6 +55,7 @@ _ACCURACY = "Accuracy in percent, mean over seeds (95 % interval: seeds and prob
 def make_tables(results: Results, verdicts: Sequence[Verdict]) -> list[Table]:
     """Every table that there is something for."""
     made = [
+        by_teacher(results),
         in_domain(results),
         *out_of_domain(results),
         families(results),
@@ -70,19 +71,45 @@ def make_tables(results: Results, verdicts: Sequence[Verdict]) -> list[Table]:
     return [table for table in made if table is not None and table.rows]
 
 
-def in_domain(results: Results) -> Table | None:
-    """As the paper's table: base, base with CoT, instructed, refined on the tasks that were trained on."""
+def by_teacher(results: Results) -> Table | None:
+    """As the paper's table: each student's and teacher's models on the tasks that they were trained on."""
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in results.cells:
+        if TEACHER in cell["labels"]:
+            groups.setdefault((cell["student"], cell["labels"][TEACHER]), []).append(cell)
+    tasks = list(dict.fromkeys(task for cell in results.cells for task in domain_tasks(results, cell, "in")))
+    rows = []
+    for (student, teacher), cells in groups.items():
+        for model, prompt in _shown(results):
+            keys = {t: [Key(c["cell"], model, t, prompt) for c in cells if t in c["tuned_on"]] for t in tasks}
+            place = (Entry(student), Entry(teacher), Entry(_said(results, model, prompt)))
+            rows.append((*place, *(_accuracy(results, keys[task]) for task in tasks)))
+    return Table("by-teacher", "In-domain, by teacher", ("student", "teacher", "model", *tasks), rows, _ACCURACY)
+
+
+def _shown(results: Results) -> list[tuple[str, str]]:
+    """Models and prompts of the in-domain tables; base under both prompts."""
     main, *others = prompts_of(results) or ["cot"]
     before = [("base", prompt) for prompt in others]
-    columns = [*before, ("base", main), ("instructed", main), ("refined", main), (TEACHER, "cot")]
-    shown = [column for column in columns if any((key.model, key.prompt) == column for key in results.answers)]
+    wanted = [*before, ("base", main), ("instructed", main), ("refined", main), (TEACHER, "cot")]
+    return [one for one in wanted if any((key.model, key.prompt) == one for key in results.answers)]
+
+
+def _said(results: Results, model: str, prompt: str) -> str:
+    both = len(prompts_of(results)) > 1
+    return f"{model} + CoT" if model == "base" and both and prompt == "cot" else model
+
+
+def in_domain(results: Results) -> Table | None:
+    """Each cell's models on the tasks that were trained on, and what refinement changes."""
+    main, shown = (prompts_of(results) or ["cot"])[0], _shown(results)
     rows = []
     for cell in results.cells:
         for task in domain_tasks(results, cell, "in"):
             keys = [Key(cell["cell"], model, task, prompt) for model, prompt in shown]
             change = difference(results, [_change(cell, task, main)])
             rows.append((_name(cell), Entry(task), *(_accuracy(results, [key]) for key in keys), _points(change)))
-    heads = [f"{model}{'' if prompt == main else f', {prompt} prompt'}" for model, prompt in shown]
+    heads = [_said(results, model, prompt) for model, prompt in shown]
     title = f"In-domain, {_prompt(main)}"
     return Table("in-domain", title, ("cell", "task", *heads, "refined − instructed"), rows, _ACCURACY)
 
