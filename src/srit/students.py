@@ -136,8 +136,13 @@ def trainable(student: Student, start: Path | None) -> Any:
     from peft import LoraConfig, PeftModel, get_peft_model
 
     model = _base(student) if student.tuning == "qlora" else load_model(student)
+    # Adapters compute in the base's precision: float32 ones beside a bfloat16 base would cast every activation twice.
+    # `training.train` keeps their float32 values.
+    autocast = student.tuning == "qlora"
     if start is not None:
-        return PeftModel.from_pretrained(model, str(start), is_trainable=True).train()
+        return PeftModel.from_pretrained(
+            model, str(start), is_trainable=True, autocast_adapter_dtype=autocast
+        ).train()
     targets = student.lora.target_modules
     config = LoraConfig(
         r=student.lora.rank,
@@ -147,7 +152,7 @@ def trainable(student: Student, start: Path | None) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(model, config).train()
+        return get_peft_model(model, config, autocast_adapter_dtype=autocast).train()
     except ValueError as error:
         raise DataError(f"student.lora.target_modules is {targets!r}: {_first_line(error)}") from None
 
