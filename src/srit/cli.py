@@ -53,19 +53,12 @@ def plan(
     """What would run, and why; spends nothing."""
     from srit.estimate import told_in_all, work_of
     from srit.recipe import read_recipe
-    from srit.run import read_manifest, sha256_of
     from srit.stages import plan as make_plan
 
     with _told():
         settings = read_recipe(recipe, overrides or [])
         folder = out or Path("runs") / settings.name
-        manifest = read_manifest(folder)
-
-        def is_whole(stage: str) -> bool:
-            outputs = manifest["stages"][stage]["outputs"].items()
-            return all((folder / n).exists() and sha256_of(folder / n) == total for n, total in outputs)
-
-        planned = make_plan(manifest, settings, is_whole)
+        planned = make_plan(folder, settings)
         works = {p.stage.name: work_of(p.stage.name, settings) for p in planned if p.reason}
         for stage, reason in planned:
             work = works[stage.name].told() if reason else ""

@@ -42,7 +42,7 @@ class Student(_Part):
     chat_template: str | None = None  # "chatml", a Jinja template, or None: the tokenizer's own
     tuning: Literal["lora", "full", "qlora"] = "lora"  # qlora: adapters over a base of 4 bits (srit[qlora])
     lora: Lora = Lora()
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: what a short probe finds faster on this machine
 
 
 class TaskUse(_Part):

@@ -145,7 +145,7 @@ def token_logps(model: Any, rows: Rows) -> Tensor:
     if type(head) is torch.nn.Linear and head.bias is None and not head.weight.requires_grad and not cap:
         logps: Tensor = _FrozenHead.apply(states, head.weight, targets)  # type: ignore[no-untyped-call]
         return logps
-    chunks = zip(states.split(HEAD_TOKENS), targets.split(HEAD_TOKENS), strict=True)
+    chunks = zip(torch.split(states, HEAD_TOKENS), torch.split(targets, HEAD_TOKENS), strict=True)
     # Checkpointed: a chunk's logits are computed again when its gradient is, and are never kept.
     return torch.cat([checkpoint(_head_logps, head, cap, *chunk, use_reentrant=False) for chunk in chunks])
 
@@ -173,7 +173,7 @@ class _FrozenHead(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         logps, slopes = [], []
-        for some, wanted in zip(states.split(HEAD_TOKENS), targets.split(HEAD_TOKENS), strict=True):
+        for some, wanted in zip(torch.split(states, HEAD_TOKENS), torch.split(targets, HEAD_TOKENS), strict=True):
             logits = _precise(some @ weight.T)
             logps.append(logits.gather(1, wanted[:, None])[:, 0])
             # In place: what memory is new to costs more here than the arithmetic.

@@ -40,6 +40,22 @@ def steps_of(n: int, settings: Optimization, seed: str) -> list[list[int]]:
     return [epoch[start : start + size] for epoch in shuffled for start in range(0, n, size)]
 
 
+def steps_up_to(n_tokens: int, sizes: Sequence[int], settings: Optimization, seed: str) -> list[list[int]]:
+    """As `steps_of`, over as many epochs as it takes, up to the step with which `n_tokens` are reached.
+
+    Args:
+        sizes: tokens of each example.
+    """
+    epochs = max(1, -(-n_tokens // sum(sizes)))
+    steps, used = [], 0
+    for step in steps_of(len(sizes), settings.model_copy(update={"epochs": epochs}), seed):
+        if used >= n_tokens:
+            break
+        steps.append(step)
+        used += sum(sizes[index] for index in step)
+    return steps
+
+
 def train(
     model: Any,
     accumulate: Callable[[int], Metrics],

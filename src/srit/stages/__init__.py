@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
+from srit.precision import resolved, way_of
 from srit.recipe import Recipe
-from srit.run import Json, Run, canonical, recorded_sum, write_bytes
+from srit.run import Json, Run, canonical, is_whole, read_manifest, recorded_sum, write_bytes
 from srit.stages.evaluation import accepted_stage, models, predictions_stage, results_stage, teacher_predictions_stage
 from srit.stages.job import Job, Progress, Stage, Tell
 from srit.stages.sampling import completions_stage, pairs_stage
@@ -47,22 +48,23 @@ def stages(recipe: Recipe) -> list[Stage]:
     return [*declared, results_stage(recipe)]
 
 
-def plan(run_manifest: Mapping[str, Any], recipe: Recipe, is_whole: Callable[[str], bool]) -> list[Plan]:
-    """What would run, without making anything."""
-    student = identity(recipe.student)
+def plan(folder: Path, recipe: Recipe) -> list[Plan]:
+    """What would run in a run directory, without making anything."""
+    manifest = read_manifest(folder)
+    if kept := manifest.get("way"):
+        recipe = resolved(recipe, way_of(recipe, kept))
+    student, entries = identity(recipe.student), manifest["stages"]
     redone: set[str] = set()
     plans = []
     for stage in stages(recipe):
-        reason = _reason(stage, run_manifest["stages"], student, redone, is_whole)
+        reason = _reason(folder, stage, entries, student, redone)
         if reason:
             redone.update(stage.outputs)
         plans.append(Plan(stage, reason))
     return plans
 
 
-def _reason(
-    stage: Stage, entries: Mapping[str, Any], student: str, redone: set[str], is_whole: Callable[[str], bool]
-) -> str:
+def _reason(folder: Path, stage: Stage, entries: Mapping[str, Any], student: str, redone: set[str]) -> str:
     entry = entries.get(stage.name)
     if entry is None:
         return "not made yet"
@@ -71,7 +73,7 @@ def _reason(
     sums = {name: recorded_sum(entries, name) for name in stage.inputs}
     if entry["fingerprint"] != fingerprint(stage, sums, student):
         return "its settings changed"
-    return "" if is_whole(stage.name) else "a file of it is missing or damaged"
+    return "" if is_whole(folder, entry) else "a file of it is missing or damaged"
 
 
 def fingerprint(stage: Stage, input_sums: Mapping[str, str], student: str) -> str:
@@ -110,10 +112,14 @@ def run_stages(job: Job, only: str | None = None) -> list[str]:
 
 @contextmanager
 def held(folder: Path, recipe: Recipe, *, progress: Progress, tell: Tell) -> Iterator[Job]:
-    """A run directory opened for a recipe, which is written into it."""
+    """A run directory opened for a recipe, which is written into it, its student's precision decided."""
     run = Run(folder)
+    way = way_of(recipe, run.manifest.get("way"))
+    run.manifest["way"] = way._asdict()
+    tell(f"     {recipe.student.model} computes in {way.line}")
+    recipe = resolved(recipe, way)
     write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
-    yield Job(run, recipe, progress=progress, tell=tell)
+    yield Job(run, recipe, shared_rows=way.shared, progress=progress, tell=tell)
 
 
 def _belongs(stage: str, wanted: str) -> bool:

@@ -37,9 +37,10 @@ class Stage(NamedTuple):
 class Job:
     """What the stages of one run share: files, recipe, tokenizer, and where to tell of progress."""
 
-    def __init__(self, run: Run, recipe: Recipe, *, progress: Progress, tell: Tell) -> None:
+    def __init__(self, run: Run, recipe: Recipe, *, shared_rows: bool, progress: Progress, tell: Tell) -> None:
         self.run = run
         self.recipe = recipe
+        self.shared_rows = shared_rows  # `precision.Way.shared`
         self.progress = progress
         self.tell = tell
         self._sampler: tuple[tuple[str, int, str], Sampler] | None = None  # the last one, and what it was made of

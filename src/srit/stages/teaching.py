@@ -101,7 +101,9 @@ def teacher_of(recipe: Recipe) -> Teacher:
         )
         return OpenAITeacher(Endpoint(teacher.base_url, teacher.model, **shaped))
     if teacher.kind == "local" and teacher.model:
-        return _local_teacher(recipe, Student(model=teacher.model, chat_template=teacher.chat_template))
+        precision = recipe.student.dtype
+        model = Student(model=teacher.model, chat_template=teacher.chat_template, dtype=precision)
+        return _local_teacher(recipe, model)
     return SolverTeacher(find_task)
 
 
