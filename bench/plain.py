@@ -1,8 +1,8 @@
 """The quickstart as a good user would write it with TRL and `generate`: python bench/plain.py OUT [KEY=VALUE ...]
 
 Same student, problems, demonstrations, settings and judges as `srit run quickstart`; training, sampling and
-evaluation are those of transformers, peft and TRL. No resume, no checks, no report. Writes OUT/results.json with
-the seconds of each stage and the accuracies.
+evaluation are those of transformers, peft and TRL. No resume, no checks, no report. The precision is named as
+student.dtype=float32 or bfloat16. Writes OUT/results.json with the seconds of each stage and the accuracies.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from srit.problems import load
 from srit.prompts import CHATML, prompt_text
 from srit.recipe import Recipe, read_recipe
 from srit.records import Problem
-from srit.students import locate
+from srit.students import locate, torch_dtype
 from srit.tasks import find_task, judge
 
 BATCH = 32  # prompts of `generate` at once; bench.py finds the best of 8, 16, 32 and 64
@@ -61,7 +61,7 @@ def message(problem: Problem, kind: Any) -> list[dict[str, str]]:
 
 
 def merged(recipe: Recipe, adapter: Path | None) -> Any:
-    model = AutoModelForCausalLM.from_pretrained(locate(recipe.student), dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(locate(recipe.student), dtype=torch_dtype(recipe.student))
     return model if adapter is None else PeftModel.from_pretrained(model, adapter).merge_and_unload()
 
 
@@ -143,7 +143,7 @@ def make_pairs(recipe: Recipe, train: list[Problem], answers: Any) -> list[dict[
 
 
 def refine(recipe: Recipe, tokenizer: Any, instructed: Path, pairs: list[dict[str, Any]], out: Path) -> Path:
-    base = AutoModelForCausalLM.from_pretrained(locate(recipe.student), dtype=torch.float32)
+    base = AutoModelForCausalLM.from_pretrained(locate(recipe.student), dtype=torch_dtype(recipe.student))
     size = recipe.refine.batch_size * recipe.pairs.pairs_per_problem
     arguments = DPOConfig(
         **_common(out / "dpo", recipe.refine),

@@ -11,7 +11,9 @@ from transformers.generation.logits_process import (
 )
 
 from srit.samplers import Request, SamplingSettings
-from srit.samplers.transformers import TransformersSampler, restricted
+from srit.samplers.draw import drawn, restricted
+from srit.samplers.slots import SlotBatch
+from srit.samplers.transformers import TransformersSampler
 
 STOP = tuple(range(0, VOCABULARY, 12))  # often enough that rows finish at uneven times
 
@@ -75,36 +77,53 @@ def test_the_log_probability_of_an_answer_is_that_of_the_model():
         assert answer.logp == pytest.approx(expected, abs=1e-3)
 
 
-def test_a_batch_that_memory_does_not_hold_is_halved(monkeypatch):
+def test_rows_are_halved_until_memory_holds_them(monkeypatch):
     settings = SamplingSettings(temperature=0.8, max_new_tokens=10, stop_ids=STOP)
     requests = random_requests(11)
     expected = list(TransformersSampler(tiny_model(), rows=11, pad_id=0).sample(requests, settings))
-    whole, tried = TransformersSampler._sample_batch, []
+    whole, tried = SlotBatch.enter, []
 
-    def limited(self, batch, settings):
-        tried.append(len(batch))
-        if len(batch) > 3:
+    def limited(self, prompts):
+        tried.append(len(prompts))
+        if len(prompts) > 3:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-        return whole(self, batch, settings)
+        return whole(self, prompts)
 
-    monkeypatch.setattr(TransformersSampler, "_sample_batch", limited)
+    monkeypatch.setattr(SlotBatch, "enter", limited)
     answers = list(TransformersSampler(tiny_model(), rows=11, pad_id=0).sample(requests, settings))
 
     assert [a.token_ids for a in answers] == [a.token_ids for a in expected]
-    assert tried == [11, 5, 2, 3, 6, 3, 3]
+    assert tried[:3] == [11, 5, 2] and set(tried[3:]) <= {1, 2}
 
 
 def test_a_batch_keeps_to_its_share_of_the_machines_memory(monkeypatch):
     monkeypatch.setattr("srit.samplers.transformers._cached_tokens", lambda model: 100)
-    sizes, whole = [], TransformersSampler._sample_batch
+    rows, whole = [], SlotBatch.__init__
     monkeypatch.setattr(
-        TransformersSampler, "_sample_batch", lambda self, batch, s: sizes.append(len(batch)) or whole(self, batch, s)
+        SlotBatch, "__init__", lambda self, model, **size: rows.append(size) or whole(self, model, **size)
     )
     requests = [Request((1, 2, 3, 4, 5), str(n)) for n in range(10)]
 
     list(TransformersSampler(tiny_model(), rows=8, pad_id=0).sample(requests, SamplingSettings(1.0, 20, STOP)))
 
-    assert sizes == [4, 4, 2]
+    assert rows == [{"rows": 4, "room": 25}]
+
+
+@pytest.mark.parametrize("vocabulary", [300, 512])
+def test_a_token_is_drawn_where_the_cumulated_probability_passes_the_luck(vocabulary):
+    generator = torch.Generator().manual_seed(0)
+    scores = 4 * torch.randn(200, vocabulary, generator=generator)
+    scores[:, ::3] = float("-inf")
+    luck = torch.rand(200, generator=generator, dtype=torch.float64)
+    luck[:2] = torch.tensor([0.0, 1 - 1e-16], dtype=torch.float64)
+    cumulated = scores.double().softmax(1).cumsum(1)
+
+    tokens = drawn(scores, luck)
+
+    low = torch.where(tokens > 0, cumulated.gather(1, (tokens - 1).clamp(min=0)[:, None])[:, 0], 0)
+    high = cumulated.gather(1, tokens[:, None])[:, 0]
+    assert ((low - 1e-6 <= luck) & (luck <= high + 1e-6)).all()
+    assert scores.gather(1, tokens[:, None]).isfinite().all()
 
 
 @pytest.mark.parametrize(
@@ -128,7 +147,7 @@ def test_tokens_are_left_out_as_transformers_leaves_them_out(limits):
 
 @pytest.mark.parametrize("luck", [0.0, 1 - 1e-12])
 def test_a_token_that_is_left_out_is_never_drawn(monkeypatch, luck):
-    monkeypatch.setattr("srit.samplers.transformers._uniforms", lambda seed, n: torch.full((n,), luck).double())
+    monkeypatch.setattr("srit.samplers.draw.uniforms", lambda seed, n: torch.full((n,), luck).double())
     settings = SamplingSettings(temperature=1.0, max_new_tokens=8, stop_ids=(), top_k=1)
 
     drawn = list(TransformersSampler(tiny_model(), rows=4, pad_id=0).sample(random_requests(4), settings))

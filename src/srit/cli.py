@@ -54,14 +54,12 @@ def plan(
     """What would run, and why; spends nothing."""
     from srit.estimate import told_in_all, work_of
     from srit.recipe import read_recipe
-    from srit.run import is_whole, read_manifest
     from srit.stages import plan as make_plan
 
     with _told():
         settings = read_recipe(recipe, overrides or [])
         folder = out or Path("runs") / settings.name
-        manifest = read_manifest(folder)
-        planned = make_plan(manifest, settings, lambda stage: is_whole(folder, manifest, stage))
+        planned = make_plan(folder, settings)
         works = {p.stage.name: work_of(p.stage.name, settings) for p in planned if p.reason}
         for stage, reason in planned:
             work = works[stage.name].told() if reason else ""

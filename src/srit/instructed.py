@@ -14,7 +14,7 @@ from srit.recipe import Instruct, Optimization
 from srit.records import Demonstration, Problem, PromptKind
 from srit.rows import Group, logps_by_group, micro_batches, shares_prefixes
 from srit.tasks import find_task
-from srit.training import Metrics, steps_of, train
+from srit.training import Metrics, steps_of, steps_up_to, train
 
 BATCH_TOKENS = 2048  # that go through the model at once: a bound on memory, without effect on the result
 
@@ -54,6 +54,7 @@ def instruct(
     examples: Sequence[Example],
     settings: Optimization,
     *,
+    shared: bool = True,
     seed: str,
     checkpoints: Path,
     progress: Callable[[int, int], None],
@@ -62,13 +63,15 @@ def instruct(
     """Trains the model in place on the examples' completions; the loss is in nats a token.
 
     Args:
+        shared: completions of one prompt beside each other in one row, where the model allows it.
         max_tokens: stop after so many tokens in rows (a control's equal compute), going through the
             examples as often as it takes; None: `settings.epochs` times.
     """
     steps = steps_of(len(examples), settings, seed)
     if max_tokens is not None:
-        steps = _steps_up_to(max_tokens, examples, settings, seed)
-    shared = shares_prefixes(model.config)
+        sizes = [len(example.prompt_ids) + len(example.completion_ids) for example in examples]
+        steps = steps_up_to(max_tokens, sizes, settings, seed)
+    shared = shared and shares_prefixes(model.config)
 
     def accumulate(step: int) -> Metrics:
         groups = _merged([examples[index] for index in steps[step]])
@@ -103,15 +106,3 @@ def _merged(examples: Sequence[Example]) -> list[Group]:
     for example in examples:
         completions.setdefault(example.prompt_ids, []).append(example.completion_ids)
     return [Group(prompt, tuple(answers)) for prompt, answers in completions.items()]
-
-
-def _steps_up_to(n_tokens: int, examples: Sequence[Example], settings: Optimization, seed: str) -> list[list[int]]:
-    size = sum(len(e.prompt_ids) + len(e.completion_ids) for e in examples)
-    epochs = max(1, -(-n_tokens // size))
-    steps, used = [], 0
-    for step in steps_of(len(examples), settings.model_copy(update={"epochs": epochs}), seed):
-        if used >= n_tokens:
-            break
-        steps.append(step)
-        used += sum(len(examples[i].prompt_ids) + len(examples[i].completion_ids) for i in step)
-    return steps

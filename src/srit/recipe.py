@@ -43,7 +43,7 @@ class Student(_Part):
     chat_template: str | None = None  # "chatml", a Jinja template, or None: the tokenizer's own
     tuning: Literal["lora", "full", "qlora"] = "lora"  # qlora: adapters over a base of 4 bits (srit[qlora])
     lora: Lora = Lora()
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: what a short probe finds faster on this machine
 
 
 class TaskUse(_Part):
@@ -111,7 +111,7 @@ class Optimization(_Part):
     epochs: Count = 2
     learning_rate: Positive = 2e-4
     batch_size: Count = 16  # demonstrations, or problems, a step
-    row_tokens: Count = 512  # tokens a packed row holds
+    row_tokens: Count = 256  # tokens a packed row holds: in longer ones more is attended to in vain
     warmup: Fraction = 0.1  # of the steps
     clip: Positive = 1.0  # gradient norm
 
@@ -201,7 +201,7 @@ class Recipe(_Part):
     controls: tuple[Literal["instruct", "right"], ...] = ()  # stage 1 for as many tokens; own right answers
     evaluate: Evaluate = Evaluate()
     sampler: Literal["transformers", "vllm"] = "transformers"  # what draws the student's answers
-    rows: Count = 96  # answers decoded at once, and kept at once: some thousand for vllm
+    rows: Count = 128  # answers decoded at once; four times as many are kept at once: some thousand for vllm
 
 
 def read_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:

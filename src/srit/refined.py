@@ -18,9 +18,11 @@ from srit.recipe import Optimization, Recipe, Refine
 from srit.records import Completion, Pair, Problem, PromptKind
 from srit.rows import Group, logps_by_group, micro_batches, shares_prefixes
 from srit.tasks import find_task
-from srit.training import Metrics, steps_of, train
+from srit.training import Metrics, steps_of, steps_up_to, train
 
-STEP_0_TOLERANCE = 1e-3  # nats from log 2, relative above 1; float32 log-probabilities near -100 leave about 1e-5
+# Nats from log 2, relative above 1, in float32 and in less: float32 log-probabilities near -100 leave about 1e-5;
+# bfloat16 ones differ by 0.1 between rows packed otherwise, which beta makes 0.01 in a single pair.
+STEP_0_TOLERANCE = (1e-3, 1e-2)
 
 
 class Preference(NamedTuple):
@@ -62,11 +64,17 @@ def make_preferences(
     return preferences
 
 
-def reference_logps(model: Any, preferences: Sequence[Preference], row_tokens: int) -> list[list[float]]:
-    """Summed log-probabilities of every completion of every group under the model as it is now, nats."""
+def reference_logps(
+    model: Any, preferences: Sequence[Preference], row_tokens: int, shared: bool = True
+) -> list[list[float]]:
+    """Summed log-probabilities of every completion of every group under the model as it is now, nats.
+
+    Args:
+        shared: as in `refine`.
+    """
     groups = [preference.group for preference in preferences]
     found: dict[int, list[float]] = {}
-    shared = shares_prefixes(model.config)
+    shared = shared and shares_prefixes(model.config)
     with torch.no_grad():
         for batch in micro_batches(groups, row_tokens=row_tokens, batch_tokens=2 * BATCH_TOKENS, shared=shared):
             found |= {index: logps.tolist() for index, logps in logps_by_group(model, batch, groups).items()}
@@ -103,6 +111,8 @@ def refine(
     settings: Refine,
     *,
     preference_weight: float = 1.0,
+    shared: bool = True,
+    max_tokens: int | None = None,
     seed: str,
     checkpoints: Path,
     progress: Callable[[int, int], None],
@@ -114,12 +124,17 @@ def refine(
         reference: log-probabilities under the frozen reference, as `reference_logps` gives them before
             the first step.
         preference_weight: 0 for a control that raises likelihoods alone; nll_weight is then 1.
+        shared: completions of one prompt beside each other in one row, where the model allows it.
+        max_tokens: stop after so many tokens in rows (a control's equal compute), going through the preferences as
+            often as it takes; None: `settings.epochs` times.
 
     Raises:
         TrainingError: the first step's preference loss is not that of equal models, log 2 for "sigmoid".
     """
     steps = steps_of(len(preferences), settings, seed)
-    shared = shares_prefixes(model.config)
+    if max_tokens is not None:
+        steps = steps_up_to(max_tokens, [p.group.n_tokens for p in preferences], settings, seed)
+    shared = shared and shares_prefixes(model.config)
     nll_weight = settings.nll_weight if preference_weight else 1.0
 
     def accumulate(step: int) -> Metrics:
@@ -141,7 +156,7 @@ def refine(
                 for name, value in logged.items():
                     sums[name] += value
         if step == 0 and preference_weight and any(p.pairs for p in chosen):
-            _check_step_0(sums["preference_loss"] / n_pairs, settings)
+            _check_step_0(sums["preference_loss"] / n_pairs, settings, STEP_0_TOLERANCE[model.dtype.itemsize < 4])
         means = {name: sums[name] / (n_likely if name == "nll" else n_pairs) for name in sums}
         loss_value = preference_weight * means["preference_loss"] + nll_weight * means["nll"]
         return {"loss": loss_value, **means, "tokens": float(sum(group.n_tokens for group in groups))}
@@ -216,9 +231,9 @@ def step_0_loss(settings: Refine) -> float | None:
     return loss_of_equals(settings.loss, _shape(settings))
 
 
-def _check_step_0(loss: float, settings: Refine) -> None:
+def _check_step_0(loss: float, settings: Refine, tolerance: float) -> None:
     wanted = step_0_loss(settings)
-    if wanted is not None and abs(loss - wanted) > STEP_0_TOLERANCE * max(1.0, wanted):
+    if wanted is not None and abs(loss - wanted) > tolerance * max(1.0, wanted):
         raise TrainingError(
             f"before the first step the preference loss is {loss:.4f}, not {wanted:.4f}: the policy does "
             "not start from its reference. The adapter or the reference's log-probabilities belong to another model"

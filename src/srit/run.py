@@ -184,11 +184,7 @@ class Run:
     def is_done(self, stage: str, fingerprint: str) -> bool:
         """Whether the stage's outputs are there, whole, and made from just these inputs."""
         entry = self.manifest["stages"].get(stage)
-        return entry is not None and entry["fingerprint"] == fingerprint and self.is_whole(stage)
-
-    def is_whole(self, stage: str) -> bool:
-        """Whether a finished stage's outputs still have their recorded sums."""
-        return is_whole(self.folder, self.manifest, stage)
+        return entry is not None and entry["fingerprint"] == fingerprint and is_whole(self.folder, entry)
 
     def commit(self, stage: str, entry: Mapping[str, Json], outputs: Sequence[str]) -> None:
         """Records a stage as done; what it kept on the way is removed."""
@@ -235,10 +231,14 @@ class Run:
         return True
 
 
-def is_whole(folder: Path, manifest: Mapping[str, Any], stage: str) -> bool:
-    """Whether a finished stage's outputs still have their recorded sums."""
-    outputs = manifest["stages"][stage]["outputs"]
-    return all((folder / n).exists() and sha256_of(folder / n) == total for n, total in outputs.items())
+def is_whole(folder: Path, entry: Mapping[str, Any]) -> bool:
+    """Whether a finished stage's outputs are there and still have their recorded sums.
+
+    Args:
+        entry: the stage's, of a manifest.
+    """
+    outputs: Mapping[str, str] = entry["outputs"]
+    return all((folder / name).exists() and sha256_of(folder / name) == total for name, total in outputs.items())
 
 
 def recorded_sum(stages: Mapping[str, Any], output: str) -> str:

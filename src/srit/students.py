@@ -63,8 +63,9 @@ def load_tokenizer(student: Student) -> Any:
 def load_model(student: Student, adapter: Path | None = None) -> Any:
     """The student in evaluation mode, with an adapter merged into its weights where one is given.
 
-    Merged, since an unmerged adapter halves the decoding speed, and never rounded to 4 bits: with tuning "qlora"
-    the base has the values that its 4 bits stand for, which are those it is trained with.
+    Merged, since an unmerged adapter halves the decoding speed; in float32, and rounded to the student's precision
+    once, after that. Never to 4 bits: with tuning "qlora" the base has the values that its 4 bits stand for, which
+    are those it is trained with.
 
     Raises:
         DataError: weights are missing, of another shape, or not finite.
@@ -72,19 +73,37 @@ def load_model(student: Student, adapter: Path | None = None) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = _base(student)
-    if student.tuning == "qlora":
-        model = model.dequantize()
+    precision = torch_dtype(student)
     if adapter is not None and (adapter / "adapter_config.json").exists():
         from peft import PeftModel
 
-        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+        model = _base(student, torch.float32)
+        if student.tuning == "qlora":
+            model = model.dequantize()
+        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().to(precision)
     elif adapter is not None:
-        model = AutoModelForCausalLM.from_pretrained(str(adapter), dtype=getattr(torch, student.dtype))
+        model = AutoModelForCausalLM.from_pretrained(str(adapter), dtype=precision)
+    else:
+        model = _base(student, precision)
+        if student.tuning == "qlora":
+            model = model.dequantize()
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 
-def _base(student: Student) -> Any:
+def torch_dtype(student: Student) -> Any:
+    """Of the student's weights while it computes.
+
+    Raises:
+        ValueError: "auto" was not resolved (`precision.resolved`).
+    """
+    import torch
+
+    if student.dtype == "auto":
+        raise ValueError("the student's dtype is still auto")
+    return getattr(torch, student.dtype)
+
+
+def _base(student: Student, precision: Any) -> Any:
     """The weights that the student starts from, checked; of 4 bits with tuning "qlora"."""
     import torch
     from safetensors import SafetensorError
@@ -96,7 +115,7 @@ def _base(student: Student) -> Any:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(locate(student) or student.model),
             revision=_revision(student),
-            dtype=getattr(torch, student.dtype),
+            dtype=precision,
             quantization_config=_four_bits(student) if student.tuning == "qlora" else None,
             use_safetensors=True,
             output_loading_info=True,
@@ -114,14 +133,13 @@ def _base(student: Student) -> Any:
 
 def _four_bits(student: Student) -> Any:
     """NF4 with double quantization (Dettmers et al. 2023, arXiv 2305.14314)."""
-    import torch
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=getattr(torch, student.dtype),
+        bnb_4bit_compute_dtype=torch_dtype(student),
     )
 
 
@@ -135,9 +153,13 @@ def trainable(student: Student, start: Path | None) -> Any:
         return load_model(student, start).train()
     from peft import LoraConfig, PeftModel, get_peft_model
 
-    model = _base(student) if student.tuning == "qlora" else load_model(student)
+    model = _base(student, torch_dtype(student)) if student.tuning == "qlora" else load_model(student)
+    # Adapters compute in the base's precision: float32 ones beside a bfloat16 base would cast every activation twice.
+    # `training.train` keeps their float32 values.
+    autocast = student.tuning == "qlora"
     if start is not None:
-        return PeftModel.from_pretrained(model, str(start), is_trainable=True).train()
+        adapted = PeftModel.from_pretrained(model, str(start), is_trainable=True, autocast_adapter_dtype=autocast)
+        return adapted.train()
     targets = student.lora.target_modules
     config = LoraConfig(
         r=student.lora.rank,
@@ -147,7 +169,7 @@ def trainable(student: Student, start: Path | None) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(model, config).train()
+        return get_peft_model(model, config, autocast_adapter_dtype=autocast).train()
     except ValueError as error:
         raise DataError(f"student.lora.target_modules is {targets!r}: {_first_line(error)}") from None
 

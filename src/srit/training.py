@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -39,6 +40,22 @@ def steps_of(n: int, settings: Optimization, seed: str) -> list[list[int]]:
     return [epoch[start : start + size] for epoch in shuffled for start in range(0, n, size)]
 
 
+def steps_up_to(n_tokens: int, sizes: Sequence[int], settings: Optimization, seed: str) -> list[list[int]]:
+    """As `steps_of`, over as many epochs as it takes, up to the step with which `n_tokens` are reached.
+
+    Args:
+        sizes: tokens of each example.
+    """
+    epochs = max(1, -(-n_tokens // sum(sizes)))
+    steps, used = [], 0
+    for step in steps_of(len(sizes), settings.model_copy(update={"epochs": epochs}), seed):
+        if used >= n_tokens:
+            break
+        steps.append(step)
+        used += sum(sizes[index] for index in step)
+    return steps
+
+
 def train(
     model: Any,
     accumulate: Callable[[int], Metrics],
@@ -63,10 +80,12 @@ def train(
     Raises:
         TrainingError: a loss or gradient is not finite; the newest checkpoint stays as it is.
     """
-    weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    weights = _masters(trained)
     optimizer = torch.optim.AdamW(weights.values(), lr=settings.learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, n_steps, settings.warmup))
     history = _restore(checkpoints, weights, optimizer, schedule)
+    _follow(trained, weights)
     saved = time.monotonic()
     for step in range(len(history), n_steps):
         torch.manual_seed(int.from_bytes(hashlib.sha256(f"{seed}/{step}".encode()).digest()[:7]))
@@ -79,6 +98,7 @@ def train(
             )
         rate = float(schedule.get_last_lr()[0])
         optimizer.step()
+        _follow(trained, weights)
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
         history.append({"step": float(step), **metrics, "grad_norm": norm, "learning_rate": rate})
@@ -87,6 +107,35 @@ def train(
             _save(checkpoints, weights, optimizer, schedule, history)
             saved = time.monotonic()
     return history
+
+
+def _masters(trained: Mapping[str, Any]) -> dict[str, Any]:
+    """What the optimizer moves: the weights, or float32 copies of those that are less precise.
+
+    A step of 1e-4 to a weight of 0.1 is lost in bfloat16. Gradients go to the copies as they come, so that those of
+    a step's batches are added up in float32.
+    """
+    masters = {}
+    for name, weight in trained.items():
+        masters[name] = weight
+        if weight.dtype.itemsize < 4:
+            masters[name] = weight.detach().float().requires_grad_()
+            weight.register_post_accumulate_grad_hook(partial(_hand_over, masters[name]))
+    return masters
+
+
+def _hand_over(master: Any, weight: Any) -> None:
+    gradient = weight.grad.float()
+    master.grad = gradient if master.grad is None else master.grad.add_(gradient)
+    weight.grad = None
+
+
+def _follow(trained: Mapping[str, Any], masters: Mapping[str, Any]) -> None:
+    """The weights take over their masters' values."""
+    with torch.no_grad():
+        for name, weight in trained.items():
+            if masters[name] is not weight:
+                weight.copy_(masters[name])
 
 
 def _rate(step: int, n_steps: int, warmup: float) -> float:

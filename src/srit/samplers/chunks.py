@@ -16,7 +16,7 @@ def sample_in_chunks(
     requests: Sequence[Request],
     settings: SamplingSettings,
     *,
-    rows: int,
+    size: int,
     partial: Path,
     progress: Callable[[int, int], None],
 ) -> list[Sampled]:
@@ -24,13 +24,13 @@ def sample_in_chunks(
 
     Args:
         sampler: called only where a chunk is missing: a model need not be loaded to find nothing to do.
-        rows: answers in a chunk; neighbors, since the prompts of a task begin alike and are alike in length.
+        size: answers in a chunk; neighbors, since the prompts of a task begin alike and are alike in length.
         partial: folder for the chunks.
     """
     answers: list[Sampled] = []
-    for start in range(0, len(requests), rows):
-        members = requests[start : start + rows]
-        path = partial / f"chunk-{start // rows:05d}-{_digest(members)}.json"
+    for start in range(0, len(requests), size):
+        members = requests[start : start + size]
+        path = partial / f"chunk-{start // size:05d}-{_digest(members)}.json"
         if not path.exists():
             made = sampler().sample(members, settings)
             write_json(path, [[answer.token_ids, answer.logp, answer.truncated] for answer in made])

@@ -9,8 +9,9 @@ whichever run: runs that share a folder take it from each other.
 from __future__ import annotations
 
 import hashlib
+import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +19,9 @@ from typing import Any, NamedTuple
 import yaml
 
 from srit.errors import DataError, TrainingError
+from srit.precision import Way, resolved, way_of
 from srit.recipe import Recipe
-from srit.run import Json, Run, canonical, recorded_sum, write_bytes
+from srit.run import Json, Run, canonical, is_whole, read_manifest, recorded_sum, write_bytes, write_json
 from srit.stages.evaluation import accepted_stage, models, predictions_stage, results_stage, teacher_predictions_stage
 from srit.stages.job import Job, Progress, Shared, Stage, Tell
 from srit.stages.sampling import completions_stage, pairs_stage
@@ -49,22 +51,23 @@ def stages(recipe: Recipe) -> list[Stage]:
     return [*declared, results_stage(recipe)]
 
 
-def plan(run_manifest: Mapping[str, Any], recipe: Recipe, is_whole: Callable[[str], bool]) -> list[Plan]:
-    """What would run, without making anything."""
-    student = identity(recipe.student)
+def plan(folder: Path, recipe: Recipe) -> list[Plan]:
+    """What would run in a run directory, without making anything."""
+    manifest = read_manifest(folder)
+    if kept := manifest.get("way"):
+        recipe = resolved(recipe, way_of(recipe, kept))
+    student, entries = identity(recipe.student), manifest["stages"]
     redone: set[str] = set()
     plans = []
     for stage in stages(recipe):
-        reason = _reason(stage, run_manifest["stages"], student, redone, is_whole)
+        reason = _reason(folder, stage, entries, student, redone)
         if reason:
             redone.update(stage.outputs)
         plans.append(Plan(stage, reason))
     return plans
 
 
-def _reason(
-    stage: Stage, entries: Mapping[str, Any], student: str, redone: set[str], is_whole: Callable[[str], bool]
-) -> str:
+def _reason(folder: Path, stage: Stage, entries: Mapping[str, Any], student: str, redone: set[str]) -> str:
     entry = entries.get(stage.name)
     if entry is None:
         return "not made yet"
@@ -73,7 +76,7 @@ def _reason(
     sums = {name: recorded_sum(entries, name) for name in stage.inputs}
     if entry["fingerprint"] != fingerprint(stage, sums, student):
         return "its settings changed"
-    return "" if is_whole(stage.name) else "a file of it is missing or damaged"
+    return "" if is_whole(folder, entry) else "a file of it is missing or damaged"
 
 
 def fingerprint(stage: Stage, input_sums: Mapping[str, str], student: str) -> str:
@@ -146,10 +149,31 @@ def _made(job: Job, stage: Stage, mark: str) -> dict[str, Json]:
 def held(
     folder: Path, recipe: Recipe, *, progress: Progress, tell: Tell, shared: Shared | None = None
 ) -> Iterator[Job]:
-    """A run directory opened for a recipe, which is written into it; `shared` as for Job."""
+    """A run directory opened for a recipe, which is written into it, its student's precision decided.
+
+    Args:
+        shared: as for Job; its runs compute the same student in the same way.
+    """
     with closing(Run(folder)) as run:
+        way = _way(run, recipe, shared)
+        tell(f"     {recipe.student.model} computes in {way.line}")
+        recipe = resolved(recipe, way)
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
-        yield Job(run, recipe, progress=progress, tell=tell, shared=shared)
+        yield Job(run, recipe, shared_rows=way.shared, progress=progress, tell=tell, shared=shared)
+
+
+def _way(run: Run, recipe: Recipe, shared: Shared | None) -> Way:
+    """As the run began, or those that it shares its work with; kept for both."""
+    kept = run.manifest.get("way")
+    if shared is not None:
+        place, student = shared.folder / "ways.json", recipe.student
+        known = json.loads(place.read_bytes()) if place.exists() else {}
+        of_student = f"{student.model} {student.revision} {student.tuning} {student.dtype}"
+        kept = known.setdefault(of_student, way_of(recipe, known.get(of_student, kept))._asdict())
+        write_json(place, known)
+    way = way_of(recipe, kept)
+    run.manifest["way"] = way._asdict()
+    return way
 
 
 def _belongs(stage: str, wanted: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,10 +13,12 @@ from srit.errors import SritError
 from srit.prompts import Prompts
 from srit.recipe import Recipe
 from srit.records import Problem
-from srit.run import Json, Run, read_records
+from srit.run import Json, Run, read_records, recorded_sum
 from srit.samplers import Request, Sampled, Sampler, SamplingSettings
 from srit.samplers.chunks import sample_in_chunks
 from srit.students import load_model, load_tokenizer, locate
+
+CHUNK = 4  # times the rows are committed together: a row that ends early is given to another answer of the chunk
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
 Tell = Callable[[str], None]
@@ -46,7 +48,14 @@ class Job:
     """What the stages of one run share: files, recipe, tokenizer, and where to tell of progress."""
 
     def __init__(
-        self, run: Run, recipe: Recipe, *, progress: Progress, tell: Tell, shared: Shared | None = None
+        self,
+        run: Run,
+        recipe: Recipe,
+        *,
+        shared_rows: bool,
+        progress: Progress,
+        tell: Tell,
+        shared: Shared | None = None,
     ) -> None:
         """
         Args:
@@ -55,8 +64,10 @@ class Job:
         self.run = run
         self.shared = shared
         self.recipe = recipe
+        self.shared_rows = shared_rows  # `precision.Way.shared`
         self.progress = progress
         self.tell = tell
+        self._sampler: tuple[tuple[str, int, str], Sampler] | None = None  # the last one, and what it was made of
 
     @cached_property
     def prompts(self) -> Prompts:
@@ -71,15 +82,23 @@ class Job:
         self, model: str, requests: Sequence[Request], settings: SamplingSettings, partial: Path, what: str, rows: int
     ) -> list[Sampled]:
         """Answers of one of the run's models, `rows` decoded at once; it is loaded if any are missing."""
-        trained = None if model == "base" else self.run.path(model)
         return sample_in_chunks(
-            cache(lambda: _sampler(self.recipe, trained, rows)),
+            lambda: self._sampler_of(model, rows),
             requests,
             settings,
-            rows=rows,
+            size=CHUNK * rows,
             partial=partial,
             progress=lambda done, total: self.progress(what, done, total),
         )
+
+    def _sampler_of(self, model: str, rows: int) -> Sampler:
+        """Kept for the next stage: the evaluation asks one model task after task."""
+        trained = None if model == "base" else self.run.path(model)
+        made_of = (model, rows, "" if trained is None else recorded_sum(self.run.manifest["stages"], model))
+        if self._sampler is None or self._sampler[0] != made_of:
+            self._sampler = None  # frees its memory before the next is loaded
+            self._sampler = (made_of, _sampler(self.recipe, trained, rows))
+        return self._sampler[1]
 
     def invariant(self, name: str, ok: bool, line: str) -> Json:
         """Tells of an invariant, and returns it for the record."""

@@ -96,7 +96,12 @@ def paid_answers(job: Job) -> tuple[dict[str, Answer], Callable[[str, Answer], N
 def teacher_settings(recipe: Recipe) -> dict[str, Json]:
     """All of a recipe that shapes a teacher's answers, what was recorded included."""
     recordings = [sha256_of(Path(path)) for path in recipe.teacher.paths if Path(path).is_file()]
-    return {"teacher": recipe.teacher.model_dump(mode="json", exclude={"prices"}), "recordings": recordings}
+    computed = {"dtype": recipe.student.dtype} if recipe.teacher.kind == "local" else {}
+    return {
+        "teacher": recipe.teacher.model_dump(mode="json", exclude={"prices"}),
+        "recordings": recordings,
+        **computed,
+    }
 
 
 def teacher_of(recipe: Recipe) -> Teacher:
@@ -112,7 +117,9 @@ def teacher_of(recipe: Recipe) -> Teacher:
         )
         return OpenAITeacher(Endpoint(teacher.base_url, teacher.model, **shaped))
     if teacher.kind == "local" and teacher.model:
-        return _local_teacher(recipe, Student(model=teacher.model, chat_template=teacher.chat_template))
+        precision = recipe.student.dtype
+        model = Student(model=teacher.model, chat_template=teacher.chat_template, dtype=precision)
+        return _local_teacher(recipe, model)
     return SolverTeacher(find_task)
 
 

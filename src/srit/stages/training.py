@@ -52,6 +52,7 @@ def _instruct(job: Job, model: Any, partial: Path, name: str, *, max_tokens: int
         model,
         examples,
         recipe.instruct.model_copy(update={"learning_rate": rate}),
+        shared=job.shared_rows,
         seed=f"{recipe.seed}/{name}",
         checkpoints=partial,
         progress=lambda done, total: job.progress(name, done, total),
@@ -89,14 +90,20 @@ def _refinement(recipe: Recipe, also: set[str]) -> Json:
 
 
 def _make_refined(job: Job, partial: Path, number: int, name: str, *, only_right: bool) -> Mapping[str, Json]:
-    from srit.refined import make_preferences, refine, step_0_loss
+    from srit.refined import make_preferences, n_row_tokens, refine, step_0_loss
 
     recipe, problems = job.recipe, job.problems(refine_problems(job.recipe))
     completions = read_records(job.run.path(f"round-{number}/completions.jsonl"), Completion)
     pairs = read_records(job.run.path(f"round-{number}/pairs.jsonl"), Pair)
-    preferences = make_preferences(problems, pairs, completions, job.prompts, recipe, only_right=only_right)
+    preferences = make_preferences(problems, pairs, completions, job.prompts, recipe)
     if not preferences:
         raise TrainingError("no problem gave a pair or a right answer: there is nothing to refine on")
+    max_tokens = None
+    if only_right:
+        max_tokens = n_row_tokens(preferences, recipe.refine)
+        preferences = make_preferences(problems, [], completions, job.prompts, recipe, only_right=True)
+        if not preferences:
+            raise TrainingError("no own answer is right: there is nothing for the control to train on")
     model = trainable(recipe.student, job.run.path(start_of(job, number)))
     agreement = _check_agreement(job, model, completions, problems)
     reference = _reference(job, model, preferences, partial)
@@ -106,6 +113,8 @@ def _make_refined(job: Job, partial: Path, number: int, name: str, *, only_right
         reference,
         recipe.refine,
         preference_weight=0.0 if only_right else 1.0,
+        max_tokens=max_tokens,
+        shared=job.shared_rows,
         seed=f"{recipe.seed}/{name}",
         checkpoints=partial,
         progress=lambda done, total: job.progress(name, done, total),
@@ -127,7 +136,7 @@ def _reference(job: Job, model: Any, preferences: Sequence[Any], partial: Path) 
 
     path = partial / "reference.json"
     if not path.exists():
-        write_json(path, reference_logps(model, preferences, job.recipe.refine.row_tokens))
+        write_json(path, reference_logps(model, preferences, job.recipe.refine.row_tokens, job.shared_rows))
     kept: list[list[float]] = json.loads(path.read_bytes())
     return kept
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from srit.estimate import Work, dollars, gpu_seconds, n_problems, seconds, teaching, work_of
 from srit.recipe import Recipe, TaskUse
 from srit.results import TEACHER
-from srit.run import canonical, is_whole, read_manifest
+from srit.run import canonical, read_manifest
 from srit.stages import fingerprint, plan, stages
 from srit.stages.job import Stage, slug
 from srit.stages.teaching import teacher_settings
@@ -84,12 +84,10 @@ def _problems(recipe: Recipe, output: str) -> object:
 
 def _done(cell: Cell, number: int, grid: Grid, out: Path) -> Iterator[str]:
     folder = folder_of(out, cell, grid.study.seeds[number])
-    manifest = read_manifest(folder)
-    if not manifest["stages"]:
+    if not read_manifest(folder)["stages"]:
         return
     recipe = cell.recipes[number]
-    planned = plan(manifest, recipe, lambda stage: is_whole(folder, manifest, stage))
-    for (_, key), (_, reason) in zip(symbols(recipe), planned, strict=True):
+    for (_, key), (_, reason) in zip(symbols(recipe), plan(folder, recipe), strict=True):
         if not reason:
             yield key
 

@@ -1,0 +1,97 @@
+"""Drawing next tokens: each answer's luck comes from its own seed, and the vocabulary is passed over few times."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from srit.samplers import SamplingSettings
+
+BLOCK = 256  # tokens whose probabilities are summed before the block that holds the drawn one is looked into
+
+
+class Draw:
+    """Next tokens of many answers."""
+
+    def __init__(self, seeds: Sequence[str], settings: SamplingSettings) -> None:
+        self._settings = settings
+        if settings.temperature > 0:
+            self._luck = torch.stack([uniforms(seed, settings.max_new_tokens) for seed in seeds])
+
+    def next_tokens(self, logits: Tensor, answers: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+        """Token ids [rows] and their log-probabilities [rows] at temperature 1.
+
+        Args:
+            logits: [rows, vocabulary], float32.
+            answers: [rows], which answer each row is of.
+            steps: [rows], how many tokens it has already.
+        """
+        if self._settings.temperature == 0:
+            chosen = logits.argmax(1)
+        else:
+            chosen = drawn(restricted(logits, self._settings), self._luck[answers, steps])
+        return chosen, logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(1)
+
+
+def drawn(scores: Tensor, luck: Tensor) -> Tensor:
+    """The token at which the cumulated probability passes `luck`: first its block, then its place in the block.
+
+    No sort, and one cumulated sum over blocks in place of one over the vocabulary.
+
+    Args:
+        scores: [rows, vocabulary], logits at the temperature, -inf where a token may not be drawn.
+        luck: [rows], uniform in [0, 1).
+
+    Returns:
+        [rows]; never a token of probability 0.
+    """
+    weights = (scores - scores.amax(1, keepdim=True)).exp_()
+    if rest := -weights.shape[1] % BLOCK:
+        weights = pad(weights, (0, rest))
+    blocks = weights.view(len(weights), -1, BLOCK)
+    # float64: the luck that is left for the place in the block is a difference of near equals.
+    ends = blocks.sum(2).double().cumsum(1)
+    target = _below(luck[:, None] * ends[:, -1:], ends)
+    block = torch.searchsorted(ends, target, right=True)
+    before = torch.where(block > 0, ends.gather(1, (block - 1).clamp(min=0)), 0.0)
+    within = blocks[torch.arange(len(blocks)), block[:, 0]].double().cumsum(1)
+    place = torch.searchsorted(within, _below((target - before).clamp(min=0), within), right=True)
+    return (block * BLOCK + place)[:, 0]
+
+
+def _below(target: Tensor, ends: Tensor) -> Tensor:
+    """Rounded up to the last end, a target would lie behind every token."""
+    return torch.minimum(target, torch.nextafter(ends[:, -1:], torch.zeros_like(target)))
+
+
+def restricted(logits: Tensor, settings: SamplingSettings) -> Tensor:
+    """Logits at the temperature, -inf where a token may not be drawn: top_k, then top_p, then min_p.
+
+    Args:
+        logits: [rows, vocabulary].
+    """
+    scores = logits if settings.temperature == 1 else logits / settings.temperature
+    if settings.top_k is not None and settings.top_k < scores.shape[1]:
+        least = scores.topk(settings.top_k, dim=1).values[:, -1:]
+        scores = scores.masked_fill(scores < least, float("-inf"))
+    if settings.top_p < 1:
+        descending, order = scores.sort(dim=1, descending=True)
+        probabilities = descending.softmax(1)
+        # The token that reaches top_p stays: what comes before it does not suffice.
+        beyond = probabilities.cumsum(1) - probabilities >= settings.top_p
+        scores = scores.masked_fill(beyond.scatter(1, order, beyond), float("-inf"))
+    if settings.min_p > 0:
+        least = scores.amax(1, keepdim=True) + math.log(settings.min_p)
+        scores = scores.masked_fill(scores < least, float("-inf"))
+    return scores
+
+
+def uniforms(seed: str, n: int) -> Tensor:
+    """[n] numbers in [0, 1), float64, that depend on the seed alone."""
+    number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:7])
+    return torch.rand(n, generator=torch.Generator().manual_seed(number), dtype=torch.float64)

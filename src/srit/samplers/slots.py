@@ -1,0 +1,218 @@
+"""A batch of answers that are written side by side: rows leave it when they end, and others enter in their place.
+
+Each row has a slot of the cache with its own length, so that a new prompt can enter whatever the others have
+written. What prompts have in common is computed once (`prefixes`) and copied to the slots of all their answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
+from transformers.cache_utils import DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from srit.samplers.prefixes import lay_out
+
+ATTENTION = "srit_grouped"  # the `attn_implementation` under which `grouped_attention` is registered
+
+
+class SlotBatch:
+    """Rows 0 … n-1 of a cache, each the answer to a prompt; for models with plain causal attention in every layer."""
+
+    def __init__(self, model: Any, *, rows: int, room: int) -> None:
+        """
+        Args:
+            model: a causal language model of transformers, in evaluation mode.
+            rows: at most so many at once.
+            room: tokens that a row can hold, its prompt included.
+        """
+        model.set_attn_implementation(ATTENTION)
+        self._model = model
+        self._decoder = model.get_decoder()
+        self._lengths = torch.zeros(0, dtype=torch.long)  # tokens of each row
+        self._cache = DynamicCache(config=model.config)
+        self._layers = [_SlotLayer(rows, room) for _ in self._cache.layers]
+        self._cache.layers = [*self._layers]
+
+    def enter(self, prompts: Sequence[tuple[int, ...]]) -> Tensor:
+        """Prompts become the last rows; equal ones are computed once.
+
+        Returns:
+            [prompts, vocabulary], logits of their first tokens.
+        """
+        first = len(self._lengths)
+        rows_of: dict[tuple[int, ...], list[int]] = {}
+        for index, prompt in enumerate(prompts):
+            rows_of.setdefault(prompt, []).append(index)
+        distinct = list(rows_of)
+        logits: Tensor | None = None
+        for batch in lay_out(distinct):
+            computed = DynamicCache(config=self._model.config)
+            hidden = self._hidden(batch.input_ids, batch.mask, batch.positions, computed)
+            length = max(map(len, batch.columns))
+            # Behind a shorter prompt its first column stands: the row's length says that it does not count.
+            columns = torch.tensor([path + [path[0]] * (length - len(path)) for path in batch.columns])
+            copies = [
+                (member, index) for member, which in enumerate(batch.members) for index in rows_of[distinct[which]]
+            ]
+            member, entered = torch.tensor(copies).unbind(1)
+            slots = (first + entered).to(hidden.device)
+            row, column = batch.row[member].to(hidden.device), columns[member].to(hidden.device)
+            for layer, source in zip(self._layers, computed.layers, strict=True):
+                layer.put(slots, source, row, column)
+            ends = torch.tensor([path[-1] for path in batch.columns])
+            found = head(self._model, hidden[batch.row.to(hidden.device), ends.to(hidden.device)])
+            logits = found.new_empty(len(prompts), found.shape[1]) if logits is None else logits
+            logits[entered] = found[member]
+        assert logits is not None
+        self._lengths = torch.cat([self._lengths, torch.tensor([len(prompt) for prompt in prompts])])
+        return logits
+
+    def leave(self, rows: Sequence[int]) -> list[int]:
+        """Takes rows out; the last rows move into their places.
+
+        Returns:
+            Which row each of the rows now was before.
+        """
+        gone, before = set(rows), list(range(len(self._lengths)))
+        n_left = len(before) - len(gone)
+        holes = [row for row in range(n_left) if row in gone]
+        moved = [row for row in before[n_left:] if row not in gone]
+        if holes:
+            source, target = torch.tensor(moved), torch.tensor(holes)
+            for layer in self._layers:
+                layer.move(source.to(self._model.device), target.to(self._model.device), self._longest)
+            for hole, row in zip(holes, moved, strict=True):
+                before[hole] = row
+        self._lengths = self._lengths[torch.tensor(before[:n_left], dtype=torch.long)]
+        return before[:n_left]
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """Appends a token to each row.
+
+        Args:
+            tokens: [rows].
+
+        Returns:
+            [rows, vocabulary], logits of the next ones, float32.
+        """
+        device, lengths = self._model.device, self._lengths
+        self._lengths = lengths + 1
+        seen = torch.arange(self._longest) <= lengths[:, None]
+        mask = torch.zeros(seen.shape, dtype=self._model.dtype).masked_fill(~seen, float("-inf"))
+        for layer in self._layers:
+            layer.at(lengths.to(device), self._longest)
+        hidden = self._hidden(tokens[:, None], mask[:, None, None], lengths[:, None], self._cache)
+        return head(self._model, hidden[:, -1])
+
+    @property
+    def _longest(self) -> int:
+        return int(self._lengths.max())
+
+    def _hidden(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
+        device = self._model.device
+        hidden: Tensor = self._decoder(
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            position_ids=positions.to(device),
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state
+        return hidden
+
+
+def head(model: Any, hidden: Tensor) -> Tensor:
+    """[rows, vocabulary], float32 on the CPU: the logits behind hidden states [rows, width]."""
+    logits: Tensor = model.get_output_embeddings()(hidden).float().cpu()
+    if cap := getattr(model.config, "final_logit_softcapping", None):
+        logits = cap * (logits / cap).tanh()
+    return logits
+
+
+class _SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+    """One layer's keys and values, [slots, room, heads, width]: a token's are written where its row ends."""
+
+    def __init__(self, rows: int, room: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._rows = rows
+        self._room = room
+
+    def put(self, slots: Tensor, source: Any, row: Tensor, columns: Tensor) -> None:
+        """Prompts' keys and values, from where they were computed.
+
+        Args:
+            slots: [n], where to.
+            source: the layer that holds them.
+            row, columns: [n] and [n, length], where in it.
+        """
+        if not self.is_initialized:
+            self.lazy_initialization(source.keys, source.values)
+        for room, states in ((self._keys, source.keys), (self._values, source.values)):
+            room[slots, : columns.shape[1]] = states[row[:, None], :, columns]
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        self.dtype, self.device = key_states.dtype, key_states.device
+        # Zeros: what lies behind a row's end is masked, but zero times what memory held could be NaN.
+        self._keys, self._values = (
+            states.new_zeros(self._rows, self._room, states.shape[1], states.shape[-1])
+            for states in (key_states, value_states)
+        )
+        self.is_initialized = True
+
+    def move(self, source: Tensor, target: Tensor, length: int) -> None:
+        """Slots' first `length` tokens to other slots."""
+        for room in (self._keys, self._values):
+            room[target, :length] = room[source, :length]
+
+    def at(self, ends: Tensor, longest: int) -> None:
+        """Where the next `update` writes: [rows] of their slots; and how much is then seen of each."""
+        self._places = torch.arange(len(ends), device=ends.device) * self._room + ends
+        self._longest = longest
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        n = len(self._places)
+        for room, states in ((self._keys, key_states), (self._values, value_states)):
+            room.view(self._rows * self._room, -1).index_copy_(0, self._places, states.reshape(n, -1))
+        seen = (room[:n, : self._longest].transpose(1, 2) for room in (self._keys, self._values))
+        self.keys, self.values = seen
+        return self.keys, self.values
+
+    def get_seq_length(self) -> int:
+        return self._longest
+
+
+def grouped_attention(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """Attention of one new token a row, the query heads of a key head as if they were positions of one.
+
+    transformers' `sdpa` first copies every key and value once for each query head of its group, which costs more
+    than the attention itself. Longer queries go to it.
+
+    Args:
+        query: [rows, query heads, 1, width].
+        key, value: [rows, key heads, length, width].
+        attention_mask: [rows, 1, 1, length], 0 where a column is seen and -inf where not; None: all are.
+
+    Returns:
+        [rows, 1, query heads, width].
+    """
+    if query.shape[2] != 1 or kwargs.get("softcap"):
+        output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+        return output, None
+    rows, heads, _, width = query.shape
+    together = query.view(rows, key.shape[1], heads // key.shape[1], width)
+    output = scaled_dot_product_attention(
+        together, key, value, attn_mask=attention_mask, scale=kwargs.get("scaling") or width**-0.5
+    )
+    return output.reshape(rows, 1, heads, width), None
+
+
+AttentionInterface.register(ATTENTION, grouped_attention)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)

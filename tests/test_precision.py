@@ -1,0 +1,83 @@
+import pytest
+import torch
+from tiny import save_tiny_student
+
+from srit import precision
+from srit.precision import AGREES, ANSWER_TOKENS, Tried, Way, choose, way_of
+from srit.recipe import check_recipe
+
+LOGPS = [-30.0, -50.0]
+
+
+def near(seconds, nats_a_token=0.0):
+    return Tried(seconds, [logp + nats_a_token * ANSWER_TOKENS for logp in LOGPS])
+
+
+@pytest.mark.parametrize(
+    ("plain", "shared", "low", "dtype", "together"),
+    [
+        (near(3.0), near(1.0), near(0.4, 0.01), "bfloat16", True),  # units for bfloat16
+        (near(3.0), near(1.0), None, "float32", True),  # none: it crawls
+        (near(3.0), near(1.0), near(0.9, 0.01), "float32", True),  # hardly faster
+        (near(3.0), near(1.0), near(0.4, 2 * AGREES), "float32", True),  # faster, and wrong
+        (near(1.0), near(3.0), near(0.4, 0.01), "bfloat16", False),  # shared rows slower
+        (near(3.0), near(1.0, 2 * AGREES), None, "float32", False),  # shared rows wrong
+    ],
+)
+def test_the_fastest_way_that_agrees_with_the_plain_one_is_chosen(plain, shared, low, dtype, together):
+    way = choose(plain, shared, low)
+
+    assert (way.dtype, way.shared) == (dtype, together)
+    assert way.line.startswith(dtype)
+
+
+def recipe_of(student, **fields):
+    use = [{"task": "sums"}]
+    tree = {"name": "x", "student": {"model": str(student), **fields}, "tasks": {"train": use, "evaluate": use}}
+    return check_recipe(tree, source="x")
+
+
+def test_a_machine_is_probed_once_and_a_run_goes_on_as_it_began(tmp_path, monkeypatch):
+    monkeypatch.setenv("SRIT_CACHE", str(tmp_path / "cache"))
+    recipe = recipe_of(save_tiny_student(tmp_path / "student"))
+
+    first = way_of(recipe, None)
+    monkeypatch.setattr(precision, "_measured", None)  # calling it would fail
+
+    assert way_of(recipe, None) == first
+    begun = Way("bfloat16", False, "as it began")
+    assert way_of(recipe, begun._asdict()) == begun
+    assert way_of(recipe_of(tmp_path / "student", dtype="float32"), begun._asdict()).dtype == "float32"
+
+
+def test_a_way_that_is_too_slow_is_not_measured_further(tmp_path):
+    student = recipe_of(save_tiny_student(tmp_path / "student"), dtype="bfloat16").student
+    _, groups = precision._drawn(student)
+
+    assert precision._trained(student, groups, 0.0, shared=True, limit=-10) is None
+    tried = precision._trained(student, groups, 0.0, shared=True, limit=100)
+    assert tried is not None and len(tried.logps) == sum(len(group.completions) for group in groups)
+
+
+def test_in_bfloat16_steps_are_kept_in_float32(tmp_path):
+    from srit.instructed import Example, instruct
+    from srit.recipe import Optimization
+    from srit.students import trainable
+
+    student = recipe_of(save_tiny_student(tmp_path / "student"), dtype="bfloat16").student
+    model = trainable(student, None)
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters() if "lora_A" in name}
+    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+
+    # so small a step that bfloat16 alone would lose each; 60 of them are seen
+    instruct(
+        model,
+        [Example((5, 6), (9, 258))],
+        Optimization(epochs=60, learning_rate=2e-4, batch_size=1, warmup=0.0),
+        seed="0",
+        checkpoints=tmp_path / "checkpoints",
+        progress=lambda *_: None,
+    )
+
+    moved = [(weight - before[name]).abs().max() for name, weight in model.named_parameters() if name in before]
+    assert min(moved) > 1e-3
