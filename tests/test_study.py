@@ -18,7 +18,7 @@ from srit.errors import RecipeError
 from srit.intervals import Interval, paired_bootstrap
 from srit.recipe import check_recipe, read_recipe
 from srit.records import Completion, Prediction
-from srit.run import read_records
+from srit.run import read_records, write_json
 from srit.stages import held, run_stages
 from srit.stages.job import Shared
 from srit.study.claims import outcome_of, verdicts
@@ -315,15 +315,16 @@ def sentence(shares, **options):
 def test_a_claim_that_held_says_on_how_many_tasks_and_by_how_much():
     # 8 points on 3 * 200 answers: 48 problems that refined alone has right, p = 2 * 0.5^48 in both
     assert sentence({"instructed": 0.4, "refined": 0.48}).startswith(
-        "holds: refined beats instructed in-domain: ahead on 2 of 2 tasks (Holm p < 0.05 on 2); pooled +8.0 points (+"
+        "holds: refined beats instructed in-domain: ahead on 2 of 2 tasks (Holm p < 0.05 on 2), behind on 0; "
+        "pooled +8.0 points (+"
     )
 
 
 def test_a_claim_that_is_the_other_way_round_is_worse():
     said = sentence({"instructed": 0.5, "refined": 0.4})
 
-    assert said.startswith("worse: refined beats instructed in-domain: ahead on 0 of 2 tasks")
-    assert "behind on 2 (Holm p < 0.05 on 2); pooled −10.0 points (−" in said
+    assert said.startswith("worse: refined is below instructed in-domain: behind on 2 of 2 tasks (Holm p < 0.05 on 2)")
+    assert ", ahead on 0; pooled −10.0 points (−" in said
 
 
 def test_no_difference_is_no_evidence_either_way():
@@ -338,7 +339,7 @@ def test_tasks_that_contradict_each_other_are_mixed():
 
 
 def test_a_claim_without_its_models_is_not_tested():
-    assert sentence({"instructed": 0.5}).startswith("not tested: refined beats instructed in-domain")
+    assert sentence({"instructed": 0.5}).startswith("not tested: refined against instructed in-domain")
 
 
 def test_fewer_than_three_seeds_are_provisional():
@@ -559,6 +560,16 @@ def test_the_teacher_is_asked_once_over_runs_that_share_a_folder(tmp_path, tiny_
 
     assert len((tmp_path / "teacher/answers.jsonl").read_text().splitlines()) == 5
     assert told[1].startswith("problems taken")
+
+
+def test_runs_that_share_a_folder_compute_a_student_in_one_way(tmp_path, tiny_study):
+    [cell, *_] = read_study(str(tiny_study), ["student.dtype=auto"]).cells
+    student = cell.recipes[0].student
+    way = {"dtype": "float32", "shared": False, "line": "as another run began"}
+    write_json(tmp_path / "ways.json", {f"{student.model} None full auto": way})
+
+    with held(tmp_path / "run", cell.recipes[0], progress=print, tell=print, shared=Shared(tmp_path, {})) as job:
+        assert (job.recipe.student.dtype, job.shared_rows) == ("float32", False)
 
 
 def test_a_round_is_evaluated_once_for_runs_of_one_and_of_two_rounds():

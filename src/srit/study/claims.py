@@ -36,6 +36,18 @@ class Compared(NamedTuple):
     n_seeds: int
 
 
+class Statement(NamedTuple):
+    """What is claimed, in words."""
+
+    a: str
+    b: str
+    where: str  # such as "in-domain"
+
+    def told(self, verb: str) -> str:
+        """Such as "refined beats instructed in-domain"."""
+        return f"{self.a} {verb} {self.b} {self.where}"
+
+
 class Verdict(NamedTuple):
     """A claim and what came of it."""
 
@@ -59,26 +71,34 @@ def verdicts(results: Results) -> list[Verdict]:
             for pair in of_claim
             if pair in tested
         ]
-        found.append(judge(title(claim), compared, difference(results, [pair for pair in of_claim if pair in tested])))
+        found.append(
+            judge(statement(claim), compared, difference(results, [pair for pair in of_claim if pair in tested]))
+        )
     return found
 
 
-def judge(claim: str, compared: Sequence[Compared], pooled: Figure | None) -> Verdict:
+def judge(claim: Statement, compared: Sequence[Compared], pooled: Figure | None) -> Verdict:
     """The rule above."""
+    beats, against = claim.told("beats"), claim.told("against")
     if pooled is None or not compared:
-        return Verdict(claim, "not tested", f"not tested: {claim}: no finished cell has both models", [], None)
+        return Verdict(beats, "not tested", f"not tested: {against}: no finished cell has both models", [], None)
     outcome = outcome_of([(c.result.delta, c.p_holm) for c in compared], pooled.ci95)
-    ahead, behind = (sum(sign * c.result.delta > 0 for c in compared) for sign in (1, -1))
-    sure_ahead, sure_behind = (
-        sum(sign * c.result.delta > 0 and c.p_holm < SIGNIFICANT for c in compared) for sign in (1, -1)
-    )
     of = f"{len(compared)} {'tasks' if len({c.a.task for c in compared}) == len(compared) else 'comparisons'}"
-    counted = f"ahead on {ahead} of {of} (Holm p < 0.05 on {sure_ahead})"
-    if behind or outcome in ("worse", "mixed"):
-        counted += f", behind on {behind} (Holm p < 0.05 on {sure_behind})"
+    first, second = (-1, 1) if outcome == "worse" else (1, -1)
+    counted = f"{_counted(compared, first, f' of {of}')}, {_counted(compared, second, '')}"
+    verb = {"holds": "beats", "worse": "is below"}.get(outcome, "against")
     change = f"pooled {points(pooled.mean)} points ({points(pooled.ci95.low)} to {points(pooled.ci95.high)})"
     few = "" if pooled.n_seeds >= SEEDS else f"; {pooled.n_seeds} of the {SEEDS} seeds a claim needs: provisional"
-    return Verdict(claim, outcome, f"{outcome}: {claim}: {counted}; {change}{few}", list(compared), pooled)
+    said = f"{outcome}: {claim.told(verb)}: {counted}; {change}{few}"
+    return Verdict(beats, outcome, said, list(compared), pooled)
+
+
+def _counted(compared: Sequence[Compared], sign: int, of: str) -> str:
+    """On how many a is ahead (1) or behind (-1), and on how many of these surely."""
+    there = [c for c in compared if sign * c.result.delta > 0]
+    sure = sum(c.p_holm < SIGNIFICANT for c in there)
+    counted = f"{'ahead' if sign > 0 else 'behind'} on {len(there)}{of}"
+    return f"{counted} (Holm p < {SIGNIFICANT} on {sure})" if there else counted
 
 
 def outcome_of(compared: Sequence[tuple[float, float]], ci95: Interval) -> str:
@@ -91,11 +111,11 @@ def outcome_of(compared: Sequence[tuple[float, float]], ci95: Interval) -> str:
     return "mixed" if len(sure) == 2 else "no evidence either way"
 
 
-def title(claim: Mapping[str, Any]) -> str:
-    """What is claimed, such as "refined beats instructed in-domain"."""
+def statement(claim: Mapping[str, Any]) -> Statement:
+    """A claim of the study in words."""
     a, b = _side(claim["a"], claim["where"]), _side(claim["b"], claim["against"])
     domain = {"in": "in-domain", "out": "out-of-domain", "any": "on all tasks"}[claim["domain"]]
-    return f"{a} beats {b} {domain}" + (", direct prompt" if claim["prompt"] == "direct" else "")
+    return Statement(a, b, domain + (", direct prompt" if claim["prompt"] == "direct" else ""))
 
 
 def points(share: float) -> str:
