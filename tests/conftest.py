@@ -1,3 +1,8 @@
+import os
+
+# Tiny models gain nothing from a second thread, and threads of several processes wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from tiny import save_tiny_student
 

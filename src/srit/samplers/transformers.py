@@ -6,6 +6,7 @@ prompt and its seed; the batch can change it by floating point alone.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -19,6 +20,8 @@ from srit.rows import shares_prefixes
 from srit.samplers import Request, Sampled, SamplingSettings
 from srit.samplers.draw import Draw
 from srit.samplers.slots import SlotBatch, head
+
+_log = logging.getLogger(__name__)
 
 CACHE_SHARE = 0.25  # of the machine's memory, at most, for the keys and values of a batch
 REFILL_SHARE = 0.25  # of the rows must be free before others enter: prompts are computed better together
@@ -54,6 +57,8 @@ class TransformersSampler:
         self._rows = rows
         self._pad_id = pad_id
         self._refills = shares_prefixes(model.config)
+        if not self._refills:
+            _log.warning("%s attends in windows: its answers share no prompts and end together", type(model).__name__)
 
     @torch.inference_mode()
     def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[Sampled]:

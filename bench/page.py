@@ -1,0 +1,46 @@
+"""bench/results.json → the table of docs/performance.md, between its two marks: python bench/page.py"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+RESULTS = Path(__file__).with_name("results.json")
+MARKS = ("<!-- from bench/results.json -->", "<!-- end -->")
+# What is measured, and the ratio aimed at: at least, or at most for memory.
+ENTRIES = {
+    "sampling": ("8 answers (4 direct, 4 CoT) to each of 32 problems", "≥ 3"),
+    "evaluation": ("greedy answers of uneven length to 200 problems", "≥ 1.8"),
+    "dpo_4_pairs": ("DPO step, 4 pairs a problem of 4 answers, 8 problems", "≥ 3"),
+    "dpo_1_pair": ("DPO step, 1 pair a problem, 24 problems", "≥ 1.4"),
+    "sft": ("SFT step, 48 demonstrations of uneven length", "≥ 1.3"),
+    "memory": ("peak memory of a DPO step", "≤ 0.7"),
+    "flops": ("DPO step's operations a second, of a large matrix product's", "≥ 0.5"),
+    "quickstart": ("the whole quickstart, set-up included", "≥ 3"),
+}
+
+
+def table() -> str:
+    found = json.loads(RESULTS.read_text())
+    lines = ["| what | srit | theirs | ratio (least to greatest) | aim | against | agreement |", "|" + " --- |" * 7]
+    for name, (what, aim) in ENTRIES.items():
+        if name in found:
+            row = found[name]
+            low, high = row["spread"]
+            sides = [f"{row[side]:,} {row['unit']}" for side in ("ours", "theirs")]
+            ratio = f"**{row['ratio']}** ({low} to {high})"
+            lines.append("| " + " | ".join([what, *sides, ratio, aim, row["against"], row["agreement"]]) + " |")
+    machines = sorted({row["machine"] for row in found.values()})
+    return "\n".join([*lines, "", f"Machine: {'; '.join(machines)}."])
+
+
+def main() -> None:
+    text = PAGE.read_text()
+    before, rest = text.split(MARKS[0])
+    _, after = rest.split(MARKS[1])
+    PAGE.write_text(f"{before}{MARKS[0]}\n{table()}\n{MARKS[1]}{after}")
+
+
+if __name__ == "__main__":
+    main()
