@@ -15,18 +15,19 @@ from typer.testing import CliRunner
 
 from srit.cli import app
 from srit.errors import RecipeError
-from srit.intervals import Interval, paired_bootstrap
+from srit.intervals import Interval, paired_bootstrap, wilson
 from srit.recipe import check_recipe, read_recipe
 from srit.records import Completion, Prediction
 from srit.run import read_records, write_json
 from srit.stages import held, run_stages
 from srit.stages.job import Shared
 from srit.study.claims import outcome_of, verdicts
-from srit.study.figures import Key, compare_answers, results_of
+from srit.study.figures import Figure, Key, compare_answers, results_of
 from srit.study.grid import Claim, Study, read_study, shipped_studies
 from srit.study.outcomes import answers_row
 from srit.study.page import html, latex, markdown
 from srit.study.plan import plan_study, symbols
+from srit.study.sidebyside import independent, side_by_side
 from srit.study.statistics import Unit, cohen_h, hierarchical_interval, holm
 from srit.study.tables import Entry, Table, make_curves, make_tables
 
@@ -434,6 +435,24 @@ def test_a_curve_is_drawn_over_an_axis_of_numbers():
     drawn = [(line.label, [(x, round(mean)) for x, mean, _, _ in line.points]) for line in curve.lines]
     assert drawn == [("instructed", [(10, 20), (40, 40)]), ("refined", [(10, 50), (40, 50)])]
     assert "<polyline" in html(results, [], [], [curve])
+
+
+def test_the_difference_of_two_independent_shares_has_the_published_interval():
+    # Newcombe 1998, table II, method 10: 56/70 - 48/80 is 0.0524 to 0.3339 by Wilson's intervals
+    of_56, of_48 = (Figure(k / n, wilson(k, n), 1) for k, n in ((56, 70), (48, 80)))
+
+    assert independent(of_48, of_56) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+
+
+def test_studies_of_the_same_problems_are_compared_problem_by_problem():
+    a, b = made_up({"refined": 0.4}, tasks=("sums",)), made_up({"refined": 0.5}, tasks=("sums",))
+    others = made_up({"refined": 0.5}, tasks=("sums",), n=100)
+    for rows in others.answers.values():
+        for row in rows.values():
+            row["problems"] = "others"
+
+    assert "| cell | refined | sums | cot | 40.0 | 50.0 | **+10.0 (+" in side_by_side(a, b)
+    assert " i |" not in side_by_side(a, b) and " i |" in side_by_side(a, others)
 
 
 def test_right_samples_are_kept_by_problem_and_give_pass_at_k():

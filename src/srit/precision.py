@@ -21,7 +21,7 @@ from srit.recipe import Recipe, Student
 from srit.rows import Group
 from srit.run import canonical, write_json
 from srit.samplers import Request, SamplingSettings
-from srit.students import cache, identity, load_model, trainable
+from srit.students import cache, identity, load_model, load_tokenizer, trainable
 
 WORTH_IT = 1.2  # times as fast as float32, or float32 it is: its rounding errors are a hundred times smaller
 AGREES = 0.05  # nats a token, on average, from the plain way; bfloat16 gives about 0.01
@@ -63,6 +63,7 @@ def _probed(student: Student) -> Way:
     place, key = cache() / "ways.json", _machine(student)
     known = json.loads(place.read_bytes()) if place.exists() else {}
     if key not in known:
+        load_tokenizer(student)  # what is wrong with a student is told there; the probe would only fail
         known[key] = _measured(student)._asdict()
         write_json(place, known)
     return Way(**known[key])

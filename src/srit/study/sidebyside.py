@@ -5,10 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from srit.intervals import Interval
 from srit.study.claims import points, verdicts
-from srit.study.figures import Figure, Key, Results, figure
+from srit.study.figures import Figure, Key, Results, difference, figure
 from srit.study.page import markdown
 from srit.study.tables import Entry, Table
+
+_B = "b: "  # before the names of b's cells, where both studies' answers stand together
+_NOTE = (
+    "Percent, and points with a 95 % interval: paired over the seeds in which both had the same problems; "
+    "where there are none, of the two studies as independent (marked i)."
+)
 
 
 def side_by_side(a: Results, b: Results) -> str:
@@ -16,26 +23,34 @@ def side_by_side(a: Results, b: Results) -> str:
     lines = [f"# {a.name} and {b.name}", ""]
     for side, results in (("A", a), ("B", b)):
         lines += [f"- {side}: {verdict.sentence}" for verdict in verdicts(results)]
-    table = Table(
-        "compare", "Figures of both", ("cell", "model", "task", "prompt", "A", "B", "B − A"), list(_rows(a, b))
-    )
-    note = "Percent, and points with a 95 % interval of the two studies as independent."
-    return "\n".join([*lines, "", markdown(table._replace(note=note))])
+    columns = ("cell", "model", "task", "prompt", "A", "B", "B − A")
+    table = Table("compare", "Figures of both", columns, list(_rows(a, b)), _NOTE)
+    return "\n".join([*lines, "", markdown(table)])
 
 
 def _rows(a: Results, b: Results) -> Iterator[tuple[Entry, ...]]:
+    both = a._replace(answers={**a.answers, **{_in_b(key): rows for key, rows in b.answers.items()}})
     for key in a.answers:
-        if key in b.answers:
-            both = [figure(results, [key]) for results in (a, b)]
-            if both[0] is not None and both[1] is not None:
-                yield _row(key, both[0], both[1])
+        of_a, of_b = figure(both, [key]), figure(both, [_in_b(key)])
+        if of_a is not None and of_b is not None:
+            paired = difference(both, [(_in_b(key), key)])
+            change = paired.mean if paired else of_b.mean - of_a.mean
+            low, high = paired.ci95 if paired else independent(of_a, of_b)
+            shown = f"{points(change)} ({points(low)} to {points(high)}){'' if paired else ' i'}"
+            means = [Entry(f"{100 * side.mean:.1f}") for side in (of_a, of_b)]
+            yield (*map(Entry, key), *means, Entry(shown, strong=low > 0 or high < 0))
 
 
-def _row(key: Key, a: Figure, b: Figure) -> tuple[Entry, ...]:
+def _in_b(key: Key) -> Key:
+    return key._replace(cell=_B + key.cell)
+
+
+def independent(a: Figure, b: Figure) -> Interval:
+    """95 % interval of b - a from the intervals of both.
+
+    Source: Newcombe 1998, doi 10.1002/(SICI)1097-0258(19980430)17:8<873, method 10.
+    """
     change = b.mean - a.mean
-    # Newcombe 1998, doi 10.1002/(SICI)1097-0258(19980430)17:8<873, method 10, from the two intervals.
-    low = change - math.hypot(b.mean - b.ci95.low, a.ci95.high - a.mean)
-    high = change + math.hypot(b.ci95.high - b.mean, a.mean - a.ci95.low)
-    shown = f"{points(change)} ({points(low)} to {points(high)})"
-    means = [Entry(f"{100 * side.mean:.1f}") for side in (a, b)]
-    return (*map(Entry, key), *means, Entry(shown, strong=low > 0 or high < 0))
+    low = math.hypot(b.mean - b.ci95.low, a.ci95.high - a.mean)
+    high = math.hypot(b.ci95.high - b.mean, a.mean - a.ci95.low)
+    return Interval(change - low, change + high)
