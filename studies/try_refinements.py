@@ -2,7 +2,7 @@
 
 A line of SETTINGS holds fields of `refine`, such as {"learning_rate": 1e-4, "nll_weight": 4.0}, or "only_right": true
 for fine-tuning on own right answers. Each is trained in bfloat16 from RUN/instructed on RUN's answers and judged on
-fresh problems of the tasks' dev splits, 100 a task in-domain and 50 out-of-domain. Prints one JSON line each.
+fresh problems of the tasks' dev splits, 200 a task in-domain and 100 out-of-domain. Prints one JSON line each.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def on_dev(recipe: Recipe, prompts: Prompts, adapter: Path) -> dict[str, float]:
     trained = {use.task for use in recipe.tasks.train}
     right: dict[str, list[bool]] = defaultdict(list)
     for use in recipe.tasks.evaluate:
-        domain, n = ("in", 100) if use.task in trained else ("out", 50)
+        domain, n = ("in", 200) if use.task in trained else ("out", 100)
         problems = load([TaskUse(task=use.task, limit=n)], "dev", seed=SEED)
         requests = make_requests(problems, ("cot",), prompts, range(1), "")
         for answer in make_predictions(problems, ("cot",), range(1), list(sampler.sample(requests, greedy)), prompts):
