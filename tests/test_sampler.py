@@ -1,8 +1,9 @@
 import random
+from dataclasses import replace
 
 import pytest
 import torch
-from tiny import CONFIGS, VOCABULARY, tiny_model
+from tiny import CONFIGS, VOCABULARY, tiny_model, tiny_tokenizer
 from transformers.generation.logits_process import (
     MinPLogitsWarper,
     TemperatureLogitsWarper,
@@ -168,3 +169,20 @@ def test_tokens_are_drawn_as_often_as_their_probability_says():
     actual = torch.bincount(torch.tensor(drawn), minlength=VOCABULARY) / 4000
     # total variation of 4000 draws over 300 tokens is about 0.08 by chance
     assert 0.5 * (actual - expected).abs().sum() < 0.12
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral"])
+def test_a_text_ends_an_answer_and_what_follows_it_is_not_read(kind):
+    tokenizer = tiny_tokenizer()
+    sampler = TransformersSampler(tiny_model(kind), rows=4, pad_id=0, text=tokenizer.decode)
+    requests = random_requests(6)
+    free = SamplingSettings(temperature=0, max_new_tokens=30, stop_ids=())
+    texts = [tokenizer.decode(answer.token_ids) for answer in sampler.sample(requests, free)]
+    stop = texts[0][4:6]  # two characters, which two tokens write
+
+    answers = list(sampler.sample(requests, replace(free, stop=(stop,))))
+
+    for text, answer in zip(texts, answers, strict=True):
+        said = tokenizer.decode(answer.token_ids)
+        assert text.startswith(said) and (stop in said) == (stop in text) == (not answer.truncated)
+        assert stop not in tokenizer.decode(answer.token_ids[:-1])

@@ -35,13 +35,18 @@ def make_predictions(
     indices: range,
     sampled: Sequence[Sampled],
     prompts: Prompts,
+    stop: Sequence[str] = (),
 ) -> list[Prediction]:
-    """The answers to `make_requests`, judged."""
+    """The answers to `make_requests`, judged by what they say before the first `stop` text."""
     wanted = [(problem, kind, index) for problem in problems for kind in kinds for index in indices]
     return [
-        judged(*one, prompts.text(a.token_ids), n_tokens=len(a.token_ids), truncated=a.truncated)
+        judged(*one, _before(prompts.text(a.token_ids), stop), n_tokens=len(a.token_ids), truncated=a.truncated)
         for one, a in zip(wanted, sampled, strict=True)
     ]
+
+
+def _before(text: str, stop: Sequence[str]) -> str:
+    return text[: min((text.index(end) for end in stop if end in text), default=len(text))]
 
 
 def judged(problem: Problem, kind: PromptKind, index: int, text: str, *, n_tokens: int, truncated: bool) -> Prediction:

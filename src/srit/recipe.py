@@ -169,6 +169,7 @@ class Evaluate(_Part):
 
     prompts: tuple[Literal["direct", "cot"], ...] = ("direct", "cot")
     max_new_tokens: Count = 96
+    stop: tuple[str, ...] = ()  # texts that end an answer as well, for models that do not end their turn
     pass_at: tuple[Count, ...] = ()  # k of pass@k; () draws no samples
     samples: Count = 8  # drawn for each prompt where pass_at asks for it
     temperature: Positive = 0.8  # of those samples
@@ -202,6 +203,12 @@ class Recipe(_Part):
     evaluate: Evaluate = Evaluate()
     sampler: Literal["transformers", "vllm"] = "transformers"  # what draws the student's answers
     rows: Count = 128  # answers decoded at once; four times as many are kept at once: some thousand for vllm
+
+    @model_validator(mode="after")
+    def _sampler_reads_text(self) -> Recipe:
+        if self.evaluate.stop and self.sampler == "vllm":
+            raise ValueError("evaluate.stop: the sampler vllm reads token ids alone: take sampler: transformers")
+        return self
 
 
 def read_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:

@@ -17,6 +17,7 @@ class SamplingSettings:
     top_k: int | None = None  # only the k likeliest tokens
     top_p: float = 1.0  # only the likeliest tokens that together have this probability (Holtzman et al. 2019)
     min_p: float = 0.0  # only tokens with this share of the likeliest one's probability (Nguyen et al. 2024)
+    stop: tuple[str, ...] = ()  # texts any of which ends an answer too; it is part of the answer
 
 
 class Request(NamedTuple):

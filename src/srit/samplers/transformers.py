@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -25,6 +25,9 @@ _log = logging.getLogger(__name__)
 
 CACHE_SHARE = 0.25  # of the machine's memory, at most, for the keys and values of a batch
 REFILL_SHARE = 0.25  # of the rows must be free before others enter: prompts are computed better together
+
+
+Text = Callable[[tuple[int, ...]], str]
 
 
 class Batch(Protocol):
@@ -46,14 +49,16 @@ class Batch(Protocol):
 class TransformersSampler:
     """Draws answers from a causal language model of transformers."""
 
-    def __init__(self, model: Any, *, rows: int, pad_id: int) -> None:
+    def __init__(self, model: Any, *, rows: int, pad_id: int, text: Text | None = None) -> None:
         """
         Args:
             model: in evaluation mode, adapters merged.
             rows: answers decoded at once.
             pad_id: any id of the vocabulary; padded positions are masked.
+            text: token ids as text; needed where a text is to end an answer (`SamplingSettings.stop`).
         """
         self._model = model
+        self._text = text
         self._rows = rows
         self._pad_id = pad_id
         self._refills = shares_prefixes(model.config)
@@ -106,12 +111,26 @@ class TransformersSampler:
                 tokens[answer].append(token)
                 logps[answer] += added
             ended = torch.isin(chosen, stop) | (steps + 1 == settings.max_new_tokens)
+            if settings.stop:
+                ended |= torch.tensor([self._says_stop(tokens[answer], settings.stop) for answer in answers])
             if ended.any():
                 stayed = batch.leave(ended.nonzero()[:, 0].tolist())
                 answers, chosen = [answers[row] for row in stayed], chosen[stayed]
             if answers:
                 logits = batch.step(chosen)
-        return [_sampled(ids, logp, settings) for ids, logp in zip(tokens, logps, strict=True)]
+        return [
+            Sampled(
+                tuple(ids), logp, truncated=ids[-1] not in settings.stop_ids and not self._says_stop(ids, settings.stop)
+            )
+            for ids, logp in zip(tokens, logps, strict=True)
+        ]
+
+    def _says_stop(self, token_ids: Sequence[int], stop: Sequence[str]) -> bool:
+        if not stop:
+            return False
+        assert self._text is not None, "a text can end an answer only where the sampler can read"
+        said = self._text(tuple(token_ids))
+        return any(text in said for text in stop)
 
     def _batch(self, rows: int, room: int) -> Batch:
         if self._refills:
@@ -189,7 +208,3 @@ def _cached_tokens(model: Any) -> int:
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
-
-
-def _sampled(token_ids: list[int], logp: float, settings: SamplingSettings) -> Sampled:
-    return Sampled(tuple(token_ids), logp, truncated=token_ids[-1] not in settings.stop_ids)

@@ -38,7 +38,7 @@ def accepted_stage(recipe: Recipe, number: int) -> Stage:
     name = f"round-{number}/accepted"
     settings = {
         "accept": recipe.refine.accept,
-        "max_new_tokens": recipe.evaluate.max_new_tokens,
+        **recipe.evaluate.model_dump(include={"max_new_tokens", "stop"}),
         **recipe.model_dump(include={"sampler", "rows"}),
     }
     inputs = ("problems/dev.jsonl", f"round-{number}/refined", *start_inputs(number))
@@ -88,7 +88,7 @@ def predictions_stage(recipe: Recipe, model: str, folder: str, use: TaskUse) -> 
         evaluate = job.recipe.evaluate
         predictions = _answers(job, folder, found, evaluate.prompts, partial / "greedy", name, rows)
         if evaluate.pass_at:
-            drawn = SamplingSettings(evaluate.temperature, evaluate.max_new_tokens, job.prompts.stop_ids)
+            drawn = _settings(job, evaluate.temperature)
             several = range(1, evaluate.samples + 1)
             path = partial / "drawn"
             predictions += _predicted(job, folder, found, evaluate.prompts, several, drawn, path, name, rows)
@@ -123,8 +123,12 @@ def _answers(
     job: Job, model: str, problems: Sequence[Problem], kinds: Sequence[Any], partial: Path, what: str, rows: int
 ) -> list[Prediction]:
     """Greedy answers."""
-    greedy = SamplingSettings(0.0, job.recipe.evaluate.max_new_tokens, job.prompts.stop_ids)
-    return _predicted(job, model, problems, kinds, range(1), greedy, partial, what, rows)
+    return _predicted(job, model, problems, kinds, range(1), _settings(job, 0.0), partial, what, rows)
+
+
+def _settings(job: Job, temperature: float) -> SamplingSettings:
+    evaluate = job.recipe.evaluate
+    return SamplingSettings(temperature, evaluate.max_new_tokens, job.prompts.stop_ids, stop=evaluate.stop)
 
 
 def _predicted(
@@ -140,7 +144,7 @@ def _predicted(
 ) -> list[Prediction]:
     requests = make_evaluation_requests(problems, kinds, job.prompts, indices, f"{job.recipe.seed}/evaluate")
     sampled = job.sample(model, requests, settings, partial, what, rows)
-    return make_predictions(problems, kinds, indices, sampled, job.prompts)
+    return make_predictions(problems, kinds, indices, sampled, job.prompts, settings.stop)
 
 
 def results_stage(recipe: Recipe) -> Stage:

@@ -97,7 +97,7 @@ class Job:
         made_of = (model, rows, "" if trained is None else recorded_sum(self.run.manifest["stages"], model))
         if self._sampler is None or self._sampler[0] != made_of:
             self._sampler = None  # frees its memory before the next is loaded
-            self._sampler = (made_of, _sampler(self.recipe, trained, rows))
+            self._sampler = (made_of, _sampler(self.recipe, trained, rows, self.prompts))
         return self._sampler[1]
 
     def invariant(self, name: str, ok: bool, line: str) -> Json:
@@ -106,13 +106,13 @@ class Job:
         return {"name": name, "ok": ok, "line": line}
 
 
-def _sampler(recipe: Recipe, trained: Path | None, rows: int) -> Sampler:
+def _sampler(recipe: Recipe, trained: Path | None, rows: int, prompts: Prompts) -> Sampler:
     """An engine with the student, or with what a stage made of it."""
     student = recipe.student
     if recipe.sampler == "transformers":
         from srit.samplers.transformers import TransformersSampler
 
-        return TransformersSampler(load_model(student, trained), rows=rows, pad_id=0)
+        return TransformersSampler(load_model(student, trained), rows=rows, pad_id=0, text=prompts.text)
     from srit.samplers.vllm import VllmSampler
 
     whole = trained is not None and not (trained / "adapter_config.json").exists()
