@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import CONFIGS, VOCABULARY, tiny_model
 
-from srit.rows import Group, logps_by_group, micro_batches, pack, shares_prefixes
+from srit.rows import Group, lay_out, logps_by_group, micro_batches, pack, shares_prefixes, token_logps
 
 
 def random_groups(n, seed=0):
@@ -66,3 +66,21 @@ def test_no_row_exceeds_its_budget_and_no_group_is_lost():
 
     assert sorted(index for row in rows for index in row) == list(range(30))
     assert all(len(row) == 1 or sum(sizes[index] for index in row) <= 60 for row in rows)
+
+
+def test_log_probabilities_of_a_bfloat16_model_are_as_precise_as_its_states():
+    """Not as its logits: near 20 those lie on a grid of 0.125."""
+    model = tiny_model("qwen").to(torch.bfloat16)
+    with torch.no_grad():
+        model.lm_head.weight.mul_(30)
+    model.lm_head.weight.requires_grad_(False)
+    rows = lay_out([random_groups(3)], shared=True)
+    states = model.get_decoder()(
+        input_ids=rows.input_ids, attention_mask=rows.mask, position_ids=rows.positions
+    ).last_hidden_state
+    row, column = rows.source.unbind(1)
+    logits = states[row, column].double() @ model.lm_head.weight.double().T
+    expected = logits.log_softmax(1).gather(1, rows.targets[:, None])[:, 0]
+    assert logits.abs().max() > 16
+
+    torch.testing.assert_close(token_logps(model, rows).double(), expected, rtol=1e-5, atol=1e-4)

@@ -100,9 +100,7 @@ def test_rows_are_halved_until_memory_holds_them(monkeypatch):
 def test_a_batch_keeps_to_its_share_of_the_machines_memory(monkeypatch):
     monkeypatch.setattr("srit.samplers.transformers._cached_tokens", lambda model: 100)
     rows, whole = [], SlotBatch.__init__
-    monkeypatch.setattr(
-        SlotBatch, "__init__", lambda self, model, **size: rows.append(size) or whole(self, model, **size)
-    )
+    monkeypatch.setattr(SlotBatch, "__init__", lambda self, *of, **size: rows.append(size) or whole(self, *of, **size))
     requests = [Request((1, 2, 3, 4, 5), str(n)) for n in range(10)]
 
     list(TransformersSampler(tiny_model(), rows=8, pad_id=0).sample(requests, SamplingSettings(1.0, 20, STOP)))

@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-HEAD_TOKENS = 512  # whose logits exist at once: 100 MB with a vocabulary of 49,152
+from srit.head import target_logps
 
 
 class Group(NamedTuple):
@@ -122,8 +121,7 @@ def _padded(values: list[int], length: int, fill: int) -> Tensor:
 def token_logps(model: Any, rows: Rows) -> Tensor:
     """Log-probability of every completion token.
 
-    The output head is applied to the states that predict completion tokens and to no others, `HEAD_TOKENS` at a
-    time: the logits of a whole batch never exist.
+    The output head is applied to the states that predict completion tokens and to no others.
 
     Args:
         model: a causal language model of transformers, with or without an adapter.
@@ -140,57 +138,7 @@ def token_logps(model: Any, rows: Rows) -> Tensor:
         use_cache=False,
     ).last_hidden_state
     row, column = rows.source.to(device).unbind(1)
-    states, targets = hidden[row, column], rows.targets.to(device)
-    head, cap = causal.get_output_embeddings(), getattr(causal.config, "final_logit_softcapping", None)
-    if type(head) is torch.nn.Linear and head.bias is None and not head.weight.requires_grad and not cap:
-        logps: Tensor = _FrozenHead.apply(states, head.weight, targets)  # type: ignore[no-untyped-call]
-        return logps
-    chunks = zip(torch.split(states, HEAD_TOKENS), torch.split(targets, HEAD_TOKENS), strict=True)
-    # Checkpointed: a chunk's logits are computed again when its gradient is, and are never kept.
-    return torch.cat([checkpoint(_head_logps, head, cap, *chunk, use_reentrant=False) for chunk in chunks])
-
-
-def _head_logps(head: Any, cap: float | None, states: Tensor, targets: Tensor) -> Tensor:
-    logits = _precise(head(states))
-    if cap:
-        logits = cap * (logits / cap).tanh()
-    return logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(1)
-
-
-def _precise(logits: Tensor) -> Tensor:
-    """bf16 keeps 8 significant bits, and a sum near -100 would land on a grid of 0.5."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
-
-
-class _FrozenHead(torch.autograd.Function):
-    """Log-probabilities behind a head that is not trained.
-
-    A token's log-probability is one number, so its gradient with respect to the token's state,
-    W[target] - softmax(W state) W, is known before any loss is: it is taken while the logits are at hand, and the
-    backward pass only scales it. No logits are kept and none are computed twice.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, states: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        logps, slopes = [], []
-        for some, wanted in zip(torch.split(states, HEAD_TOKENS), torch.split(targets, HEAD_TOKENS), strict=True):
-            logits = _precise(some @ weight.T)
-            logps.append(logits.gather(1, wanted[:, None])[:, 0])
-            # In place: what memory is new to costs more here than the arithmetic.
-            top = logits.amax(1, keepdim=True)
-            shares = logits.sub_(top).exp_()
-            total = shares.sum(1, keepdim=True)
-            logps[-1] -= (top + total.log())[:, 0]
-            if ctx.needs_input_grad[0]:
-                slopes.append(weight[wanted] - (shares.to(weight.dtype) @ weight) / total.to(weight.dtype))
-        if slopes:
-            ctx.save_for_backward(torch.cat(slopes))
-        return torch.cat(logps)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (slopes,) = ctx.saved_tensors
-        return (gradients[0][:, None] * slopes).to(slopes.dtype), None, None
+    return target_logps(causal, hidden[row, column], rows.targets.to(device))
 
 
 def completion_logps(token_logps: Tensor, rows: Rows) -> Tensor:

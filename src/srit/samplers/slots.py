@@ -17,6 +17,7 @@ from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from srit.head import Head
 from srit.samplers.prefixes import lay_out
 
 ATTENTION = "srit_grouped"  # the `attn_implementation` under which `grouped_attention` is registered
@@ -25,15 +26,17 @@ ATTENTION = "srit_grouped"  # the `attn_implementation` under which `grouped_att
 class SlotBatch:
     """Rows 0 … n-1 of a cache, each the answer to a prompt; for models with plain causal attention in every layer."""
 
-    def __init__(self, model: Any, *, rows: int, room: int) -> None:
+    def __init__(self, model: Any, head: Head, *, rows: int, room: int) -> None:
         """
         Args:
             model: a causal language model of transformers, in evaluation mode.
+            head: its head.
             rows: at most so many at once.
             room: tokens that a row can hold, its prompt included.
         """
         model.set_attn_implementation(ATTENTION)
         self._model = model
+        self._head = head
         self._decoder = model.get_decoder()
         self._lengths = torch.zeros(0, dtype=torch.long)  # tokens of each row
         self._cache = DynamicCache(config=model.config)
@@ -67,7 +70,7 @@ class SlotBatch:
             for layer, source in zip(self._layers, computed.layers, strict=True):
                 layer.put(slots, source, row, column)
             ends = torch.tensor([path[-1] for path in batch.columns])
-            found = head(self._model, hidden[batch.row.to(hidden.device), ends.to(hidden.device)])
+            found = self._head(hidden[batch.row.to(hidden.device), ends.to(hidden.device)])
             logits = found.new_empty(len(prompts), found.shape[1]) if logits is None else logits
             logits[entered] = found[member]
         assert logits is not None
@@ -109,7 +112,7 @@ class SlotBatch:
         for layer in self._layers:
             layer.at(lengths.to(device), self._longest)
         hidden = self._hidden(tokens[:, None], mask[:, None, None], lengths[:, None], self._cache)
-        return head(self._model, hidden[:, -1])
+        return self._head(hidden[:, -1])
 
     @property
     def _longest(self) -> int:
@@ -125,14 +128,6 @@ class SlotBatch:
             use_cache=True,
         ).last_hidden_state
         return hidden
-
-
-def head(model: Any, hidden: Tensor) -> Tensor:
-    """[rows, vocabulary], float32 on the CPU: the logits behind hidden states [rows, width]."""
-    logits: Tensor = model.get_output_embeddings()(hidden).float().cpu()
-    if cap := getattr(model.config, "final_logit_softcapping", None):
-        logits = cap * (logits / cap).tanh()
-    return logits
 
 
 class _SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]

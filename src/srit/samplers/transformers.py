@@ -16,10 +16,11 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from srit.errors import MachineError
+from srit.head import Head
 from srit.rows import shares_prefixes
 from srit.samplers import Request, Sampled, SamplingSettings
 from srit.samplers.draw import Draw
-from srit.samplers.slots import SlotBatch, head
+from srit.samplers.slots import SlotBatch
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class TransformersSampler:
             text: token ids as text; needed where a text is to end an answer (`SamplingSettings.stop`).
         """
         self._model = model
+        self._head = Head(model)
         self._text = text
         self._rows = rows
         self._pad_id = pad_id
@@ -134,8 +136,8 @@ class TransformersSampler:
 
     def _batch(self, rows: int, room: int) -> Batch:
         if self._refills:
-            return SlotBatch(self._model, rows=rows, room=room)
-        return _PaddedBatch(self._model, self._pad_id)
+            return SlotBatch(self._model, self._head, rows=rows, room=room)
+        return _PaddedBatch(self._model, self._head, self._pad_id)
 
     def _has_room(self, rows: int, taken: int) -> bool:
         return taken == 0 or (self._refills and rows - taken >= REFILL_SHARE * rows)
@@ -144,8 +146,9 @@ class TransformersSampler:
 class _PaddedBatch:
     """The plain way, for a cache that cannot be divided into slots: all enter at once, padded on the left."""
 
-    def __init__(self, model: Any, pad_id: int) -> None:
+    def __init__(self, model: Any, head: Head, pad_id: int) -> None:
         self._model = model
+        self._head = head
         self._pad_id = pad_id
 
     def enter(self, prompts: Sequence[tuple[int, ...]]) -> Tensor:
@@ -189,7 +192,7 @@ class _PaddedBatch:
             past_key_values=self._cache,
             use_cache=True,
         ).last_hidden_state
-        return head(self._model, hidden[:, -1])
+        return self._head(hidden[:, -1])
 
 
 def _cached_tokens(model: Any) -> int:
