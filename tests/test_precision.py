@@ -2,8 +2,9 @@ import pytest
 import torch
 from tiny import save_tiny_student
 
-from srit import precision
-from srit.precision import AGREES, ANSWER_TOKENS, Tried, Way, choose, way_of
+from srit import probe
+from srit.precision import Way, way_of
+from srit.probe import AGREES, ANSWER_TOKENS, Tried, choose, tried
 from srit.recipe import check_recipe
 
 LOGPS = [-30.0, -50.0]
@@ -42,7 +43,7 @@ def test_a_machine_is_probed_once_and_a_run_goes_on_as_it_began(tmp_path, monkey
     recipe = recipe_of(save_tiny_student(tmp_path / "student"))
 
     first = way_of(recipe, None)
-    monkeypatch.setattr(precision, "_measured", None)  # calling it would fail
+    monkeypatch.setattr(probe, "measure", None)  # calling it would fail
 
     assert way_of(recipe, None) == first
     begun = Way("bfloat16", False, "as it began")
@@ -50,13 +51,15 @@ def test_a_machine_is_probed_once_and_a_run_goes_on_as_it_began(tmp_path, monkey
     assert way_of(recipe_of(tmp_path / "student", dtype="float32"), begun._asdict()).dtype == "float32"
 
 
-def test_a_way_that_is_too_slow_is_not_measured_further(tmp_path):
-    student = recipe_of(save_tiny_student(tmp_path / "student"), dtype="bfloat16").student
-    _, groups = precision._drawn(student)
+def test_the_ways_are_taken_in_turn_and_the_least_time_of_each_counts(monkeypatch):
+    taken = []
+    clock = iter([0.0, 1.0, 10.0, 15.0, 20.0, 23.0, 30.0, 32.0])
+    monkeypatch.setattr(probe.time, "perf_counter", lambda: next(clock))
 
-    assert precision._trained(student, groups, 0.0, shared=True, limit=-10) is None
-    tried = precision._trained(student, groups, 0.0, shared=True, limit=100)
-    assert tried is not None and len(tried.logps) == sum(len(group.completions) for group in groups)
+    [one, other] = tried([lambda: taken.append("a") or [-1.0], lambda: taken.append("b") or [-2.0]], 2)
+
+    assert taken == ["a", "b", "a", "b"]
+    assert (one, other) == (Tried(1.0, [-1.0]), Tried(2.0, [-2.0]))
 
 
 def test_in_bfloat16_steps_are_kept_in_float32(tmp_path):
