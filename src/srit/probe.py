@@ -43,8 +43,10 @@ def measure(student: Student) -> Way:
     ways = [partial(_step, full, groups, False), partial(_step, full, groups, True), partial(_step, low, groups, True)]
     first = tried(ways, 1)  # also maps memory, which takes a second or two on any machine
     if first[2].seconds > HOPELESS * first[1].seconds + 2:
-        return choose(*tried(ways[:2], ROUNDS), None)
-    return choose(*tried(ways, ROUNDS))
+        plain, shared = tried(ways[:2], ROUNDS)
+        return choose(plain, shared, None)
+    plain, shared, lower = tried(ways, ROUNDS)
+    return choose(plain, shared, lower)
 
 
 def choose(plain: Tried, shared: Tried, low: Tried | None) -> Way:
@@ -102,6 +104,6 @@ def _step(model: Any, groups: Sequence[Group], shared: bool) -> list[float]:
     found: dict[int, Any] = {}
     for batch in micro_batches(groups, row_tokens=size // len(groups), batch_tokens=2 * size, shared=together):
         found |= logps_by_group(model, batch, groups)
-        torch.cat([found[index] for index in batch.members]).sum().backward()
+        torch.cat([found[index] for index in batch.members]).sum().backward()  # type: ignore[no-untyped-call]
     model.zero_grad()
     return [logp for index in range(len(groups)) for logp in found[index].tolist()]
