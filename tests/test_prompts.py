@@ -2,7 +2,9 @@ import pytest
 from tiny import tiny_tokenizer
 
 from srit.errors import DataError
+from srit.predictions import make_predictions
 from srit.prompts import Prompts, prompt_text
+from srit.samplers import Sampled
 from srit.tasks import find_task
 
 
@@ -55,3 +57,15 @@ def test_a_template_that_does_not_begin_a_text_once_is_refused(start, found):
 def test_a_tokenizer_without_template_is_refused_with_what_to_do():
     with pytest.raises(DataError, match=r"student\.chat_template"):
         Prompts(tiny_tokenizer())
+
+
+def test_what_follows_a_text_that_ends_an_answer_is_not_judged(prompts):
+    [problem] = find_task("sums").load("test", data=None, limit=1, seed=0)
+    text = f"The answer is {problem.answer}.\n\nQ: another? The answer is 999."
+    sampled = [Sampled(prompts.completion_ids(text), -1.0, truncated=False)]
+
+    [whole] = make_predictions([problem], ("cot",), range(1), sampled, prompts)
+    [ended] = make_predictions([problem], ("cot",), range(1), sampled, prompts, stop=("\n\n", "Q:"))
+
+    assert (whole.answer, whole.verdict) == ("999", "wrong")
+    assert (ended.text, ended.verdict) == (f"The answer is {problem.answer}.", "right")

@@ -142,6 +142,15 @@ def test_the_control_without_preferences_raises_likelihood_alone(tmp_path):
     assert history[-1]["loss"] == history[-1]["nll"] < history[0]["nll"]
 
 
+def test_a_control_goes_on_until_it_has_taken_as_many_tokens(tmp_path):
+    wanted = 5 * sum(preference.group.n_tokens for preference in PREFERENCES) // 2
+
+    _, history = refined(tmp_path, Refine(epochs=1, batch_size=2), preference_weight=0.0, max_tokens=wanted)
+
+    taken = [metrics["tokens"] for metrics in history]
+    assert sum(taken[:-1]) < wanted <= sum(taken)
+
+
 def test_the_loss_is_the_published_formula_by_hand_in_float64(tmp_path):
     settings = Refine(epochs=1, learning_rate=1e-9, batch_size=6, beta=0.3, nll_weight=0.5)
     model = tiny_model(seed=2).double().train()
