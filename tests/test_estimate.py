@@ -6,9 +6,9 @@ QUICKSTART = read_recipe("quickstart")
 
 
 def test_work_is_counted_from_the_recipe_alone():
-    # 600 problems, 4 answers each, half of 64 tokens
-    assert work_of("round-1/completions", QUICKSTART).sampled == 600 * 4 * 32
-    assert work_of("round-1/refined", QUICKSTART).steps == 75
+    # 960 problems, 4 answers each, half of 64 tokens
+    assert work_of("round-1/completions", QUICKSTART).sampled == 960 * 4 * 32
+    assert work_of("round-1/refined", QUICKSTART).steps == 120
     assert work_of("instructed", QUICKSTART).steps == 6 * 8
     assert work_of("predictions/base/sums", QUICKSTART).sampled == 100 * 32
 
