@@ -85,7 +85,7 @@ def findings(results: Mapping[str, Any]) -> list[str]:
             shares = " → ".join(f"{100 * scores[m]['accuracy']:.1f}" for m in ("base", "instructed", "refined"))
             low, high = (100 * end for end in change["ci95"])
             lines.append(
-                f"{domain.capitalize()}-domain, CoT prompt: base → instructed → refined {shares} %; "
+                f"{'In' if domain == 'in' else 'Out-of'}-domain, CoT prompt: base → instructed → refined {shares} %; "
                 f"refined − instructed {100 * change['delta']:+.1f} points ({low:+.1f} to {high:+.1f}) "
                 f"on {change['n']} problems."
             )
