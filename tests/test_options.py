@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny import tiny_model, tiny_tokenizer
 
+from srit.cli import _print_results
 from srit.errors import DataError
 from srit.options import CHUNK, make_options, option_scores, score, score_in_chunks, scored_texts
 from srit.prompts import Prompts
@@ -175,6 +176,22 @@ def test_results_study_and_page_hold_the_options_beside_the_answers(finished):
     assert "Multiple choice by likelihood" in make_report(folder / "out", manifest, recipe)
     of_study = outcome(folder / "out", recipe)["options"]
     assert [row["right"].count("1") for row in of_study] == [row["correct"] for row in rows]
+
+
+def test_a_scoring_model_is_frozen_and_loaded_once(finished):
+    folder, recipe, _ = finished
+    with held(folder / "out", recipe, progress=lambda *_: None, tell=lambda _: None) as job:
+        model = job.scoring("instructed")
+
+        # only then are the logits of a bfloat16 model summed in float32
+        assert not any(weight.requires_grad for weight in model.parameters())
+        assert job.scoring("instructed") is model and job.scoring("refined") is not model
+
+
+def test_the_options_are_printed(finished, capsys):
+    _print_results(finished[0] / "out")
+
+    assert "right by likelihood of the options" in capsys.readouterr().out
 
 
 def test_without_the_field_nothing_of_it_is_there_and_answers_keep_their_fingerprints(finished):

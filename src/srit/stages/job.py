@@ -105,7 +105,9 @@ class Job:
         made_of = (model, self._sum_of(model))
         if self._scoring is None or self._scoring[0] != made_of:
             self._sampler = self._scoring = None
-            self._scoring = (made_of, load_model(self.recipe.student, self._trained(model)))
+            # Weights that could be trained would have the head round its logits to the model's precision (`head.py`).
+            loaded = load_model(self.recipe.student, self._trained(model)).requires_grad_(False)
+            self._scoring = (made_of, loaded)
         return self._scoring[1]
 
     def _trained(self, model: str) -> Path | None:
