@@ -185,7 +185,7 @@ def test_a_scoring_model_is_frozen_and_loaded_once(finished):
 
         # only then are the logits of a bfloat16 model summed in float32
         assert not any(weight.requires_grad for weight in model.parameters())
-        assert job.scoring("instructed") is model and job.scoring("refined") is not model
+        assert job.scoring("instructed") is model and job.scoring("round-1/refined") is not model
 
 
 def test_the_options_are_printed(finished, capsys):
