@@ -309,6 +309,23 @@ def _print_results(folder: Path) -> None:
             difference += f", p {change['p']:.3f}"
         table.add_row(domain, task, prompt, str(scores["instructed"]["n"]), *cells, difference)
     console.print(table)
+    if options := results.get("options"):
+        console.print(_options_table(options, models))
+
+
+def _options_table(options: list[Any], models: list[str]) -> Any:
+    """Multiple choice by likelihood: the likeliest option, and the likeliest a character."""
+    from rich.table import Table
+
+    scored = [model for model in models if any(row["model"] == model for row in options)]
+    table = Table(title="right by likelihood of the options, % (a character)")
+    for column in ("task", "prompt", "scored", "n", *scored):
+        table.add_column(column)
+    for place in dict.fromkeys((row["task"], row["prompt"], row["scored"], row["n"]) for row in options):
+        found = {row["model"]: row for row in options if (row["task"], row["prompt"], row["scored"]) == place[:3]}
+        shares = [f"{100 * found[m]['accuracy']:.1f} ({100 * found[m]['accuracy_norm']:.1f})" for m in scored]
+        table.add_row(*map(str, place), *shares)
+    return table
 
 
 def _scores(results: Any, domain: str, task: str, prompt: str) -> dict[str, Any]:

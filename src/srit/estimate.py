@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from srit.recipe import Optimization, Recipe, TaskUse
-from srit.results import TEACHER
+from srit.results import OPTIONS, TEACHER
 from srit.stages.job import slug
 
 PROMPT_TOKENS = 80  # of a question with its instruction; the shipped tasks have 50 to 150
@@ -68,6 +68,8 @@ def work_of(stage: str, recipe: Recipe) -> Work:
         return _training(recipe.instruct, shown, PROMPT_TOKENS + answer)
     if kind == "predictions" and rest[0] == TEACHER:
         return teaching(recipe, evaluated[rest[1]])
+    if kind == "predictions" and rest[1].endswith(OPTIONS):
+        return Work()  # one pass over prompts and options: little beside the answers, and nothing is written
     if kind == "predictions":
         draws = 1 + (recipe.evaluate.samples if recipe.evaluate.pass_at else 0)
         return Work(sampled=evaluated[rest[1]] * len(recipe.evaluate.prompts) * draws * answers)

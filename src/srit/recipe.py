@@ -173,6 +173,7 @@ class Evaluate(_Part):
     pass_at: tuple[Count, ...] = ()  # k of pass@k; () draws no samples
     samples: Count = 8  # drawn for each prompt where pass_at asks for it
     temperature: Positive = 0.8  # of those samples
+    options: bool = False  # score the options of multiple-choice problems by likelihood too
     teacher: bool = False  # let the teacher answer too, CoT prompt; a recording has the answers that it has
     noise_floor: bool = False  # let the instructed model answer twice, in other batches
 

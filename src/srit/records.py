@@ -89,3 +89,21 @@ class Prediction:
     span: tuple[int, int] | None  # characters of `text` the answer was read from
     reason: str  # the rule that read it, or why nothing was read
     verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class OptionScores:
+    """How likely a model finds each option of one problem behind a prompt."""
+
+    problem_id: str
+    task: str
+    prompt: PromptKind
+    scored: Literal["text", "letter"]  # what was taken for an option: its words, or "(A)"
+    logps: tuple[float, ...]  # nats, summed over an option's tokens, end of turn left out; option A first
+    choice: str  # the letter of the likeliest
+    choice_norm: str  # of the likeliest a character
+    right: bool
+    right_norm: bool
+    probability: float  # of the right option, among the options
+    confidence: float  # of the likeliest option, among the options
+    margin: float  # nats: the right option before the likeliest other, negative behind it

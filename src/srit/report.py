@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from srit.records import Completion, Demonstration, Pair, Prediction, Problem
+from srit.results import OPTIONS
 from srit.run import read_records
 
 STORIES = 12  # problems shown at full length
@@ -53,6 +54,7 @@ def make_report(folder: Path, manifest: Mapping[str, Any], recipe: Any) -> str:
         charts=_charts(results),
         comparisons=results["comparisons"],
         passes=results.get("pass_at_k", []),
+        options=results.get("options", []),
         curves=[curve for name, kept in trainings.items() if "history" in kept for curve in _curves(name, kept)],
         invariants=_invariants(stages, trainings),
         counts={name: _numbers(entry["counts"]) for name, entry in stages.items() if "predictions" not in name},
@@ -123,7 +125,8 @@ def _parts(folder: Path, wanted: set[str]) -> dict[str, list[Part]]:
         for p in _records(path.with_name("pairs.jsonl"), Pair, wanted):
             text = f"chosen ({p.chosen_from}): {p.chosen}\nrejected ({p.rejected_from}): {p.rejected}"
             parts[p.problem_id].append(Part(f"{path.parent.name}: pair under the {p.prompt} prompt", text, ""))
-    for path in sorted(folder.glob("predictions/*/*.jsonl")):
+    answered = sorted(set(folder.glob("predictions/*/*.jsonl")) - set(folder.glob(f"predictions/*/*{OPTIONS}.jsonl")))
+    for path in answered:
         for answer in _records(path, Prediction, wanted):
             parts[answer.problem_id].append(Part(f"{path.parent.name}, {answer.prompt}", answer.text, answer.verdict))
     return parts

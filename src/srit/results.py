@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from srit.intervals import compare, pass_at_k, wilson
-from srit.records import Prediction
+from srit.records import OptionScores, Prediction
 
 Predictions = Mapping[tuple[str, str], Sequence[Prediction]]  # by model and task
 
 BASELINES = ("base", "instructed")
 TEACHER = "teacher"
+OPTIONS = ".options"  # ends a file's name: not answers to the task, but how likely its options are
 
 
 def make_results(
@@ -59,6 +60,40 @@ def make_results(
                 comparisons.append({**place, **_difference(side_a, side_b, seed)})
     passes = _passes(predictions, pass_at) if pass_at else []
     return {"rows": rows, "pooled": pooled, "comparisons": comparisons, "pass_at_k": passes}
+
+
+def option_rows(scores: Iterable[tuple[str, Sequence[OptionScores]]]) -> list[dict[str, Any]]:
+    """How often the likeliest option is the right one, a row for each model, task, prompt and what was scored.
+
+    Args:
+        scores: by model, each of one task.
+
+    Returns:
+        Shares in 0 to 1, "margin" in nats; all but the counts are means over problems.
+    """
+    rows = []
+    for model, of_task in scores:
+        for key in dict.fromkeys((s.task, s.prompt, s.scored) for s in of_task):
+            alike = [s for s in of_task if (s.task, s.prompt, s.scored) == key]
+            place = dict(zip(("task", "prompt", "scored"), key, strict=True))
+            rows.append({"model": model, **place, **_option_scores(alike)})
+    return rows
+
+
+def _option_scores(scores: Sequence[OptionScores]) -> dict[str, Any]:
+    n, correct, correct_norm = len(scores), sum(s.right for s in scores), sum(s.right_norm for s in scores)
+    return {
+        "n": n,
+        "correct": correct,
+        "accuracy": correct / n,
+        "ci95": list(wilson(correct, n)),
+        "correct_norm": correct_norm,
+        "accuracy_norm": correct_norm / n,
+        "ci95_norm": list(wilson(correct_norm, n)),
+        "probability": sum(s.probability for s in scores) / n,
+        "confidence": sum(s.confidence for s in scores) / n,
+        "margin": sum(s.margin for s in scores) / n,
+    }
 
 
 def _passes(predictions: Predictions, pass_at: Sequence[int]) -> list[dict[str, Any]]:

@@ -22,7 +22,15 @@ from srit.errors import DataError, TrainingError
 from srit.precision import Way, resolved, way_of
 from srit.recipe import Recipe
 from srit.run import Json, Run, canonical, is_whole, read_manifest, recorded_sum, write_bytes, write_json
-from srit.stages.evaluation import accepted_stage, models, predictions_stage, results_stage, teacher_predictions_stage
+from srit.stages.evaluation import (
+    accepted_stage,
+    models,
+    options_stage,
+    predictions_stage,
+    results_stage,
+    scored,
+    teacher_predictions_stage,
+)
 from srit.stages.job import Job, Progress, Shared, Stage, Tell
 from srit.stages.sampling import completions_stage, pairs_stage
 from srit.stages.teaching import demonstrations_stage, problems_stage
@@ -46,6 +54,7 @@ def stages(recipe: Recipe) -> list[Stage]:
     declared += [control_stage(recipe, control) for control in recipe.controls]
     for model, folder in models(recipe).items():
         declared += [predictions_stage(recipe, model, folder, use) for use in recipe.tasks.evaluate]
+        declared += [options_stage(recipe, model, folder, use) for who, use in scored(recipe) if who == model]
     if recipe.evaluate.teacher:
         declared += [teacher_predictions_stage(recipe, use) for use in recipe.tasks.evaluate]
     return [*declared, results_stage(recipe)]

@@ -14,12 +14,13 @@ from srit.intervals import compare
 from srit.predictions import judged, make_predictions
 from srit.predictions import make_requests as make_evaluation_requests
 from srit.recipe import Recipe, TaskUse
-from srit.records import Prediction, Problem
-from srit.results import TEACHER, make_results
+from srit.records import OptionScores, Prediction, Problem
+from srit.results import OPTIONS, TEACHER, make_results, option_rows
 from srit.run import Json, read_records, write_json, write_records
 from srit.samplers import SamplingSettings
 from srit.stages.job import Job, Stage, rounds_of, slug, start_inputs, start_of
 from srit.stages.teaching import paid_answers, teacher_of, teacher_settings
+from srit.tasks import find_task
 
 AGAIN = "instructed-again"  # the instructed model, evaluated in other batches
 NOISE = 0.05  # a round is refused when it is worse than its start with p below this
@@ -72,7 +73,7 @@ def predictions_stage(recipe: Recipe, model: str, folder: str, use: TaskUse) -> 
     rows = recipe.rows if model != AGAIN else max(1, recipe.rows // 3)
     # The seed draws samples; greedy answers owe nothing to it, so that all seeds share those of base.
     settings = {
-        "evaluate": recipe.evaluate.model_dump(mode="json", exclude={"teacher", "noise_floor"}),
+        "evaluate": recipe.evaluate.model_dump(mode="json", exclude={"teacher", "noise_floor", "options"}),
         "seed": recipe.seed if recipe.evaluate.pass_at else None,
         "sampler": recipe.sampler,
         "rows": rows,
@@ -147,10 +148,59 @@ def _predicted(
     return make_predictions(problems, kinds, indices, sampled, job.prompts, settings.stop)
 
 
+def scored(recipe: Recipe) -> list[tuple[str, TaskUse]]:
+    """The models and tasks whose options are scored by likelihood: other batches would say nothing new."""
+    if not recipe.evaluate.options:
+        return []
+    uses = [use for use in recipe.tasks.evaluate if find_task(use.task).has_choices]
+    return [(model, use) for model in models(recipe) if model != AGAIN for use in uses]
+
+
+def options_file(model: str, use: TaskUse) -> str:
+    """Where the scores of a model's options are kept."""
+    return f"predictions/{model}/{slug(use.task)}{OPTIONS}.jsonl"
+
+
+def options_stage(recipe: Recipe, model: str, folder: str, use: TaskUse) -> Stage:
+    """A task's evaluation problems → how likely one model finds each of their options."""
+    name = options_file(model, use).removesuffix(".jsonl")
+    settings = {
+        "prompts": list(recipe.evaluate.prompts),
+        "chat_template": recipe.student.chat_template,
+        "dtype": recipe.student.dtype,
+        "4 bits": recipe.student.tuning == "qlora",
+    }
+    problems = f"problems/evaluate-{slug(use.task)}.jsonl"
+    inputs = (problems,) if model == "base" else (problems, folder)
+
+    def make(job: Job, partial: Path) -> Mapping[str, Json]:
+        from srit.options import make_options, score_in_chunks
+
+        found = [problem for problem in job.problems(f"evaluate-{slug(use.task)}") if problem.choices]
+        options = make_options(found, job.recipe.evaluate.prompts, job.prompts)
+        logps = score_in_chunks(
+            lambda: job.scoring(folder),
+            [one.group for one in options],
+            shared=job.shared_rows,
+            partial=partial,
+            progress=lambda done, total: job.progress(name, done, total),
+        )
+        records = [record for one, of_one in zip(options, logps, strict=True) for record in one.records(of_one)]
+        write_records(job.run.path(f"{name}.jsonl"), records)
+        right = Counter(f"{r.prompt}, {r.scored}: right" for r in records if r.right)
+        return {"problems": len(found), **right}
+
+    work = f"predictions/{slug(use.task)}{OPTIONS}"
+    return Stage(name, 1, settings, inputs, (f"{name}.jsonl",), make, work=work)
+
+
 def results_stage(recipe: Recipe) -> Stage:
     """All predictions → results.json."""
-    settings = {"train": sorted(tuned_on(recipe)), "rounds": recipe.rounds, "seed": recipe.seed}
+    settings: dict[str, Json] = {"train": sorted(tuned_on(recipe)), "rounds": recipe.rounds, "seed": recipe.seed}
+    # Only where it is set: results of recipes that do without stay what they are.
+    settings |= {"options": True} if recipe.evaluate.options else {}
     names = [f"predictions/{model}/{slug(use.task)}.jsonl" for model, use in _evaluated(recipe)]
+    names += [options_file(model, use) for model, use in scored(recipe)]
     outputs = ("results.json",)
     return Stage("results", 1, settings, tuple(names), outputs, _make_results, uses_student=False)
 
@@ -173,6 +223,10 @@ def _make_results(job: Job, partial: Path) -> Mapping[str, Json]:
     }
     rounds = {f"refined-{n}" if n < recipe.rounds else "refined": n for n in rounds_of(recipe)}
     results = make_results(predictions, tuned_on(recipe), rounds, pass_at=recipe.evaluate.pass_at, seed=recipe.seed)
+    if recipe.evaluate.options:
+        results["options"] = option_rows(
+            (model, read_records(job.run.path(options_file(model, use)), OptionScores)) for model, use in scored(recipe)
+        )
     for row in results["comparisons"]:
         if (row["a"], row["b"], row["task"]) == ("instructed", "base", "all in-domain") and row["ci95"][1] < 0:
             line = f"instructed is worse than base in-domain ({row['prompt']} prompt): look at the demonstrations"

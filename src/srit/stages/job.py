@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from srit.errors import SritError
 from srit.prompts import Prompts
@@ -68,6 +68,7 @@ class Job:
         self.progress = progress
         self.tell = tell
         self._sampler: tuple[tuple[str, int, str], Sampler] | None = None  # the last one, and what it was made of
+        self._scoring: tuple[tuple[str, str], Any] | None = None  # likewise
 
     @cached_property
     def prompts(self) -> Prompts:
@@ -93,12 +94,27 @@ class Job:
 
     def _sampler_of(self, model: str, rows: int) -> Sampler:
         """Kept for the next stage: the evaluation asks one model task after task."""
-        trained = None if model == "base" else self.run.path(model)
-        made_of = (model, rows, "" if trained is None else recorded_sum(self.run.manifest["stages"], model))
+        made_of = (model, rows, self._sum_of(model))
         if self._sampler is None or self._sampler[0] != made_of:
-            self._sampler = None  # frees its memory before the next is loaded
-            self._sampler = (made_of, _sampler(self.recipe, trained, rows, self.prompts))
+            self._sampler = self._scoring = None  # frees their memory before the next is loaded
+            self._sampler = (made_of, _sampler(self.recipe, self._trained(model), rows, self.prompts))
         return self._sampler[1]
+
+    def scoring(self, model: str) -> Any:
+        """One of the run's models in evaluation mode, to take log-probabilities with; kept for the next task."""
+        made_of = (model, self._sum_of(model))
+        if self._scoring is None or self._scoring[0] != made_of:
+            self._sampler = self._scoring = None
+            # Weights that could be trained would have the head round its logits to the model's precision (`head.py`).
+            loaded = load_model(self.recipe.student, self._trained(model)).requires_grad_(False)
+            self._scoring = (made_of, loaded)
+        return self._scoring[1]
+
+    def _trained(self, model: str) -> Path | None:
+        return None if model == "base" else self.run.path(model)
+
+    def _sum_of(self, model: str) -> str:
+        return "" if model == "base" else recorded_sum(self.run.manifest["stages"], model)
 
     def invariant(self, name: str, ok: bool, line: str) -> Json:
         """Tells of an invariant, and returns it for the record."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from srit.recipe import Recipe
-from srit.records import Prediction
+from srit.records import OptionScores, Prediction
 from srit.results import TEACHER
 from srit.run import Json, read_manifest, read_records
-from srit.stages.evaluation import models
+from srit.stages.evaluation import models, options_file, scored
 from srit.stages.job import slug
 
 ENDS = 10  # the first and the last tenth of a training's steps stand for its ends
@@ -24,8 +24,11 @@ def outcome(folder: Path, recipe: Recipe) -> Json:
     manifest = read_manifest(folder)
     counts = {name: entry["counts"] for name, entry in manifest["stages"].items()}
     trainings = [name for name in counts if (folder / f"{name}.json").exists() and "steps" in counts[name]]
+    # Only where they were asked for: a study without them stays the same bytes.
+    options = {"options": list(_options(folder, recipe))} if recipe.evaluate.options else {}
     return {
         "answers": list(_answers(folder, recipe)),
+        **options,
         "trainings": [_training(name, counts[name], folder) for name in trainings],
         "counts": {
             name: _numbers(counts[name])
@@ -46,6 +49,31 @@ def _answers(folder: Path, recipe: Recipe) -> Iterator[Json]:
                 yield place | answers_row(of_prompt, recipe.evaluate.pass_at)
 
 
+def _options(folder: Path, recipe: Recipe) -> Iterator[Json]:
+    """A row for each model, task, prompt and what was scored: a digit a problem, as in `answers_row`."""
+    for model, use in scored(recipe):
+        found = read_records(folder / options_file(model, use), OptionScores)
+        for prompt, what in dict.fromkeys((s.prompt, s.scored) for s in found):
+            alike = [s for s in found if (s.prompt, s.scored) == (prompt, what)]
+            yield {
+                "model": model,
+                "task": use.task,
+                "prompt": prompt,
+                "scored": what,
+                "problems": _hash(s.problem_id for s in alike),
+                "right": "".join("1" if s.right else "0" for s in alike),
+                "right_norm": "".join("1" if s.right_norm else "0" for s in alike),
+                **{
+                    mean: _short(sum(getattr(s, mean) for s in alike) / len(alike))
+                    for mean in ("probability", "confidence", "margin")
+                },
+            }
+
+
+def _hash(problem_ids: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(problem_ids).encode()).hexdigest()[:16]
+
+
 def answers_row(predictions: Sequence[Prediction], pass_at: Sequence[int] = ()) -> Json:
     """One model's answers to one task under one prompt.
 
@@ -55,7 +83,7 @@ def answers_row(predictions: Sequence[Prediction], pass_at: Sequence[int] = ()) 
     """
     greedy = [p for p in predictions if p.index == 0]
     row: dict[str, Json] = {
-        "problems": hashlib.sha256("\n".join(p.problem_id for p in greedy).encode()).hexdigest()[:16],
+        "problems": _hash(p.problem_id for p in greedy),
         "right": "".join("1" if p.verdict == "right" else "0" for p in greedy),
         "tokens": _short(sum(p.n_tokens for p in greedy) / len(greedy)),
         "truncated": sum(p.truncated for p in greedy),

@@ -39,6 +39,11 @@ class Task(Protocol):
     about: str  # one line for `srit tasks`: what, sizes, license, how answers are read
     instruction: str  # i of the method: put before every question
 
+    @property
+    def has_choices(self) -> bool:
+        """Whether its problems, or some of them, have options to choose among."""
+        ...
+
     def load(self, split: Split, *, data: Path | None, limit: int | None, seed: int) -> Iterable[Problem]:
         """Problems of a split, in a fixed order.
 

@@ -237,6 +237,7 @@ class BenchmarkTask:
         self.name = benchmark.name
         self.about = f"{benchmark.kind}; {benchmark.sizes}; license: {benchmark.license}"
         self.instruction = benchmark.instruction or _INSTRUCTIONS[benchmark.kind]
+        self.has_choices = benchmark.kind == "choice"
         self._benchmark = benchmark
 
     def load(self, split: Split, *, data: Path | None, limit: int | None, seed: int) -> Iterator[Problem]:

@@ -31,6 +31,7 @@ class GymTask:
     """Problems of one generator; see `srit.tasks.Task`."""
 
     instruction = 'Answer the question. End with "The answer is" and the answer.'
+    has_choices = False
 
     def __init__(self, name: str) -> None:
         self.name = name

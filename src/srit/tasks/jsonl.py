@@ -32,6 +32,11 @@ class JsonlTask:
         self.about = f"rows of {path}: choices, numbers or text"
         self._path = path
 
+    @property
+    def has_choices(self) -> bool:
+        """Whether any row of its test split names options; reads until one does."""
+        return any(row.fields.get("choices") for row in read_rows(self._file("test")))
+
     def load(self, split: Split, *, data: Path | None, limit: int | None, seed: int) -> Iterator[Problem]:
         """Problems of a split, in file order.
 

@@ -43,6 +43,7 @@ class StoryTask:
     templates: tuple[Template, ...]
     about: str
     instruction: str = field(init=False)
+    has_choices: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "instruction", _INSTRUCTIONS[self.kind])
