@@ -92,6 +92,17 @@ def test_a_run_killed_again_and_again_gives_the_same_files_as_one_left_alone(tmp
     assert {(row["task"], row["domain"]) for row in results["rows"]} == {("sums", "in"), ("doors", "out")}
 
 
+def test_what_a_kill_left_behind_a_finished_stage_is_removed(tmp_path, recipe):
+    out = tmp_path / "run"
+    srit("run", recipe, "--out", out)
+    left = out / ".partial/round-1-accepted/0123456789abcdef"
+    left.mkdir(parents=True)
+
+    srit("run", recipe, "--out", out)
+
+    assert not left.exists()
+
+
 def test_two_processes_do_not_share_a_run(tmp_path):
     held = Run(tmp_path / "run")
 

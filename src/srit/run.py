@@ -191,6 +191,10 @@ class Run:
         sums = {name: sha256_of(self.path(name)) for name in outputs}
         self.manifest["stages"][stage] = {**entry, "outputs": sums}
         write_json(self.folder / "manifest.json", self.manifest)
+        self.clear(stage)
+
+    def clear(self, stage: str) -> None:
+        """Removes what a finished stage kept on the way; a kill may have come between the manifest and this."""
         shutil.rmtree(self.folder / ".partial" / stage.replace("/", "-"), ignore_errors=True)
 
     def share(self, stage: str, outputs: Sequence[str], kept: Path) -> None:
