@@ -77,9 +77,7 @@ def predictions_stage(recipe: Recipe, model: str, folder: str, use: TaskUse) -> 
         "seed": recipe.seed if recipe.evaluate.pass_at else None,
         "sampler": recipe.sampler,
         "rows": rows,
-        "chat_template": recipe.student.chat_template,
-        "dtype": recipe.student.dtype,
-        "4 bits": recipe.student.tuning == "qlora",
+        **_computed(recipe),
     }
     problems = f"problems/evaluate-{slug(use.task)}.jsonl"
     inputs = (problems,) if model == "base" else (problems, folder)
@@ -98,6 +96,12 @@ def predictions_stage(recipe: Recipe, model: str, folder: str, use: TaskUse) -> 
 
     # One round's refined model is another run's "refined-1": the same work under two names.
     return Stage(name, 1, settings, inputs, (f"{name}.jsonl",), make, work=f"predictions/{slug(use.task)}")
+
+
+def _computed(recipe: Recipe) -> dict[str, Json]:
+    """What the numbers of a model hang on, beside its weights."""
+    student = recipe.student
+    return {"chat_template": student.chat_template, "dtype": student.dtype, "4 bits": student.tuning == "qlora"}
 
 
 def teacher_predictions_stage(recipe: Recipe, use: TaskUse) -> Stage:
@@ -164,12 +168,7 @@ def options_file(model: str, use: TaskUse) -> str:
 def options_stage(recipe: Recipe, model: str, folder: str, use: TaskUse) -> Stage:
     """A task's evaluation problems → how likely one model finds each of their options."""
     name = options_file(model, use).removesuffix(".jsonl")
-    settings = {
-        "prompts": list(recipe.evaluate.prompts),
-        "chat_template": recipe.student.chat_template,
-        "dtype": recipe.student.dtype,
-        "4 bits": recipe.student.tuning == "qlora",
-    }
+    settings = {"prompts": list(recipe.evaluate.prompts), **_computed(recipe)}
     problems = f"problems/evaluate-{slug(use.task)}.jsonl"
     inputs = (problems,) if model == "base" else (problems, folder)
 
