@@ -84,7 +84,7 @@ def reference_logps(
 def disagreement(
     model: Any, completions: Sequence[Completion], problems: Mapping[str, Problem], prompts: Prompts, row_tokens: int
 ) -> float:
-    """The largest difference, in nats a token, between the sampler's and the trainer's log-probability of an
+    """The mean difference, in nats a token, between the sampler's and the trainer's log-probability of an
     answer. More than rounding means that the answers came from another model, or are read as other tokens."""
     groups = [
         Preference(
@@ -101,7 +101,8 @@ def disagreement(
     ]
     scored = reference_logps(model, groups, row_tokens)
     gaps = [abs(c.logp - logps[0]) / len(c.token_ids) for c, logps in zip(completions, scored, strict=True)]
-    return max(gaps, default=0.0)
+    # The mean, not the largest: a single short answer in bfloat16 may be off by ten times as much.
+    return sum(gaps) / max(1, len(gaps))
 
 
 def refine(
