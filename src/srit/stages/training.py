@@ -14,7 +14,7 @@ from srit.run import Json, building, read_records, write_json
 from srit.stages.job import Job, Stage, refine_problems, start_inputs, start_of
 from srit.students import trainable
 
-AGREEMENT = 0.02  # nats a token between sampler and trainer: float32 gives 1e-5, bf16 2e-3, another policy 0.04 and more
+AGREEMENT = 0.02  # nats a token between sampler and trainer: float32 gives 1e-5, bf16 2e-3, another policy 0.04 up
 AGREEMENT_SAMPLES = 16
 
 
