@@ -18,9 +18,10 @@ from srit.stages.job import slug
 
 PROMPT_TOKENS = 80  # of a question with its instruction; the shipped tasks have 50 to 150
 UNLIMITED = 1000  # problems counted for a task without a limit
-# Measured with SmolLM2-135M in float32 on two cores: 300 tokens/s sampled, 190 trained through LoRA, 110 in full.
-SAMPLED = 300 * 135e6 / 2  # parameters * tokens a second, for each core
-TRAINED = {"lora": 190 * 135e6 / 2, "qlora": 190 * 135e6 / 2, "full": 110 * 135e6 / 2}
+# Measured with SmolLM2-135M in float32 on two cores: 520 tokens/s sampled, 335 trained through LoRA. In full was
+# measured before the rest grew faster: 110 where LoRA had 190. bfloat16 units about halve all of it.
+SAMPLED = 520 * 135e6 / 2  # parameters * tokens a second, for each core
+TRAINED = {"lora": 335 * 135e6 / 2, "qlora": 335 * 135e6 / 2, "full": 195 * 135e6 / 2}
 
 # One GPU of 80 GB: a model, not a measurement. Training: 6 operations a parameter and token (Kaplan et al. 2020,
 # arXiv 2001.08361) at 40 % of an A100's 312e12 a second in bf16. Sampling: 64 answers at once, each step of theirs
