@@ -33,6 +33,7 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from srit.instructed import BATCH_TOKENS, Example, make_examples
 from srit.losses import LossSettings, Sides, dpo_loss
 from srit.pairs import right_sides
+from srit.precision import way_of
 from srit.predictions import make_requests
 from srit.prompts import Prompts
 from srit.recipe import Recipe, read_recipe
@@ -67,6 +68,7 @@ class Work:
         self.prompts = Prompts(self.tokenizer, self.recipe.student.chat_template)
         self.train = read_records(folder / "problems/train.jsonl", Problem)
         self.pad_id = self.prompts.end_of_turn_id
+        self.attention = way_of(self.recipe, None).attention
 
     def instructed(self) -> Any:
         """The instructed model, adapter merged."""
@@ -265,7 +267,7 @@ def _dpo_steps(work: Work, sides: int) -> tuple[Callable[[], float], Any, Any, l
     settings = work.recipe.refine
     start, end = work.folder / "instructed", work.folder / "round-1/refined"
     reference = reference_logps(trainable(work.recipe.student, start), preferences, settings.row_tokens)
-    ours_model, theirs_model = trainable(work.recipe.student, end), trainable(work.recipe.student, end)
+    ours_model, theirs_model = trainable(work.recipe.student, end, work.attention), trainable(work.recipe.student, end)
     groups = [preference.group for preference in preferences]
     n_pairs = sum(len(preference.pairs) for preference in preferences)
     rows = [
@@ -326,7 +328,7 @@ def sft(work: Work) -> Entry:
     problems = {problem.id: problem for problem in work.train}
     examples = make_examples(demonstrations, problems, work.prompts, work.recipe.instruct, 0)[::2][:48]
     start = work.folder / "instructed"
-    ours_model, theirs_model = trainable(work.recipe.student, start), trainable(work.recipe.student, start)
+    ours_model, theirs_model = (trainable(work.recipe.student, start, a) for a in (work.attention, "sdpa"))
     groups = [Group(example.prompt_ids, (example.completion_ids,)) for example in examples]
     n_tokens = sum(len(example.completion_ids) for example in examples)
     row_tokens = work.recipe.instruct.row_tokens

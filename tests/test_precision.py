@@ -6,6 +6,7 @@ from srit import probe
 from srit.precision import Way, way_of
 from srit.probe import AGREES, ANSWER_TOKENS, Tried, choose, tried
 from srit.recipe import check_recipe
+from srit.students import PRODUCTS
 
 LOGPS = [-30.0, -50.0]
 
@@ -28,8 +29,18 @@ def near(seconds, nats_a_token=0.0):
 def test_the_fastest_way_that_agrees_with_the_plain_one_is_chosen(plain, shared, low, dtype, together):
     way = choose(plain, shared, low)
 
-    assert (way.dtype, way.shared) == (dtype, together)
+    assert (way.dtype, way.shared, way.attention) == (dtype, together, "sdpa")
     assert way.line.startswith(dtype)
+
+
+@pytest.mark.parametrize(
+    ("by_products", "attention"),
+    [(near(0.3, 0.01), PRODUCTS), (near(0.5, 0.01), "sdpa"), (near(0.3, 2 * AGREES), "sdpa")],
+)
+def test_the_faster_attention_that_agrees_is_chosen(by_products, attention):
+    way = choose(near(3.0), near(1.0), near(0.4, 0.01), by_products)
+
+    assert (way.dtype, way.attention) == ("bfloat16", attention)
 
 
 def recipe_of(student, **fields):

@@ -4,7 +4,9 @@ import pytest
 import torch
 from tiny import CONFIGS, VOCABULARY, tiny_model
 
+from srit.attention import product_attention
 from srit.rows import Group, lay_out, logps_by_group, micro_batches, pack, shares_prefixes, token_logps
+from srit.students import PRODUCTS
 
 
 def random_groups(n, seed=0):
@@ -39,8 +41,11 @@ def scored(model, groups, *, row_tokens=200, batch_tokens=400):
 
 @pytest.mark.parametrize("kind", CONFIGS)
 @pytest.mark.parametrize("row_tokens", [1, 120, 1000])
-def test_a_completion_in_a_shared_row_has_the_log_probability_it_has_alone(kind, row_tokens):
+@pytest.mark.parametrize("attention", ["sdpa", PRODUCTS])
+def test_a_completion_in_a_shared_row_has_the_log_probability_it_has_alone(kind, row_tokens, attention):
     model, groups = tiny_model(kind), random_groups(6)
+    if model.config._attn_implementation == "sdpa":  # Gemma 2 caps its scores, and has no other way
+        model.set_attn_implementation(attention)
 
     actual = scored(model, groups, row_tokens=row_tokens).double()
 
@@ -48,8 +53,10 @@ def test_a_completion_in_a_shared_row_has_the_log_probability_it_has_alone(kind,
     torch.testing.assert_close(actual, one_by_one(model, groups), rtol=1e-5, atol=1e-4)
 
 
-def test_gradients_of_shared_rows_are_those_of_separate_sequences():
+@pytest.mark.parametrize("attention", ["sdpa", PRODUCTS])
+def test_gradients_of_shared_rows_are_those_of_separate_sequences(attention):
     shared, separate = tiny_model(), tiny_model()
+    shared.set_attn_implementation(attention)
     groups = random_groups(3)
 
     scored(shared, groups).sum().backward()
@@ -57,6 +64,29 @@ def test_gradients_of_shared_rows_are_those_of_separate_sequences():
 
     for one, other in zip(shared.parameters(), separate.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 3e-2)]
+)
+def test_attention_by_products_is_attention(dtype, tolerance):
+    torch.manual_seed(0)
+    seen = (torch.rand(2, 1, 30, 30) < 0.4) | torch.eye(30, dtype=torch.bool)
+    query, key, value = (torch.randn(2, heads, 30, 16).to(dtype).requires_grad_() for heads in (6, 2, 2))
+    slope = torch.randn(2, 30, 6, 16).to(dtype)
+
+    output, _ = product_attention(None, query, key, value, seen, scaling=0.3)
+    output.backward(slope)
+
+    q, k, v = (x.detach().double().requires_grad_() for x in (query, key, value))
+    scores = 0.3 * q @ k.repeat_interleave(3, 1).transpose(2, 3)
+    shares = scores.masked_fill(~seen, -torch.inf).softmax(-1)
+    expected = (shares @ v.repeat_interleave(3, 1)).transpose(1, 2)
+    expected.backward(slope.double())
+    near = {"rtol": tolerance, "atol": tolerance}
+    torch.testing.assert_close(output.double(), expected, **near)
+    for one, other in ((query, q), (key, k), (value, v)):
+        torch.testing.assert_close(one.grad.double(), other.grad, **near)
 
 
 def test_no_row_exceeds_its_budget_and_no_group_is_lost():

@@ -588,7 +588,7 @@ def test_runs_that_share_a_folder_compute_a_student_in_one_way(tmp_path, tiny_st
     write_json(tmp_path / "ways.json", {f"{student.model} None full auto": way})
 
     with held(tmp_path / "run", cell.recipes[0], progress=print, tell=print, shared=Shared(tmp_path, {})) as job:
-        assert (job.recipe.student.dtype, job.shared_rows) == ("float32", False)
+        assert (job.recipe.student.dtype, job.way.shared) == ("float32", False)
 
 
 def test_a_round_is_evaluated_once_for_runs_of_one_and_of_two_rounds():

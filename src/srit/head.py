@@ -98,7 +98,7 @@ def _product(states: Tensor, weight: Tensor) -> Tensor:
         weight: as precise as the states, or their values in float32.
     """
     if states.dtype == torch.bfloat16 and states.device.type == "cpu":
-        with _bfloat16_units():
+        with bfloat16_units():
             return states.float() @ weight.float().T
     if states.dtype == torch.bfloat16 and weight.dtype == torch.bfloat16:
         return torch.mm(states, weight.T, out_dtype=torch.float32)
@@ -114,7 +114,7 @@ def _capped(logits: Tensor, cap: float | None) -> Tensor:
 
 
 @contextmanager
-def _bfloat16_units() -> Iterator[None]:
+def bfloat16_units() -> Iterator[None]:
     """Products of float32 matrices through units for bfloat16, where there are any: lossless for its values."""
     before = torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
     torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from srit.recipe import Recipe, Student
 from srit.run import canonical, write_json
-from srit.students import cache, identity, load_tokenizer
+from srit.students import PRODUCTS, cache, identity, load_tokenizer
 
 
 class Way(NamedTuple):
@@ -25,6 +25,7 @@ class Way(NamedTuple):
     dtype: Literal["float32", "bfloat16"]
     shared: bool  # a prompt's completions beside each other in one row
     line: str  # which, and why
+    attention: str = "sdpa"  # `attn_implementation` of what is trained
 
 
 def way_of(recipe: Recipe, kept: dict[str, Any] | None) -> Way:
@@ -35,7 +36,8 @@ def way_of(recipe: Recipe, kept: dict[str, Any] | None) -> Way:
     """
     named = recipe.student.dtype
     if named != "auto":
-        return Way(named, True, f"{named}, as the recipe says")
+        attention = PRODUCTS if named == "bfloat16" else "sdpa"
+        return Way(named, True, f"{named}, as the recipe says", attention)
     return Way(**kept) if kept else _probed(recipe.student)
 
 
@@ -60,5 +62,5 @@ def _machine(student: Student) -> str:
     processor = described.read_text() if described.exists() else platform.processor()
     fixed = sorted({line for line in processor.splitlines() if line.startswith(("model name", "flags", "Features"))})
     threads = [os.cpu_count(), *(os.environ.get(name) for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"))]
-    made_of = [fixed, threads, version("torch"), identity(student), student.tuning]
+    made_of = [fixed, threads, version("torch"), identity(student), student.tuning, Way._fields]
     return hashlib.sha256(canonical(made_of)).hexdigest()[:16]

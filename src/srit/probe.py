@@ -17,7 +17,7 @@ import torch
 from srit.precision import Way
 from srit.recipe import Student
 from srit.rows import Group, logps_by_group, micro_batches, shares_prefixes
-from srit.students import trainable
+from srit.students import PRODUCTS, trainable
 
 WORTH_IT = 1.2  # times as fast as float32, or float32 it is: its rounding errors are a hundred times smaller
 AGREES = 0.05  # nats a token, on average, from the plain way; bfloat16 gives about 0.01
@@ -38,33 +38,38 @@ def measure(student: Student) -> Way:
     if torch.cuda.is_available():
         fits = torch.cuda.is_bf16_supported()
         return Way("bfloat16" if fits else "float32", True, "what the GPU has units for")
-    full, low = (trainable(student.model_copy(update={"dtype": d}), None) for d in ("float32", "bfloat16"))
+    full = trainable(student.model_copy(update={"dtype": "float32"}), None)
+    low, by_products = (
+        trainable(student.model_copy(update={"dtype": "bfloat16"}), None, a) for a in ("sdpa", PRODUCTS)
+    )
     groups = _groups(full.get_input_embeddings().num_embeddings)
-    ways = [partial(_step, full, groups, False), partial(_step, full, groups, True), partial(_step, low, groups, True)]
-    first = tried(ways, 1)  # also maps memory, which takes a second or two on any machine
+    ways = [partial(_step, full, groups, False), *(partial(_step, m, groups, True) for m in (full, low, by_products))]
+    first = tried(ways[:3], 1)  # also maps memory, which takes a second or two on any machine
     if first[2].seconds > HOPELESS * first[1].seconds + 2:
-        plain, shared = tried(ways[:2], ROUNDS)
-        return choose(plain, shared, None)
-    plain, shared, lower = tried(ways, ROUNDS)
-    return choose(plain, shared, lower)
+        return choose(*tried(ways[:2], ROUNDS))
+    return choose(*tried(ways, ROUNDS))
 
 
-def choose(plain: Tried, shared: Tried, low: Tried | None) -> Way:
+def choose(plain: Tried, shared: Tried, low: Tried | None = None, by_products: Tried | None = None) -> Way:
     """The fastest way that agrees with the plain one.
 
     Args:
         plain: float32, each completion behind its own copy of the prompt.
         shared: float32, a prompt's completions beside each other.
         low: the same in bfloat16; None where it was too slow to be measured.
+        by_products: the same with attention as products of matrices.
     """
     together = shared.seconds <= plain.seconds and _gap(shared, plain) <= AGREES
     rows = f"{'shared' if together else 'separate'} rows ({plain.seconds / shared.seconds:.1f} times as fast shared)"
     if low is None:
         return Way("float32", together, f"float32, {rows}: bfloat16 crawls on this machine")
+    attention = "sdpa"
+    if by_products and by_products.seconds < low.seconds and _gap(by_products, plain) <= AGREES:
+        low, attention = by_products, PRODUCTS
     faster, gap = shared.seconds / low.seconds, _gap(low, plain)
     measured = f"bfloat16 is {faster:.1f} times as fast, {gap:.3f} nats a token away from float32"
     if faster >= WORTH_IT and gap <= AGREES:
-        return Way("bfloat16", together, f"bfloat16, {rows}: {measured}")
+        return Way("bfloat16", together, f"bfloat16, attention by {attention}, {rows}: {measured}", attention)
     return Way("float32", together, f"float32, {rows}: {measured}")
 
 

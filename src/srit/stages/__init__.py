@@ -169,7 +169,7 @@ def held(
         tell(f"     {recipe.student.model} computes in {way.line}")
         recipe = resolved(recipe, way)
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
-        yield Job(run, recipe, shared_rows=way.shared, progress=progress, tell=tell, shared=shared)
+        yield Job(run, recipe, way=way, progress=progress, tell=tell, shared=shared)
 
 
 def _way(run: Run, recipe: Recipe, shared: Shared | None) -> Way:

@@ -180,7 +180,7 @@ def options_stage(recipe: Recipe, model: str, folder: str, use: TaskUse) -> Stag
         logps = score_in_chunks(
             lambda: job.scoring(folder),
             [one.group for one in options],
-            shared=job.shared_rows,
+            shared=job.way.shared,
             partial=partial,
             progress=lambda done, total: job.progress(name, done, total),
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from srit.errors import SritError
+from srit.precision import Way
 from srit.prompts import Prompts
 from srit.recipe import Recipe
 from srit.records import Problem
@@ -52,7 +53,7 @@ class Job:
         run: Run,
         recipe: Recipe,
         *,
-        shared_rows: bool,
+        way: Way,
         progress: Progress,
         tell: Tell,
         shared: Shared | None = None,
@@ -64,7 +65,7 @@ class Job:
         self.run = run
         self.shared = shared
         self.recipe = recipe
-        self.shared_rows = shared_rows  # `precision.Way.shared`
+        self.way = way
         self.progress = progress
         self.tell = tell
         self._sampler: tuple[tuple[str, int, str], Sampler] | None = None  # the last one, and what it was made of

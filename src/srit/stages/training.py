@@ -26,7 +26,7 @@ def instructed_stage(recipe: Recipe) -> Stage:
 
 
 def _make_instructed(job: Job, partial: Path) -> Mapping[str, Json]:
-    model = trainable(job.recipe.student, None)
+    model = trainable(job.recipe.student, None, job.way.attention)
     return _instruct(job, model, partial, "instructed", max_tokens=None)
 
 
@@ -52,7 +52,7 @@ def _instruct(job: Job, model: Any, partial: Path, name: str, *, max_tokens: int
         model,
         examples,
         recipe.instruct.model_copy(update={"learning_rate": rate}),
-        shared=job.shared_rows,
+        shared=job.way.shared,
         seed=f"{recipe.seed}/{name}",
         checkpoints=partial,
         progress=lambda done, total: job.progress(name, done, total),
@@ -104,7 +104,7 @@ def _make_refined(job: Job, partial: Path, number: int, name: str, *, only_right
         preferences = make_preferences(problems, [], completions, job.prompts, recipe, only_right=True)
         if not preferences:
             raise TrainingError("no own answer is right: there is nothing for the control to train on")
-    model = trainable(recipe.student, job.run.path(start_of(job, number)))
+    model = trainable(recipe.student, job.run.path(start_of(job, number)), job.way.attention)
     agreement = _check_agreement(job, model, completions, problems)
     reference = _reference(job, model, preferences, partial)
     history = refine(
@@ -114,7 +114,7 @@ def _make_refined(job: Job, partial: Path, number: int, name: str, *, only_right
         recipe.refine,
         preference_weight=0.0 if only_right else 1.0,
         max_tokens=max_tokens,
-        shared=job.shared_rows,
+        shared=job.way.shared,
         seed=f"{recipe.seed}/{name}",
         checkpoints=partial,
         progress=lambda done, total: job.progress(name, done, total),
@@ -136,7 +136,7 @@ def _reference(job: Job, model: Any, preferences: Sequence[Any], partial: Path) 
 
     path = partial / "reference.json"
     if not path.exists():
-        write_json(path, reference_logps(model, preferences, job.recipe.refine.row_tokens, job.shared_rows))
+        write_json(path, reference_logps(model, preferences, job.recipe.refine.row_tokens, job.way.shared))
     kept: list[list[float]] = json.loads(path.read_bytes())
     return kept
 
@@ -175,7 +175,7 @@ def _make_more_instruction(job: Job, partial: Path) -> Mapping[str, Json]:
     pairs = read_records(job.run.path("round-1/pairs.jsonl"), Pair)
     preferences = make_preferences(problems, pairs, completions, job.prompts, job.recipe)
     budget = n_row_tokens(preferences, job.recipe.refine)
-    model = trainable(job.recipe.student, job.run.path("instructed"))
+    model = trainable(job.recipe.student, job.run.path("instructed"), job.way.attention)
     return _instruct(job, model, partial, "controls/instruct", max_tokens=budget)
 
 
