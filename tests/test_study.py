@@ -276,7 +276,12 @@ def test_a_study_that_is_not_there_is_told(tmp_path, command):
 # Made-up studies
 
 
-def made_up(shares, *, tasks=("sums", "trade"), n=200, seeds=(0, 1, 2), cells=None, study=None):
+def made_up(shares, **options):
+    """The results of `study_of`."""
+    return results_of(study_of(shares, **options))
+
+
+def study_of(shares, *, tasks=("sums", "trade"), n=200, seeds=(0, 1, 2), cells=None, study=None):
     """A study.json whose models have these shares of problems right, each the same problems for all models."""
     plain = Study(name="made-up", recipe="quickstart", seeds=seeds).model_dump(mode="json", exclude={"cells"})
     record = {"format": 1, "study": plain | (study or {}), "cells": []}
@@ -302,7 +307,7 @@ def made_up(shares, *, tasks=("sums", "trade"), n=200, seeds=(0, 1, 2), cells=No
         described = {"cell": name, "labels": {}, "changes": {}, "rounds": 1, "student": "s", "tuned_on": list(tasks)}
         described |= {"instructed_on": list(tasks), "refined_on": list(tasks), "runs": runs}
         record["cells"].append(described | more)
-    return results_of(record)
+    return record
 
 
 IN_DOMAIN = Claim().model_dump(mode="json")
@@ -421,6 +426,25 @@ def test_the_papers_table_has_a_row_for_each_teacher_and_model_and_a_column_for_
         ("llama", "base", "10.0", "10.0"),
         ("llama", "refined", "70.0", "80.0"),
     ]
+
+
+def test_options_by_likelihood_have_a_table_of_their_own():
+    record = study_of({"base": 0.1, "instructed": 0.4, "refined": 0.5}, tasks=("csqa",), seeds=(0, 1))
+    for run in record["cells"][0]["runs"]:
+        run["options"] = [
+            {"model": model, "task": "csqa", "prompt": "cot", "scored": "letter", "problems": "csqa"}
+            | {"right": right, "right_norm": right[::-1], "probability": 0.2, "confidence": 0.5, "margin": -1.0}
+            for model, right in (("instructed", "1100"), ("refined", "1110"))
+        ]
+
+    table = next(table for table in make_tables(results_of(record), []) if table.name == "options")
+
+    assert table.columns[3:6] == ("instructed", "refined", "refined − instructed")
+    assert [[entry.text.split(" ")[0] for entry in row[2:]] for row in table.rows] == [
+        ["cot,", "50.0", "75.0", "+25.0", "0.200", "0.200"],
+        ["cot,", "50.0", "75.0", "+25.0", "0.200", "0.200"],
+    ]
+    assert [row[2].text for row in table.rows] == ["cot, letter", "cot, letter by length"]
 
 
 def test_a_curve_is_drawn_over_an_axis_of_numbers():

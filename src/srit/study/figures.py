@@ -40,6 +40,7 @@ class Results(NamedTuple):
     study: dict[str, Any]
     cells: list[dict[str, Any]]
     answers: dict[Key, dict[int, dict[str, Any]]]  # rows by seed, of the runs that are done
+    options: dict[Key, dict[int, dict[str, Any]]]  # likewise; a key's prompt also says what was scored
 
 
 def read_results(path: Path) -> Results:
@@ -60,13 +61,19 @@ def results_of(record: Mapping[str, Any]) -> Results:
     if record["format"] != FORMAT:
         raise ValueError(f"format {record['format']}")
     answers: dict[Key, dict[int, dict[str, Any]]] = {}
+    options: dict[Key, dict[int, dict[str, Any]]] = {}
     for cell in record["cells"]:
         for run in cell["runs"]:
             for row in run.get("answers", ()):
                 key = Key(cell["cell"], row["model"], row["task"], row["prompt"])
                 answers.setdefault(key, {})[run["seed"]] = row
+            for row in run.get("options", ()):
+                key = Key(cell["cell"], row["model"], row["task"], f"{row['prompt']}, {row['scored']}")
+                options.setdefault(key, {})[run["seed"]] = row
+                by_length = key._replace(prompt=f"{key.prompt} by length")
+                options.setdefault(by_length, {})[run["seed"]] = {**row, "right": row["right_norm"]}
     study = record["study"]
-    return Results(study["name"], study["about"], study, record["cells"], answers)
+    return Results(study["name"], study["about"], study, record["cells"], answers, options)
 
 
 def models_of(results: Results, cell: str) -> list[str]:

@@ -63,6 +63,7 @@ def make_tables(results: Results, verdicts: Sequence[Verdict]) -> list[Table]:
         arms(results),
         training(results),
         answers(results),
+        options(results),
         passes(results),
         comparisons(verdicts),
         *(curve_table(curve) for curve in make_curves(results)),
@@ -284,6 +285,33 @@ def answers(results: Results) -> Table | None:
                 rows.append((_name(cell), *map(Entry, texts)))
     columns = ("cell", "model", "domain", "mean tokens", "cut, %", "unread, %", "not judged, %")
     return Table("answers", f"The form of the answers, {_prompt(main)}", columns, rows)
+
+
+def options(results: Results) -> Table | None:
+    """How often the likeliest option is the right one, and how likely the right one is."""
+    scored = results._replace(answers=results.options)
+    models = [model for model in ("base", "instructed", "refined") if any(key.model == model for key in scored.answers)]
+    rows = []
+    for cell in results.cells:
+        places = dict.fromkeys((key.task, key.prompt) for key in scored.answers if key.cell == cell["cell"])
+        for task, prompt in places:
+            keys = [Key(cell["cell"], model, task, prompt) for model in models]
+            change = difference(scored, [_change(cell, task, prompt)])
+            likely = [_mean([row["probability"] for row in scored.answers.get(key, {}).values()]) for key in keys]
+            rows.append(
+                (
+                    _name(cell),
+                    Entry(task),
+                    Entry(prompt),
+                    *(_accuracy(scored, [key]) for key in keys),
+                    _points(change),
+                    *(Entry("" if mean is None else f"{mean:.3f}") for mean in likely),
+                )
+            )
+    heads = (*models, "refined − instructed", *(f"probability, {model}" for model in models))
+    note = _ACCURACY + " The likeliest option is the answer; by length: the likeliest a character. The probability is "
+    note += "that of the right option among all, mean over problems."
+    return Table("options", "Options by likelihood", ("cell", "task", "prompt, option as", *heads), rows, note)
 
 
 def passes(results: Results) -> Table | None:
