@@ -56,6 +56,7 @@ LOSSES = {
     "sigmoid, beta 0.7": ({"beta": 0.7}, {"loss_type": ["sigmoid"]}),
     "robust": ({"loss": "robust", "label_smoothing": 0.1}, {"loss_type": ["robust"], "label_smoothing": 0.1}),
     "ipo": ({"loss": "ipo", "beta": 0.3}, {"loss_type": ["ipo"]}),
+    "apo zero": ({"loss": "apo_zero", "beta": 0.3}, {"loss_type": ["apo_zero"]}),
     "length-normalized": ({"loss": "length_normalized", "beta": 2.0}, {"loss_type": ["sigmoid_norm"]}),
 }
 

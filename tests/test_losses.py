@@ -26,6 +26,11 @@ PUBLISHED = {
     "robust dpo": ("robust", LossSettings(0.1, 0.2), (0.8 * nll(0.1 * MARGIN) - 0.2 * nll(-0.1 * MARGIN)) / 0.6),
     "ipo": ("ipo", LossSettings(0.1), (MARGIN_A_TOKEN - 5) ** 2),
     "length-normalized dpo": ("length_normalized", LossSettings(2.0), nll(2 * MARGIN_A_TOKEN)),
+    "apo zero": (
+        "apo_zero",
+        LossSettings(0.1),
+        np.exp(-nll(-0.1 * (CHOSEN - REF_CHOSEN))) + np.exp(-nll(0.1 * (REJECTED - REF_REJECTED))),
+    ),
     "simpo": ("simpo", LossSettings(2.0, gamma=1.0), nll(2 * (CHOSEN / N_CHOSEN - REJECTED / N_REJECTED) - 1)),
 }
 
@@ -47,7 +52,7 @@ def test_a_loss_is_the_published_formula_in_float64(name):
 
 
 @pytest.mark.parametrize(
-    "name, expected", [("sigmoid", math.log(2)), ("ipo", 25.0), ("length_normalized", math.log(2))]
+    "name, expected", [("sigmoid", math.log(2)), ("ipo", 25.0), ("apo_zero", 1.0), ("length_normalized", math.log(2))]
 )
 def test_the_loss_of_equal_models_is_known(name, expected):
     assert step_0_loss(Refine(loss=name)) == pytest.approx(expected)

@@ -1,7 +1,7 @@
 """Preference losses: pure functions of the summed log-probabilities of pairs.
 
 Each takes (policy, reference, lengths, settings) and returns [pairs], in nats where not said otherwise, not
-reduced: weighting and averaging are the caller's. A new loss is a function here and a name in `LOSSES`.
+reduced: weighting and averaging are the caller's. A new loss is a function here, and a name in `LOSSES` and in `recipe.Refine.loss`.
 """
 
 from __future__ import annotations
@@ -79,12 +79,22 @@ def simpo_loss(policy: Sides, reference: Sides, lengths: Sides, settings: LossSe
     return -logsigmoid(settings.beta * (each.chosen - each.rejected) - settings.gamma)
 
 
+def apo_zero_loss(policy: Sides, reference: Sides, lengths: Sides, settings: LossSettings) -> Tensor:
+    """sigmoid(-beta * chosen) + sigmoid(beta * rejected) of each side's own gain over the reference: chosen answers
+    become likelier and rejected ones less likely, each by itself. D'Oosterlinck et al. 2024, arXiv 2408.06266, eq. 7;
+    it is KTO (Ethayarajh et al. 2024, arXiv 2402.01306, eq. 8) with its point of reference at 0. 1 at equal models.
+    """
+    chosen, rejected = policy.chosen - reference.chosen, policy.rejected - reference.rejected
+    return (-settings.beta * chosen).sigmoid() + (settings.beta * rejected).sigmoid()
+
+
 LOSSES: Mapping[str, Loss] = {
     "sigmoid": dpo_loss,
     "robust": robust_loss,
     "ipo": ipo_loss,
     "length_normalized": length_normalized_loss,
     "simpo": simpo_loss,
+    "apo_zero": apo_zero_loss,
 }
 
 

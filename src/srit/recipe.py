@@ -148,7 +148,7 @@ class Pairs(_Part):
 class Refine(Optimization):
     """Stage 2: preference optimization on the student's own answers."""
 
-    loss: Literal["sigmoid", "robust", "ipo", "length_normalized", "simpo"] = "sigmoid"  # losses.py has the formulas
+    loss: Literal["sigmoid", "robust", "ipo", "length_normalized", "simpo", "apo_zero"] = "sigmoid"
     beta: Positive = 0.1
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)  # sigmoid, robust: share of wrong preferences
     gamma: float = Field(default=0.0, ge=0)  # simpo: target margin
