@@ -1,7 +1,8 @@
 """Preference losses: pure functions of the summed log-probabilities of pairs.
 
 Each takes (policy, reference, lengths, settings) and returns [pairs], in nats where not said otherwise, not
-reduced: weighting and averaging are the caller's. A new loss is a function here, and a name in `LOSSES` and in `recipe.Refine.loss`.
+reduced: weighting and averaging are the caller's. A new loss is a function here, and a name in `LOSSES` and in
+`recipe.Refine.loss`.
 """
 
 from __future__ import annotations
