@@ -1,17 +1,39 @@
 """Pages that are written from the code are the ones that are kept."""
 
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from srit.cli import app
 from srit.doctor import diagnose
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+KEPT = sorted(path.parent for path in ROOT.glob("studies/*/study.json"))
 
 
 def test_the_page_of_tasks_is_current():
     assert CliRunner().invoke(app, ["tasks", "--markdown"]).stdout == (DOCS / "tasks.md").read_text()
+
+
+def test_the_table_of_performance_is_that_of_the_measurements():
+    spec = spec_from_file_location("page", ROOT / "bench/page.py")
+    page = module_from_spec(spec)
+    spec.loader.exec_module(page)
+
+    assert page.table() in (DOCS / "performance.md").read_text()
+
+
+@pytest.mark.parametrize("kept", KEPT, ids=lambda path: path.name)
+def test_the_pages_of_a_kept_study_are_those_of_its_raw_results(tmp_path, kept):
+    done = CliRunner().invoke(app, ["study", "report", str(kept), "--out", str(tmp_path)])
+
+    assert done.exit_code == 0
+    pages = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
+    stale = [str(page) for page in pages if (tmp_path / page).read_bytes() != (kept / page).read_bytes()]
+    assert stale == []
 
 
 def test_the_doctor_names_what_is_missing_and_the_remedy(tmp_path, monkeypatch):

@@ -82,10 +82,19 @@ def reference_logps(
 
 
 def disagreement(
-    model: Any, completions: Sequence[Completion], problems: Mapping[str, Problem], prompts: Prompts, row_tokens: int
+    model: Any,
+    completions: Sequence[Completion],
+    problems: Mapping[str, Problem],
+    prompts: Prompts,
+    row_tokens: int,
+    shared: bool = True,
 ) -> float:
     """The mean difference, in nats a token, between the sampler's and the trainer's log-probability of an
-    answer. More than rounding means that the answers came from another model, or are read as other tokens."""
+    answer. More than rounding means that the answers came from another model, or are read as other tokens.
+
+    Args:
+        shared: as in `refine`.
+    """
     groups = [
         Preference(
             Group(
@@ -99,7 +108,7 @@ def disagreement(
         )
         for c in completions
     ]
-    scored = reference_logps(model, groups, row_tokens)
+    scored = reference_logps(model, groups, row_tokens, shared)
     gaps = [abs(c.logp - logps[0]) / len(c.token_ids) for c, logps in zip(completions, scored, strict=True)]
     # The mean, not the largest: a single short answer in bfloat16 may be off by ten times as much.
     return sum(gaps) / max(1, len(gaps))

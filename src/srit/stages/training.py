@@ -146,7 +146,7 @@ def _check_agreement(job: Job, model: Any, completions: Sequence[Completion], pr
 
     some = completions[:: max(1, len(completions) // AGREEMENT_SAMPLES)][:AGREEMENT_SAMPLES]
     by_id = {problem.id: problem for problem in problems}
-    gap = disagreement(model, some, by_id, job.prompts, job.recipe.refine.row_tokens)
+    gap = disagreement(model, some, by_id, job.prompts, job.recipe.refine.row_tokens, job.way.shared)
     if gap > AGREEMENT:
         raise TrainingError(
             f"sampler and trainer differ by {gap:.3f} nats a token on the same answers: the answers came from "
