@@ -25,6 +25,7 @@ RESULTS = Path(__file__).with_name("growth.json")
 PICTURE = Path(__file__).parents[1] / "docs" / "growth.svg"
 BATCH = 32  # prompts of `generate` at once: its best in bench/results.json
 PLAIN = {"problems": 32, "answers": 4, "tokens": 32}  # what the other two stay at
+SECONDS = (2, 5, 10, 20, 50)  # marked on the axis
 SERIES = {"answers": (1, 2, 4, 8, 16), "problems": (32, 64, 128, 256, 512), "tokens": (16, 32, 64, 128)}
 
 
@@ -94,6 +95,7 @@ def draw(found: dict[str, Any]) -> None:
             values = [p[name] for p in points]
             axes.plot(values, [p[side] for p in points], marker="o", color=color, label=label)
         axes.set(xlabel=titles[name], xscale="log", yscale="log", xticks=values, xticklabels=values)
+        axes.set_yticks(SECONDS, map(str, SECONDS))
         axes.minorticks_off()
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("seconds")
