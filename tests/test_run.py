@@ -6,7 +6,10 @@ import sys
 import time
 
 import pytest
+import torch
+from typer.testing import CliRunner
 
+from srit.cli import app
 from srit.errors import DataError, MachineError
 from srit.records import Demonstration, Prediction
 from srit.run import Journal, Run, building, read_records, write_records
@@ -90,6 +93,21 @@ def test_a_run_killed_again_and_again_gives_the_same_files_as_one_left_alone(tmp
     models = {"base", "instructed", "instructed-again", "refined", "control-instruct", "teacher"}
     assert {row["model"] for row in results["rows"]} == models
     assert {(row["task"], row["domain"]) for row in results["rows"]} == {("sums", "in"), ("doors", "out")}
+
+
+def test_a_new_adapter_depends_on_the_seed_and_not_on_what_the_process_drew_before(tmp_path, recipe):
+    def adapter(name, luck, *overrides):
+        torch.manual_seed(luck)
+        short = ["student.tuning=lora", "instruct.epochs=1", "controls=[]", "tasks.evaluate=[{task: sums, limit: 2}]"]
+        out = tmp_path / name
+        done = CliRunner().invoke(app, ["run", str(recipe), "--out", str(out), *short, *overrides])
+        assert done.exit_code == 0, done.output
+        return (out / "instructed/adapter_model.safetensors").read_bytes()
+
+    first = adapter("first", 1)
+
+    assert adapter("again", 2) == first
+    assert adapter("other", 2, "seed=7") != first
 
 
 def test_what_a_kill_left_behind_a_finished_stage_is_removed(tmp_path, recipe):

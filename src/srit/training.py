@@ -26,6 +26,11 @@ CHECKPOINT_SECONDS = 60.0  # of work that a kill may cost
 Metrics = dict[str, float]
 
 
+def seed_torch(text: str) -> None:
+    """Luck that depends on the text alone, whatever the process did before."""
+    torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:7]))
+
+
 def order(n: int, *, seed: str, epoch: int) -> list[int]:
     """A permutation that depends on seed and epoch alone."""
     indices = list(range(n))
@@ -88,7 +93,7 @@ def train(
     _follow(trained, weights)
     saved = time.monotonic()
     for step in range(len(history), n_steps):
-        torch.manual_seed(int.from_bytes(hashlib.sha256(f"{seed}/{step}".encode()).digest()[:7]))
+        seed_torch(f"{seed}/{step}")
         metrics = accumulate(step)
         norm = torch.nn.utils.clip_grad_norm_(weights.values(), settings.clip).item()
         if not all(map(_is_finite, (metrics["loss"], norm))):

@@ -22,10 +22,13 @@ def instructed_stage(recipe: Recipe) -> Stage:
     """Demonstrations → instructed/, stage 1."""
     settings = recipe.model_dump(mode="json", include={"seed", "student", "instruct"})
     inputs = ("problems/train.jsonl", "demonstrations.jsonl")
-    return Stage("instructed", 1, settings, inputs, ("instructed", "instructed.json"), _make_instructed)
+    return Stage("instructed", 2, settings, inputs, ("instructed", "instructed.json"), _make_instructed)
 
 
 def _make_instructed(job: Job, partial: Path) -> Mapping[str, Json]:
+    from srit.training import seed_torch
+
+    seed_torch(f"{job.recipe.seed}/instructed")  # a new adapter begins with random values
     model = trainable(job.recipe.student, None, job.way.attention)
     return _instruct(job, model, partial, "instructed", max_tokens=None)
 
