@@ -3,10 +3,10 @@ import torch
 from tiny import save_tiny_student
 
 from srit import probe
+from srit.attention import PRODUCTS
 from srit.precision import Way, way_of
 from srit.probe import AGREES, ANSWER_TOKENS, Tried, choose, tried
 from srit.recipe import check_recipe
-from srit.students import PRODUCTS
 
 LOGPS = [-30.0, -50.0]
 

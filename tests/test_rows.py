@@ -4,9 +4,8 @@ import pytest
 import torch
 from tiny import CONFIGS, VOCABULARY, tiny_model
 
-from srit.attention import product_attention
+from srit.attention import PRODUCTS, product_attention
 from srit.rows import Group, lay_out, logps_by_group, micro_batches, pack, shares_prefixes, token_logps
-from srit.students import PRODUCTS
 
 
 def random_groups(n, seed=0):

@@ -7,7 +7,7 @@ tokens need no fused kernel: their scores fit into a cache, and products of matr
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -16,8 +16,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from srit.head import bfloat16_units
-from srit.students import PRODUCTS
 
+PRODUCTS: Final = "srit_products"  # the `attn_implementation` under which `product_attention` is registered
 SHORT = 512  # tokens of a row; scores grow with its square
 HIDDEN = torch.finfo(torch.float32).min  # finite: a padded token that sees nothing must not become NaN
 

