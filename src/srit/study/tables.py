@@ -245,14 +245,10 @@ def training(results: Results) -> Table | None:
             of_stage = [t for t in trainings if t["stage"] == stage]
             counts = [run.get("counts", {}).get(f"{stage.split('/')[0]}/pairs", {}) for run in cell["runs"]]
             pairs = _mean([count["pairs"] for count in counts if "pairs" in count])
-            ends = [
-                " → ".join(f"{_mean([t[end][field] for t in of_stage]):.1f}" for end in ("first", "last"))
-                for field in ("chosen_logps", "rejected_logps")
-            ]
-            margin, right = (_mean([t["last"][field] for t in of_stage]) or 0.0 for field in ("margins", "accuracies"))
-            numbers = [_mean([t["steps"] for t in of_stage]) or 0.0, _mean([t["tokens"] for t in of_stage]) or 0.0]
-            texts = ["" if pairs is None else f"{pairs:,.0f}", *(f"{n:,.0f}" for n in numbers), *ends]
-            texts += [f"{margin:.2f}", f"{100 * right:.0f}"]
+            texts = [f"{_mean([t[field] for t in of_stage]) or 0.0:,.0f}" for field in ("steps", "tokens")]
+            # Fine-tuning on right answers alone keeps the same history, with nothing to say of pairs.
+            texts += ["" if pairs is None else text for text in _preference_ends(of_stage)]
+            texts = ["" if pairs is None else f"{pairs:,.0f}", *texts]
             rows.append((_name(cell), Entry(stage), *map(Entry, texts)))
     heads = (
         "pairs",
@@ -265,6 +261,15 @@ def training(results: Results) -> Table | None:
     )
     note = "Nats a completion, first → last tenth of the steps, mean over seeds."
     return Table("training", "How stage 2 went", ("cell", "stage", *heads), rows, note)
+
+
+def _preference_ends(trainings: Sequence[dict[str, Any]]) -> list[str]:
+    margin, right = (_mean([t["last"][field] for t in trainings]) or 0.0 for field in ("margins", "accuracies"))
+    ends = [
+        " → ".join(f"{_mean([t[end][field] for t in trainings]):.1f}" for end in ("first", "last"))
+        for field in ("chosen_logps", "rejected_logps")
+    ]
+    return [*ends, f"{margin:.2f}", f"{100 * right:.0f}"]
 
 
 def answers(results: Results) -> Table | None:
