@@ -15,20 +15,20 @@ from typer.testing import CliRunner
 
 from srit.cli import app
 from srit.errors import RecipeError
-from srit.intervals import Interval, paired_bootstrap, wilson
+from srit.intervals import Interval, mcnemar_exact, paired_bootstrap, wilson
 from srit.recipe import check_recipe, read_recipe
 from srit.records import Completion, Prediction
 from srit.run import read_records, write_json
 from srit.stages import held, run_stages
 from srit.stages.job import Shared
 from srit.study.claims import outcome_of, verdicts
-from srit.study.figures import Figure, Key, compare_answers, results_of
+from srit.study.figures import Figure, Key, compare_answers, figure, results_of
 from srit.study.grid import Claim, Study, read_study, shipped_studies
-from srit.study.outcomes import answers_row
+from srit.study.outcomes import answers_row, step_means
 from srit.study.page import html, latex, markdown
 from srit.study.plan import plan_study, symbols
 from srit.study.sidebyside import independent, side_by_side
-from srit.study.statistics import Unit, cohen_h, hierarchical_interval, holm
+from srit.study.statistics import Sample, cohen_h, hierarchical_interval, holm, sign_flip_test
 from srit.study.tables import Entry, Table, make_curves, make_tables
 
 STUDY = """\
@@ -141,6 +141,14 @@ def test_a_grid_is_the_product_of_its_axes_with_checked_recipes(tmp_path):
     assert last.labels["family"] == "out" and grid.cells[0].labels["family"] == "in"
 
 
+def test_an_override_reaches_into_what_a_cell_sets_and_is_refused_where_the_cell_sets_it(tmp_path):
+    grid = read_study(written(tmp_path, GOOD), ["tasks.train.0.limit=3"])
+
+    assert [cell.recipes[0].tasks.train[0].limit for cell in grid.cells] == [3, 3, 3, 3]
+    with pytest.raises(RecipeError, match=r"refine.beta=0.3: .*study.yaml:\d+ sets it for a cell"):
+        read_study(written(tmp_path, GOOD), ["refine.beta=0.3"])
+
+
 @pytest.mark.parametrize("fault", BAD)
 def test_a_bad_study_is_refused_with_its_place(tmp_path, fault):
     text, message = BAD[fault]
@@ -235,6 +243,7 @@ def test_a_failing_cell_is_told_with_its_reason_and_the_rest_goes_on(tmp_path, t
     again = srit("study", study, "--out", out, "seeds=[0]")
 
     assert again.exit_code == 0
+    assert not (out / "tables/unfinished.md").exists()
     assert {cell["runs"][0]["status"] for cell in json.loads((out / "study.json").read_bytes())["cells"]} == {"done"}
 
 
@@ -437,7 +446,8 @@ def test_options_by_likelihood_have_a_table_of_their_own():
             for model, right in (("instructed", "1100"), ("refined", "1110"))
         ]
 
-    table = next(table for table in make_tables(results_of(record), []) if table.name == "options")
+    tables = {table.name: table for table in make_tables(results_of(record), [])}
+    table = tables["options"]
 
     assert table.columns[3:6] == ("instructed", "refined", "refined − instructed")
     assert [[entry.text.split(" ")[0] for entry in row[2:]] for row in table.rows] == [
@@ -445,6 +455,8 @@ def test_options_by_likelihood_have_a_table_of_their_own():
         ["cot,", "50.0", "75.0", "+25.0", "0.200", "0.200"],
     ]
     assert [row[2].text for row in table.rows] == ["cot, letter", "cot, letter by length"]
+    # by hand: half sure and half right, half sure and three quarters right
+    assert [entry.text for entry in tables["calibration"].rows[0][3:]] == ["+0.0", "−25.0", "−1.00", "−1.00"]
 
 
 def test_a_curve_is_drawn_over_an_axis_of_numbers():
@@ -459,6 +471,36 @@ def test_a_curve_is_drawn_over_an_axis_of_numbers():
     drawn = [(line.label, [(x, round(mean)) for x, mean, _, _ in line.points]) for line in curve.lines]
     assert drawn == [("instructed", [(10, 20), (40, 40)]), ("refined", [(10, 50), (40, 50)])]
     assert "<polyline" in html(results, [], [], [curve])
+
+
+def test_arms_and_other_axes_are_not_averaged_away():
+    cells = {
+        f"{beta} {arm}": {"labels": {"refine.beta": beta, "arm": arm, "teacher": "gpt"}, "tuned_on": ["sums"]}
+        for beta in ("0.1", "0.5")
+        for arm in ("cot", "correctness")
+    }
+
+    def shares(cell, task, seed):
+        return {"instructed": 0.2, "refined": (0.8 if "correctness" in cell else 0.5) - (0.1 if "0.5" in cell else 0.0)}
+
+    results = made_up(shares, cells=cells, tasks=("sums",), study={"axes": {"refine.beta": [0.1, 0.5]}})
+    [curve] = make_curves(results)
+    papers = next(table for table in make_tables(results, []) if table.name == "by-teacher")
+
+    refined = {
+        line.label: [round(mean) for _, mean, *_ in line.points] for line in curve.lines if "refined" in line.label
+    }
+    assert refined == {"cot · refined": [50, 40], "correctness · refined": [80, 70]}
+    assert [row[0].text for row in papers.rows] == ["s · 0.1", "s · 0.1", "s · 0.5", "s · 0.5"]
+
+
+def test_a_sentence_tells_of_runs_that_are_not_finished():
+    record = study_of({"instructed": 0.4, "refined": 0.5}, study={"claims": [IN_DOMAIN]})
+    record["cells"][0]["runs"][2] = {"seed": 2, "status": "failed", "reason": "diverged"}
+
+    [verdict] = verdicts(results_of(record))
+
+    assert verdict.sentence.endswith("; 1 of 3 runs not finished; 2 of the 3 seeds a claim needs: provisional")
 
 
 def test_the_difference_of_two_independent_shares_has_the_published_interval():
@@ -519,13 +561,18 @@ def test_foreign_text_stays_text_in_all_three_forms():
 # Statistics
 
 
+def sample(rows, name="problems", *, crossed=True):
+    """Seed by seed the same problems, or others for each."""
+    seeds = tuple(range(len(rows)))
+    return Sample(seeds, tuple(name if crossed else f"{name} {seed}" for seed in seeds), rows)
+
+
 def test_with_one_seed_the_interval_is_the_paired_bootstrap():
     draw = np.random.default_rng(0)
     a, b = draw.random(200) < 0.6, draw.random(200) < 0.5
     rows = [[int(x) - int(y) for x, y in zip(a, b, strict=True)]]
 
-    for crossed in (True, False):
-        assert hierarchical_interval([Unit([rows], crossed)]) == pytest.approx(paired_bootstrap(a, b), abs=0.012)
+    assert hierarchical_interval([sample(rows)]) == pytest.approx(paired_bootstrap(a, b), abs=0.012)
 
 
 @pytest.mark.parametrize("crossed", [True, False])
@@ -544,16 +591,44 @@ def test_the_interval_is_that_of_drawing_seeds_and_then_problems_one_by_one(cros
         means.append(np.mean(of_tasks))
     expected = np.quantile(means, [0.025, 0.975])
 
-    actual = hierarchical_interval([Unit([rows.tolist() for rows in tasks], crossed)])
+    samples = [sample(rows.tolist(), f"task {n}", crossed=crossed) for n, rows in enumerate(tasks)]
 
-    assert actual == pytest.approx(expected, abs=0.025)
+    assert hierarchical_interval(samples) == pytest.approx(expected, abs=0.025)
 
 
 def test_seeds_that_disagree_widen_the_interval():
     agree, differ = [[1] * 20 + [0] * 20] * 3, [[1] * 40, [0] * 40, [1] * 20 + [0] * 20]
-    widths = [high - low for low, high in (hierarchical_interval([Unit([rows], True)]) for rows in (agree, differ))]
+    widths = [high - low for low, high in (hierarchical_interval([sample(rows)]) for rows in (agree, differ))]
 
     assert widths[1] > 2 * widths[0]
+
+
+def test_cells_on_the_same_problems_do_not_narrow_the_interval():
+    rows = [[1] * 20 + [0] * 20] * 3
+
+    once = hierarchical_interval([sample(rows)])
+    both = hierarchical_interval([sample(rows), sample(rows, "other problems")])
+
+    assert hierarchical_interval([sample(rows)] * 9) == pytest.approx(once)
+    assert both[1] - both[0] < 0.8 * (once[1] - once[0])
+
+
+def test_where_all_are_right_the_interval_is_that_of_as_many_problems():
+    found = figure(made_up({"refined": 1.0}, n=10, tasks=("sums",)), [Key("cell", "refined", "sums", "cot")])
+
+    assert found.ci95 == wilson(10, 10)
+
+
+def test_flipping_signs_is_mcnemars_test_where_each_problem_comes_once():
+    for only_a, only_b in ((0, 0), (5, 0), (7, 3), (4, 4), (30, 12)):
+        differences = [1] * only_a + [-1] * only_b + [0] * 10
+        assert sign_flip_test(differences) == pytest.approx(mcnemar_exact(only_a, only_b))
+
+
+def test_a_problem_under_three_seeds_is_one_problem():
+    # by hand: of the eight ways to sign 3, 3 and 2, two come to ±8 and two more to ±4
+    assert sign_flip_test([3, 3, 2]) == pytest.approx(2 / 8)
+    assert sign_flip_test([3, 3, -2]) == pytest.approx(4 / 8)
 
 
 def test_holm_multiplies_by_how_many_are_left_and_never_falls():
@@ -579,6 +654,14 @@ def test_seeds_are_compared_only_where_both_sides_had_the_same_problems():
 
 
 # Sharing and plans
+
+
+def test_steps_without_pairs_say_nothing_of_pairs():
+    paired = {"nll": 1.0, "chosen_logps": -10.0, "accuracies": 0.5, "tokens": 9.0}
+    without = {"nll": 2.0, "chosen_logps": 0.0, "accuracies": 0.0, "tokens": 9.0}
+
+    assert step_means([paired, without]) == {"nll": 1.5, "chosen_logps": -10.0, "accuracies": 0.5}
+    assert step_means([without]) == {"nll": 2.0}
 
 
 def test_students_share_demonstrations_and_nothing_that_they_write():

@@ -39,5 +39,9 @@ class TrainingError(SritError):
     exit_code = 6
 
 
+class YieldError(TrainingError):
+    """Too few problems give a pair; with other pairs or another loss the same answers may do."""
+
+
 class JudgeError(SritError):
     """An answer could not be judged (time limit, crashed worker); a verdict of its own."""

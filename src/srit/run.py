@@ -203,8 +203,9 @@ class Run:
         Nothing here writes into a file that exists, so a link is as good as a copy. Outputs are kept by their
         place among the stage's outputs, since the same work may have another name elsewhere.
         """
-        if kept.exists():
+        if (kept / "entry.json").exists():
             return
+        _remove(kept)  # what an interrupted removal left
         entry = self.manifest["stages"][stage]
         with building(kept) as partial:
             for number, name in enumerate(outputs):
@@ -214,7 +215,7 @@ class Run:
 
     def adopt(self, stage: str, outputs: Sequence[str], kept: Path) -> bool:
         """Takes a stage that another run has shared; False if there is none, or it is damaged."""
-        if not kept.exists():
+        if not (kept / "entry.json").exists():
             return False
         entry = json.loads((kept / "entry.json").read_bytes())
         for number, total in enumerate(entry["outputs"]):

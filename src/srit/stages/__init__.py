@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from srit.errors import DataError, TrainingError
+from srit.errors import DataError, TrainingError, YieldError
 from srit.precision import Way, resolved, way_of
 from srit.recipe import Recipe
 from srit.run import Json, Run, canonical, is_whole, read_manifest, recorded_sum, write_bytes, write_json
@@ -150,8 +150,9 @@ def _made(job: Job, stage: Stage, mark: str) -> dict[str, Json]:
     try:
         return dict(stage.make(job, job.run.partial(stage.name, mark)))
     except (DataError, TrainingError) as error:
-        if job.shared is not None:
-            job.shared.failed[mark] = error  # of the same inputs it would come again, perhaps after hours
+        if job.shared is not None and not isinstance(error, YieldError):
+            # Of the same inputs it would come again, perhaps after hours; too few pairs hang on how they are made.
+            job.shared.failed[mark] = error
         raise
 
 

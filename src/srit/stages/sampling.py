@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from srit.completions import make_completions, make_requests, probe, stop_rate
-from srit.errors import TrainingError
+from srit.errors import TrainingError, YieldError
 from srit.pairs import make_pairs
 from srit.recipe import Recipe
 from srit.records import Completion, Demonstration, Problem
@@ -72,7 +72,7 @@ def _check_yield(job: Job, problems: Sequence[Problem], completions: Sequence[Co
     why = "; ".join(f"{name} ({n})" for name, n in Counter(counts).most_common() if name.startswith("none: "))
     only_pairs = not (job.recipe.refine.nll_weight and job.recipe.refine.nll_on == "right")
     if share < LEAST_YIELD and only_pairs:
-        raise TrainingError(
+        raise YieldError(
             f"of {len(problems)} problems tried, {counts['problems with pairs']} give a pair: {why}. Take problems "
             "that the student has sometimes right (tasks.train), or more samples, or a higher sample.temperature"
         )

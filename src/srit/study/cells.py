@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from srit.errors import DataError
 from srit.recipe import Recipe
 from srit.run import Json, Run, read_manifest, write_bytes, write_json
 from srit.stages import held, run_stages
@@ -40,7 +42,7 @@ def run_study(grid: Grid, out: Path, *, attempt: Attempt, progress: Progress, te
         Exit code: 0 when every cell is done, or else that of the first one which failed.
     """
     study = grid.study
-    found: dict[tuple[str, int], Json] = {}
+    found = _earlier(grid, out)
     wanted = [(cell, number) for number in range(len(study.seeds)) for cell in grid.cells]
     exit_code = 0
     shared = Shared(out, {})
@@ -59,6 +61,23 @@ def run_study(grid: Grid, out: Path, *, attempt: Attempt, progress: Progress, te
             write_bytes(out / "study.json", study_bytes(study_record(grid, found)))
             write_json(out / "timings.json", _timings(grid, out))
     return exit_code
+
+
+def _earlier(grid: Grid, out: Path) -> dict[tuple[str, int], Json]:
+    """What study.json already says of cells that are still the same, until each is come to again."""
+    try:
+        known = json.loads((out / "study.json").read_bytes())
+        same = known["format"] == FORMAT and known["study"]["recipe"] == json.loads(json.dumps(grid.base))
+        cells = {cell["cell"]: cell for cell in known["cells"]} if same else {}
+        found: dict[tuple[str, int], Json] = {}
+        for cell in grid.cells:
+            there = cells.get(cell.name, {})
+            if json.loads(json.dumps(_described(cell))).items() <= there.items():
+                runs = {run.pop("seed"): run for run in there["runs"]}
+                found |= {(cell.name, seed): runs[seed] for seed in grid.study.seeds if seed in runs}
+        return {place: run for place, run in found.items() if run["status"] == "done"}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # none, or a damaged one, which is written anew
 
 
 def folder_of(out: Path, cell: Cell, seed: int) -> Path:
@@ -116,7 +135,10 @@ def _timings(grid: Grid, out: Path) -> Json:
     runs: dict[str, Json] = {}
     for cell in grid.cells:
         for seed in grid.study.seeds:
-            stages = read_manifest(folder_of(out, cell, seed))["stages"]
+            try:
+                stages = read_manifest(folder_of(out, cell, seed))["stages"]
+            except DataError:  # of that cell alone, which has failed with it
+                stages = {}
             runs[f"{cell.name}, seed {seed}"] = {
                 name: {"seconds": entry["seconds"], "shared": entry.get("shared", False)}
                 for name, entry in stages.items()

@@ -10,7 +10,8 @@ alike, has a hierarchical bootstrap interval. Then a claim
 - has no evidence either way where the interval holds 0;
 - is not tested where no finished cell has both models.
 
-With fewer than three seeds (METHOD: at least three for any claim) the sentence ends in "provisional".
+Runs of its cells that are not done are counted in the sentence. With fewer than three seeds (METHOD: at least three
+for any claim) it ends in "provisional".
 """
 
 from __future__ import annotations
@@ -71,23 +72,33 @@ def verdicts(results: Results) -> list[Verdict]:
             for pair in of_claim
             if pair in tested
         ]
-        found.append(
-            judge(statement(claim), compared, difference(results, [pair for pair in of_claim if pair in tested]))
-        )
+        pooled = difference(results, [pair for pair in of_claim if pair in tested])
+        found.append(judge(statement(claim), compared, pooled, _unfinished(results, claim)))
     return found
 
 
-def judge(claim: Statement, compared: Sequence[Compared], pooled: Figure | None) -> Verdict:
+def _unfinished(results: Results, claim: Mapping[str, Any]) -> str:
+    """How many runs of a claim's cells are not done, in words; "" where all are."""
+    cells = [cell for cell in results.cells if _has(cell, claim["where"])]
+    cells += [other for cell in cells for other in _others(results, cell, claim)]
+    status = {(cell["cell"], run["seed"]): run["status"] for cell in cells for run in cell["runs"]}
+    n = sum(value != "done" for value in status.values())
+    return f"; {n} of {len(status)} runs not finished" if n else ""
+
+
+def judge(claim: Statement, compared: Sequence[Compared], pooled: Figure | None, unfinished: str) -> Verdict:
     """The rule above."""
     beats, against = claim.told("beats"), claim.told("against")
     if pooled is None or not compared:
-        return Verdict(beats, "not tested", f"not tested: {against}: no finished cell has both models", [], None)
+        why = "no finished cell has both models" if unfinished else "no cell has both models on such tasks and prompts"
+        return Verdict(beats, "not tested", f"not tested: {against}: {why}{unfinished}", [], None)
     outcome = outcome_of([(c.result.delta, c.p_holm) for c in compared], pooled.ci95)
     of = f"{len(compared)} {'tasks' if len({c.a.task for c in compared}) == len(compared) else 'comparisons'}"
     first, second = (-1, 1) if outcome == "worse" else (1, -1)
     counted = f"{_counted(compared, first, f' of {of}')}, {_counted(compared, second, '')}"
     verb = {"holds": "beats", "worse": "is below"}.get(outcome, "against")
     change = f"pooled {points(pooled.mean)} points ({points(pooled.ci95.low)} to {points(pooled.ci95.high)})"
+    change += unfinished
     few = "" if pooled.n_seeds >= SEEDS else f"; {pooled.n_seeds} of the {SEEDS} seeds a claim needs: provisional"
     said = f"{outcome}: {claim.told(verb)}: {counted}; {change}{few}"
     return Verdict(beats, outcome, said, list(compared), pooled)

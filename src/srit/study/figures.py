@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from srit.errors import DataError
-from srit.intervals import Interval
-from srit.study.statistics import Paired, Unit, hierarchical_interval, mean_of, paired
+from srit.intervals import Interval, wilson
+from srit.study.statistics import Paired, Sample, hierarchical_interval, mean_of, minus, paired
 
 FORMAT = 1
+BY_LENGTH = " by length"  # ends what was scored, where the likeliest a character is taken
 
 
 class Key(NamedTuple):
@@ -70,7 +71,7 @@ def results_of(record: Mapping[str, Any]) -> Results:
             for row in run.get("options", ()):
                 key = Key(cell["cell"], row["model"], row["task"], f"{row['prompt']}, {row['scored']}")
                 options.setdefault(key, {})[run["seed"]] = row
-                by_length = key._replace(prompt=f"{key.prompt} by length")
+                by_length = key._replace(prompt=key.prompt + BY_LENGTH)
                 options.setdefault(by_length, {})[run["seed"]] = {**row, "right": row["right_norm"]}
     study = record["study"]
     return Results(study["name"], study["about"], study, record["cells"], answers, options)
@@ -100,30 +101,27 @@ def domain_tasks(results: Results, cell: Mapping[str, Any], domain: str) -> list
 
 def figure(results: Results, keys: Iterable[Key]) -> Figure | None:
     """The mean of several tasks' or cells' accuracies, each alike; None where there are no answers."""
-    units = [unit for group in _by_cell(keys) if (unit := _accuracies(results, group)) is not None]
-    return _figure(units)
+    samples = [sample for group in _by_model(keys) for sample in _accuracies(results, group)]
+    found = _figure(samples)
+    if found is None or 0 < found.mean < 1:
+        return found
+    # Where all answers are right, or all wrong, every draw of them is alike: the interval of as many problems.
+    n = sum(len(sample.rows[0]) for sample in samples)
+    return found._replace(ci95=wilson(round(found.mean * n), n))
 
 
 def difference(results: Results, pairs: Iterable[tuple[Key, Key]]) -> Figure | None:
     """The mean difference a - b over several pairs of answers to the same problems; None where there are none."""
-    return _figure(difference_units(results, pairs))
-
-
-def difference_units(results: Results, pairs: Iterable[tuple[Key, Key]]) -> list[Unit]:
-    """Differences problem by problem; a unit for each pair of cells, whose tasks share the trained models."""
-    by_cells: dict[tuple[str, ...], list[tuple[Key, Key]]] = {}
+    by_models: dict[tuple[str, ...], list[tuple[Key, Key]]] = {}
     for a, b in pairs:
-        by_cells.setdefault((a.cell, a.model, b.cell, b.model), []).append((a, b))
-    return [unit for group in by_cells.values() if (unit := _differences(results, group)) is not None]
+        by_models.setdefault((a.cell, a.model, b.cell, b.model), []).append((a, b))
+    return _figure([sample for group in by_models.values() for sample in _differences(results, group)])
 
 
 def compare_answers(results: Results, a: Key, b: Key) -> Paired | None:
     """Model against model over the seeds in which both answered the same problems; None where there are none."""
     seeds = common_seeds(results, [(a, b)])
-    if not seeds:
-        return None
-    rows = [[_right(results.answers[key][seed]) for seed in seeds] for key in (a, b)]
-    return paired(*rows, crossed=_crossed(results, [a], seeds))
+    return paired(*(_sample(results, key, seeds) for key in (a, b))) if seeds else None
 
 
 def common_seeds(results: Results, pairs: Sequence[tuple[Key, Key]]) -> list[int]:
@@ -136,42 +134,36 @@ def common_seeds(results: Results, pairs: Sequence[tuple[Key, Key]]) -> list[int
     return sorted(seeds or ())
 
 
-def _figure(units: Sequence[Unit]) -> Figure | None:
-    if not units:
+def _figure(samples: Sequence[Sample]) -> Figure | None:
+    if not samples:
         return None
-    return Figure(mean_of(units), hierarchical_interval(units), min(len(unit.tasks[0]) for unit in units))
+    return Figure(mean_of(samples), hierarchical_interval(samples), min(len(sample.seeds) for sample in samples))
 
 
-def _by_cell(keys: Iterable[Key]) -> list[list[Key]]:
+def _by_model(keys: Iterable[Key]) -> list[list[Key]]:
     groups: dict[tuple[str, str], list[Key]] = {}
     for key in keys:
         groups.setdefault((key.cell, key.model), []).append(key)
     return list(groups.values())
 
 
-def _accuracies(results: Results, keys: Sequence[Key]) -> Unit | None:
+def _accuracies(results: Results, keys: Sequence[Key]) -> list[Sample]:
+    """One model's, over the seeds that all its tasks have."""
     there = [key for key in keys if key in results.answers]
     seeds = sorted(set.intersection(*(set(results.answers[key]) for key in there))) if there else []
-    if not seeds:
-        return None
-    tasks = [[_right(results.answers[key][seed]) for seed in seeds] for key in there]
-    return Unit(tasks, _crossed(results, there, seeds))
+    return [_sample(results, key, seeds) for key in there] if seeds else []
 
 
-def _differences(results: Results, pairs: Sequence[tuple[Key, Key]]) -> Unit | None:
+def _differences(results: Results, pairs: Sequence[tuple[Key, Key]]) -> list[Sample]:
+    """Problem by problem, of two models, over the seeds that all their tasks have."""
     there = [pair for pair in pairs if common_seeds(results, [pair])]
     seeds = common_seeds(results, there)
-    if not seeds:
-        return None
-    tasks = []
-    for a, b in there:
-        sides = [[_right(results.answers[key][seed]) for seed in seeds] for key in (a, b)]
-        tasks.append([[x - y for x, y in zip(*rows, strict=True)] for rows in zip(*sides, strict=True)])
-    return Unit(tasks, _crossed(results, [a for a, _ in there], seeds))
+    return [minus(*(_sample(results, key, seeds) for key in pair)) for pair in there] if seeds else []
 
 
-def _crossed(results: Results, keys: Sequence[Key], seeds: Sequence[int]) -> bool:
-    return all(len({_problems(results.answers[key][seed]) for seed in seeds}) == 1 for key in keys)
+def _sample(results: Results, key: Key, seeds: Sequence[int]) -> Sample:
+    rows = [results.answers[key][seed] for seed in seeds]
+    return Sample(tuple(seeds), tuple(map(_problems, rows)), [_right(row) for row in rows])
 
 
 def _problems(row: Mapping[str, Any]) -> str:

@@ -100,7 +100,7 @@ def read_study(name: str, overrides: Sequence[str] = ()) -> Grid:
     """The grid of a file, or of a shipped name.
 
     Args:
-        overrides: KEY=VALUE; a study's field (seeds, axes, …) or else a field of the base recipe.
+        overrides: KEY=VALUE; a study's field (seeds, axes, …) or else a field of every cell's recipe.
 
     Raises:
         RecipeError: names every fault of the study and of every cell, with its line.
@@ -114,10 +114,10 @@ def read_study(name: str, overrides: Sequence[str] = ()) -> Grid:
             recipes.set_field(tree, key, value)
     study = recipes.checked(Study, tree, lambda place: recipes.where(str(path), text, place))
     base, base_source, base_text = _base(study.recipe, path, text)
-    for key, value in changes:
-        if key.split(".")[0] not in Study.model_fields:
-            recipes.set_field(base, key, value)
-    return _expand(study, base, _Places(str(path), text, base_source, base_text))
+    of_recipe = [change for change in changes if change[0].split(".")[0] not in Study.model_fields]
+    for key, value in of_recipe:
+        recipes.set_field(base, key, value)
+    return _expand(study, base, of_recipe, _Places(str(path), text, base_source, base_text))
 
 
 class _Places(NamedTuple):
@@ -151,14 +151,14 @@ def _base(recipe: Any, path: Path, text: str) -> tuple[dict[str, Any], str, str]
     return recipes.parse(base_text, found), str(found), base_text
 
 
-def _expand(study: Study, base: dict[str, Any], places: _Places) -> Grid:
+def _expand(study: Study, base: dict[str, Any], overrides: Sequence[tuple[str, Any]], places: _Places) -> Grid:
     faults: dict[str, None] = {}  # an ordered set: a fault that many cells share is told once
     axes = [list(_options(name, options, places, faults)) for name, options in study.axes.items()]
     if study.cells:
         axes.append([_named(name, fields, places, faults) for name, fields in study.cells.items()])
     for seed in {seed for seed in study.seeds if study.seeds.count(seed) > 1}:
         faults[f"{recipes.where(places.source, places.text, ('seeds',))}: seed {seed} stands here twice"] = None
-    cells = [] if faults else [_cell(study, base, options, places, faults) for options in product(*axes)]
+    cells = [] if faults else [_cell(study, base, options, overrides, places, faults) for options in product(*axes)]
     made = [cell for cell in cells if cell is not None]
     _check_folders(made, places, faults)
     if made and not faults:
@@ -198,10 +198,21 @@ def _changes(fields: Any, at: tuple[Any, ...], places: _Places, faults: dict[str
 
 
 def _cell(
-    study: Study, base: dict[str, Any], options: Sequence[_Option], places: _Places, faults: dict[str, None]
+    study: Study,
+    base: dict[str, Any],
+    options: Sequence[_Option],
+    overrides: Sequence[tuple[str, Any]],
+    places: _Places,
+    faults: dict[str, None],
 ) -> Cell | None:
     name = " · ".join(option.shown for option in options) or study.name
     changes = [change for option in options for change in option.changes if not change.key.startswith(LABEL)]
+    for change, (key, value) in product(tuple(changes), overrides):
+        if key == change.key:
+            place = recipes.where(places.source, places.text, change.place)
+            faults[f"{key}={_short(value)}: {place} sets it for a cell: change it there"] = None
+        elif key.startswith(f"{change.key}."):  # a part of what the cell sets anew
+            changes.append(_Change(key, value, change.place))
     folder = _slug(name)
     try:
         recipe_of_seed = tuple(_recipe(study, base, changes, seed, folder, places) for seed in study.seeds)

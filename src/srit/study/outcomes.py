@@ -12,17 +12,20 @@ from srit.recipe import Recipe
 from srit.records import OptionScores, Prediction
 from srit.results import TEACHER
 from srit.run import Json, read_manifest, read_records
+from srit.stages import stages
 from srit.stages.evaluation import models, options_file, scored
 from srit.stages.job import slug
 
 ENDS = 10  # the first and the last tenth of a training's steps stand for its ends
+OF_PAIRS = {"preference_loss", "chosen_logps", "rejected_logps", "margins", "accuracies"}  # 0 in a step without any
 DIGITS = 6  # of a float; the seventh differs between processors
 
 
 def outcome(folder: Path, recipe: Recipe) -> Json:
     """Answers, trainings and counts of a run."""
-    manifest = read_manifest(folder)
-    counts = {name: entry["counts"] for name, entry in manifest["stages"].items()}
+    done, wanted = read_manifest(folder)["stages"], {stage.name for stage in stages(recipe)}
+    # A folder keeps what an earlier form of its recipe had made.
+    counts = {name: entry["counts"] for name, entry in done.items() if name in wanted}
     trainings = [name for name in counts if (folder / f"{name}.json").exists() and "steps" in counts[name]]
     # Only where they were asked for: a study without them stays the same bytes.
     options = {"options": list(_options(folder, recipe))} if recipe.evaluate.options else {}
@@ -33,7 +36,9 @@ def outcome(folder: Path, recipe: Recipe) -> Json:
         "counts": {
             name: _numbers(counts[name])
             for name in counts
-            if name == "demonstrations" or name.endswith(("/completions", "/pairs", "/accepted"))
+            if name == "demonstrations"
+            or name.startswith(f"predictions/{TEACHER}/")
+            or name.endswith(("/completions", "/pairs", "/accepted"))
         },
     }
 
@@ -78,8 +83,9 @@ def answers_row(predictions: Sequence[Prediction], pass_at: Sequence[int] = ()) 
     """One model's answers to one task under one prompt.
 
     Returns:
-        "problems": hash of the problems' ids; "right": 1 or 0 for each, in that order; "tokens": mean of an answer;
-        where samples were drawn, how many of "samples" were right for each problem.
+        "problems": hash of the problems' ids; "right": 1 or 0 for each, in that order; "tokens": mean of an answer, 0
+        where its source does not count them; where samples were drawn, how many of "samples" were right for each
+        problem.
     """
     greedy = [p for p in predictions if p.index == 0]
     row: dict[str, Json] = {
@@ -103,12 +109,18 @@ def answers_row(predictions: Sequence[Prediction], pass_at: Sequence[int] = ()) 
 def _training(name: str, counts: Mapping[str, Json], folder: Path) -> Json:
     history = json.loads((folder / f"{name}.json").read_bytes())["history"]
     tenth = max(1, len(history) // ENDS)
-    ends = {"first": _means(history[:tenth]), "last": _means(history[-tenth:])} if history else {}
+    ends = {"first": step_means(history[:tenth]), "last": step_means(history[-tenth:])} if history else {}
     return {"stage": name, **_numbers(counts), **ends}
 
 
-def _means(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {field: _short(sum(step[field] for step in steps) / len(steps)) for field in steps[0] if field != "tokens"}
+def step_means(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Each step alike; what is said of pairs over the steps that have any, and not at all where none has."""
+    means = {}
+    for field in steps[0]:
+        there = [step[field] for step in steps if field not in OF_PAIRS or step["chosen_logps"]]
+        if there and field != "tokens":
+            means[field] = _short(sum(there) / len(there))
+    return means
 
 
 def _numbers(counts: Mapping[str, Json]) -> dict[str, Json]:

@@ -9,7 +9,7 @@ from typing import Any
 from srit.run import write_bytes
 from srit.study.claims import Verdict, verdicts
 from srit.study.figures import Results
-from srit.study.tables import Curve, Entry, Table, make_curves, make_tables
+from srit.study.tables import UNFINISHED, Curve, Entry, Table, make_curves, make_tables
 
 _WIDTH, _HEIGHT = 300.0, 120.0  # of a curve, inside its axes
 _LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "−": "$-$"}
@@ -21,9 +21,14 @@ def write_pages(results: Results, out: Path) -> list[str]:
     """Writes all, and returns the claims' sentences and where the page is."""
     found = verdicts(results)
     tables, curves = make_tables(results, found), make_curves(results)
-    for table in tables:
-        write_bytes(out / f"tables/{table.name}.md", markdown(table).encode())
-        write_bytes(out / f"tables/{table.name}.tex", latex(table).encode())
+    pages = {
+        f"{table.name}{end}": form(table) for table in tables for end, form in ((".md", markdown), (".tex", latex))
+    }
+    for name, text in pages.items():
+        write_bytes(out / "tables" / name, text.encode())
+    for path in (out / "tables").glob(f"{UNFINISHED}.*"):
+        if path.name not in pages:  # all is finished now
+            path.unlink()
     write_bytes(out / "claims.md", claims_page(results, found).encode())
     write_bytes(out / "study.html", html(results, found, tables, curves).encode(errors="replace"))
     return [*(verdict.sentence for verdict in found), f"study: {out / 'study.html'}"]

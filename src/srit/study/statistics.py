@@ -1,72 +1,89 @@
-"""Means over seeds and problems, with intervals; paired tests over seeds; a family of comparisons.
-
-All take one row of numbers a seed, in problem order: 1 and 0 for right and wrong, or the difference of two models.
-"""
+"""Means over seeds and problems, with intervals; paired tests over seeds; a family of comparisons."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from srit.intervals import Interval, mcnemar_exact
+from srit.intervals import Interval
 
 RESAMPLES = 4000  # the ends of a 95 % interval then vary by about 2 % of its width
 
-Rows = Sequence[Sequence[int]]  # by seed; each by problem
+
+class Sample(NamedTuple):
+    """What one model did on one task with several seeds: right or wrong, or by how much it differs from another."""
+
+    seeds: tuple[int, ...]
+    problems: tuple[str, ...]  # by seed: a name of the set of problems
+    rows: Sequence[Sequence[int]]  # by seed, by problem: 1 and 0, or the difference of two such
+
+    @property
+    def crossed(self) -> bool:
+        """Whether every seed has the same problems."""
+        return len(set(self.problems)) == 1
 
 
-class Unit(NamedTuple):
-    """What one trained model, with several seeds, did on several tasks: seeds are drawn once for all of them."""
-
-    tasks: Sequence[Rows]
-    crossed: bool  # every seed has the same problems
-
-
-def mean_of(units: Sequence[Unit]) -> float:
-    """Of the tasks' means over seeds and problems, each task counting alike."""
-    return float(np.mean([np.mean([np.mean(row) for row in rows]) for unit in units for rows in unit.tasks]))
+def minus(a: Sample, b: Sample) -> Sample:
+    """Problem by problem; both are of the same seeds and problems."""
+    both = zip(a.rows, b.rows, strict=True)
+    return a._replace(rows=[[x - y for x, y in zip(*rows, strict=True)] for rows in both])
 
 
-def hierarchical_interval(units: Sequence[Unit], *, seed: int = 0) -> Interval:
+def mean_of(samples: Sequence[Sample]) -> float:
+    """Of the samples' means over seeds and problems, each sample counting alike."""
+    return float(np.mean([np.mean([np.mean(row) for row in sample.rows]) for sample in samples]))
+
+
+def hierarchical_interval(samples: Sequence[Sample]) -> Interval:
     """95 % percentile interval of `mean_of`: seeds are drawn with replacement, then problems within them.
 
-    Where all seeds have the same problems, these are drawn once for all seeds: a problem that is hard for one seed
-    is hard for the others, and drawing it anew for each would count it several times. Differences are those of two
-    models on the same problem, so the bootstrap is paired. With few seeds the interval is too narrow: by a factor
-    sqrt((s - 1) / s) in the part that comes from s seeds, and with one seed it knows nothing of them.
+    Samples with the same seeds have the same seeds drawn, and those on the same problems the same problems: a model
+    that two cells share, or a problem that is hard for all of them, is drawn once and counts once. Where all seeds
+    have the same problems, these are drawn once for all seeds; elsewhere a seed that is drawn twice has its problems
+    drawn twice. Differences are those of two models on the same problem, so the bootstrap is paired. With few seeds
+    the interval is too narrow: by a factor sqrt((s - 1) / s) in the part that comes from s seeds, and with one seed it
+    knows nothing of them.
 
     Source: Davison and Hinkley 1997, Bootstrap Methods and their Application, section 3.8.
     """
-    draw = np.random.default_rng(seed)
-    means = [mean for unit in units for mean in _resampled(unit, draw)]
-    low, high = np.quantile(np.mean(means, axis=0), [0.025, 0.975])
+    low, high = np.quantile(np.mean([_resampled(sample) for sample in samples], axis=0), [0.025, 0.975])
     return Interval(float(low), float(high))
 
 
-def _resampled(unit: Unit, draw: np.random.Generator) -> list[Any]:
-    """[resamples] means for each task."""
-    n_seeds = len(unit.tasks[0])
-    seeds = draw.integers(0, n_seeds, (RESAMPLES, n_seeds))
-    return [_crossed(rows, seeds, draw) if unit.crossed else _nested(rows, seeds, draw) for rows in unit.tasks]
-
-
-def _crossed(rows: Rows, seeds: Any, draw: np.random.Generator) -> Any:
-    # Drawing problems is drawing how many have each pattern over the seeds: few numbers, whatever n is.
-    patterns, counts = np.unique(np.asarray(rows).T, axis=0, return_counts=True)
-    n = counts.sum()
-    by_seed = draw.multinomial(n, counts / n, size=RESAMPLES) @ patterns / n
-    return np.take_along_axis(by_seed, seeds, axis=1).mean(axis=1)
-
-
-def _nested(rows: Rows, seeds: Any, draw: np.random.Generator) -> Any:
+def _resampled(sample: Sample) -> Any:
+    """[resamples] means."""
     total = np.zeros(RESAMPLES)
-    for column in seeds.T:  # a seed that is drawn twice has its problems drawn twice
-        means = [_crossed([row], np.zeros((RESAMPLES, 1), dtype=int), draw) for row in rows]
-        total += np.take_along_axis(np.stack(means, axis=1), column[:, None], axis=1)[:, 0]
-    return total / seeds.shape[1]
+    for slot, drawn in enumerate(_seeds(sample.seeds).T):
+        draw = 0 if sample.crossed else slot
+        means = [
+            _problems(problems, len(row), draw).astype(np.float32) @ np.asarray(row, dtype=np.float32) / len(row)
+            for problems, row in zip(sample.problems, sample.rows, strict=True)
+        ]
+        total += np.stack(means)[drawn, np.arange(RESAMPLES)]
+    return total / len(sample.seeds)
+
+
+# What is drawn follows from what it is drawn of, so that equal things are drawn alike in all figures of a study.
+@lru_cache(maxsize=64)
+def _seeds(seeds: tuple[int, ...]) -> Any:
+    """[resamples, seeds] indices of seeds."""
+    return _generator(f"seeds {seeds}").integers(0, len(seeds), (RESAMPLES, len(seeds)))
+
+
+@lru_cache(maxsize=32)
+def _problems(problems: str, n: int, draw: int) -> Any:
+    """[resamples, n] how often each problem is drawn."""
+    counts = _generator(f"problems {problems} {draw}").multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    return counts.astype(np.uint8)  # of 4000 draws of many problems none is drawn 256 times
+
+
+def _generator(of_what: str) -> np.random.Generator:
+    return np.random.default_rng(list(hashlib.sha256(of_what.encode()).digest()))
 
 
 class Paired(NamedTuple):
@@ -74,7 +91,7 @@ class Paired(NamedTuple):
 
     delta: float
     ci95: Interval
-    p: float  # McNemar, exact, two-sided, all seeds' problems together
+    p: float  # of `sign_flip_test`
     only_a: int
     only_b: int
     odds_ratio: float  # of the problems that just one model has right
@@ -82,27 +99,41 @@ class Paired(NamedTuple):
     n: int  # problems, over seeds
 
 
-def paired(a: Rows, b: Rows, *, crossed: bool) -> Paired:
-    """Model a against model b, seed by seed and problem by problem.
-
-    The test pools the seeds: it takes a problem that comes again with another seed for another problem. Where seeds
-    share their problems p is therefore somewhat too small; the interval is not.
-    """
-    differences = [[x - y for x, y in zip(*rows, strict=True)] for rows in zip(a, b, strict=True)]
-    flat = [d for row in differences for d in row]
+def paired(a: Sample, b: Sample) -> Paired:
+    """Model a against model b, on the same problems with the same seeds."""
+    change = minus(a, b)
+    flat = [d for row in change.rows for d in row]
     only_a, only_b = flat.count(1), flat.count(-1)
-    unit = [Unit([differences], crossed)]
-    shares = [mean_of([Unit([rows], crossed)]) for rows in (a, b)]
     return Paired(
-        delta=mean_of(unit),
-        ci95=hierarchical_interval(unit),
-        p=mcnemar_exact(only_a, only_b),
+        delta=mean_of([change]),
+        ci95=hierarchical_interval([change]),
+        # A problem that comes again with every seed is one problem, whatever the seeds make of it.
+        p=sign_flip_test([sum(column) for column in zip(*change.rows, strict=True)] if change.crossed else flat),
         only_a=only_a,
         only_b=only_b,
         odds_ratio=discordant_odds(only_a, only_b),
-        cohen_h=cohen_h(*shares),
+        cohen_h=cohen_h(mean_of([a]), mean_of([b])),
         n=len(flat),
     )
+
+
+def sign_flip_test(differences: Sequence[int]) -> float:
+    """Two-sided p, exact, that each problem's difference could as well have had the other sign.
+
+    Of differences of 1, 0 and -1 this is McNemar's exact test. It takes the trained models as they are: what another
+    seed would do to all problems at once is in the interval, not in p.
+
+    Source: Fisher 1935, The Design of Experiments, section 21 (randomization of a paired experiment).
+    """
+    sizes = [abs(d) for d in differences if d]
+    chance = np.ones(1)  # of each sum, from -sum(sizes) on
+    for size in sizes:
+        flipped = np.zeros(len(chance) + 2 * size)
+        flipped[: len(chance)] += chance / 2
+        flipped[2 * size :] += chance / 2
+        chance = flipped
+    sums = np.abs(np.arange(len(chance)) - sum(sizes))
+    return float(min(1.0, chance[sums >= abs(sum(differences))].sum()))
 
 
 def discordant_odds(only_a: int, only_b: int) -> float:

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 from srit.intervals import pass_at_k
 from srit.results import TEACHER
+from srit.stages.job import slug
 from srit.study.claims import Verdict, points
-from srit.study.figures import Figure, Key, Results, difference, domain_tasks, figure, models_of, prompts_of, tasks_of
-from srit.study.grid import FAMILY
+from srit.study.figures import (
+    BY_LENGTH,
+    Figure,
+    Key,
+    Results,
+    difference,
+    domain_tasks,
+    figure,
+    models_of,
+    prompts_of,
+    tasks_of,
+)
+from srit.study.grid import ARM, FAMILY
 
 Cell = Mapping[str, Any]
+UNFINISHED = "unfinished"  # the table that goes when all is done
 FULL_SHADE = 0.2  # the difference that a heat map shows in full color
 
 
@@ -64,6 +78,7 @@ def make_tables(results: Results, verdicts: Sequence[Verdict]) -> list[Table]:
         training(results),
         answers(results),
         options(results),
+        calibration(results),
         passes(results),
         comparisons(verdicts),
         *(curve_table(curve) for curve in make_curves(results)),
@@ -77,7 +92,7 @@ def by_teacher(results: Results) -> Table | None:
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in results.cells:
         if TEACHER in cell["labels"]:
-            groups.setdefault((cell["student"], cell["labels"][TEACHER]), []).append(cell)
+            groups.setdefault((_student(results, cell), cell["labels"][TEACHER]), []).append(cell)
     tasks = list(dict.fromkeys(task for cell in results.cells for task in domain_tasks(results, cell, "in")))
     rows = []
     for (student, teacher), cells in groups.items():
@@ -146,11 +161,11 @@ def families(results: Results) -> Table | None:
     if not all(kin.values()):
         return None
     main = (prompts_of(results) or ["cot"])[0]
-    groups = dict.fromkeys((cell["student"], tuple(cell["instructed_on"])) for cell in results.cells)
+    groups = dict.fromkeys((_student(results, cell), tuple(cell["instructed_on"])) for cell in results.cells)
     rows = []
     for student, trained in groups:
         sides = {
-            side: [c for c in cells if (c["student"], tuple(c["instructed_on"])) == (student, trained)]
+            side: [c for c in cells if (_student(results, c), tuple(c["instructed_on"])) == (student, trained)]
             for side, cells in kin.items()
         }
         if not all(sides.values()):
@@ -178,17 +193,21 @@ def cross(results: Results) -> Iterator[Table]:
     if all(cell["instructed_on"] == cell["refined_on"] for cell in results.cells):
         return
     main = (prompts_of(results) or ["cot"])[0]
+    students = dict.fromkeys(_student(results, cell) for cell in results.cells)
     instructed, refined = (
         list(dict.fromkeys(", ".join(cell[field]) for cell in results.cells))
         for field in ("instructed_on", "refined_on")
     )
     for where, field in (("the task refined on", "refined_on"), ("the task instructed on", "instructed_on")):
         rows = []
-        for a in instructed:
-            row = [Entry(a)]
+        for student, a in product(students, instructed):
+            row = [Entry(f"{student} · {a}" if len(students) > 1 else a)]
             for b in refined:
                 cells = [
-                    c for c in results.cells if (", ".join(c["instructed_on"]), ", ".join(c["refined_on"])) == (a, b)
+                    c
+                    for c in results.cells
+                    if (_student(results, c), ", ".join(c["instructed_on"]), ", ".join(c["refined_on"]))
+                    == (student, a, b)
                 ]
                 there = [(c, task) for c in cells for task in c[field] if task in tasks_of(results, c["cell"])]
                 found = figure(results, [Key(c["cell"], "refined", task, main) for c, task in there])
@@ -239,16 +258,23 @@ def training(results: Results) -> Table | None:
     rows = []
     for cell in results.cells:
         trainings = [
-            t for run in cell["runs"] for t in run.get("trainings", ()) if "chosen_logps" in t.get("first", {})
+            t
+            for run in cell["runs"]
+            for t in run.get("trainings", ())
+            if all("chosen_logps" in t.get(end, {}) for end in ("first", "last"))
         ]
         for stage in dict.fromkeys(t["stage"] for t in trainings):
             of_stage = [t for t in trainings if t["stage"] == stage]
             counts = [run.get("counts", {}).get(f"{stage.split('/')[0]}/pairs", {}) for run in cell["runs"]]
             pairs = _mean([count["pairs"] for count in counts if "pairs" in count])
-            texts = [f"{_mean([t[field] for t in of_stage]) or 0.0:,.0f}" for field in ("steps", "tokens")]
-            # Fine-tuning on right answers alone keeps the same history, with nothing to say of pairs.
-            texts += ["" if pairs is None else text for text in _preference_ends(of_stage)]
-            texts = ["" if pairs is None else f"{pairs:,.0f}", *texts]
+            ends = [
+                " → ".join(f"{_mean([t[end][field] for t in of_stage]):.1f}" for end in ("first", "last"))
+                for field in ("chosen_logps", "rejected_logps")
+            ]
+            margin, right = (_mean([t["last"][field] for t in of_stage]) or 0.0 for field in ("margins", "accuracies"))
+            numbers = [_mean([t["steps"] for t in of_stage]) or 0.0, _mean([t["tokens"] for t in of_stage]) or 0.0]
+            texts = ["" if pairs is None else f"{pairs:,.0f}", *(f"{n:,.0f}" for n in numbers), *ends]
+            texts += [f"{margin:.2f}", f"{100 * right:.0f}"]
             rows.append((_name(cell), Entry(stage), *map(Entry, texts)))
     heads = (
         "pairs",
@@ -259,17 +285,8 @@ def training(results: Results) -> Table | None:
         "margin at the end",
         "% of pairs, margin > 0",
     )
-    note = "Nats a completion, first → last tenth of the steps, mean over seeds."
+    note = "Nats a completion, first → last tenth of the steps, those without pairs left out; mean over seeds."
     return Table("training", "How stage 2 went", ("cell", "stage", *heads), rows, note)
-
-
-def _preference_ends(trainings: Sequence[dict[str, Any]]) -> list[str]:
-    margin, right = (_mean([t["last"][field] for t in trainings]) or 0.0 for field in ("margins", "accuracies"))
-    ends = [
-        " → ".join(f"{_mean([t[end][field] for t in trainings]):.1f}" for end in ("first", "last"))
-        for field in ("chosen_logps", "rejected_logps")
-    ]
-    return [*ends, f"{margin:.2f}", f"{100 * right:.0f}"]
 
 
 def answers(results: Results) -> Table | None:
@@ -286,10 +303,19 @@ def answers(results: Results) -> Table | None:
                 n = sum(len(row["right"]) for row in found)
                 tokens = sum(row["tokens"] * len(row["right"]) for row in found) / n
                 shares = [100 * sum(row[what] for row in found) / n for what in ("truncated", "unread", "errors")]
-                texts = [model, domain, f"{tokens:.1f}", *(f"{share:.1f}" for share in shares)]
+                length = f"{tokens:.1f}" if tokens else ""  # a recording does not count them
+                left = str(_unanswered(cell, keys)) if model == TEACHER else ""
+                texts = [model, domain, length, *(f"{share:.1f}" for share in shares), left]
                 rows.append((_name(cell), *map(Entry, texts)))
-    columns = ("cell", "model", "domain", "mean tokens", "cut, %", "unread, %", "not judged, %")
-    return Table("answers", f"The form of the answers, {_prompt(main)}", columns, rows)
+    columns = ("cell", "model", "domain", "mean tokens", "cut, %", "unread, %", "not judged, %", "no answer")
+    note = "No answer: problems that the teacher did not answer, and that its accuracy leaves out."
+    return Table("answers", f"The form of the answers, {_prompt(main)}", columns, rows, note)
+
+
+def _unanswered(cell: Cell, keys: Sequence[Key]) -> int:
+    """Problems of one seed that the teacher gave no answer to."""
+    counts = cell["runs"][0].get("counts", {})
+    return sum(counts.get(f"predictions/{TEACHER}/{slug(key.task)}", {}).get("no answer", 0) for key in keys)
 
 
 def options(results: Results) -> Table | None:
@@ -317,6 +343,35 @@ def options(results: Results) -> Table | None:
     note = _ACCURACY + " The likeliest option is the answer; by length: the likeliest a character. The probability is "
     note += "that of the right option among all, mean over problems."
     return Table("options", "Options by likelihood", ("cell", "task", "prompt, option as", *heads), rows, note)
+
+
+def calibration(results: Results) -> Table | None:
+    """How much surer the models are of their likeliest option than it is right, and how far it lies ahead."""
+    models = [
+        model for model in ("base", "instructed", "refined") if any(key.model == model for key in results.options)
+    ]
+    rows = []
+    for cell in results.cells:
+        scored = [key for key in results.options if key.cell == cell["cell"] and not key.prompt.endswith(BY_LENGTH)]
+        for task, prompt in dict.fromkeys((key.task, key.prompt) for key in scored):
+            by_model = [
+                list(results.options.get(Key(cell["cell"], model, task, prompt), {}).values()) for model in models
+            ]
+            over = [
+                _mean([row["confidence"] - row["right"].count("1") / len(row["right"]) for row in rows_of])
+                for rows_of in by_model
+            ]
+            margins = [_mean([row["margin"] for row in rows_of]) for rows_of in by_model]
+            texts = [task, prompt, *("" if mean is None else points(mean) for mean in over)]
+            texts += ["" if mean is None else f"{mean:+.2f}".replace("-", "−") for mean in margins]
+            rows.append((_name(cell), *map(Entry, texts)))
+    heads = (*(f"surer than right, {model}" for model in models), *(f"margin, {model}" for model in models))
+    note = "Surer than right: mean probability of the likeliest option less how often it is right, points; 0 is "
+    note += (
+        "calibrated. Margin: log-probability of the right option less that of the likeliest other, nats; means over "
+    )
+    note += "seeds and problems."
+    return Table("calibration", "Calibration of options", ("cell", "task", "prompt, option as", *heads), rows, note)
 
 
 def passes(results: Results) -> Table | None:
@@ -351,8 +406,9 @@ def comparisons(verdicts: Sequence[Verdict]) -> Table | None:
     ]
     heads = ("difference, points", "p", "Holm p", "a alone : b alone right", "odds ratio", "Cohen's h", "seeds")
     note = (
-        "Interval: hierarchical bootstrap over seeds and problems, paired. p: McNemar's exact test, all seeds' "
-        "problems together. Holm p: over all rows. Odds ratio of problems that one model alone has right."
+        "Interval: hierarchical bootstrap over seeds and problems, paired. p: exact sign-flip test of each problem's sum "
+        "over seeds (McNemar's with one seed). Holm p: over all rows. Odds ratio of problems that one model alone has "
+        "right."
     )
     return Table("comparisons", "Every comparison", ("claim", "cell", "task", *heads), rows, note)
 
@@ -365,7 +421,7 @@ def unfinished(results: Results) -> Table | None:
         for run in cell["runs"]
         if run["status"] != "done"
     ]
-    return Table("unfinished", "Not finished", ("cell", "seed", "status", "reason"), rows)
+    return Table(UNFINISHED, "Not finished", ("cell", "seed", "status", "reason"), rows)
 
 
 def make_curves(results: Results) -> list[Curve]:
@@ -386,7 +442,7 @@ def _axis_lines(results: Results, axis: str, domain: str, prompt: str) -> Iterat
     cells_of: dict[tuple[str, ...], list[Cell]] = {}
     for cell in results.cells:
         others = tuple(
-            label for name, label in cell["labels"].items() if name in results.study["axes"] and name != axis
+            label for name, label in cell["labels"].items() if name in {*results.study["axes"], ARM} - {axis}
         )
         cells_of.setdefault(others, []).append(cell)
     for others, cells in cells_of.items():
@@ -455,6 +511,26 @@ def _tokens(cell: Cell, model: str) -> list[float]:
         for run in cell["runs"]
         if any(t["stage"] in wanted for t in run.get("trainings", ()))
     ]
+
+
+def _student(results: Results, cell: Cell) -> str:
+    """A cell's student, and the options of the axes that set neither student, teacher nor tasks: what is not one model
+    is not one mean."""
+    other = ("student", TEACHER, "tasks")
+    options = [
+        cell["labels"][name]
+        for name, values in results.study["axes"].items()
+        if not any(field.split(".")[0] in other for field in _fields(name, values))
+    ]
+    return " · ".join([cell["student"], *options])
+
+
+def _fields(axis: str, values: Any) -> Iterator[str]:
+    if isinstance(values, list):
+        yield axis
+    else:
+        for fields in values.values():
+            yield from fields or ()
 
 
 def _name(cell: Cell) -> Entry:
