@@ -406,9 +406,9 @@ def comparisons(verdicts: Sequence[Verdict]) -> Table | None:
     ]
     heads = ("difference, points", "p", "Holm p", "a alone : b alone right", "odds ratio", "Cohen's h", "seeds")
     note = (
-        "Interval: hierarchical bootstrap over seeds and problems, paired. p: exact sign-flip test of each problem's sum "
-        "over seeds (McNemar's with one seed). Holm p: over all rows. Odds ratio of problems that one model alone has "
-        "right."
+        "Interval: hierarchical bootstrap over seeds and problems, paired. p: exact sign-flip test of each problem's "
+        "sum over seeds (McNemar's with one seed). Holm p: over all rows. Odds ratio of problems that one model alone "
+        "has right."
     )
     return Table("comparisons", "Every comparison", ("claim", "cell", "task", *heads), rows, note)
 
