@@ -240,17 +240,25 @@ def arms(results: Results) -> Table | None:
                 _accuracy(results, [Key(cell["cell"], model, t, main) for t in domain_tasks(results, cell, domain)])
                 for domain in ("in", "out")
             ]
-            pairs = [
-                (Key(cell["cell"], "refined", task, main), Key(cell["cell"], model, task, main))
-                for task in domain_tasks(results, cell, "in")
+            behind = [
+                Entry("") if model == "refined" else _points(_ahead(results, cell, model, domain, main))
+                for domain in ("in", "out")
             ]
-            behind = Entry("") if model == "refined" else _points(difference(results, pairs))
             tokens = _mean(_tokens(cell, model))
             trained = Entry("" if tokens is None else f"{tokens:,.0f}")
-            rows.append((_name(cell), Entry(model), trained, *by_domain, behind))
-    columns = ("cell", "model", "tokens trained", "in-domain", "out-of-domain", "refined − it, in-domain")
+            rows.append((_name(cell), Entry(model), trained, *by_domain, *behind))
+    heads = ("tokens trained", "in-domain", "out-of-domain", "refined − it, in-domain", "refined − it, out-of-domain")
     note = f"{_ACCURACY} Tokens of the training that made the model, mean over seeds; for refined those of all rounds."
-    return Table("arms", f"Heuristics and controls, {_prompt(main)}", columns, rows, note)
+    return Table("arms", f"Heuristics and controls, {_prompt(main)}", ("cell", "model", *heads), rows, note)
+
+
+def _ahead(results: Results, cell: Cell, model: str, domain: str, prompt: str) -> Figure | None:
+    """By how much a cell's refined model is ahead of another of its models."""
+    pairs = [
+        (Key(cell["cell"], "refined", task, prompt), Key(cell["cell"], model, task, prompt))
+        for task in domain_tasks(results, cell, domain)
+    ]
+    return difference(results, pairs)
 
 
 def training(results: Results) -> Table | None:
