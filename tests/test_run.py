@@ -76,6 +76,9 @@ def test_a_run_killed_again_and_again_gives_the_same_files_as_one_left_alone(tmp
     rows = json.loads((tmp_path / "whole/results.json").read_bytes())["rows"]
     assert {(row["prompt"], row["accuracy"]) for row in rows if row["model"] == "teacher"} == {("cot", 1.0)}
     assert [row["model"] for row in rows].count("instructed-again") == 4
+    checks = json.loads((tmp_path / "whole/manifest.json").read_bytes())["stages"]["results"]["counts"]["invariants"]
+    cut = [check["line"] for check in checks if "answers were cut at evaluate.max_new_tokens" in check["line"]]
+    assert cut[0].startswith("base: ")  # random weights do not end their answers
 
     # nothing is left to do, and each field redoes what depends on it
     out = tmp_path / "whole"

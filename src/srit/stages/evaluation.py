@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from srit.stages.teaching import paid_answers, teacher_of, teacher_settings
 from srit.tasks import find_task
 
 AGAIN = "instructed-again"  # the instructed model, evaluated in other batches
+MOST_CUT = 0.05  # of a model's answers
 NOISE = 0.05  # a round is refused when it is worse than its start with p below this
 
 
@@ -230,10 +231,20 @@ def _make_results(job: Job, partial: Path) -> Mapping[str, Json]:
         if (row["a"], row["b"], row["task"]) == ("instructed", "base", "all in-domain") and row["ci95"][1] < 0:
             line = f"instructed is worse than base in-domain ({row['prompt']} prompt): look at the demonstrations"
             job.invariant("stage 1 helped", False, line)
+    lines = _cut(results["rows"], recipe.evaluate.max_new_tokens)
+    checks = [job.invariant("answers end by themselves", False, line) for line in lines]
     results["timings"] = {name: entry["seconds"] for name, entry in job.run.manifest["stages"].items()}
     results["environment"] = environment()
     write_json(job.run.path("results.json"), results)
-    return {"rows": len(results["rows"])}
+    return {"rows": len(results["rows"]), "invariants": checks}
+
+
+def _cut(rows: Sequence[Mapping[str, Any]], limit: int) -> Iterator[str]:
+    """Models whose accuracy says little, since their answers are longer than they may be."""
+    for model in dict.fromkeys(row["model"] for row in rows):
+        cut, n = (sum(row[what] for row in rows if row["model"] == model) for what in ("truncated", "n"))
+        if cut > MOST_CUT * n:
+            yield f"{model}: {cut} of {n} answers were cut at evaluate.max_new_tokens ({limit}): let them be longer"
 
 
 def environment() -> dict[str, str]:
