@@ -441,9 +441,10 @@ def test_options_by_likelihood_have_a_table_of_their_own():
     record = study_of({"base": 0.1, "instructed": 0.4, "refined": 0.5}, tasks=("csqa",), seeds=(0, 1))
     for run in record["cells"][0]["runs"]:
         run["options"] = [
-            {"model": model, "task": "csqa", "prompt": "cot", "scored": "letter", "problems": "csqa"}
+            {"model": model, "task": "csqa", "prompt": "cot", "scored": what, "problems": "csqa"}
             | {"right": right, "right_norm": right[::-1], "probability": 0.2, "confidence": 0.5, "margin": -1.0}
             for model, right in (("instructed", "1100"), ("refined", "1110"))
+            for what in ("text", "letter")
         ]
 
     tables = {table.name: table for table in make_tables(results_of(record), [])}
@@ -453,8 +454,9 @@ def test_options_by_likelihood_have_a_table_of_their_own():
     assert [[entry.text.split(" ")[0] for entry in row[2:]] for row in table.rows] == [
         ["cot,", "50.0", "75.0", "+25.0", "0.200", "0.200"],
         ["cot,", "50.0", "75.0", "+25.0", "0.200", "0.200"],
+        ["cot,", "50.0", "75.0", "+25.0", "0.200", "0.200"],
     ]
-    assert [row[2].text for row in table.rows] == ["cot, letter", "cot, letter by length"]
+    assert [row[2].text for row in table.rows] == ["cot, text", "cot, text by length", "cot, letter"]
     # by hand: half sure and half right, half sure and three quarters right
     assert [entry.text for entry in tables["calibration"].rows[0][3:]] == ["+0.0", "−25.0", "−1.00", "−1.00"]
 

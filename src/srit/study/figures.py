@@ -71,8 +71,9 @@ def results_of(record: Mapping[str, Any]) -> Results:
             for row in run.get("options", ()):
                 key = Key(cell["cell"], row["model"], row["task"], f"{row['prompt']}, {row['scored']}")
                 options.setdefault(key, {})[run["seed"]] = row
-                by_length = key._replace(prompt=key.prompt + BY_LENGTH)
-                options.setdefault(by_length, {})[run["seed"]] = {**row, "right": row["right_norm"]}
+                if row["scored"] != "letter":  # letters are all of one length
+                    by_length = key._replace(prompt=key.prompt + BY_LENGTH)
+                    options.setdefault(by_length, {})[run["seed"]] = {**row, "right": row["right_norm"]}
     study = record["study"]
     return Results(study["name"], study["about"], study, record["cells"], answers, options)
 
