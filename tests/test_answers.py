@@ -187,12 +187,12 @@ def test_numbers_are_compared_by_value(first, second, equal):
 )
 def test_hostile_texts_are_read_in_bounded_time(piece):
     for text in (piece * 20_000, "The answer is " + piece * 20_000, piece * 20_000 + "5"):
-        start = time.perf_counter()
+        start = time.process_time()
         for read in (read_number, read_math, read_text):
             read(text)
         read_choice(text, FIVE)
         read_choice(text, ("Yes", "No"))
-        assert time.perf_counter() - start < 5  # 0.5 s on an idle core
+        assert time.process_time() - start < 20  # 0.5 s of a core; what is quadratic in 20,000 takes minutes
 
 
 def test_formulas_are_compared_by_value_and_hanging_ones_are_killed(monkeypatch):
