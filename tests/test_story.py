@@ -221,10 +221,10 @@ def test_equal_is_of_numbers_and_of_text_without_case(answer, gold, same):
     "text", [" " * 60_000, "9" * 60_000, "answer is " * 8_000, "answer is" + "* " * 30_000, "9 *" * 9_000]
 )
 def test_reading_takes_time_in_proportion_to_the_text(name, text):
-    task, start = story.make(name), time.perf_counter()
+    task, start = story.make(name), time.process_time()
     reading = task.read(text, put("Is Ana here?", "1"))
     task.equal(reading.answer or "", "1")
-    assert time.perf_counter() - start < 1  # milliseconds when linear, minutes when quadratic
+    assert time.process_time() - start < 5  # milliseconds when linear, minutes when quadratic
 
 
 def test_names_are_no_words_of_the_stories():
