@@ -21,7 +21,7 @@ from srit.records import Completion, Prediction
 from srit.run import read_records, write_json
 from srit.stages import held, run_stages
 from srit.stages.job import Shared
-from srit.study.claims import outcome_of, verdicts
+from srit.study.claims import outcome_of, points, verdicts
 from srit.study.figures import Figure, Key, compare_answers, figure, results_of
 from srit.study.grid import Claim, Study, read_study, shipped_studies
 from srit.study.outcomes import answers_row, step_means
@@ -344,6 +344,7 @@ def test_a_claim_that_is_the_other_way_round_is_worse():
 
 def test_no_difference_is_no_evidence_either_way():
     assert sentence({"instructed": 0.5, "refined": 0.5}).startswith("no evidence either way: ")
+    assert points(-1e-17) == "+0.0"  # what is left of a sum of floats
 
 
 def test_tasks_that_contradict_each_other_are_mixed():

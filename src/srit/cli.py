@@ -304,7 +304,7 @@ def _print_results(folder: Path) -> None:
         )
         cells = [_cell(scores[model], wide) if model in scores else "" for model in models]
         low, high = (100 * end for end in change["ci95"])
-        difference = f"{100 * change['delta']:+.1f} ({low:+.1f} to {high:+.1f})"
+        difference = f"{100 * change['delta']:+z.1f} ({low:+z.1f} to {high:+z.1f})"
         if wide:
             difference += f", p {change['p']:.3f}"
         table.add_row(domain, task, prompt, str(scores["instructed"]["n"]), *cells, difference)

@@ -69,7 +69,7 @@ def headline(results: Mapping[str, Any]) -> str:
     if change is None:
         return "Self-refinement: not finished"
     low, high = change["ci95"]
-    points = f"{100 * change['delta']:+.1f} points"
+    points = f"{100 * change['delta']:+z.1f} points"
     if low > 0:
         return f"Refined beats instructed in-domain by {points}"
     if high < 0:
@@ -88,7 +88,7 @@ def findings(results: Mapping[str, Any]) -> list[str]:
             low, high = (100 * end for end in change["ci95"])
             lines.append(
                 f"{'In' if domain == 'in' else 'Out-of'}-domain, CoT prompt: base → instructed → refined {shares} %; "
-                f"refined − instructed {100 * change['delta']:+.1f} points ({low:+.1f} to {high:+.1f}) "
+                f"refined − instructed {100 * change['delta']:+z.1f} points ({low:+z.1f} to {high:+z.1f}) "
                 f"on {change['n']} problems."
             )
     return lines

@@ -131,7 +131,7 @@ def statement(claim: Mapping[str, Any]) -> Statement:
 
 def points(share: float) -> str:
     """A share as signed points, with the minus of print."""
-    return f"{100 * share:+.1f}".replace("-", "−")
+    return f"{100 * share:+z.1f}".replace("-", "−")
 
 
 def _side(model: str, labels: Mapping[str, str]) -> str:

@@ -371,7 +371,7 @@ def calibration(results: Results) -> Table | None:
             ]
             margins = [_mean([row["margin"] for row in rows_of]) for rows_of in by_model]
             texts = [task, prompt, *("" if mean is None else points(mean) for mean in over)]
-            texts += ["" if mean is None else f"{mean:+.2f}".replace("-", "−") for mean in margins]
+            texts += ["" if mean is None else f"{mean:+z.2f}".replace("-", "−") for mean in margins]
             rows.append((_name(cell), *map(Entry, texts)))
     heads = (*(f"surer than right, {model}" for model in models), *(f"margin, {model}" for model in models))
     note = "Surer than right: mean probability of the likeliest option less how often it is right, points; 0 is "
@@ -406,7 +406,7 @@ def comparisons(verdicts: Sequence[Verdict]) -> Table | None:
             *(Entry(_p(p), strong=p < 0.05) for p in (c.result.p, c.p_holm)),
             Entry(f"{c.result.only_a} : {c.result.only_b}"),
             Entry(f"{c.result.odds_ratio:.2f}"),
-            Entry(f"{c.result.cohen_h:+.2f}".replace("-", "−")),
+            Entry(f"{c.result.cohen_h:+z.2f}".replace("-", "−")),
             Entry(str(c.n_seeds)),
         )
         for verdict in verdicts
