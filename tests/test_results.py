@@ -38,7 +38,7 @@ def test_models_are_compared_problem_by_problem(results):
     found = {(c["a"], c["b"], c["task"]): (c["only_a"], c["only_b"], c["delta"]) for c in results["comparisons"]}
 
     assert found["refined", "instructed", "sums"] == (2, 0, 0.5)
-    assert found["refined", "instructed", "all out-domain"] == (1, 1, 0.0)
+    assert found["refined", "instructed", "all out-of-domain"] == (1, 1, 0.0)
     assert found["instructed", "base", "all in-domain"] == (1, 0, 0.25)
     assert len(found) == 8
 

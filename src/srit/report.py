@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from srit.records import Completion, Demonstration, Pair, Prediction, Problem
-from srit.results import OPTIONS
+from srit.results import DOMAINS, OPTIONS
 from srit.run import read_records
 
 STORIES = 12  # problems shown at full length
@@ -87,7 +87,7 @@ def findings(results: Mapping[str, Any]) -> list[str]:
             shares = " → ".join(f"{100 * scores[m]['accuracy']:.1f}" for m in ("base", "instructed", "refined"))
             low, high = (100 * end for end in change["ci95"])
             lines.append(
-                f"{'In' if domain == 'in' else 'Out-of'}-domain, CoT prompt: base → instructed → refined {shares} %; "
+                f"{DOMAINS[domain].capitalize()}, CoT prompt: base → instructed → refined {shares} %; "
                 f"refined − instructed {100 * change['delta']:+z.1f} points ({low:+z.1f} to {high:+z.1f}) "
                 f"on {change['n']} problems."
             )
@@ -137,8 +137,8 @@ def _records(path: Path, kind: type[Any], wanted: set[str]) -> list[Any]:
 
 
 def _pooled(results: Mapping[str, Any], a: str, b: str, domain: str) -> Any:
-    key = (a, b, f"all {domain}-domain", "cot")
-    return next((c for c in results["comparisons"] if (c["a"], c["b"], c["task"], c["prompt"]) == key), None)
+    found = (c for c in results["comparisons"] if (c["a"], c["b"], c["domain"], c["prompt"]) == (a, b, domain, "cot"))
+    return next((c for c in found if c["task"].startswith("all ")), None)
 
 
 def _charts(results: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -155,7 +155,7 @@ def _charts(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         charts.setdefault((row["task"], row["domain"], row["prompt"]), []).append(bar)
     return [
         {
-            "title": f"{task} ({domain}-domain)",
+            "title": f"{task} ({DOMAINS[domain]})",
             "prompt": "CoT" if prompt == "cot" else prompt,
             "bars": b,
             "n": b[0]["n"],

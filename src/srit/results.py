@@ -13,6 +13,7 @@ Predictions = Mapping[tuple[str, str], Sequence[Prediction]]  # by model and tas
 
 BASELINES = ("base", "instructed")
 TEACHER = "teacher"
+DOMAINS = {"in": "in-domain", "out": "out-of-domain", "any": "on all tasks"}  # in words
 OPTIONS = ".options"  # ends a file's name: not answers to the task, but how likely its options are
 
 
@@ -55,7 +56,7 @@ def make_results(
                 place = {"a": a, "b": b, "task": task, "domain": domains[task], "prompt": kind}
                 comparisons.append({**place, **_difference(answers[a, task], answers[b, task], seed)})
             for domain in sorted(set(domains.values())):
-                place = {"a": a, "b": b, "task": f"all {domain}-domain", "domain": domain, "prompt": kind}
+                place = {"a": a, "b": b, "task": f"all {DOMAINS[domain]}", "domain": domain, "prompt": kind}
                 side_a, side_b = (_together(answers, model, domains, domain) for model in (a, b))
                 comparisons.append({**place, **_difference(side_a, side_b, seed)})
     passes = _passes(predictions, pass_at) if pass_at else []

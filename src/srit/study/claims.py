@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from srit.intervals import Interval
+from srit.results import DOMAINS
 from srit.study.figures import Figure, Key, Results, common_seeds, compare_answers, difference, domain_tasks
 from srit.study.statistics import Paired, holm
 
@@ -125,8 +126,7 @@ def outcome_of(compared: Sequence[tuple[float, float]], ci95: Interval) -> str:
 def statement(claim: Mapping[str, Any]) -> Statement:
     """A claim of the study in words."""
     a, b = _side(claim["a"], claim["where"]), _side(claim["b"], claim["against"])
-    domain = {"in": "in-domain", "out": "out-of-domain", "any": "on all tasks"}[claim["domain"]]
-    return Statement(a, b, domain + (", direct prompt" if claim["prompt"] == "direct" else ""))
+    return Statement(a, b, DOMAINS[claim["domain"]] + (", direct prompt" if claim["prompt"] == "direct" else ""))
 
 
 def points(share: float) -> str:

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from srit.intervals import pass_at_k
-from srit.results import TEACHER
+from srit.results import DOMAINS, TEACHER
 from srit.stages.job import slug
 from srit.study.claims import Verdict, points
 from srit.study.figures import (
@@ -440,9 +440,9 @@ def make_curves(results: Results) -> list[Curve]:
     for domain in ("in", "out"):
         for axis in numeric:
             lines = list(_axis_lines(results, axis, domain, main))
-            curves.append(Curve(f"over-{_file(axis)}-{domain}", f"Over {axis}, {domain}-domain", axis, lines))
+            curves.append(Curve(f"over-{_file(axis)}-{domain}", f"Over {axis}, {DOMAINS[domain]}", axis, lines))
         rounds = list(_round_lines(results, domain, main))
-        curves.append(Curve(f"over-rounds-{domain}", f"Over rounds, {domain}-domain", "round", rounds))
+        curves.append(Curve(f"over-rounds-{domain}", f"Over rounds, {DOMAINS[domain]}", "round", rounds))
     return [curve for curve in curves if any(len(line.points) > 1 for line in curve.lines)]
 
 
