@@ -2,13 +2,19 @@ import math
 
 import pytest
 import torch
-from tiny import tiny_model
+from tiny import tiny_model, tiny_tokenizer
 
 from srit.errors import TrainingError
 from srit.instructed import Example, instruct
+from srit.prompts import Prompts, prompt_text
 from srit.recipe import Optimization, Refine
-from srit.refined import Preference, reference_logps, refine
+from srit.records import Completion, Problem
+from srit.refined import Preference, disagreement, reference_logps, refine
 from srit.rows import Group
+from srit.samplers import Request, SamplingSettings
+from srit.samplers.transformers import TransformersSampler
+from srit.stages.training import AGREEMENT
+from srit.tasks import find_task
 from srit.training import order
 
 EXAMPLES = [Example(tuple(range(3, 6 + n % 5)), tuple(range(20 + n, 24 + n + n % 3))) for n in range(10)]
@@ -134,6 +140,26 @@ def test_a_reference_that_is_another_model_is_refused(tmp_path):
 
     with pytest.raises(TrainingError, match="does not start from its reference"):
         refined(tmp_path, Refine(batch_size=3), reference=other)
+
+
+def test_answers_of_another_model_are_told_from_ones_own():
+    # On both sides of what the stage of a round allows: the sampler's arithmetic and the trainer's are different code.
+    settings = SamplingSettings(temperature=1.0, max_new_tokens=20, stop_ids=(258,))
+    prompts = Prompts(tiny_tokenizer(), "chatml")
+    problem = Problem("p", "sums", "train", "1 + 1?", "2")
+    prompt = prompts.prompt_ids(prompt_text(find_task("sums"), problem, "cot"), where="p")
+    drawn = TransformersSampler(tiny_model(), rows=8, pad_id=0).sample(
+        [Request(prompt, str(n)) for n in range(8)], settings
+    )
+    answers = [
+        Completion("p", "sums", "cot", n, "", s.token_ids, s.logp, s.truncated, None, "unread", 0.0)
+        for n, s in enumerate(drawn)
+    ]
+
+    own, other = (disagreement(tiny_model(seed=n), answers, {"p": problem}, prompts, 200) for n in (0, 1))
+
+    assert own < 1e-4
+    assert other > 10 * max(AGREEMENT.values())
 
 
 def test_the_control_without_preferences_raises_likelihood_alone(tmp_path):

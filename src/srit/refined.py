@@ -109,9 +109,9 @@ def disagreement(
         for c in completions
     ]
     scored = reference_logps(model, groups, row_tokens, shared)
-    gaps = [abs(c.logp - logps[0]) / len(c.token_ids) for c, logps in zip(completions, scored, strict=True)]
-    # The mean, not the largest: a single short answer in bfloat16 may be off by ten times as much.
-    return sum(gaps) / max(1, len(gaps))
+    gaps = [abs(c.logp - logps[0]) for c, logps in zip(completions, scored, strict=True)]
+    # Over all tokens: a single short answer in bfloat16 may be off by ten times as much.
+    return sum(gaps) / max(1, sum(len(c.token_ids) for c in completions))
 
 
 def refine(
