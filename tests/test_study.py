@@ -524,6 +524,12 @@ def test_studies_of_the_same_problems_are_compared_problem_by_problem():
     assert " i |" not in side_by_side(a, b) and " i |" in side_by_side(a, others)
 
 
+def test_studies_without_a_common_cell_are_told_apart():
+    a, b = made_up({"refined": 0.4}, tasks=("sums",)), made_up({"refined": 0.5}, tasks=("trade",))
+
+    assert side_by_side(a, b).endswith("of one of the other. A: cell. B: cell.")
+
+
 def test_right_samples_are_kept_by_problem_and_give_pass_at_k():
     verdicts_of = {"p1": ("wrong", "right", "right"), "p2": ("right", "wrong", "unread")}  # greedy, then two samples
     predictions = [

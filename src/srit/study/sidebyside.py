@@ -24,8 +24,12 @@ def side_by_side(a: Results, b: Results) -> str:
     for side, results in (("A", a), ("B", b)):
         lines += [f"- {side}: {verdict.sentence}" for verdict in verdicts(results)]
     columns = ("cell", "model", "task", "prompt", "A", "B", "B − A")
-    table = Table("compare", "Figures of both", columns, list(_rows(a, b)), _NOTE)
-    return "\n".join([*lines, "", markdown(table)])
+    rows = list(_rows(a, b))
+    if not rows:
+        named = (", ".join(cell["cell"] for cell in results.cells) for results in (a, b))
+        told = "No finished cell of one has the name, a model, a task and a prompt of one of the other. A: {}. B: {}."
+        return "\n".join([*lines, "", told.format(*named)])
+    return "\n".join([*lines, "", markdown(Table("compare", "Figures of both", columns, rows, _NOTE))])
 
 
 def _rows(a: Results, b: Results) -> Iterator[tuple[Entry, ...]]:
