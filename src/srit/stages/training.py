@@ -125,8 +125,9 @@ def _make_refined(job: Job, partial: Path, number: int, name: str, *, only_right
         progress=lambda done, total: job.progress(name, done, total),
     )
     invariants = [agreement]
-    if not only_right and (wanted := step_0_loss(recipe.refine)) is not None:
-        loss = history[0]["preference_loss"]
+    wanted, first = step_0_loss(recipe.refine), history[0]
+    if first["chosen_logps"] and wanted is not None:  # it had pairs, and a loss that knows a reference
+        loss = first["preference_loss"]
         line = f"step 0: preference loss {loss:.4f}, and {wanted:.4f} where policy and reference are the same"
         invariants.append(job.invariant("the policy starts from its reference", True, line))
     _save(job, model, name)
