@@ -544,7 +544,7 @@ def test_right_samples_are_kept_by_problem_and_give_pass_at_k():
     results = made_up({"refined": 0.5}, tasks=("sums",), seeds=(0,))
     results.answers[Key("cell", "refined", "sums", "cot")][0] |= row
     table = next(table for table in make_tables(results, []) if table.name == "pass-at-k")
-    assert [entry.text for entry in table.rows[0]][4:] == ["50.0", "50.0"]
+    assert [entry.text for entry in table.rows[0]][4:] == ["50.0 (0.0–100.0)"] * 2
 
 
 HOSTILE = "</td><script>alert(1)</script> {{ 7 * 7 }} \\input{x} a|b_c & 5 %"

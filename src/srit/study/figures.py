@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from srit.errors import DataError
-from srit.intervals import Interval, wilson
+from srit.intervals import Interval, pass_at_k, wilson
 from srit.study.statistics import Paired, Sample, hierarchical_interval, mean_of, minus, paired
 
 FORMAT = 1
@@ -109,6 +109,13 @@ def figure(results: Results, keys: Iterable[Key]) -> Figure | None:
     # Where all answers are right, or all wrong, every draw of them is alike: the interval of as many problems.
     n = sum(len(sample.rows[0]) for sample in samples)
     return found._replace(ci95=wilson(round(found.mean * n), n))
+
+
+def pass_figure(results: Results, key: Key, k: int) -> Figure | None:
+    """Pass@k over problems and seeds; None where no samples were drawn."""
+    drawn = {seed: row for seed, row in results.answers[key].items() if "drawn_right" in row}
+    rows = [[pass_at_k(row["samples"], n, k) for n in row["drawn_right"]] for row in drawn.values()]
+    return _figure([Sample(tuple(drawn), tuple(map(_problems, drawn.values())), rows)] if drawn else [])
 
 
 def difference(results: Results, pairs: Iterable[tuple[Key, Key]]) -> Figure | None:

@@ -20,7 +20,7 @@ class Sample(NamedTuple):
 
     seeds: tuple[int, ...]
     problems: tuple[str, ...]  # by seed: a name of the set of problems
-    rows: Sequence[Sequence[int]]  # by seed, by problem: 1 and 0, or the difference of two such
+    rows: Sequence[Sequence[float]]  # by seed, by problem: 1 and 0, the difference of two such, or a chance
 
     @property
     def crossed(self) -> bool:
@@ -102,13 +102,13 @@ class Paired(NamedTuple):
 def paired(a: Sample, b: Sample) -> Paired:
     """Model a against model b, on the same problems with the same seeds."""
     change = minus(a, b)
-    flat = [d for row in change.rows for d in row]
+    flat = [round(d) for row in change.rows for d in row]
     only_a, only_b = flat.count(1), flat.count(-1)
     return Paired(
         delta=mean_of([change]),
         ci95=hierarchical_interval([change]),
         # A problem that comes again with every seed is one problem, whatever the seeds make of it.
-        p=sign_flip_test([sum(column) for column in zip(*change.rows, strict=True)] if change.crossed else flat),
+        p=sign_flip_test([round(sum(column)) for column in zip(*change.rows, strict=True)] if change.crossed else flat),
         only_a=only_a,
         only_b=only_b,
         odds_ratio=discordant_odds(only_a, only_b),

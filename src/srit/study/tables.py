@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
-from srit.intervals import pass_at_k
 from srit.results import DOMAINS, TEACHER
 from srit.stages.job import slug
 from srit.study.claims import Verdict, points
@@ -19,6 +18,7 @@ from srit.study.figures import (
     domain_tasks,
     figure,
     models_of,
+    pass_figure,
     prompts_of,
     tasks_of,
 )
@@ -386,13 +386,12 @@ def passes(results: Results) -> Table | None:
     """Right at least once in k samples."""
     ks = sorted({k for rows in results.answers.values() for row in rows.values() for k in row.get("pass_at", ())})
     rows = []
-    for key, by_seed in results.answers.items():
-        drawn = [row for row in by_seed.values() if "drawn_right" in row]
-        if drawn:
-            means = [_mean([pass_at_k(row["samples"], n, k) for row in drawn for n in row["drawn_right"]]) for k in ks]
-            rows.append((*map(Entry, key), *(Entry("" if mean is None else f"{100 * mean:.1f}") for mean in means)))
+    for key in results.answers:
+        found = [pass_figure(results, key, k) for k in ks]
+        if any(found):
+            rows.append((*map(Entry, key), *map(_percent, found)))
     columns = ("cell", "model", "task", "prompt", *(f"pass@{k}, %" for k in ks))
-    return Table("pass-at-k", "Right at least once in k samples", columns, rows, "Mean over seeds and problems.")
+    return Table("pass-at-k", "Right at least once in k samples", columns, rows, _ACCURACY)
 
 
 def comparisons(verdicts: Sequence[Verdict]) -> Table | None:
@@ -550,7 +549,10 @@ def _trained(cell: Cell) -> tuple[Entry, Entry]:
 
 
 def _accuracy(results: Results, keys: Sequence[Key]) -> Entry:
-    found = figure(results, keys)
+    return _percent(figure(results, keys))
+
+
+def _percent(found: Figure | None) -> Entry:
     if found is None:
         return Entry("")
     return Entry(f"{100 * found.mean:.1f} ({100 * found.ci95.low:.1f}–{100 * found.ci95.high:.1f})")
