@@ -131,7 +131,17 @@ def statement(claim: Mapping[str, Any]) -> Statement:
 
 def points(share: float) -> str:
     """A share as signed points, with the minus of print."""
-    return f"{100 * share:+z.1f}".replace("-", "−")
+    return signed(100 * share, 1)
+
+
+def change_points(mean: float, ci95: Interval) -> str:
+    """A difference of shares with its interval, as signed points."""
+    return f"{points(mean)} ({points(ci95.low)} to {points(ci95.high)})"
+
+
+def signed(value: float, digits: int) -> str:
+    """With its sign, the minus of print, and no negative zero."""
+    return f"{value:+z.{digits}f}".replace("-", "−")
 
 
 def _side(model: str, labels: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from srit.intervals import Interval
-from srit.study.claims import points, verdicts
+from srit.study.claims import change_points, verdicts
 from srit.study.figures import Figure, Key, Results, difference, figure
 from srit.study.page import markdown
 from srit.study.tables import Entry, Table
@@ -39,10 +39,10 @@ def _rows(a: Results, b: Results) -> Iterator[tuple[Entry, ...]]:
         if of_a is not None and of_b is not None:
             paired = difference(both, [(_in_b(key), key)])
             change = paired.mean if paired else of_b.mean - of_a.mean
-            low, high = paired.ci95 if paired else independent(of_a, of_b)
-            shown = f"{points(change)} ({points(low)} to {points(high)}){'' if paired else ' i'}"
+            ci95 = paired.ci95 if paired else independent(of_a, of_b)
+            shown = change_points(change, ci95) + ("" if paired else " i")
             means = [Entry(f"{100 * side.mean:.1f}") for side in (of_a, of_b)]
-            yield (*map(Entry, key), *means, Entry(shown, strong=low > 0 or high < 0))
+            yield (*map(Entry, key), *means, Entry(shown, strong=ci95.low > 0 or ci95.high < 0))
 
 
 def _in_b(key: Key) -> Key:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from srit.results import DOMAINS, TEACHER
 from srit.stages.job import slug
-from srit.study.claims import Verdict, points
+from srit.study.claims import Verdict, change_points, points, signed
 from srit.study.figures import (
     BY_LENGTH,
     Figure,
@@ -371,7 +371,7 @@ def calibration(results: Results) -> Table | None:
             ]
             margins = [_mean([row["margin"] for row in rows_of]) for rows_of in by_model]
             texts = [task, prompt, *("" if mean is None else points(mean) for mean in over)]
-            texts += ["" if mean is None else f"{mean:+z.2f}".replace("-", "−") for mean in margins]
+            texts += ["" if mean is None else signed(mean, 2) for mean in margins]
             rows.append((_name(cell), *map(Entry, texts)))
     heads = (*(f"surer than right, {model}" for model in models), *(f"margin, {model}" for model in models))
     note = "Surer than right: mean probability of the likeliest option less how often it is right, points; 0 is "
@@ -401,11 +401,11 @@ def comparisons(verdicts: Sequence[Verdict]) -> Table | None:
             Entry(verdict.claim),
             Entry(c.a.cell if c.a.cell == c.b.cell else f"{c.a.cell} against {c.b.cell}"),
             Entry(c.a.task),
-            Entry(f"{points(c.result.delta)} ({points(c.result.ci95.low)} to {points(c.result.ci95.high)})"),
+            Entry(change_points(c.result.delta, c.result.ci95)),
             *(Entry(_p(p), strong=p < 0.05) for p in (c.result.p, c.p_holm)),
             Entry(f"{c.result.only_a} : {c.result.only_b}"),
             Entry(f"{c.result.odds_ratio:.2f}"),
-            Entry(f"{c.result.cohen_h:+z.2f}".replace("-", "−")),
+            Entry(signed(c.result.cohen_h, 2)),
             Entry(str(c.n_seeds)),
         )
         for verdict in verdicts
@@ -561,8 +561,7 @@ def _percent(found: Figure | None) -> Entry:
 def _points(change: Figure | None) -> Entry:
     if change is None:
         return Entry("")
-    low, high = change.ci95
-    return Entry(f"{points(change.mean)} ({points(low)} to {points(high)})", strong=low > 0 or high < 0)
+    return Entry(change_points(change.mean, change.ci95), strong=change.ci95.low > 0 or change.ci95.high < 0)
 
 
 def _heat(found: Figure | None, trained: bool) -> Entry:
