@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import torch
 from transformers import LlamaConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
@@ -25,3 +29,15 @@ def test_with_qlora_the_sampled_model_is_the_trained_one(tmp_path):
 
     torch.testing.assert_close(sampled, expected, rtol=1e-4, atol=1e-5)
     assert (plain - expected).abs().max() > 1e-3  # 4 bits do change the weights
+
+
+def test_two_processes_that_use_a_student_first_do_not_disturb_each_other(tmp_path):
+    code = "from srit.recipe import Student; from srit.students import identity; print(identity(Student(model=NAME)))"
+    command = [sys.executable, "-c", code.replace("NAME", "'smollm2-135m-instruct'")]
+    alone = os.environ | {"SRIT_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+
+    both = [subprocess.Popen(command, env=alone, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    printed = [process.communicate()[0].strip() for process in both]
+
+    assert [process.returncode for process in both] == [0, 0]
+    assert len(printed[0]) == 64 and printed[0] == printed[1]

@@ -18,13 +18,14 @@ from srit.errors import RecipeError
 from srit.intervals import Interval, mcnemar_exact, paired_bootstrap, wilson
 from srit.recipe import check_recipe, read_recipe
 from srit.records import Completion, Prediction
-from srit.run import read_records, write_json
+from srit.run import read_records, write_bytes, write_json
 from srit.stages import held, run_stages
 from srit.stages.job import Shared
 from srit.study.claims import outcome_of, points, verdicts
 from srit.study.figures import Figure, Key, compare_answers, figure, results_of
 from srit.study.grid import Claim, Study, read_study, shipped_studies
-from srit.study.outcomes import answers_row, step_means
+from srit.study.joined import joined
+from srit.study.outcomes import answers_row, step_means, study_bytes
 from srit.study.page import html, latex, markdown
 from srit.study.plan import plan_study, symbols
 from srit.study.sidebyside import independent, side_by_side
@@ -275,9 +276,84 @@ def test_two_studies_stand_side_by_side(finished):
     assert "A: no evidence" in done.stdout and "B: no evidence" in done.stdout and "| +0.0 (" in done.stdout
 
 
-@pytest.mark.parametrize("command", [["report"], ["compare", "x"]])
+def parts_of(finished, folder):
+    """A finished study as if its seeds had been run apart, and one cell of the second had failed."""
+    whole = json.loads((finished / "study.json").read_bytes())
+    for seed in whole["study"]["seeds"]:
+        cells = [cell | {"runs": [run for run in cell["runs"] if run["seed"] == seed]} for cell in whole["cells"]]
+        part = whole | {"study": whole["study"] | {"seeds": [seed]}, "cells": cells}
+        write_bytes(folder / f"{seed}/study.json", study_bytes(part))
+    cells[0]["runs"] = [{"seed": seed, "status": "failed", "kind": "DataError", "exit_code": 3, "reason": "none"}]
+    write_bytes(folder / "failed/study.json", study_bytes(part))
+    return folder / "0", folder / "failed", folder / "1"
+
+
+def test_parts_that_were_run_apart_make_the_whole_study(tmp_path, tiny_study, finished):
+    assert srit("study", tiny_study, "--out", tmp_path / "one", "seeds=[1]").exit_code == 0
+
+    done = srit("study", "join", *parts_of(finished, tmp_path)[:2], tmp_path / "one", "--out", tmp_path / "whole")
+
+    assert done.exit_code == 0, done.output
+    names = [str(path.relative_to(finished)) for path in finished.glob("tables/*")]
+    for name in ["study.json", "claims.md", "study.html", *names]:
+        assert (tmp_path / "whole" / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+def test_what_is_no_part_of_the_study_is_refused(tmp_path, finished):
+    first, _, second = parts_of(finished, tmp_path)
+    whole = json.loads((finished / "study.json").read_bytes())
+
+    def refused(change, *others):
+        part = json.loads((second / "study.json").read_bytes())
+        change(part)
+        write_json(tmp_path / "changed/study.json", part)
+        done = srit("study", "join", first, tmp_path / "changed", *others, "--out", tmp_path / "whole")
+        assert done.exit_code == 3 and not (tmp_path / "whole/study.json").exists()
+        return done.output
+
+    def more_epochs(part):
+        part["study"]["recipe"]["refine"]["epochs"] = 2
+
+    def otherwise(part):
+        part["cells"][0]["runs"][0]["answers"][0]["tokens"] += 1
+
+    assert "another recipe.refine" in refused(more_epochs)
+    assert "another choice of axes" in refused(lambda part: part["study"].update(axes={"refine.beta": [0.1]}))
+    assert "two cells are called 'cot'" in refused(lambda part: part["cells"][0].update(rounds=2))
+    assert "'cot' with seed 1 came out differently" in refused(otherwise, second)
+
+    write_json(tmp_path / "other/study.json", whole)
+    done = srit("study", "join", first, second, "--out", tmp_path / "other")
+    assert done.exit_code == 2 and "none of the parts" in done.output
+    assert json.loads((tmp_path / "other/study.json").read_bytes()) == whole
+
+
+def test_parts_of_a_grid_have_the_cells_of_both(tmp_path):
+    studies = [study_of({"refined": 0.5}, cells={name: {"labels": {"β": name}}}) for name in ("0.1", "0.5")]
+    for study, name in zip(studies, ("0.1", "0.5"), strict=True):
+        study["study"] |= {"recipe": {}, "axes": {"β": [name]}, "claims": [IN_DOMAIN, {"a": name}]}
+
+    whole = joined([(f"part {number}", results_of(study)) for number, study in enumerate(studies)])
+
+    assert whole["study"]["axes"] == {"β": ["0.1", "0.5"]}
+    assert [cell["cell"] for cell in whole["cells"]] == ["0.1", "0.5"]
+    assert [claim["a"] for claim in whole["study"]["claims"]] == ["refined", "0.1", "0.5"]
+
+
+def test_a_claim_can_be_tested_afterwards(finished):
+    done = srit("study", "claim", finished, "{}", "{domain: out, b: base}")
+
+    assert done.exit_code == 0
+    first, second = done.output.splitlines()
+    assert first in (finished / "claims.md").read_text().replace("\\", "")
+    assert "refined against base out-of-domain" in second
+    wrong = srit("study", "claim", finished, "{domian: out}")
+    assert wrong.exit_code == 2 and "did you mean domain?" in wrong.output
+
+
+@pytest.mark.parametrize("command", [["report"], ["compare", "x"], ["claim", "{}"], ["join", "--out", "x"]])
 def test_a_study_that_is_not_there_is_told(tmp_path, command):
-    done = srit("study", *command, tmp_path)
+    done = srit("study", command[0], tmp_path, *command[1:])
 
     assert done.exit_code == 3 and "study.json" in done.output
 

@@ -218,7 +218,7 @@ def study_report(
 ) -> None:
     """Write a study's page and tables from its study.json alone."""
     with _told():
-        path = place / "study.json" if place.is_dir() else place
+        path = _study_json(place)
         _write_study(path, out or path.parent)
 
 
@@ -232,8 +232,48 @@ def study_compare(
     from srit.study.sidebyside import side_by_side
 
     with _told():
-        both = [read_results(place / "study.json" if place.is_dir() else place) for place in (a, b)]
+        both = [read_results(_study_json(place)) for place in (a, b)]
         typer.echo(side_by_side(*both))
+
+
+@study.command("join")
+def study_join(
+    parts: Annotated[list[Path], typer.Argument(help="study folders, or their study.json")],
+    out: Annotated[Path, typer.Option(help="folder for the whole study; may be one of the parts")],
+) -> None:
+    """Parts of one study, such as a seed or a student on each machine, as one study: study.json, page and tables."""
+    from srit.run import write_bytes
+    from srit.study.figures import read_results
+    from srit.study.joined import joined
+    from srit.study.outcomes import study_bytes
+
+    with _told():
+        paths, whole = [_study_json(part) for part in parts], out / "study.json"
+        if whole.exists() and not any(path.samefile(whole) for path in paths if path.exists()):
+            raise RecipeError(f"{whole}: there is a study, and it is none of the parts: choose another --out")
+        write_bytes(whole, study_bytes(joined([(str(path), read_results(path)) for path in paths])))
+        _write_study(whole, out)
+
+
+@study.command("claim")
+def study_claim(
+    place: Annotated[Path, typer.Argument(metavar="DIR_OR_STUDY.JSON", help="a study folder, or its study.json")],
+    claims: Annotated[list[str], typer.Argument(metavar="CLAIM", help="as in STUDY.yaml, such as '{domain: out}'")],
+) -> None:
+    """Test other claims on what a study has; Holm's correction is over these claims alone. Writes nothing."""
+    from srit.study.claims import verdicts
+    from srit.study.figures import read_results
+    from srit.study.grid import read_claim
+
+    with _told():
+        results = read_results(_study_json(place))
+        asked = results._replace(study={**results.study, "claims": [read_claim(claim) for claim in claims]})
+        typer.echo("\n".join(verdict.sentence for verdict in verdicts(asked)))
+
+
+def _study_json(place: Path) -> Path:
+    """Of a study folder, or the file itself."""
+    return place / "study.json" if place.is_dir() else place
 
 
 def _write_study(path: Path, out: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from srit.recipe import Recipe, Student
-from srit.run import canonical, write_json
+from srit.run import alone, canonical, write_json
 from srit.students import cache, identity, load_tokenizer
 
 Attention = Literal["sdpa", "srit_products"]  # torch's kernel, or `attention.py`
@@ -54,7 +54,9 @@ def _probed(student: Student) -> Way:
         from srit.probe import measure
 
         load_tokenizer(student)  # what is wrong with a student is told there; the probe would only fail
-        write_json(place, measure(student)._asdict())
+        with alone(place):
+            if not place.exists():
+                write_json(place, measure(student)._asdict())
     return Way(**json.loads(place.read_bytes()))
 
 

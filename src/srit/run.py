@@ -120,6 +120,15 @@ def building(folder: Path) -> Iterator[Path]:
     _sync_folder(folder.parent)
 
 
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """While one process makes what is kept at a path, others that come here wait; then they should look again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 class Journal:
     """Lines that survive a kill: each is appended whole and synced before it counts."""
 

