@@ -811,7 +811,7 @@ def test_every_shipped_study_is_a_plan(name, tmp_path):
 def test_shipped_studies_cover_the_methods_list():
     listed = ["in-domain", "out-of-domain", "families", "cross", "less-data", "heuristics", "controls"]
 
-    assert shipped_studies() == sorted([*listed, "paper", "settings", "smoke"])
+    assert shipped_studies() == sorted([*listed, "losses", "paper", "settings", "smoke"])
 
 
 def test_stage_2_alone_reads_the_problems_of_tasks_refine():
