@@ -617,10 +617,15 @@ def test_right_samples_are_kept_by_problem_and_give_pass_at_k():
     row = answers_row(predictions, [1, 2])
 
     assert (row["right"], row["tokens"], row["drawn_right"], row["samples"]) == ("01", 4.0, [2, 0], 2)
-    results = made_up({"refined": 0.5}, tasks=("sums",), seeds=(0,))
+    results = made_up({"instructed": 0.5, "refined": 0.5}, tasks=("sums",), seeds=(0,))
     results.answers[Key("cell", "refined", "sums", "cot")][0] |= row
-    table = next(table for table in make_tables(results, []) if table.name == "pass-at-k")
-    assert [entry.text for entry in table.rows[0]][4:] == ["50.0 (0.0–100.0)"] * 2
+    results.answers[Key("cell", "instructed", "sums", "cot")][0] |= row | {"drawn_right": [1, 0]}
+    tables = {table.name: [[entry.text for entry in row] for row in table.rows] for table in make_tables(results, [])}
+    # of two samples, one right: pass@1 is a half, pass@2 is 1
+    assert tables["pass-at-k"][0][4:] == ["25.0 (0.0–50.0)", "50.0 (0.0–100.0)"]
+    assert tables["pass-at-k"][1][4:] == ["50.0 (0.0–100.0)"] * 2
+    change = ["+25.0 (+0.0 to +50.0)", "+0.0 (+0.0 to +0.0)"]
+    assert tables["pass-at-k-change"] == [["cell", "sums", "cot", *change], ["cell", "all in-domain", "cot", *change]]
 
 
 HOSTILE = "</td><script>alert(1)</script> {{ 7 * 7 }} \\input{x} a|b_c & 5 %"

@@ -111,11 +111,13 @@ def figure(results: Results, keys: Iterable[Key]) -> Figure | None:
     return found._replace(ci95=wilson(round(found.mean * n), n))
 
 
-def pass_figure(results: Results, key: Key, k: int) -> Figure | None:
-    """Pass@k over problems and seeds; None where no samples were drawn."""
-    drawn = {seed: row for seed, row in results.answers[key].items() if "drawn_right" in row}
-    rows = [[pass_at_k(row["samples"], n, k) for n in row["drawn_right"]] for row in drawn.values()]
-    return _figure([Sample(tuple(drawn), tuple(map(_problems, drawn.values())), rows)] if drawn else [])
+def at_k(results: Results, k: int) -> Results:
+    """Only what samples were drawn of, and each problem's pass@k in place of whether its greedy answer was right."""
+    drawn = {
+        key: {seed: {**row, "right": _pass_at(row, k)} for seed, row in rows.items() if "drawn_right" in row}
+        for key, rows in results.answers.items()
+    }
+    return results._replace(answers={key: rows for key, rows in drawn.items() if rows})
 
 
 def difference(results: Results, pairs: Iterable[tuple[Key, Key]]) -> Figure | None:
@@ -178,8 +180,13 @@ def _problems(row: Mapping[str, Any]) -> str:
     return str(row["problems"])
 
 
-def _right(row: Mapping[str, Any]) -> tuple[int, ...]:
-    return _digits(row["right"])
+def _pass_at(row: Mapping[str, Any], k: int) -> tuple[float, ...]:
+    return tuple(pass_at_k(row["samples"], n_right, k) for n_right in row["drawn_right"])
+
+
+def _right(row: Mapping[str, Any]) -> tuple[float, ...]:
+    """By problem: 1 or 0, or a chance."""
+    return _digits(row["right"]) if isinstance(row["right"], str) else tuple(row["right"])
 
 
 @cache

@@ -14,11 +14,11 @@ from srit.study.figures import (
     Figure,
     Key,
     Results,
+    at_k,
     difference,
     domain_tasks,
     figure,
     models_of,
-    pass_figure,
     prompts_of,
     tasks_of,
 )
@@ -79,7 +79,7 @@ def make_tables(results: Results, verdicts: Sequence[Verdict]) -> list[Table]:
         answers(results),
         options(results),
         calibration(results),
-        passes(results),
+        *passes(results),
         comparisons(verdicts),
         *(curve_table(curve) for curve in make_curves(results)),
         unfinished(results),
@@ -382,16 +382,26 @@ def calibration(results: Results) -> Table | None:
     return Table("calibration", "Calibration of options", ("cell", "task", "prompt, option as", *heads), rows, note)
 
 
-def passes(results: Results) -> Table | None:
-    """Right at least once in k samples."""
+def passes(results: Results) -> Iterator[Table]:
+    """Right at least once in k samples, and what refinement changes of it."""
     ks = sorted({k for rows in results.answers.values() for row in rows.values() for k in row.get("pass_at", ())})
-    rows = []
-    for key in results.answers:
-        found = [pass_figure(results, key, k) for k in ks]
-        if any(found):
-            rows.append((*map(Entry, key), *map(_percent, found)))
+    by_k = [at_k(results, k) for k in ks]
+    if not by_k:
+        return
+    rows = [(*map(Entry, key), *(_accuracy(of_k, [key]) for of_k in by_k)) for key in by_k[0].answers]
     columns = ("cell", "model", "task", "prompt", *(f"pass@{k}, %" for k in ks))
-    return Table("pass-at-k", "Right at least once in k samples", columns, rows, _ACCURACY)
+    yield Table("pass-at-k", "Right at least once in k samples", columns, rows, _ACCURACY)
+    rows = []
+    for cell, prompt in product(results.cells, prompts_of(by_k[0])):
+        tasks = {task: [task] for task in tasks_of(by_k[0], cell["cell"])}
+        tasks |= {f"all {DOMAINS[domain]}": domain_tasks(by_k[0], cell, domain) for domain in ("in", "out")}
+        for name, of_name in tasks.items():
+            changes = [difference(of_k, [_change(cell, task, prompt) for task in of_name]) for of_k in by_k]
+            if any(changes):
+                rows.append((_name(cell), Entry(name), Entry(prompt), *map(_points, changes)))
+    columns = ("cell", "task", "prompt", *(f"pass@{k}, points" for k in ks))
+    note = "Points (95 % interval: seeds and problems, paired), in bold where it holds no 0."
+    yield Table("pass-at-k-change", "Right at least once in k samples: refined − instructed", columns, rows, note)
 
 
 def comparisons(verdicts: Sequence[Verdict]) -> Table | None:
