@@ -29,7 +29,7 @@ from srit.study.outcomes import answers_row, step_means, study_bytes
 from srit.study.page import html, latex, markdown
 from srit.study.plan import plan_study, symbols
 from srit.study.sidebyside import independent, side_by_side
-from srit.study.statistics import Sample, cohen_h, hierarchical_interval, holm, sign_flip_test
+from srit.study.statistics import Sample, cohen_h, hierarchical_interval, holm, sign_flip_test, t_test
 from srit.study.tables import Entry, Table, make_curves, make_tables
 
 STUDY = """\
@@ -92,6 +92,16 @@ BAD = {
     ),
     "a claim on a model that no cell has": (GOOD + "claims: [{a: refind}]\n", "did you mean refined?"),
     "a seed twice": (GOOD.replace("[0, 1]", "[1, 1]"), "study.yaml:3: seed 1 stands here twice"),
+    "a claim whose sides share no other labels": (
+        GOOD + "claims: [{where: {trained on: sums}, against: {trained on: trade}}]\n",
+        "study.yaml:10: no two cells have these labels and share all others: name in same",
+    ),
+    "labels to share with no other side": (GOOD + "claims: [{same: [family]}]\n", "name the other side's in against"),
+    "a seed as a field": (GOOD.replace("refine.beta: [0.1, 0.5]", "seed: [7, 8]"), "study.yaml:5: seed: a study sets"),
+    "a label that an axis gives": (
+        GOOD.replace("label.teacher_family: llama", "label.refine.beta: few"),
+        "study.yaml:7: label.refine.beta: the axis of that name gives this label",
+    ),
     "two cells in one folder": (GOOD + "cells: {a b: {}, a-b: {}}\n", "would share a folder"),
 }
 
@@ -259,6 +269,7 @@ def test_what_fails_for_one_cell_is_not_tried_again_by_another_that_shares_it(tm
 
 def test_every_page_is_made_again_from_study_json_alone(tmp_path, finished):
     shutil.copy(finished / "study.json", tmp_path)
+    write_bytes(tmp_path / "pages/tables/pass-at-k.md", b"of an earlier state")
 
     done = srit("study", "report", tmp_path / "study.json", "--out", tmp_path / "pages")
 
@@ -267,6 +278,41 @@ def test_every_page_is_made_again_from_study_json_alone(tmp_path, finished):
     assert len(names) > 10
     assert [n for n in names if (tmp_path / "pages" / n).read_bytes() != (finished / n).read_bytes()] == []
     assert str(finished) not in (finished / "study.json").read_text()
+    assert not (tmp_path / "pages/tables/pass-at-k.md").exists()
+
+
+DAMAGED = {
+    "no label": lambda study: study["cells"][0].pop("labels"),
+    "no claims": lambda study: study["study"].pop("claims"),
+    "part of a claim": lambda study: study["study"]["claims"][0].pop("where"),
+    "a status": lambda study: study["cells"][0]["runs"][0].update(status="finished"),
+    "a seed": lambda study: study["cells"][0]["runs"][0].update(seed=7),
+    "no run": lambda study: study["cells"][0].update(runs=[1]),
+    "no digits": lambda study: study["cells"][0]["runs"][0]["answers"][0].update(right="012"),
+    "no answer": lambda study: study["cells"][0]["runs"][0]["answers"][0].update(right=""),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_study_json_is_told(tmp_path, finished, damage):
+    study = json.loads((finished / "study.json").read_bytes())
+    DAMAGED[damage](study)
+    write_json(tmp_path / "study.json", study)
+
+    for command in (["report", tmp_path], ["join", tmp_path, "--out", tmp_path / "whole"]):
+        done = srit("study", *command)
+        assert done.exit_code == 3 and "not a study.json" in done.output and not (tmp_path / "whole").exists()
+
+
+def test_a_kept_study_is_not_written_over(tmp_path, tiny_study, finished):
+    shutil.copy(finished / "study.json", tmp_path)
+
+    run = srit("study", tiny_study, "--out", tmp_path)
+    joined_to_a_run = srit("study", "join", tmp_path, "--out", finished)
+
+    assert run.exit_code == joined_to_a_run.exit_code == 2
+    assert "is kept here: choose another --out" in run.output and "a study is run there" in joined_to_a_run.output
+    assert (tmp_path / "study.json").read_bytes() == (finished / "study.json").read_bytes()
 
 
 def test_two_studies_stand_side_by_side(finished):
@@ -317,10 +363,14 @@ def test_what_is_no_part_of_the_study_is_refused(tmp_path, finished):
     def otherwise(part):
         part["cells"][0]["runs"][0]["answers"][0]["tokens"] += 1
 
+    def other_problems(part):
+        part["cells"][0]["runs"][0]["answers"][0]["problems"] = "others"
+
     assert "another recipe.refine" in refused(more_epochs)
     assert "another choice of axes" in refused(lambda part: part["study"].update(axes={"refine.beta": [0.1]}))
     assert "two cells are called 'cot'" in refused(lambda part: part["cells"][0].update(rounds=2))
     assert "'cot' with seed 1 came out differently" in refused(otherwise, second)
+    assert "base of 'cot' had other problems of sums" in refused(other_problems)
 
     write_json(tmp_path / "other/study.json", whole)
     done = srit("study", "join", first, second, "--out", tmp_path / "other")
@@ -331,7 +381,7 @@ def test_what_is_no_part_of_the_study_is_refused(tmp_path, finished):
 def test_parts_of_a_grid_have_the_cells_of_both(tmp_path):
     studies = [study_of({"refined": 0.5}, cells={name: {"labels": {"β": name}}}) for name in ("0.1", "0.5")]
     for study, name in zip(studies, ("0.1", "0.5"), strict=True):
-        study["study"] |= {"recipe": {}, "axes": {"β": [name]}, "claims": [IN_DOMAIN, {"a": name}]}
+        study["study"] |= {"recipe": {}, "axes": {"β": [name]}, "claims": [IN_DOMAIN, IN_DOMAIN | {"a": name}]}
 
     whole = joined([(f"part {number}", results_of(study)) for number, study in enumerate(studies)])
 
@@ -347,8 +397,9 @@ def test_a_claim_can_be_tested_afterwards(finished):
     first, second = done.output.splitlines()
     assert first in (finished / "claims.md").read_text().replace("\\", "")
     assert "refined against base out-of-domain" in second
-    wrong = srit("study", "claim", finished, "{domian: out}")
-    assert wrong.exit_code == 2 and "did you mean domain?" in wrong.output
+    for claim, told in (("{domian: out}", "domain"), ("{a: refind}", "refined"), ("{where: {arm: co}}", "cot")):
+        wrong = srit("study", "claim", finished, claim)
+        assert wrong.exit_code == 2 and f"did you mean {told}?" in wrong.output
 
 
 @pytest.mark.parametrize("command", [["report"], ["compare", "x"], ["claim", "{}"], ["join", "--out", "x"]])
@@ -441,20 +492,68 @@ def test_fewer_than_three_seeds_are_provisional():
 
 
 @pytest.mark.parametrize(
-    ("compared", "ci95", "outcome"),
+    ("compared", "ci95", "p_seeds", "outcome"),
     [
-        ([(0.1, 0.01)], (0.02, 0.2), "holds"),
-        ([(0.1, 0.4)], (0.02, 0.2), "holds"),
-        ([(0.1, 0.01), (-0.1, 0.01)], (0.02, 0.2), "mixed"),
-        ([(-0.1, 0.01)], (-0.2, -0.02), "worse"),
-        ([(-0.1, 0.01), (0.1, 0.01)], (-0.2, -0.02), "mixed"),
-        ([(0.1, 0.01)], (-0.02, 0.2), "no evidence either way"),
-        ([(0.1, 0.01), (-0.1, 0.01)], (-0.2, 0.2), "mixed"),
-        ([(0.1, 0.3)], (0.0, 0.2), "no evidence either way"),
+        ([(0.1, 0.01)], (0.02, 0.2), 0.01, "holds"),
+        ([(0.1, 0.4)], (0.02, 0.2), None, "holds"),
+        ([(0.1, 0.01)], (0.02, 0.2), 0.13, "no evidence either way"),
+        ([(0.1, 0.01), (-0.1, 0.01)], (0.02, 0.2), 0.01, "mixed"),
+        ([(-0.1, 0.01)], (-0.2, -0.02), 0.01, "worse"),
+        ([(-0.1, 0.01)], (-0.2, -0.02), 0.06, "no evidence either way"),
+        ([(-0.1, 0.01), (0.1, 0.01)], (-0.2, -0.02), 0.01, "mixed"),
+        ([(0.1, 0.01)], (-0.02, 0.2), 0.01, "no evidence either way"),
+        ([(0.1, 0.01), (-0.1, 0.01)], (-0.2, 0.2), 0.4, "mixed"),
+        ([(0.1, 0.3)], (0.0, 0.2), 0.01, "no evidence either way"),
     ],
 )
-def test_an_outcome_follows_from_the_interval_and_the_significant_comparisons(compared, ci95, outcome):
-    assert outcome_of(compared, Interval(*ci95)) == outcome
+def test_an_outcome_follows_from_the_interval_the_seeds_and_the_significant_comparisons(
+    compared, ci95, p_seeds, outcome
+):
+    assert outcome_of(compared, Interval(*ci95), p_seeds) == outcome
+
+
+def test_seeds_that_disagree_are_no_evidence_although_all_of_them_gain():
+    gains = {0: 0.016, 1: 0.004, 2: 0.024}
+    said = sentence(lambda cell, task, seed: {"instructed": 0.5, "refined": 0.5 + gains[seed]}, n=1000)
+
+    assert said.startswith("no evidence either way: refined against instructed in-domain: ahead on 2 of 2 tasks")
+    assert "pooled +1.5 points (+0.4 to " in said and "by seed +1.6, +0.4, +2.4 (t test p = 0.13)" in said
+
+
+def test_equal_models_are_one_comparison_of_the_family_wherever_they_are_claimed():
+    cells = {name: {"labels": {"arm": name}, "tuned_on": ["sums"]} for name in ("cot", "correctness")}
+    claims = [IN_DOMAIN | {"where": {"arm": name}} for name in cells]
+    study = study_of({"instructed": 0.4, "refined": 0.43}, tasks=("sums",), cells=cells, study={"claims": claims})
+    study["cells"][1]["runs"][2] = {"seed": 2, "status": "waiting"}  # what there is of it is the same
+
+    first, second = verdicts(results_of(study))
+
+    assert [len(verdict.compared) for verdict in (first, second)] == [1, 1]
+    assert first.compared[0].p_holm == first.compared[0].result.p
+    [both] = verdicts(results_of(study | {"study": study["study"] | {"claims": [IN_DOMAIN]}}))
+    assert len(both.compared) == 1 and both.compared[0].n_seeds == 3
+
+
+def test_a_cell_is_not_set_against_itself():
+    cells = {name: {"labels": {"arm": name}, "tuned_on": ["sums"]} for name in ("cot", "correctness")}
+    claim = IN_DOMAIN | {"b": "refined", "against": {"arm": "cot"}}
+
+    def shares(cell, task, seed):
+        return {"refined": 0.4 if cell == "cot" else 0.5}
+
+    [verdict] = verdicts(made_up(shares, tasks=("sums",), cells=cells, study={"claims": [claim]}))
+
+    assert verdict.pooled.mean == pytest.approx(0.1) and [c.a.cell for c in verdict.compared] == ["correctness"]
+
+
+def test_answers_to_other_problems_are_not_compared_and_the_sentence_says_so():
+    results = made_up({"instructed": 0.4, "refined": 0.5}, tasks=("sums",), study={"claims": [IN_DOMAIN]})
+    for row in results.answers[Key("cell", "refined", "sums", "cot")].values():
+        row["problems"] = "others"
+
+    [verdict] = verdicts(results)
+
+    assert verdict.sentence.endswith("the two never answered the same problems")
 
 
 def test_cells_are_set_against_each_other_by_their_labels():
@@ -554,9 +653,13 @@ def test_a_curve_is_drawn_over_an_axis_of_numbers():
 
 def test_arms_and_other_axes_are_not_averaged_away():
     cells = {
-        f"{beta} {arm}": {"labels": {"refine.beta": beta, "arm": arm, "teacher": "gpt"}, "tuned_on": ["sums"]}
+        f"{beta} {arm}": {
+            "labels": {"refine.beta": beta, "arm": arm, "teacher": "gpt"},
+            "tuned_on": ["sums"],
+            "changes": changes,
+        }
         for beta in ("0.1", "0.5")
-        for arm in ("cot", "correctness")
+        for arm, changes in (("cot", {}), ("correctness", {"pairs.heuristic": "correctness"}))
     }
 
     def shares(cell, task, seed):
@@ -570,7 +673,12 @@ def test_arms_and_other_axes_are_not_averaged_away():
         line.label: [round(mean) for _, mean, *_ in line.points] for line in curve.lines if "refined" in line.label
     }
     assert refined == {"cot · refined": [50, 40], "correctness · refined": [80, 70]}
-    assert [row[0].text for row in papers.rows] == ["s · 0.1", "s · 0.1", "s · 0.5", "s · 0.5"]
+    assert {(row[0].text, row[3].text[:2]) for row in papers.rows if row[2].text == "refined"} == {
+        ("s · 0.1", "50"),
+        ("s · 0.1 · correctness", "80"),
+        ("s · 0.5", "40"),
+        ("s · 0.5 · correctness", "70"),
+    }
 
 
 def test_a_sentence_tells_of_runs_that_are_not_finished():
@@ -584,7 +692,7 @@ def test_a_sentence_tells_of_runs_that_are_not_finished():
 
 def test_the_difference_of_two_independent_shares_has_the_published_interval():
     # Newcombe 1998, table II, method 10: 56/70 - 48/80 is 0.0524 to 0.3339 by Wilson's intervals
-    of_56, of_48 = (Figure(k / n, wilson(k, n), 1) for k, n in ((56, 70), (48, 80)))
+    of_56, of_48 = (Figure(k / n, wilson(k, n), 1, (k / n,)) for k, n in ((56, 70), (48, 80)))
 
     assert independent(of_48, of_56) == pytest.approx((0.0524, 0.3339), abs=5e-5)
 
@@ -598,6 +706,15 @@ def test_studies_of_the_same_problems_are_compared_problem_by_problem():
 
     assert "| cell | refined | sums | cot | 40.0 | 50.0 | **+10.0 (+" in side_by_side(a, b)
     assert " i |" not in side_by_side(a, b) and " i |" in side_by_side(a, others)
+
+
+def test_studies_are_compared_over_the_seeds_that_both_have():
+    def shares(cell, task, seed):
+        return {"refined": 0.8 if seed == 0 else 0.35}
+
+    page = side_by_side(made_up(shares, tasks=("sums",)), made_up({"refined": 0.6}, tasks=("sums",), seeds=(0,)))
+
+    assert "| 80.0 | 60.0 | **−20.0 (" in page
 
 
 def test_studies_without_a_common_cell_are_told_apart():
@@ -625,6 +742,9 @@ def test_right_samples_are_kept_by_problem_and_give_pass_at_k():
     assert tables["pass-at-k"][0][4:] == ["25.0 (0.0–50.0)", "50.0 (0.0–100.0)"]
     assert tables["pass-at-k"][1][4:] == ["50.0 (0.0–100.0)"] * 2
     change = ["+25.0 (+0.0 to +50.0)", "+0.0 (+0.0 to +0.0)"]
+    results.answers[Key("cell", "refined", "sums", "cot")][0]["pass_at"] = [1]  # as another cell of a study may
+    [_, [*_, first, second]] = next(t for t in make_tables(results, []) if t.name == "pass-at-k").rows
+    assert (first.text, second.text) == ("50.0 (0.0–100.0)", "")
     assert tables["pass-at-k-change"] == [["cell", "sums", "cot", *change], ["cell", "all in-domain", "cot", *change]]
 
 
@@ -707,6 +827,23 @@ def test_where_all_are_right_the_interval_is_that_of_as_many_problems():
     found = figure(made_up({"refined": 1.0}, n=10, tasks=("sums",)), [Key("cell", "refined", "sums", "cot")])
 
     assert found.ci95 == wilson(10, 10)
+
+
+def test_problems_that_cells_share_count_once_where_all_are_right():
+    results = made_up({"refined": 1.0}, tasks=("sums",), n=100, cells={str(n): {} for n in range(9)})
+
+    shared = figure(results, [Key(str(n), "refined", "sums", "cot") for n in range(9)])
+
+    assert shared.ci95 == wilson(100, 100)
+
+
+@pytest.mark.parametrize(("seeds", "quantile"), [(2, 12.706), (3, 4.303), (4, 3.182), (5, 2.776), (11, 2.228)])
+def test_the_t_test_has_the_published_quantiles(seeds, quantile):
+    around = np.array([(-1.0) ** n for n in range(seeds)])
+    around = (around - around.mean()) / around.std(ddof=1)
+
+    assert t_test(list(around + quantile / np.sqrt(seeds))) == pytest.approx(0.05, abs=1e-4)
+    assert t_test([0.02] * seeds) == 0.0 and t_test([0.0] * seeds) == 1.0
 
 
 def test_flipping_signs_is_mcnemars_test_where_each_problem_comes_once():

@@ -239,7 +239,7 @@ def study_compare(
 @study.command("join")
 def study_join(
     parts: Annotated[list[Path], typer.Argument(help="study folders, or their study.json")],
-    out: Annotated[Path, typer.Option(help="folder for the whole study; may be one of the parts")],
+    out: Annotated[Path, typer.Option(help="folder for the whole study; not one that is run in")],
 ) -> None:
     """Parts of one study, such as a seed or a student on each machine, as one study: study.json, page and tables."""
     from srit.run import write_bytes
@@ -249,6 +249,8 @@ def study_join(
 
     with _told():
         paths, whole = [_study_json(part) for part in parts], out / "study.json"
+        if (out / "runs").exists() or out.is_file():
+            raise RecipeError(f"--out {out}: a study is run there, or it is a file: give a folder for the whole")
         if whole.exists() and not any(path.samefile(whole) for path in paths if path.exists()):
             raise RecipeError(f"{whole}: there is a study, and it is none of the parts: choose another --out")
         write_bytes(whole, study_bytes(joined([(str(path), read_results(path)) for path in paths])))
@@ -267,8 +269,10 @@ def study_claim(
 
     with _told():
         results = read_results(_study_json(place))
-        asked = results._replace(study={**results.study, "claims": [read_claim(claim) for claim in claims]})
-        typer.echo("\n".join(verdict.sentence for verdict in verdicts(asked)))
+        labels, models = [cell["labels"] for cell in results.cells], {key.model for key in results.answers}
+        asked = [read_claim(claim, labels, models) for claim in claims]
+        results = results._replace(study={**results.study, "claims": asked})
+        typer.echo("\n".join(verdict.sentence for verdict in verdicts(results)))
 
 
 def _study_json(place: Path) -> Path:
@@ -442,8 +446,13 @@ def _explained(error: Exception) -> tuple[str, int]:
         return str(error), error.exit_code
     if isinstance(error, (OSError, MemoryError)):
         return f"{error}; mend that and run the same command again", MachineError.exit_code
-    Path("srit.log").write_text("".join(traceback.format_exception(error)))
-    return f"a bug of srit's: {type(error).__name__}: {error} (the traceback is in srit.log)", SritError.exit_code
+    told = "".join(traceback.format_exception(error))
+    try:
+        Path("srit.log").write_text(told)
+        where = "(the traceback is in srit.log)"
+    except OSError:
+        where = f"\n{told}"
+    return f"a bug of srit's: {type(error).__name__}: {error} {where}", SritError.exit_code
 
 
 def _attempt(work: Callable[[], Any]) -> Any:

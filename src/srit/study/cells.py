@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from srit.errors import DataError
+from srit.errors import DataError, RecipeError
 from srit.recipe import Recipe
 from srit.run import Json, Run, read_manifest, write_bytes, write_json
 from srit.stages import held, run_stages
 from srit.stages.evaluation import environment, tuned_on
 from srit.stages.job import Progress, Shared, Tell
+from srit.study.figures import FORMAT
 from srit.study.grid import Cell, Grid
 from srit.study.outcomes import outcome, study_bytes
-
-FORMAT = 1  # of study.json
 
 
 class Failure(NamedTuple):
@@ -40,8 +40,13 @@ def run_study(grid: Grid, out: Path, *, attempt: Attempt, progress: Progress, te
 
     Returns:
         Exit code: 0 when every cell is done, or else that of the first one which failed.
+
+    Raises:
+        RecipeError: the folder has a study.json, and nothing that it was made from.
     """
     study = grid.study
+    if (out / "study.json").exists() and not (out / "runs").exists():
+        raise RecipeError(f"{out}: a study that was run elsewhere is kept here: choose another --out")
     found = _earlier(grid, out)
     wanted = [(cell, number) for number in range(len(study.seeds)) for cell in grid.cells]
     exit_code = 0
@@ -54,7 +59,7 @@ def run_study(grid: Grid, out: Path, *, attempt: Attempt, progress: Progress, te
             ran = attempt(partial(_run_cell, cell, number, seed, shared, told, progress, tell))
             if isinstance(ran, Failure):
                 exit_code = exit_code or ran.exit_code
-                reason = ran.reason.replace(str(out), "STUDY")
+                reason = re.sub(rf"(?<![\w./-]){re.escape(str(out))}/", "STUDY/", ran.reason)
                 tell(f"{told}: failed: {reason}")
                 ran = {"status": "failed", "kind": ran.kind, "exit_code": ran.exit_code, "reason": reason}
             found[cell.name, seed] = ran
@@ -68,6 +73,7 @@ def _earlier(grid: Grid, out: Path) -> dict[tuple[str, int], Json]:
     try:
         known = json.loads((out / "study.json").read_bytes())
         same = known["format"] == FORMAT and known["study"]["recipe"] == json.loads(json.dumps(grid.base))
+        same = same and known["study"]["problems_by_seed"] == grid.study.problems_by_seed
         cells = {cell["cell"]: cell for cell in known["cells"]} if same else {}
         found: dict[tuple[str, int], Json] = {}
         for cell in grid.cells:
@@ -76,7 +82,7 @@ def _earlier(grid: Grid, out: Path) -> dict[tuple[str, int], Json]:
                 runs = {run.pop("seed"): run for run in there["runs"]}
                 found |= {(cell.name, seed): runs[seed] for seed in grid.study.seeds if seed in runs}
         return {place: run for place, run in found.items() if run["status"] == "done"}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}  # none, or a damaged one, which is written anew
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from srit.errors import DataError
@@ -13,6 +14,9 @@ from srit.intervals import Interval, pass_at_k, wilson
 from srit.study.statistics import Paired, Sample, hierarchical_interval, mean_of, minus, paired
 
 FORMAT = 1
+STUDY_FIELDS = ("recipe", "seeds", "problems_by_seed", "axes")
+CELL_FIELDS = ("labels", "changes", "tuned_on", "instructed_on", "refined_on", "rounds", "student")
+CLAIM_FIELDS = ("a", "b", "domain", "prompt", "where", "against", "same")
 BY_LENGTH = " by length"  # ends what was scored, where the likeliest a character is taken
 
 
@@ -31,6 +35,7 @@ class Figure(NamedTuple):
     mean: float
     ci95: Interval
     n_seeds: int
+    by_seed: tuple[float, ...]  # of the seeds that all parts have, in their order
 
 
 class Results(NamedTuple):
@@ -53,12 +58,16 @@ def read_results(path: Path) -> Results:
         return results_of(json.loads(path.read_bytes()))
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}: give a study folder or its study.json") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: not a study.json of format {FORMAT} ({type(error).__name__}: {error})") from None
 
 
 def results_of(record: Mapping[str, Any]) -> Results:
-    """A study.json as read."""
+    """A study.json as read.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: it is none.
+    """
     if record["format"] != FORMAT:
         raise ValueError(f"format {record['format']}")
     answers: dict[Key, dict[int, dict[str, Any]]] = {}
@@ -75,7 +84,24 @@ def results_of(record: Mapping[str, Any]) -> Results:
                     by_length = key._replace(prompt=key.prompt + BY_LENGTH)
                     options.setdefault(by_length, {})[run["seed"]] = {**row, "right": row["right_norm"]}
     study = record["study"]
+    _check(study, record["cells"], [row for rows in (*answers.values(), *options.values()) for row in rows.values()])
     return Results(study["name"], study["about"], study, record["cells"], answers, options)
+
+
+def _check(study: Mapping[str, Any], cells: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> None:
+    """What everything below takes for granted of a study.json, which a person may have edited."""
+    for fields, there in ((STUDY_FIELDS, [study]), (CELL_FIELDS, cells), (CLAIM_FIELDS, study["claims"])):
+        for one in there:
+            if lacks := [field for field in fields if field not in one]:
+                raise ValueError(f"{', '.join(lacks)} missing")
+    for cell in cells:
+        if wrong := {run["status"] for run in cell["runs"]} - {"done", "failed", "waiting"}:
+            raise ValueError(f"cell {cell['cell']!r}: status {wrong.pop()!r}")
+        if wrong := {run["seed"] for run in cell["runs"]} - set(study["seeds"]):
+            raise ValueError(f"cell {cell['cell']!r}: seed {wrong.pop()} is none of the study's")
+    for row in rows:
+        if not row["right"] or set(row["right"]) - set("01"):
+            raise ValueError(f"{row['model']} on {row['task']}: right is {row['right'][:20]!r}")
 
 
 def models_of(results: Results, cell: str) -> list[str]:
@@ -107,14 +133,14 @@ def figure(results: Results, keys: Iterable[Key]) -> Figure | None:
     if found is None or 0 < found.mean < 1:
         return found
     # Where all answers are right, or all wrong, every draw of them is alike: the interval of as many problems.
-    n = sum(len(sample.rows[0]) for sample in samples)
+    n = sum({sample.problems[0]: len(sample.rows[0]) for sample in samples}.values())
     return found._replace(ci95=wilson(round(found.mean * n), n))
 
 
 def at_k(results: Results, k: int) -> Results:
     """Only what samples were drawn of, and each problem's pass@k in place of whether its greedy answer was right."""
     drawn = {
-        key: {seed: {**row, "right": _pass_at(row, k)} for seed, row in rows.items() if "drawn_right" in row}
+        key: {seed: {**row, "right": _pass_at(row, k)} for seed, row in rows.items() if k in row.get("pass_at", ())}
         for key, rows in results.answers.items()
     }
     return results._replace(answers={key: rows for key, rows in drawn.items() if rows})
@@ -147,7 +173,11 @@ def common_seeds(results: Results, pairs: Sequence[tuple[Key, Key]]) -> list[int
 def _figure(samples: Sequence[Sample]) -> Figure | None:
     if not samples:
         return None
-    return Figure(mean_of(samples), hierarchical_interval(samples), min(len(sample.seeds) for sample in samples))
+    means = [dict(zip(sample.seeds, map(fmean, sample.rows), strict=True)) for sample in samples]
+    seeds = sorted(set.intersection(*map(set, means)))
+    by_seed = tuple(fmean([of_sample[seed] for of_sample in means]) for seed in seeds)
+    n_seeds = min(len(sample.seeds) for sample in samples)
+    return Figure(mean_of(samples), hierarchical_interval(samples), n_seeds, by_seed)
 
 
 def _by_model(keys: Iterable[Key]) -> list[list[Key]]:

@@ -6,7 +6,7 @@ import copy
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -18,6 +18,7 @@ from srit.errors import RecipeError
 from srit.recipe import Recipe
 from srit.results import TEACHER
 from srit.stages.evaluation import models
+from srit.study.claims import has_labels, set_against
 from srit.tasks import find_task
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -120,13 +121,20 @@ def read_study(name: str, overrides: Sequence[str] = ()) -> Grid:
     return _expand(study, base, of_recipe, _Places(str(path), text, base_source, base_text))
 
 
-def read_claim(text: str) -> dict[str, Any]:
+def read_claim(text: str, cells: Sequence[Mapping[str, str]], evaluated: Collection[str]) -> dict[str, Any]:
     """A claim as a study.json has it, from its YAML, such as "{domain: out}".
 
+    Args:
+        cells: the labels of each.
+        evaluated: models that there are.
+
     Raises:
-        RecipeError: it is none.
+        RecipeError: it is none, or none of these cells and models.
     """
-    return recipes.checked(Claim, recipes.parse(text, Path(text)), lambda _: text).model_dump(mode="json")
+    claim = recipes.checked(Claim, recipes.parse(text, Path(repr(text))), lambda _: text)
+    if faults := [fault for _, fault in _claim_faults(claim, cells, evaluated)]:
+        raise RecipeError("\n".join(f"{text}: {fault}" for fault in faults))
+    return claim.model_dump(mode="json")
 
 
 class _Places(NamedTuple):
@@ -167,6 +175,10 @@ def _expand(study: Study, base: dict[str, Any], overrides: Sequence[tuple[str, A
         axes.append([_named(name, fields, places, faults) for name, fields in study.cells.items()])
     for seed in {seed for seed in study.seeds if study.seeds.count(seed) > 1}:
         faults[f"{recipes.where(places.source, places.text, ('seeds',))}: seed {seed} stands here twice"] = None
+    _check_keys(study, [change for axis in axes for option in axis for change in option.changes], places, faults)
+    for key, _ in overrides:
+        if key in _seeds(study):
+            faults[f"{key}: a study sets it from its seeds: give seeds=[…]"] = None
     cells = [] if faults else [_cell(study, base, options, overrides, places, faults) for options in product(*axes)]
     made = [cell for cell in cells if cell is not None]
     _check_folders(made, places, faults)
@@ -175,6 +187,21 @@ def _expand(study: Study, base: dict[str, Any], overrides: Sequence[tuple[str, A
     if faults:
         raise RecipeError("\n".join(faults))
     return Grid(study, base, made)
+
+
+def _seeds(study: Study) -> tuple[str, ...]:
+    """Fields of a recipe that the study itself sets."""
+    return ("seed", "tasks.seed") if study.problems_by_seed else ("seed",)
+
+
+def _check_keys(study: Study, changes: Sequence[_Change], places: _Places, faults: dict[str, None]) -> None:
+    """What an option may not set: the seeds, and the label that an axis itself gives."""
+    for change in changes:
+        place = recipes.where(places.source, places.text, change.place)
+        if change.key in _seeds(study):
+            faults[f"{place}: {change.key}: a study sets it from its seeds: give seeds"] = None
+        if change.key.startswith(LABEL) and change.key.removeprefix(LABEL) in (*study.axes, ARM):
+            faults[f"{place}: {change.key}: the axis of that name gives this label: choose another"] = None
 
 
 def _options(name: str, options: Any, places: _Places, faults: dict[str, None]) -> Iterator[_Option]:
@@ -273,32 +300,37 @@ def _check_folders(cells: Sequence[Cell], places: _Places, faults: dict[str, Non
 
 
 def _check_claims(study: Study, cells: Sequence[Cell], places: _Places, faults: dict[str, None]) -> None:
-    known = {label: sorted({cell.labels.get(label, "") for cell in cells}) for c in cells for label in c.labels}
     evaluated = {model for cell in cells for model in models(cell.recipes[0])} | {TEACHER}
     for number, claim in enumerate(study.claims):
-        at = ("claims", number)
-        for side in ("a", "b"):
-            _check_name(getattr(claim, side), evaluated, "model", (*at, side), places, faults)
-        for part in ("where", "against"):
-            for label, value in getattr(claim, part).items():
-                _check_name(label, known, "label", (*at, part, label), places, faults)
-                if label in known:
-                    _check_name(value, known[label], f"{label}", (*at, part, label), places, faults)
-        for label in claim.same or ():
-            _check_name(label, known, "label", (*at, "same"), places, faults)
+        for at, fault in _claim_faults(claim, [cell.labels for cell in cells], evaluated):
+            faults[f"{recipes.where(places.source, places.text, ('claims', number, *at))}: {fault}"] = None
 
 
-def _check_name(name: str, known: Any, what: str, at: Sequence[Any], places: _Places, faults: dict[str, None]) -> None:
-    if name in known:
-        return
+def _claim_faults(
+    claim: Claim, cells: Sequence[Mapping[str, str]], evaluated: Collection[str]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Names that there are not, and two sides that never meet: where in the claim, and what."""
+    known = {label: sorted({labels.get(label, "") for labels in cells}) for labels in cells for label in labels}
+    named: list[tuple[tuple[str, ...], str, str, Collection[str]]]
+    named = [(("a",), claim.a, "model", evaluated), (("b",), claim.b, "model", evaluated)]
+    for part, wanted in (("where", claim.where), ("against", claim.against)):
+        for label, value in wanted.items():
+            named += [((part, label), label, "label", known), ((part, label), value, label, known.get(label, [value]))]
+    named += [(("same",), label, "label", known) for label in claim.same or ()]
+    wrong = [(at, _unknown(name, what, there)) for at, name, what, there in named if name not in there]
+    yield from wrong
+    if claim.same is not None and not claim.against:
+        yield ("same",), "same says which labels both sides share: name the other side's in against"
+    elif claim.against and not wrong:
+        plain, sides = claim.model_dump(mode="json"), [labels for labels in cells if has_labels(labels, claim.where)]
+        if not any(set_against(labels, other, plain) for labels in sides for other in cells):
+            yield ("against",), "no two cells have these labels and share all others: name in same what they share"
+
+
+def _unknown(name: str, what: str, known: Collection[str]) -> str:
     near = difflib.get_close_matches(name, list(known), n=1)
     hint = f"; did you mean {near[0]}?" if near else f", only {', '.join(sorted(known))}"
-    faults[f"{recipes.where(places.source, places.text, at)}: no cell has the {what} {name!r}{hint}"] = None
-
-
-def labels_match(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    """Whether a cell has all of the wanted labels."""
-    return all(labels.get(label) == value for label, value in wanted.items())
+    return f"no cell has the {what} {name!r}{hint}"
 
 
 def _short(value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from srit.errors import DataError
 from srit.run import Json
-from srit.study.figures import FORMAT, Results
+from srit.study.figures import FORMAT, Key, Results
 
 _RANK = {"waiting": 0, "failed": 1, "done": 2}
 
@@ -25,6 +25,7 @@ def joined(parts: Sequence[tuple[str, Results]]) -> Json:
     for place, part in others:
         if fields := _differing(whole.study, part.study):
             raise DataError(f"{place}: not of the same study as {first}: another {', '.join(fields)}")
+    _check_problems(parts)
     studies = [part.study for _, part in parts]
     seeds = _union([study["seeds"] for study in studies])
     cells, runs = _cells(parts), _runs(parts)
@@ -49,6 +50,16 @@ def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     for of_study, study in ((of_a, a), (of_b, b)):
         of_study |= {"problems_by_seed": study["problems_by_seed"], "choice of axes": list(study["axes"])}
     return [field for field in of_a | of_b if of_a.get(field) != of_b.get(field)]
+
+
+def _check_problems(parts: Sequence[tuple[str, Results]]) -> None:
+    """That the seeds of a model's answers to a task have the same problems, unless each seed draws its own."""
+    there: dict[Key, tuple[str, str]] = {}
+    for place, part in () if parts[0][1].study["problems_by_seed"] else parts:
+        for key, row in ((key, row) for key, rows in part.answers.items() for row in rows.values()):
+            first, problems = there.setdefault(key, (place, row["problems"]))
+            if problems != row["problems"]:
+                raise DataError(f"{first} and {place}: {key.model} of {key.cell!r} had other problems of {key.task}")
 
 
 def _cells(parts: Sequence[tuple[str, Results]]) -> dict[str, dict[str, Any]]:

@@ -9,12 +9,13 @@ from typing import Any
 from srit.run import write_bytes
 from srit.study.claims import Verdict, verdicts
 from srit.study.figures import Results
-from srit.study.tables import UNFINISHED, Curve, Entry, Table, make_curves, make_tables
+from srit.study.tables import Curve, Entry, Table, make_curves, make_tables
 
 _WIDTH, _HEIGHT = 300.0, 120.0  # of a curve, inside its axes
 _LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "−": "$-$"}
 _LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "→": r"$\to$"}
 _LATEX |= {"×": r"$\times$", "–": "--", "·": r"$\cdot$", "<": "$<$", ">": "$>$"}
+_LATEX |= {"β": r"$\beta$", "…": r"\dots{}", "≥": r"$\geq$", "[": "{[}", "]": "{]}"}  # \\ takes [ for its argument
 
 
 def write_pages(results: Results, out: Path) -> list[str]:
@@ -26,8 +27,8 @@ def write_pages(results: Results, out: Path) -> list[str]:
     }
     for name, text in pages.items():
         write_bytes(out / "tables" / name, text.encode())
-    for path in (out / "tables").glob(f"{UNFINISHED}.*"):
-        if path.name not in pages:  # all is finished now
+    for path in (*(out / "tables").glob("*.md"), *(out / "tables").glob("*.tex")):
+        if path.name not in pages:  # an earlier state of the study had it
             path.unlink()
     write_bytes(out / "claims.md", claims_page(results, found).encode())
     write_bytes(out / "study.html", html(results, found, tables, curves).encode(errors="replace"))

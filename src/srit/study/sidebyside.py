@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from srit.intervals import Interval
 from srit.study.claims import change_points, verdicts
-from srit.study.figures import Figure, Key, Results, difference, figure
+from srit.study.figures import Figure, Key, Results, common_seeds, difference, figure
 from srit.study.page import markdown
 from srit.study.tables import Entry, Table
 
 _B = "b: "  # before the names of b's cells, where both studies' answers stand together
 _NOTE = (
-    "Percent, and points with a 95 % interval: paired over the seeds in which both had the same problems; "
+    "Percent, and points with a 95 % interval: over the seeds in which both had the same problems, paired; "
     "where there are none, of the two studies as independent (marked i)."
 )
 
@@ -35,14 +35,20 @@ def side_by_side(a: Results, b: Results) -> str:
 def _rows(a: Results, b: Results) -> Iterator[tuple[Entry, ...]]:
     both = a._replace(answers={**a.answers, **{_in_b(key): rows for key, rows in b.answers.items()}})
     for key in a.answers:
-        of_a, of_b = figure(both, [key]), figure(both, [_in_b(key)])
+        seeds = common_seeds(both, [(_in_b(key), key)])
+        alike = _only(both, [key, _in_b(key)], seeds) if seeds else both
+        of_a, of_b = figure(alike, [key]), figure(alike, [_in_b(key)])
         if of_a is not None and of_b is not None:
-            paired = difference(both, [(_in_b(key), key)])
+            paired = difference(alike, [(_in_b(key), key)])
             change = paired.mean if paired else of_b.mean - of_a.mean
             ci95 = paired.ci95 if paired else independent(of_a, of_b)
             shown = change_points(change, ci95) + ("" if paired else " i")
             means = [Entry(f"{100 * side.mean:.1f}") for side in (of_a, of_b)]
             yield (*map(Entry, key), *means, Entry(shown, strong=ci95.low > 0 or ci95.high < 0))
+
+
+def _only(results: Results, keys: Sequence[Key], seeds: Sequence[int]) -> Results:
+    return results._replace(answers={key: {seed: results.answers[key][seed] for seed in seeds} for key in keys})
 
 
 def _in_b(key: Key) -> Key:

@@ -25,7 +25,6 @@ from srit.study.figures import (
 from srit.study.grid import ARM, FAMILY
 
 Cell = Mapping[str, Any]
-UNFINISHED = "unfinished"  # the table that goes when all is done
 FULL_SHADE = 0.2  # the difference that a heat map shows in full color
 
 
@@ -63,6 +62,7 @@ class Curve(NamedTuple):
     lines: list[Line]
 
 
+_STAGE_2 = ("pairs", "refine", "sample", "rounds", "controls")  # parts of a recipe
 _ACCURACY = "Accuracy in percent, mean over seeds (95 % interval: seeds and problems)."
 
 
@@ -225,10 +225,8 @@ def cross(results: Results) -> Iterator[Table]:
 
 def arms(results: Results) -> Table | None:
     """Heuristics, losses and controls beside each other, with what each was trained on."""
-    stage_2 = ("pairs", "refine", "sample", "rounds", "controls")
     controlled = any(key.model.startswith("control-") for key in results.answers)
-    varied = [cell for cell in results.cells if any(field.split(".")[0] in stage_2 for field in cell["changes"])]
-    if not controlled and not varied:
+    if not controlled and not any(_changed(cell, _STAGE_2) for cell in results.cells):
         return None
     main = (prompts_of(results) or ["cot"])[0]
     rows = []
@@ -322,7 +320,7 @@ def answers(results: Results) -> Table | None:
 
 def _unanswered(cell: Cell, keys: Sequence[Key]) -> int:
     """Problems of one seed that the teacher gave no answer to."""
-    counts = cell["runs"][0].get("counts", {})
+    counts: Mapping[str, Any] = next((run["counts"] for run in cell["runs"] if "counts" in run), {})
     return sum(counts.get(f"predictions/{TEACHER}/{slug(key.task)}", {}).get("no answer", 0) for key in keys)
 
 
@@ -388,13 +386,14 @@ def passes(results: Results) -> Iterator[Table]:
     by_k = [at_k(results, k) for k in ks]
     if not by_k:
         return
-    rows = [(*map(Entry, key), *(_accuracy(of_k, [key]) for of_k in by_k)) for key in by_k[0].answers]
+    drawn = [key for key in results.answers if any(key in of_k.answers for of_k in by_k)]
+    rows = [(*map(Entry, key), *(_accuracy(of_k, [key]) for of_k in by_k)) for key in drawn]
     columns = ("cell", "model", "task", "prompt", *(f"pass@{k}, %" for k in ks))
     yield Table("pass-at-k", "Right at least once in k samples", columns, rows, _ACCURACY)
     rows = []
-    for cell, prompt in product(results.cells, prompts_of(by_k[0])):
-        tasks = {task: [task] for task in tasks_of(by_k[0], cell["cell"])}
-        tasks |= {f"all {DOMAINS[domain]}": domain_tasks(by_k[0], cell, domain) for domain in ("in", "out")}
+    for cell, prompt in product(results.cells, prompts_of(results)):
+        tasks = {task: [task] for task in tasks_of(results, cell["cell"])}
+        tasks |= {f"all {DOMAINS[domain]}": domain_tasks(results, cell, domain) for domain in ("in", "out")}
         for name, of_name in tasks.items():
             changes = [difference(of_k, [_change(cell, task, prompt) for task in of_name]) for of_k in by_k]
             if any(changes):
@@ -424,8 +423,8 @@ def comparisons(verdicts: Sequence[Verdict]) -> Table | None:
     heads = ("difference, points", "p", "Holm p", "a alone : b alone right", "odds ratio", "Cohen's h", "seeds")
     note = (
         "Interval: hierarchical bootstrap over seeds and problems, paired. p: exact sign-flip test of each problem's "
-        "sum over seeds (McNemar's with one seed). Holm p: over all rows. Odds ratio of problems that one model alone "
-        "has right."
+        "sum over seeds (McNemar's with one seed). Holm p: over all rows, the same answers counted once. Odds ratio of "
+        "problems that one model alone has right."
     )
     return Table("comparisons", "Every comparison", ("claim", "cell", "task", *heads), rows, note)
 
@@ -438,7 +437,7 @@ def unfinished(results: Results) -> Table | None:
         for run in cell["runs"]
         if run["status"] != "done"
     ]
-    return Table(UNFINISHED, "Not finished", ("cell", "seed", "status", "reason"), rows)
+    return Table("unfinished", "Not finished", ("cell", "seed", "status", "reason"), rows)
 
 
 def make_curves(results: Results) -> list[Curve]:
@@ -531,15 +530,21 @@ def _tokens(cell: Cell, model: str) -> list[float]:
 
 
 def _student(results: Results, cell: Cell) -> str:
-    """A cell's student, and the options of the axes that set neither student, teacher nor tasks: what is not one model
-    is not one mean."""
+    """A cell's student, the options of the axes that set neither student, teacher nor tasks, and its name among named
+    cells that train otherwise: what is not one model is not one mean."""
     other = ("student", TEACHER, "tasks")
     options = [
         cell["labels"][name]
         for name, values in results.study["axes"].items()
         if not any(field.split(".")[0] in other for field in _fields(name, values))
     ]
-    return " · ".join([cell["student"], *options])
+    arm = [cell["labels"][ARM]] if ARM in cell["labels"] and _changed(cell, ("instruct", *_STAGE_2)) else []
+    return " · ".join([cell["student"], *options, *arm])
+
+
+def _changed(cell: Cell, parts: Sequence[str]) -> bool:
+    """Whether a cell sets anything in these parts of the recipe."""
+    return any(field.split(".")[0] in parts for field in cell["changes"])
 
 
 def _fields(axis: str, values: Any) -> Iterator[str]:
