@@ -138,8 +138,16 @@ def test_refinement_starts_at_log_2_and_widens_the_margin(tmp_path):
 def test_a_reference_that_is_another_model_is_refused(tmp_path):
     other = reference_logps(tiny_model(seed=1), PREFERENCES, 100)
 
-    with pytest.raises(TrainingError, match="does not start from its reference"):
+    with pytest.raises(TrainingError, match="nats a token away from its reference"):
         refined(tmp_path, Refine(batch_size=3), reference=other)
+
+
+def test_rounding_is_no_other_model_however_much_beta_makes_of_it(tmp_path):
+    near = [[logps[0] + 1e-3, *logps[1:]] for logps in reference_logps(tiny_model().train(), PREFERENCES, 100)]
+
+    _, history = refined(tmp_path, Refine(batch_size=3, beta=50.0), reference=near)
+
+    assert abs(history[0]["preference_loss"] - math.log(2)) > 0.02
 
 
 def test_answers_of_another_model_are_told_from_ones_own():
