@@ -223,6 +223,6 @@ def _distinct(results: Results, pairs: Sequence[tuple[Key, Key]]) -> dict[tuple[
 
 def _same_answers(results: Results, pair: tuple[Key, Key], other: tuple[Key, Key]) -> bool:
     seeds = set.intersection(*(set(common_seeds(results, [one])) for one in (pair, other)))
-    rows = [[(results.answers[key][seed]) for key in one for seed in sorted(seeds)] for one in (pair, other)]
+    rows = [[results.answers[key][seed] for key in one for seed in sorted(seeds)] for one in (pair, other)]
     answers = [[(row["problems"], row["right"]) for row in of_pair] for of_pair in rows]
     return bool(seeds) and answers[0] == answers[1]
