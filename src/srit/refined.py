@@ -158,12 +158,10 @@ def refine(
         gap = 0.0
         for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, shared=shared):
             scored = logps_by_group(model, batch, groups)
-            parts = [
-                _loss_parts(chosen[index], logps, logps.new_tensor(frozen[index]), settings)
-                for index, logps in scored.items()
-            ]
-            for index, logps in scored.items():
-                gap += (logps.detach() - logps.new_tensor(frozen[index])).abs().sum().item()
+            of_reference = {index: logps.new_tensor(frozen[index]) for index, logps in scored.items()}
+            if step == 0:
+                gap += sum((scored[i].detach() - of_reference[i]).abs().sum().item() for i in scored)
+            parts = [_loss_parts(chosen[i], scored[i], of_reference[i], settings) for i in scored]
             preference, nll = (torch.stack(losses).sum() for losses in ([p[0] for p in parts], [p[1] for p in parts]))
             loss = preference_weight * preference / n_pairs + nll_weight * nll / n_likely
             loss.backward()  # type: ignore[no-untyped-call]
