@@ -140,7 +140,7 @@ def test_after_20_steps_the_weights_are_those_of_dpo_trainer_but_for_rounding(tm
     refine(ours, PREFERENCES, reference, REFINEMENT, seed="0", checkpoints=tmp_path, progress=lambda *_: None)
 
     # Llama's norms stay in float32, so two splits of TRL's own batch end 7e-7 of the way apart and ours 1e-6.
-    assert (weights(ours) - theirs).norm() < 1e-5 * (theirs - start).norm()
+    assert (weights(ours) - theirs).norm() < 5e-6 * (theirs - start).norm()
 
 
 def test_stage_1_has_the_loss_and_gradient_of_sft_trainer(tmp_path, monkeypatch):
