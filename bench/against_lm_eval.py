@@ -38,7 +38,7 @@ from srit.samplers import SamplingSettings
 from srit.samplers.transformers import TransformersSampler
 from srit.students import load_model, load_tokenizer, locate
 from srit.tasks import benchmarks, find_task
-from srit.tasks.answers import LETTERS
+from srit.tasks.reading.choices import LETTERS
 
 THEIRS = Path(lm_eval.__file__).parent / "tasks"
 SHOWN = 8  # differences listed

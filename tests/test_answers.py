@@ -10,7 +10,11 @@ import pytest
 from srit.audit import audit, judged_rows
 from srit.errors import DataError, JudgeError
 from srit.tasks import benchmarks, gym, jsonl, judge, math_judge
-from srit.tasks.answers import numbers_equal, read_choice, read_math, read_number, read_text
+from srit.tasks.reading.choices import read_choice
+from srit.tasks.reading.formulas import read_math
+from srit.tasks.reading.numbers import read_number
+from srit.tasks.reading.numerals import numbers_equal
+from srit.tasks.reading.texts import read_text
 
 DATA = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not beside the checkout")

@@ -13,8 +13,11 @@ from typing import Any, Literal
 from srit.errors import DataError
 from srit.records import Problem, Split
 from srit.tasks import Reading
-from srit.tasks.answers import LETTERS, is_number, numbers_equal, read_choice, read_math, read_number
 from srit.tasks.lines import MissingSplit, Row, choices_field, optional_text, read_rows, text_field
+from srit.tasks.reading.choices import LETTERS, read_choice
+from srit.tasks.reading.formulas import read_math
+from srit.tasks.reading.numbers import read_number
+from srit.tasks.reading.numerals import is_number, numbers_equal
 
 Kind = Literal["number", "choice", "math"]
 Fields = dict[str, Any]  # id, question, choices, answer, rationale: a row as in the local files
@@ -275,7 +278,7 @@ class BenchmarkTask:
         return phrase(problem)
 
     def read(self, text: str, problem: Problem) -> Reading:
-        """See `srit.tasks.answers`."""
+        """See `srit.tasks.reading`."""
         if self._benchmark.kind == "choice":
             return read_choice(text, problem.choices or ())
         return read_number(text) if self._benchmark.kind == "number" else read_math(text)

@@ -19,8 +19,8 @@ from typing import Any
 from srit.errors import DataError
 from srit.records import Problem, Split
 from srit.tasks import Reading
-from srit.tasks.answers import texts_equal
 from srit.tasks.jsonl import read_as_gold
+from srit.tasks.reading.texts import texts_equal
 
 _PREFIX = "gym:"
 _SIZES: dict[Split, int] = {"train": 1000, "dev": 200, "test": 500}

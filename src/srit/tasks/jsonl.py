@@ -13,9 +13,12 @@ from pathlib import Path
 from srit.errors import DataError
 from srit.records import Problem, Split
 from srit.tasks import Reading
-from srit.tasks.answers import is_number, read_choice, read_number, read_text, texts_equal
 from srit.tasks.benchmarks import check_gold, checked, drawn, phrase, problem_of
 from srit.tasks.lines import MissingSplit, Row, read_rows
+from srit.tasks.reading.choices import read_choice
+from srit.tasks.reading.numbers import read_number
+from srit.tasks.reading.numerals import is_number
+from srit.tasks.reading.texts import read_text, texts_equal
 
 _PREFIX = "jsonl:"
 _STEMS: dict[Split, tuple[str, ...]] = {"train": ("train",), "dev": ("dev", "validation"), "test": ("test",)}

@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from srit.errors import DataError, JudgeError
-from srit.tasks.answers import is_number, numbers_equal
+from srit.tasks.reading.numerals import is_number, numbers_equal
 
 TIMEOUT_SECONDS = 5.0
 START_SECONDS = 120.0  # to import sympy, on a machine that does other things too

@@ -1,0 +1,253 @@
+"""The option that a text names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from srit.tasks import Reading
+from srit.tasks.reading.clauses import CONCLUDES, LEFT_OPEN, Clause, Found, find_clauses, find_sentences, read_with
+from srit.tasks.reading.numbers import announced_number
+from srit.tasks.reading.numerals import is_number, numbers_equal
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+_OPEN = (
+    r"[\s*_\"'`$\[{:<]{0,12}"
+    r"(?:(?:either|most likely|likely|probably|going to be|both)[ ]){0,2}[*\"'`$]{0,4}"
+    r"(?:\\(?:text|mathrm|textbf|mathbf|rm)\s?\{\s?)?"
+)
+_CONNECTIVES = r"because|since|as|for|which|and|or|but|due|based|given|so|if|is|with|in|on|by|from|not"
+
+
+def read_choice(text: str, choices: Sequence[str]) -> Reading:
+    """The letter of the option that a text ends on: A for the first.
+
+    Letters in brackets or behind an announcement, else an option's own words; "yes"/"true" and "no"/"false"
+    where these are the options.
+    """
+    return read_with(text, lambda plain: _find_choice(plain, choices))
+
+
+def _find_choice(text: str, choices: Sequence[str]) -> Found | str:
+    for clause in find_clauses(text):
+        found = _announced_choice(text, clause, choices)
+        if not found and LEFT_OPEN.match(text, clause.start, clause.end):
+            return "the answer is left open"
+        if found:
+            return found
+    return _bare_choice(text, choices) or _concluded_choice(text, choices) or "no option is named"
+
+
+def _letters(choices: Sequence[str]) -> str:
+    return LETTERS[: len(choices)]
+
+
+def _letter_at(text: str, start: int, end: int, choices: Sequence[str]) -> re.Match[str] | None:
+    """An option letter with which a clause begins, told from the article "A" and the pronoun "I"."""
+    letters = _letters(choices)
+    behind = rf"(?=[.,:;)\]}}!?*_\"'`$/<>]|\s?[-–—(]|\s*$|\s+(?:{_CONNECTIVES})\b|\s*\n)"
+    bracketed = re.compile(rf"{_OPEN}(?:\b(?:option|choice|letter)[ ])?\(\s?([{letters}{letters.lower()}])\s?\)", re.I)
+    named = re.compile(rf"{_OPEN}(?i:option|choice|letter)[ ][*\"']*([{letters}])\b")
+    single = re.compile(rf"{_OPEN}([{letters}])(?:{behind}|(?<![AI])[ ](?!['’]))")
+    for pattern in (bracketed, named, single):
+        match = pattern.match(text, start, end)
+        if match:
+            return match
+    return None
+
+
+def _announced_choice(text: str, clause: Clause, choices: Sequence[str]) -> Found | str | None:
+    letter = _letter_at(text, clause.start, clause.end, choices)
+    if letter:
+        if _second_letter(text, letter.end(), clause.end, choices):
+            return "several options are announced"
+        return Found(letter[1].upper(), *letter.span(1), clause.rule)
+    return _yes_or_no(text, clause, choices) or _option_text(text, clause, choices)
+
+
+def _second_letter(text: str, start: int, end: int, choices: Sequence[str]) -> bool:
+    letters = _letters(choices)
+    pattern = (
+        rf"[)\]\"'* ]{{0,4}}(?:,|\bor\b|\band\b|/)(?:[ ]?(?:or|and)\b)?[ ]?[(*\"'\[]{{0,3}}[{letters}](?![A-Za-z'’])"
+    )
+    match = re.compile(rf"{pattern}(?=[)\]]|\s*[.,*]|\s*$)").match(text, start, end)
+    bracketed = re.compile(r"[^.(]{0,80}?\b(?:or|and)[ ](?:possibly[ ]|maybe[ ])?\([A-Za-z]\)").match(text, start, end)
+    return match is not None or bracketed is not None
+
+
+_YES_NO = re.compile(
+    r"[\s*_\"'`(\[{$:]{0,12}(?:(?:most likely|likely|probably|technically|almost certainly|definitely|generally|a)[ ])?"
+    r"[*_\"'`(]{0,4}(?:\\text\{)?(yes|no|true|false)\b(?![ ](?:one|more|longer|matter|doubt))",
+    re.IGNORECASE,
+)
+
+
+def _is_yes_no(choices: Sequence[str]) -> bool:
+    return sorted(choice.strip().lower() for choice in choices) in (["no", "yes"], ["false", "true"])
+
+
+def _yes_letter(word: str, choices: Sequence[str]) -> str:
+    """The letter of the option that means the same as yes, no, true or false."""
+    wanted = ("yes", "true") if word.lower() in ("yes", "true") else ("no", "false")
+    return next(letter for letter, choice in zip(LETTERS, choices, strict=False) if choice.strip().lower() in wanted)
+
+
+def _yes_or_no(text: str, clause: Clause, choices: Sequence[str]) -> Found | None:
+    match = _YES_NO.match(text, clause.start, clause.end) if _is_yes_no(choices) else None
+    return Found(_yes_letter(match[1], choices), *match.span(1), clause.rule) if match else None
+
+
+def _bare(text: str) -> str:
+    """Words only, lower case, without an article in front."""
+    words = re.sub(r"[^\w%°.+/=<>^-]+", " ", text.lower()).strip(" .")
+    return re.sub(r"^(?:an?|the|to|that|option) ", "", words)
+
+
+def _option_text(text: str, clause: Clause, choices: Sequence[str]) -> Found | None:
+    """An option by its own words at the beginning of a clause; the longest if several fit."""
+    said = _bare(text[clause.start : min(clause.end, clause.start + 2000)])
+    # "(e) None", "The answer is none of the above" and so on are options like others.
+    fits = [
+        (len(option), letter)
+        for letter, option in zip(LETTERS, map(_bare, choices), strict=False)
+        if option and (said == option or said.startswith(option + " "))
+    ]
+    if fits:
+        longest = max(fits)[0]
+        letters = [letter for length, letter in fits if length == longest]
+        if len(letters) == 1:
+            return Found(letters[0], clause.start, clause.end, f"{clause.rule}, the option's words")
+    return _option_number(text, clause, choices) or _option_within(text, clause, choices)
+
+
+def _option_within(text: str, clause: Clause, choices: Sequence[str]) -> Found | None:
+    """The only option whose words end a clause: "Answer: Mittens can be made into storage"."""
+    if _is_yes_no(choices):
+        return None
+    said = _bare(text[clause.start : clause.end])[-2000:]
+    options = [(letter, _bare(choice)) for letter, choice in zip(LETTERS, choices, strict=False)]
+    ends = [letter for letter, option in options if said.endswith(f" {option}")]
+    named = [letter for letter, option in options if f" {option} " in f" {said} "]
+    if (
+        len(ends) != 1
+        or len(named) != 1
+        or not _bare(choices[LETTERS.index(ends[0])])
+        or _NEGATES.search(text, clause.start, clause.end)
+    ):
+        return None
+    return Found(ends[0], clause.start, clause.end, f"{clause.rule}, ends in the option's words")
+
+
+def _option_number(text: str, clause: Clause, choices: Sequence[str]) -> Found | None:
+    """An option by its number, where all that options hold is a number."""
+    if not all(is_number(choice) for choice in choices):
+        return None
+    number = announced_number(text, clause)
+    letters = [
+        letter
+        for letter, choice in zip(LETTERS, choices, strict=False)
+        if number and numbers_equal(number.answer, choice)
+    ]
+    if number is None or len(letters) != 1:
+        return None
+    return Found(letters[0], number.start, number.end, f"{clause.rule}, the option's number")
+
+
+def _bare_choice(text: str, choices: Sequence[str]) -> Found | None:
+    """A first or last line that is an option letter, or a letter and the option's words, or yes or no."""
+    lines = [match for match in re.finditer(r"[^\n]+", text) if match[0].strip()]
+    for line in dict.fromkeys([*lines[-1:], *lines[:1]]):
+        clause = Clause(*line.span(), "a line by itself")
+        found = _line_choice(text, clause, choices)
+        if found:
+            return found
+    return None
+
+
+def _line_choice(text: str, clause: Clause, choices: Sequence[str]) -> Found | None:
+    letters = _letters(choices)
+    marked = rf"{_OPEN}(?:\(([{letters}{letters.lower()}])\)|([{letters}])(?:[.):]|(?=[*_\s]*$)))[.*_\s]*([^\n]*)"
+    match = re.compile(marked).match(text, clause.start, clause.end)
+    if match:
+        letter = (match[1] or match[2]).upper()
+        rest = _bare(match[3])
+        if not rest or rest.startswith(_bare(choices[LETTERS.index(letter)])):
+            return Found(letter, *match.span(1 if match[1] else 2), clause.rule)
+    said = _bare(text[clause.start : clause.end])
+    same = [letter for letter, choice in zip(LETTERS, choices, strict=False) if said and said == _bare(choice)]
+    if len(same) == 1:
+        return Found(same[0], clause.start, clause.end, clause.rule)
+    return None
+
+
+def _concluded_choice(text: str, choices: Sequence[str]) -> Found | None:
+    """What the last sentence names: one letter in brackets or behind "option", yes or no, or one option's words."""
+    sentences = find_sentences(text)
+    if not sentences:
+        return None
+    start, end = sentences[-1]
+    if _is_yes_no(choices):
+        return _concluded_yes(text, sentences, choices)
+    return (
+        _called_right(text, choices)
+        or _lettered_sentence(text, start, end, choices)
+        or _worded_sentence(text, start, end, choices)
+    )
+
+
+def _concluded_yes(text: str, sentences: list[tuple[int, int]], choices: Sequence[str]) -> Found | None:
+    """Yes or no as the first word of the last sentence, or of the text; or "… is false." as its last."""
+    ends = re.compile(r"[^\n]*\bis[ ](?:therefore[ ])?(true|false)[.*\s]*$", re.IGNORECASE).match(
+        text, sentences[-1][0]
+    )
+    if ends:
+        return Found(_yes_letter(ends[1], choices), *ends.span(1), "last sentence, its last word")
+    for start, end in (sentences[-1], sentences[0]):
+        therefore = CONCLUDES.match(text, start, end)
+        clause = Clause(therefore.end() if therefore else start, end, "a sentence's first word")
+        found = _yes_or_no(text, clause, choices)
+        if found:
+            return found
+    return None
+
+
+def _called_right(text: str, choices: Sequence[str]) -> Found | None:
+    """The last "(B) is the correct answer"."""
+    letters = _letters(choices)
+    pattern = re.compile(
+        rf"(?:\(([{letters}{letters.lower()}])\)|\b([{letters}]))[\"'*)]{{0,3}}[ ]is[ ](?:therefore[ ])?(?:the[ ])?"
+        r"(?:most[ ])?(?:correct|right|best|likely|plausible|appropriate|logical)\b"
+    )
+    before = [text[max(0, match.start() - 40) : match.start()] for match in pattern.finditer(text)]
+    found = [match for match, left in zip(pattern.finditer(text), before, strict=True) if not _NEGATES.search(left)]
+    if not found:
+        return None
+    return Found((found[-1][1] or found[-1][2]).upper(), *found[-1].span(), "called the right option")
+
+
+_NEGATES = re.compile(
+    r"\b(?:not|incorrect|wrong|neither|nor|less|unlikely|cannot|eliminate|except)\b|n['’]t\b", re.IGNORECASE
+)
+
+
+def _lettered_sentence(text: str, start: int, end: int, choices: Sequence[str]) -> Found | None:
+    letters = _letters(choices)
+    pattern = re.compile(
+        rf"\(([{letters}{letters.lower()}])\)|\b(?i:option|choice|answer)[ ][*\"']*([{letters}])\b(?!['’])"
+    )
+    found = list(pattern.finditer(text, start, end))
+    named = {next(filter(None, match.groups())).upper() for match in found}
+    if len(named) != 1 or _NEGATES.search(text, start, end):
+        return None
+    return Found(named.pop(), *found[-1].span(), "last sentence, the only option named")
+
+
+def _worded_sentence(text: str, start: int, end: int, choices: Sequence[str]) -> Found | None:
+    if not CONCLUDES.match(text, start, end) or _NEGATES.search(text, start, end):
+        return None
+    said = f" {_bare(text[start:end])} "
+    named = [letter for letter, choice in zip(LETTERS, choices, strict=False) if f" {_bare(choice)} " in said]
+    if len(named) != 1 or not _bare(choices[LETTERS.index(named[0])]):
+        return None
+    return Found(named[0], start, end, "conclusion, the only option's words")
