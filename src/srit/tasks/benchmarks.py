@@ -280,8 +280,9 @@ class BenchmarkTask:
     def read(self, text: str, problem: Problem) -> Reading:
         """See `srit.tasks.reading`."""
         if self._benchmark.kind == "choice":
-            return read_choice(text, problem.choices or ())
-        return read_number(text) if self._benchmark.kind == "number" else read_math(text)
+            return read_choice(text, problem.choices or (), problem.question)
+        read = read_number if self._benchmark.kind == "number" else read_math
+        return read(text, problem.question)
 
     def equal(self, answer: str, gold: str) -> bool:
         """Letters as letters, numbers exactly, LaTeX by value.

@@ -80,8 +80,10 @@ class JsonlTask:
 def read_as_gold(text: str, problem: Problem) -> Reading:
     """Reads a letter, a number or text, whichever the problem's gold answer is."""
     if problem.choices:
-        return read_choice(text, problem.choices)
-    return read_number(text) if is_number(problem.answer) else read_text(text)
+        return read_choice(text, problem.choices, problem.question)
+    if is_number(problem.answer):
+        return read_number(text, problem.question)
+    return read_text(text, problem.question, like=problem.answer)
 
 
 def read_problems(path: Path, task: str, split: Split) -> Iterator[Problem]:

@@ -4,53 +4,81 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from srit.tasks import Reading
 from srit.tasks.reading.clauses import CONCLUDES, LEFT_OPEN, Clause, Found, find_clauses, find_sentences, read_with
+from srit.tasks.reading.mentions import (
+    LETTERS,
+    Mention,
+    find_mentions,
+    find_words,
+    is_called_right,
+    is_denied,
+    letter_pattern,
+    mention_of,
+    take_sides,
+)
 from srit.tasks.reading.numbers import announced_number
 from srit.tasks.reading.numerals import is_number, numbers_equal
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
+_HEDGES = (
+    r"either|both|most likely|likely|probably|going to be|definitely|clearly|obviously|certainly|almost certainly|indeed"
+    r"|simply|that|to be|(?:I(?:['’]d)?|I would|we) (?:think|believe|guess|say|choose|pick)|it(?:['’]s| is| must be| should be| would be)"
+)
 _OPEN = (
-    r"[\s*_\"'`$\[{:<]{0,12}"
-    r"(?:(?:either|most likely|likely|probably|going to be|both)[ ]){0,2}[*\"'`$]{0,4}"
+    rf"[\s*_\"'`$\[{{}}:<]{{0,12}}(?:(?i:{_HEDGES})[ :,]{{1,2}}){{0,4}}[*\"'`$]{{0,4}}"
     r"(?:\\(?:text|mathrm|textbf|mathbf|rm)\s?\{\s?)?"
 )
 _CONNECTIVES = r"because|since|as|for|which|and|or|but|due|based|given|so|if|is|with|in|on|by|from|not"
 
 
-def read_choice(text: str, choices: Sequence[str]) -> Reading:
+def read_choice(text: str, choices: Sequence[str], question: str = "") -> Reading:
     """The letter of the option that a text ends on: A for the first.
 
-    Letters in brackets or behind an announcement, else an option's own words; "yes"/"true" and "no"/"false"
-    where these are the options.
+    Letters in brackets or after an announcement, else an option's own words; "yes"/"true" and "no"/"false"
+    where these are the options. An option that the text rules out is never read.
     """
-    return read_with(text, lambda plain: _find_choice(plain, choices))
+    return read_with(text, lambda plain: _find_choice(plain, choices), question)
 
 
 def _find_choice(text: str, choices: Sequence[str]) -> Found | str:
+    denied: set[str] = set()
     for clause in find_clauses(text):
         found = _announced_choice(text, clause, choices)
         if not found and LEFT_OPEN.match(text, clause.start, clause.end):
             return "the answer is left open"
-        if found:
+        if isinstance(found, str) or (found and found.answer not in denied):
             return found
-    return _bare_choice(text, choices) or _concluded_choice(text, choices) or "no option is named"
+        denied |= take_sides(text, list(find_mentions(text, clause.start, clause.end, choices))).denied
+    found = _bare_choice(text, choices) or _concluded_choice(text, choices)
+    if found and found.answer in denied:
+        return "the only option named is ruled out"
+    return found or "no option is named"
 
 
 def _letters(choices: Sequence[str]) -> str:
     return LETTERS[: len(choices)]
 
 
+@lru_cache(maxsize=64)
+def _at_a_beginning(letters: str) -> tuple[re.Pattern[str], ...]:
+    behind = rf"(?=[.,:;)\]}}!?*_\"'`$/<>]|\s?[-–—(]|\s*$|\s+(?:{_CONNECTIVES})\b|\s*\n)"
+    lower = letters.lower()
+    return tuple(
+        re.compile(_OPEN + rest)
+        for rest in (
+            rf"(?i:\b(?:option|choice|letter)[ ])?\(\s?([{letters}{lower}])\s?\)",
+            rf"(?i:option|choice|letter)[ ][*\"']*([{letters}]\b|[{lower}]{behind})",
+            rf"([{letters}])(?:{behind}|(?<![AI])[ ](?!['’]))",
+            rf"([{lower}]){behind}",
+        )
+    )
+
+
 def _letter_at(text: str, start: int, end: int, choices: Sequence[str]) -> re.Match[str] | None:
     """An option letter with which a clause begins, told from the article "A" and the pronoun "I"."""
-    letters = _letters(choices)
-    behind = rf"(?=[.,:;)\]}}!?*_\"'`$/<>]|\s?[-–—(]|\s*$|\s+(?:{_CONNECTIVES})\b|\s*\n)"
-    bracketed = re.compile(rf"{_OPEN}(?:\b(?:option|choice|letter)[ ])?\(\s?([{letters}{letters.lower()}])\s?\)", re.I)
-    named = re.compile(rf"{_OPEN}(?i:option|choice|letter)[ ][*\"']*([{letters}])\b")
-    single = re.compile(rf"{_OPEN}([{letters}])(?:{behind}|(?<![AI])[ ](?!['’]))")
-    for pattern in (bracketed, named, single):
+    for pattern in _at_a_beginning(_letters(choices)):
         match = pattern.match(text, start, end)
         if match:
             return match
@@ -59,21 +87,44 @@ def _letter_at(text: str, start: int, end: int, choices: Sequence[str]) -> re.Ma
 
 def _announced_choice(text: str, clause: Clause, choices: Sequence[str]) -> Found | str | None:
     letter = _letter_at(text, clause.start, clause.end, choices)
-    if letter:
-        if _second_letter(text, letter.end(), clause.end, choices):
+    left = _left_standing(text, clause, choices)
+    if letter and (left is None or left.answer == letter[1].upper()):
+        first = mention_of(text, letter[1].upper(), *letter.span(1), letter.end(), choices)
+        if "both" in letter[0].lower() or _second_letter(text, letter.end(), clause.end, choices):
             return "several options are announced"
-        return Found(letter[1].upper(), *letter.span(1), clause.rule)
-    return _yes_or_no(text, clause, choices) or _option_text(text, clause, choices)
+        if not is_denied(text, first):
+            return Found(letter[1].upper(), *letter.span(1), clause.rule)
+    return left or _yes_or_no(text, clause, choices) or _option_text(text, clause, choices)
+
+
+def _left_standing(text: str, clause: Clause, choices: Sequence[str]) -> Found | None:
+    """The option that is left where others are ruled out: "not (A), it is (C)", "neither A nor B, so D"."""
+    mentions = list(find_mentions(text, clause.start, clause.end, choices))
+    if not mentions and not _is_yes_no(choices):
+        mentions = find_words(text, clause.start, clause.end, choices)
+    kept, denied = take_sides(text, mentions)
+    if not denied:
+        return None
+    letters = {mention.letter for mention in kept} or set(_letters(choices)) - denied
+    if len(letters) != 1:
+        return None
+    span = kept[-1] if kept else mentions[-1]
+    return Found(letters.pop(), span.start, span.end, f"{clause.rule}, the others are ruled out")
 
 
 def _second_letter(text: str, start: int, end: int, choices: Sequence[str]) -> bool:
     letters = _letters(choices)
     pattern = (
-        rf"[)\]\"'* ]{{0,4}}(?:,|\bor\b|\band\b|/)(?:[ ]?(?:or|and)\b)?[ ]?[(*\"'\[]{{0,3}}[{letters}](?![A-Za-z'’])"
+        rf"[)\]\"'* ]{{0,4}}(?:,|\bor\b|\band\b|/)(?:[ ]?(?:or|and)\b)?[ ]?[(*\"'\[]{{0,3}}([{letters}])(?![A-Za-z'’])"
     )
     match = re.compile(rf"{pattern}(?=[)\]]|\s*[.,*]|\s*$)").match(text, start, end)
-    bracketed = re.compile(r"[^.(]{0,80}?\b(?:or|and)[ ](?:possibly[ ]|maybe[ ])?\([A-Za-z]\)").match(text, start, end)
-    return match is not None or bracketed is not None
+    bracketed = re.compile(r"[^.(]{0,80}?\b(?:or|and)[ ](?:possibly[ ]|maybe[ ])?\(([A-Za-z])\)").match(
+        text, start, end
+    )
+    return any(
+        second and not is_denied(text, Mention(second[1], *second.span(1), second.end()))
+        for second in (match, bracketed)
+    )
 
 
 _YES_NO = re.compile(
@@ -167,7 +218,8 @@ def _bare_choice(text: str, choices: Sequence[str]) -> Found | None:
 
 def _line_choice(text: str, clause: Clause, choices: Sequence[str]) -> Found | None:
     letters = _letters(choices)
-    marked = rf"{_OPEN}(?:\(([{letters}{letters.lower()}])\)|([{letters}])(?:[.):]|(?=[*_\s]*$)))[.*_\s]*([^\n]*)"
+    either = letters + letters.lower()
+    marked = rf"{_OPEN}(?:\(([{either}])\)|([{either}])(?:[.):]|(?=[*_\s]*$)))[.*_\s]*([^\n]*)"
     match = re.compile(marked).match(text, clause.start, clause.end)
     if match:
         letter = (match[1] or match[2]).upper()
@@ -190,14 +242,24 @@ def _concluded_choice(text: str, choices: Sequence[str]) -> Found | None:
     if _is_yes_no(choices):
         return _concluded_yes(text, sentences, choices)
     return (
-        _called_right(text, choices)
+        _decided(text, choices)
         or _lettered_sentence(text, start, end, choices)
         or _worded_sentence(text, start, end, choices)
     )
 
 
+_SAYS = re.compile(
+    r"(?:\b(?:conclusion|verdict|decision|in short)[*_]{0,3}:|\bto answer (?:the|your|this|our) (?:\w{1,12} )?question,)"
+    r"[\s*_]{0,4}(yes|no)\b(?=[,.;:!—–-]|\s*$)",
+    re.IGNORECASE,
+)
+
+
 def _concluded_yes(text: str, sentences: list[tuple[int, int]], choices: Sequence[str]) -> Found | None:
     """Yes or no as the first word of the last sentence, or of the text; or "… is false." as its last."""
+    says = _SAYS.search(text, *sentences[-1])
+    if says:
+        return Found(_yes_letter(says[1], choices), *says.span(1), "a conclusion's first word")
     ends = re.compile(r"[^\n]*\bis[ ](?:therefore[ ])?(true|false)[.*\s]*$", re.IGNORECASE).match(
         text, sentences[-1][0]
     )
@@ -212,18 +274,55 @@ def _concluded_yes(text: str, sentences: list[tuple[int, int]], choices: Sequenc
     return None
 
 
-def _called_right(text: str, choices: Sequence[str]) -> Found | None:
-    """The last "(B) is the correct answer"."""
-    letters = _letters(choices)
-    pattern = re.compile(
-        rf"(?:\(([{letters}{letters.lower()}])\)|\b([{letters}]))[\"'*)]{{0,3}}[ ]is[ ](?:therefore[ ])?(?:the[ ])?"
-        r"(?:most[ ])?(?:correct|right|best|likely|plausible|appropriate|logical)\b"
+@lru_cache(maxsize=64)
+def _choosing(n: int) -> re.Pattern[str]:
+    """ "I'd go with C", "it must be (b)", "Hence, B.", "leaving D", "→ C": a decision, its letter last."""
+    ends = r"(?=[\"'*_)\]]{0,4}(?:\s*(?:[.,;:!?]|$|\n)|\s+(?:because|since|as|for|which)\b))"
+    return re.compile(
+        rf"""(?mx)
+        (?:
+            (?:\bI(?:['’](?:d|ll|m)|[ ](?:would|will|am|must|have[ ]to))?|\bwe|\blet['’]s|\blet[ ]me)[ ][^.\n]{{0,30}}?
+            \b(?:go(?:ing)?[ ]with|choos(?:e|ing)|chose|select(?:ing)?|pick(?:ing)?|opt(?:ing)?[ ]for|say|settle[ ](?:on|for)
+              |vote[ ]for|guess|believe|think)[ ](?:it(?:['’]s|[ ]is|[ ]must[ ]be)[ ]|that[ ]|is[ ])?
+          | (?:^|[.!?,;][ ])[ \t*_]{{0,6}}(?i:{_SO}[, ]{{1,2}})?(?i:it|that|this)(?:['’]s|[ ](?:is|must[ ]be|has[ ]to[ ]be|would[ ]be
+              |should[ ]be|can[ ]only[ ]be|leaves(?:[ ]us[ ]with)?))[ ](?:only[ ])?
+          | \b(?:leav(?:es|ing)(?:[ ]us[ ]with|[ ]only)?|leads[ ]to|points[ ]to)[ ]
+          | (?:^|[.!?,;][ ])[ \t*_]{{0,6}}(?i:{_SO})[ ,:]{{1,3}}
+          | (?:=>|→|⇒)[ ]?
+        )
+        (?:the[ ])?[*_\"']{{0,3}}(?=\S)(?:{letter_pattern(n)}|(?<=[ ])([{LETTERS[:n].lower()}])){ends}
+        """
     )
-    before = [text[max(0, match.start() - 40) : match.start()] for match in pattern.finditer(text)]
-    found = [match for match, left in zip(pattern.finditer(text), before, strict=True) if not _NEGATES.search(left)]
-    if not found:
+
+
+_SO = r"so|thus|therefore|hence|consequently|accordingly|overall|in[ ]conclusion|finally"
+
+
+def _decided(text: str, choices: Sequence[str]) -> Found | None:
+    """The last option that a text decides for, or calls the best."""
+    chosen = [
+        Mention(match[match.lastindex or 0].upper(), *match.span(match.lastindex or 0), match.end())
+        for match in _choosing(len(_letters(choices))).finditer(text)
+    ]
+    mentions = list(find_mentions(text, 0, len(text), choices))
+    called = [(mention, match) for mention in mentions if (match := is_called_right(text, mention))]
+    best = [mention for mention, match in called if match.groupdict().get("best")]
+    decided = [mention for mention in chosen if not is_denied(text, mention)] + best
+    if decided:
+        last = max(decided, key=lambda mention: mention.start)
+        return Found(last.letter, last.start, last.end, "the option decided for")
+    right = {mention.letter for mention, _ in called}
+    if len(right) == 1:
+        return Found(right.pop(), called[-1][0].start, called[-1][0].end, "the only option called right")
+    return _by_elimination(text, mentions, choices)
+
+
+def _by_elimination(text: str, mentions: list[Mention], choices: Sequence[str]) -> Found | None:
+    """The option that is left where a text rules out all others."""
+    left = set(_letters(choices)) - take_sides(text, mentions).denied
+    if len(choices) < 3 or len(left) != 1:
         return None
-    return Found((found[-1][1] or found[-1][2]).upper(), *found[-1].span(), "called the right option")
+    return Found(left.pop(), mentions[-1].start, mentions[-1].end, "all other options are ruled out")
 
 
 _NEGATES = re.compile(

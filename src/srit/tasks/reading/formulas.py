@@ -12,9 +12,9 @@ from srit.tasks.reading.numerals import find_numerals
 _DOLLARS = re.compile(r"\$\$?([^$\n]{1,2000}?)\$\$?|\\\(([^\n]{1,2000}?)\\\)")
 
 
-def read_math(text: str) -> Reading:
+def read_math(text: str, question: str = "") -> Reading:
     """The final expression of a text as LaTeX: boxed, announced, the last formula, or the last number."""
-    return read_with(text, _find_math)
+    return read_with(text, _find_math, question)
 
 
 def _find_math(text: str) -> Found | str:

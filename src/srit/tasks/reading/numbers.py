@@ -9,9 +9,9 @@ from srit.tasks.reading.clauses import CONCLUDES, LEFT_OPEN, Clause, Found, find
 from srit.tasks.reading.numerals import GOES_ON, IN_WORDS, LIST_MARK, Numeral, find_numerals, from_words
 
 
-def read_number(text: str) -> Reading:
+def read_number(text: str, question: str = "") -> Reading:
     """The final number of a text, as "1234.5", "-3", "1/2" or "5%"."""
-    return read_with(text, _find_number)
+    return read_with(text, _find_number, question)
 
 
 def _find_number(text: str) -> Found | str:

@@ -1,0 +1,194 @@
+"""Options as a text names them, and whether it holds them right or wrong there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_VERBS = r"is|are|was|were|can|cannot|could|would|should|must|may|might|has|does|do|seems?|looks?|fits?|works?|fails"
+_JOINS = r"because|since|as|for|which|and|or|nor|but|due|based|given|so|if|with|in|on|by|from|not|it"
+
+
+class Mention(NamedTuple):
+    """An option's letter or words in a text."""
+
+    letter: str  # A for the first option
+    start: int
+    end: int
+    stop: int  # after the closing bracket and the option's own words that may follow
+
+
+@lru_cache(maxsize=64)
+def letter_pattern(n: int) -> str:
+    """A letter of n options as it is named in running text; its letter in one of three groups.
+
+    Told from the article "A", the pronoun "I" and letters within other words: "(b)", "option b", "B", "A is".
+    """
+    upper, lower = LETTERS[:n], LETTERS[:n].lower()
+    plain = re.sub("[AI]", "", upper)
+    ends = rf"(?=\s*(?:[.,:;)\]}}!?*\"'<>]|$|\n)|\s+(?:{_VERBS}|{_JOINS})\b|\s+[–—(✓✔✅✗✘❌-])"
+    return (
+        rf"(?:[(\[]\s?([{upper}{lower}])\s?[)\]]"
+        rf"|\b(?i:options?|choices?|letter|answer)[ ][*\"'(]{{0,3}}([{upper}{lower.replace('a', '')}](?![\w'’])|a\b{ends})"
+        rf"|(?<![\w'’$\\°+-])(?:([{plain or upper}](?![\w'’+\#°-]|\.[A-Za-z]))|(A(?![\w'’+\#-]){ends})))"
+    )
+
+
+@lru_cache(maxsize=64)
+def _letters(n: int) -> re.Pattern[str]:
+    return re.compile(letter_pattern(n))
+
+
+@lru_cache(maxsize=1024)
+def _words(option: str, limit: int = 20) -> re.Pattern[str] | None:
+    """An option's own words, or the first of them, wherever they stand; None where it has none, or very many."""
+    words = re.findall(r"\w+", option)
+    if not 0 < len(words) <= (20 if limit >= 20 else 1000):
+        return None
+    pattern = r"\W{1,3}".join(map(re.escape, words[:limit]))
+    return re.compile(rf"\b{pattern}\b", re.IGNORECASE)
+
+
+def mention_of(text: str, letter: str, start: int, end: int, stop: int, choices: Sequence[str]) -> Mention:
+    """A mention from where its letter stands; the option's first words after it are a part of it."""
+    gap = _GAP.match(text, stop)
+    words = _words(choices[LETTERS.index(letter)], 2)
+    own = gap and words and words.match(text, gap.end())
+    return Mention(letter, start, end, own.end() if own else stop)
+
+
+_GAP = re.compile(r"[)\]\"'*_:.,–— -]{0,5}")
+
+
+def find_mentions(text: str, start: int, end: int, choices: Sequence[str]) -> Iterator[Mention]:
+    """Options named by their letters, in their order."""
+    for match in _letters(min(len(choices), len(LETTERS))).finditer(text, start, end):
+        group = match.lastindex or 0
+        yield mention_of(text, match[group].upper(), *match.span(group), match.end(), choices)
+
+
+def find_words(text: str, start: int, end: int, choices: Sequence[str]) -> list[Mention]:
+    """Options named by their own words, in their order; a longer option hides those within it."""
+    found: list[Mention] = []
+    longest_first = sorted(zip(LETTERS, choices, strict=False), key=lambda option: -len(option[1]))
+    for letter, choice in longest_first:
+        words = _words(choice)
+        for match in words.finditer(text, start, end) if words else ():
+            one, other = match.span()
+            if not any(mention.start < other and one < mention.end for mention in found):
+                found.append(Mention(letter, one, other, other))
+    return sorted(found, key=lambda mention: mention.start)
+
+
+# ------------------------------------------------------------------------------------- called right or wrong
+
+_DENIAL = (
+    r"not(?![ ](?:only|just)\b)|never|neither|nor|cannot[ ]be|except(?:[ ]for)?|excluding|without|unlike|than"
+    r"|instead[ ]of|(?:ruled?|ruling|rules)[ ]out|exclud(?:es?|ed)|eliminat(?:es?|ed|ing)|reject(?:s|ed|ing)?"
+    r"|discard(?:s|ed|ing)?|dismiss(?:es|ed)?"
+)
+_DENIED_BEFORE = re.compile(
+    rf"(?:\b(?:{_DENIAL})|n['’]t)[ ](?:(?:be|been|choose|pick|necessarily|simply|either|both|the|with|likely|really|correct"
+    r"|right|answer|options?|choices?|letter|it)[ ]){0,3}[\"'*_(\[]{0,3}$",
+    re.IGNORECASE,
+)
+_KEPT_BEFORE = re.compile(
+    r"(?:\bnot|n['’]t|\bcannot)[ ](?:be[ ])?(?:rule[ ]out|exclude|eliminate|reject|discard|dismiss)[ ][\"'*_(\[]{0,3}"
+    r"(?:options?[ ]|choices?[ ])?[\"'*_(\[]{0,3}$",
+    re.IGNORECASE,
+)
+_WRONG = (
+    r"wrong|incorrect|false|untrue|invalid|(?:easily[ ])?excluded|ruled[ ]out|eliminated|rejected|discarded|dismissed"
+    r"|impossible|implausible|improbable|unlikely|irrelevant|unrelated|inappropriate|less[ ](?:likely|plausible|suitable)"
+)
+_TRAP = r"an?[ ](?:\w{1,15}[ ]){0,2}(?:slip|mistake|error|trap|distractor|misconception|red[ ]herring|misreading)"
+_IS = (
+    r"(?:(?:which|that|it|and)[ ])?(?:(?:is|are|was|were|seems?|looks?|can|could|would|should|must|may|might|has|have|gets?)"
+    r"(?:[ ](?:be|been))?[ ])"
+)
+_ADVERBS = r"(?:(?:also|clearly|obviously|simply|just|definitely|therefore|thus|probably|likely|certainly|then|all|both)[ ]){0,2}"
+_CLOSING = r"[)\]\"'*_`]{0,4}"
+_NAMED_NEXT = r"(?![ ][\"'*(]{0,2}(?:options?[ ]|choices?[ ])?[\"'*(]{0,2}[A-Z]\b)"
+_DENIED_AFTER = re.compile(
+    rf"""
+    {_CLOSING}(?:
+        [ ,]{{1,2}}{_IS}{_ADVERBS}(?:not\b{_NAMED_NEXT}|{_WRONG}|{_TRAP}|out\b|too[ ]\w|never\b)
+      | [ ](?:is|was|does|do|can|could|would|has|are)(?:n['’]t|[ ]?not)\b{_NAMED_NEXT}
+      | [ ](?:fails|misses|contradicts|makes[ ]no[ ]sense)\b
+      | [ ]?(?:[:=→(–—-]|[ ]-)[ ]?(?:it['’]?s[ ]|is[ ]|this[ ]is[ ])?{_ADVERBS}(?:(?:{_WRONG}|{_TRAP}|not\b|no)\b)
+      | [ ]?[:(–—-]?[ ]?[✗✘❌]
+    )""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_KEPT_AFTER = re.compile(
+    rf"{_CLOSING}[ ](?:is|was|can|could|are)(?:n['’]t|[ ]?not)[ ](?:be[ ])?(?:{_WRONG})", re.IGNORECASE
+)
+_JOINT = re.compile(
+    r"[)\]\"'*_]{0,4}(?P<comma>,)?(?P<and>[ ](?:or|nor|and)\b|/|[ ]&)?[ ]?[\"'*_(]{0,3}(?:options?[ ]|choices?[ ])?"
+    r"[\"'*_(]{0,3}"
+)
+_PLURAL = re.compile(rf"{_CLOSING}[ ](?:are|were|do[ ]not|don['’]t|both|all)\b", re.IGNORECASE)
+_RIGHT_AFTER = re.compile(
+    rf"""
+    {_CLOSING}(?:
+        [ ](?:(?:is|must[ ]be|has[ ]to[ ]be|would[ ]be|should[ ]be|seems|looks)[ ]|['’]s[ ])
+        (?:(?:therefore|thus|clearly|indeed|obviously|definitely|then|the|most|our|my|only|probably|likely)[ ]){{0,4}}
+        (?P<best>correct|right|best|likely|plausible|appropriate|logical|answer|(?:option|choice|one)[ ]that[ ]fits|left)\b
+      | [ ](?:it[ ]is\s?(?=[.!*\n]|$)|fits\b|remains\b|matches\b|works\b|wins\b)
+      | [ ]?(?:[:=→(–—-]|[ ]-)[ ]?(?:it['’]?s[ ]|is[ ]|this[ ]is[ ])?{_ADVERBS}(?:the[ ])?(?:most[ ])?(?:correct|right|true|best|yes)\b
+      | [ ](?:is|are)[ ]true\b
+      | [ ]?[:(–—-]?[ ]?[✓✔✅☑]
+    )""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_SUPPOSED = re.compile(
+    r"\b(?:if|whether|unless|suppose|assuming|assume|why|how|only[ ]if|think|thinks)\b[^.\n]{0,25}$", re.IGNORECASE
+)
+
+
+def _before(text: str, mention: Mention) -> str:
+    """What stands before a mention in its sentence."""
+    left = text[max(0, mention.start - 60) : mention.start]
+    return re.split(r"[.!?\n;](?=\s|$)", left)[-1]
+
+
+def is_denied(text: str, mention: Mention) -> bool:
+    """Whether a text rules an option out where it names it: "not (A)", "(A) is wrong", "A: incorrect"."""
+    if _KEPT_AFTER.match(text, mention.stop) or _KEPT_BEFORE.search(_before(text, mention)):
+        return False
+    return (
+        _DENIED_AFTER.match(text, mention.stop) is not None or _DENIED_BEFORE.search(_before(text, mention)) is not None
+    )
+
+
+def is_called_right(text: str, mention: Mention) -> re.Match[str] | None:
+    """The words that call an option right: "(B) is the best choice", "C: correct", "B it is"."""
+    if is_denied(text, mention) or _SUPPOSED.search(_before(text, mention)):
+        return None
+    return _RIGHT_AFTER.match(text, mention.stop) or _KEPT_AFTER.match(text, mention.stop)
+
+
+class Sides(NamedTuple):
+    kept: list[Mention]  # named and not ruled out anywhere
+    denied: set[str]
+
+
+def take_sides(text: str, mentions: Sequence[Mention]) -> Sides:
+    """Splits the options that a passage names; "not A or B" and "A and B are wrong" rule out both."""
+    denied = [is_denied(text, mention) for mention in mentions]
+    joints = [_JOINT.fullmatch(text, one.stop, other.start) for one, other in pairwise(mentions)]
+    for index, joint in enumerate(joints):
+        if joint and denied[index] and not is_called_right(text, mentions[index + 1]):
+            denied[index + 1] = True
+    listed = False
+    for index in reversed(range(len(joints))):
+        joint, after = joints[index], mentions[index + 1]
+        together = joint and joint["and"] and (not joint["comma"] or _PLURAL.match(text, after.stop))
+        listed = bool(denied[index + 1] and joint and (together or listed))
+        denied[index] = denied[index] or listed
+    letters = {mention.letter for mention, out in zip(mentions, denied, strict=True) if out}
+    return Sides([mention for mention in mentions if mention.letter not in letters], letters)

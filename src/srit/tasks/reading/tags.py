@@ -1,0 +1,62 @@
+"""Answers between tags: <answer>, <final_answer>, [ANSWER], <|begin_of_box|> and others alike."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_NAME = r"(?:(?:final|correct|my|your)[_ -]?)?answers?(?:[_ -]?(?:final|text|choice|letter|value))?|ans"
+# These hold a whole solution as often as an answer: only a single line within them counts.
+_LOOSE = r"solution|result|final|response|output|conclusion"
+
+
+class _Pair(NamedTuple):
+    opens: re.Pattern[str]
+    closes: re.Pattern[str]
+
+
+def _pair(names: str) -> _Pair:
+    begin = rf"<(?:{names})(?:\s[^<>\n]{{0,200}})?>|<\|(?:begin_of_)?(?:{names}|box)\|>|\[(?-i:ANSWER|FINAL_ANSWER)\]"
+    end = rf"</\s?(?:{names})\s?>|<\|(?:/|end_of_)(?:{names}|box)\|>|\[/(?-i:ANSWER|FINAL_ANSWER)\]"
+    return _Pair(re.compile(begin, re.IGNORECASE), re.compile(end, re.IGNORECASE))
+
+
+_ANSWER, _OTHER = _pair(_NAME), _pair(_LOOSE)
+_OPENING = re.compile(rf"{_ANSWER.opens.pattern}|{_OTHER.opens.pattern}", re.IGNORECASE)
+
+
+def answer_part(text: str) -> tuple[int, int]:
+    """The part of a text to read: from the last opening tag up to its closing one, else all of it."""
+    return _between(text, _ANSWER) or _single_line(text, _between(text, _OTHER)) or (0, len(text))
+
+
+def opening_tag(text: str) -> int:
+    """Where the content begins of a text that `answer_part` has cut out; 0 where it begins with no tag."""
+    tag = _OPENING.match(text)
+    return tag.end() if tag else 0
+
+
+def _between(text: str, pair: _Pair) -> tuple[int, int] | None:
+    """The last pair that holds something; else an opening tag that never closes, or a closing one never opened."""
+    marks = sorted(
+        [(mark.start(), mark.end(), True) for mark in pair.opens.finditer(text)]
+        + [(mark.start(), mark.end(), False) for mark in pair.closes.finditer(text)]
+    )
+    pairs = [
+        (one[0], other[0])
+        for one, other in zip(marks, marks[1:], strict=False)
+        if one[2] and not other[2] and text[one[1] : other[0]].strip()
+    ]
+    if pairs:
+        return pairs[-1]
+    if marks and marks[-1][2] and text[marks[-1][1] :].strip():
+        return marks[-1][0], len(text)
+    if marks and not marks[0][2] and text[: marks[0][0]].strip():
+        return 0, marks[0][0]
+    return None
+
+
+def _single_line(text: str, part: tuple[int, int] | None) -> tuple[int, int] | None:
+    if part is None or "\n" in text[opening_tag(text[part[0] :]) + part[0] : part[1]].strip():
+        return None
+    return part if opening_tag(text[part[0] : part[0] + 300]) and part[1] < len(text) else None
