@@ -23,7 +23,7 @@ from srit.records import OptionScores, Problem, PromptKind
 from srit.rows import Group, logps_by_group, micro_batches, shares_prefixes
 from srit.run import write_json
 from srit.tasks import Task, find_task
-from srit.tasks.reading.choices import LETTERS
+from srit.tasks.reading.mentions import LETTERS
 
 CHUNK = 256  # prompts that are committed together
 ROW_TOKENS, BATCH_TOKENS = 512, 4096  # a packed row's, and those that go through the model at once

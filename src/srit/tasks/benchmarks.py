@@ -14,8 +14,9 @@ from srit.errors import DataError
 from srit.records import Problem, Split
 from srit.tasks import Reading
 from srit.tasks.lines import MissingSplit, Row, choices_field, optional_text, read_rows, text_field
-from srit.tasks.reading.choices import LETTERS, read_choice
+from srit.tasks.reading.choices import read_choice
 from srit.tasks.reading.formulas import read_math
+from srit.tasks.reading.mentions import LETTERS
 from srit.tasks.reading.numbers import read_number
 from srit.tasks.reading.numerals import is_number, numbers_equal
 

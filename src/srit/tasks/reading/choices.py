@@ -11,6 +11,7 @@ from srit.tasks.reading.clauses import CONCLUDES, LEFT_OPEN, Clause, Found, find
 from srit.tasks.reading.mentions import (
     LETTERS,
     Mention,
+    Sides,
     find_mentions,
     find_words,
     is_called_right,
@@ -50,7 +51,7 @@ def _find_choice(text: str, choices: Sequence[str]) -> Found | str:
             return "the answer is left open"
         if isinstance(found, str) or (found and found.answer not in denied):
             return found
-        denied |= take_sides(text, list(find_mentions(text, clause.start, clause.end, choices))).denied
+        denied |= {mention.letter for mention in _sides(text, clause, choices).denied}
     found = _bare_choice(text, choices) or _concluded_choice(text, choices)
     if found and found.answer in denied:
         return "the only option named is ruled out"
@@ -86,29 +87,32 @@ def _letter_at(text: str, start: int, end: int, choices: Sequence[str]) -> re.Ma
 
 
 def _announced_choice(text: str, clause: Clause, choices: Sequence[str]) -> Found | str | None:
-    letter = _letter_at(text, clause.start, clause.end, choices)
-    left = _left_standing(text, clause, choices)
-    if letter and (left is None or left.answer == letter[1].upper()):
-        first = mention_of(text, letter[1].upper(), *letter.span(1), letter.end(), choices)
+    letter, sides = _letter_at(text, clause.start, clause.end, choices), _sides(text, clause, choices)
+    if letter and letter.start(1) not in {mention.start for mention in sides.denied}:
         if "both" in letter[0].lower() or _second_letter(text, letter.end(), clause.end, choices):
             return "several options are announced"
+        first = mention_of(text, letter, choices)
         if not is_denied(text, first):
-            return Found(letter[1].upper(), *letter.span(1), clause.rule)
-    return left or _yes_or_no(text, clause, choices) or _option_text(text, clause, choices)
+            return Found(first.letter, first.start, first.end, clause.rule)
+    if letter or sides.denied:
+        return _left_standing(sides, clause, choices)
+    return _yes_or_no(text, clause, choices) or _option_text(text, clause, choices)
 
 
-def _left_standing(text: str, clause: Clause, choices: Sequence[str]) -> Found | None:
-    """The option that is left where others are ruled out: "not (A), it is (C)", "neither A nor B, so D"."""
+def _sides(text: str, clause: Clause, choices: Sequence[str]) -> Sides:
     mentions = list(find_mentions(text, clause.start, clause.end, choices))
     if not mentions and not _is_yes_no(choices):
         mentions = find_words(text, clause.start, clause.end, choices)
-    kept, denied = take_sides(text, mentions)
-    if not denied:
-        return None
-    letters = {mention.letter for mention in kept} or set(_letters(choices)) - denied
+    return take_sides(text, mentions)
+
+
+def _left_standing(sides: Sides, clause: Clause, choices: Sequence[str]) -> Found | None:
+    """The option that is left where others are ruled out: "not (A), it is (C)", "neither A nor B, so D"."""
+    kept, denied = sides
+    letters = {mention.letter for mention in kept} or set(_letters(choices)) - {mention.letter for mention in denied}
     if len(letters) != 1:
         return None
-    span = kept[-1] if kept else mentions[-1]
+    span = (kept or denied)[-1]
     return Found(letters.pop(), span.start, span.end, f"{clause.rule}, the others are ruled out")
 
 
@@ -219,7 +223,7 @@ def _bare_choice(text: str, choices: Sequence[str]) -> Found | None:
 def _line_choice(text: str, clause: Clause, choices: Sequence[str]) -> Found | None:
     letters = _letters(choices)
     either = letters + letters.lower()
-    marked = rf"{_OPEN}(?:\(([{either}])\)|([{either}])(?:[.):]|(?=[*_\s]*$)))[.*_\s]*([^\n]*)"
+    marked = rf"{_OPEN}(?:\(([{either}])\)|([{either}])(?:[.):]|(?=[*_`\"'\s]*$)))[.*_`\"'\s]*([^\n]*)"
     match = re.compile(marked).match(text, clause.start, clause.end)
     if match:
         letter = (match[1] or match[2]).upper()
@@ -274,40 +278,51 @@ def _concluded_yes(text: str, sentences: list[tuple[int, int]], choices: Sequenc
     return None
 
 
+_SO = r"(?:so|but|and|thus|therefore|hence|consequently|accordingly|overall|in[ ]conclusion|finally)"
+_START = r"(?:^|[.!?,;][ ])[ \t*_]{0,6}"
+
+
 @lru_cache(maxsize=64)
 def _choosing(n: int) -> re.Pattern[str]:
-    """ "I'd go with C", "it must be (b)", "Hence, B.", "leaving D", "→ C": a decision, its letter last."""
+    """ "I'd go with C", "it must be (b)", "Hence, B.", "leaving D": a decision for a letter."""
     ends = r"(?=[\"'*_)\]]{0,4}(?:\s*(?:[.,;:!?]|$|\n)|\s+(?:because|since|as|for|which)\b))"
+    lower = LETTERS[:n].lower()
     return re.compile(
         rf"""(?mx)
         (?:
-            (?:\bI(?:['’](?:d|ll|m)|[ ](?:would|will|am|must|have[ ]to))?|\bwe|\blet['’]s|\blet[ ]me)[ ][^.\n]{{0,30}}?
-            \b(?:go(?:ing)?[ ]with|choos(?:e|ing)|chose|select(?:ing)?|pick(?:ing)?|opt(?:ing)?[ ]for|say|settle[ ](?:on|for)
-              |vote[ ]for|guess|believe|think)[ ](?:it(?:['’]s|[ ]is|[ ]must[ ]be)[ ]|that[ ]|is[ ])?
-          | (?:^|[.!?,;][ ])[ \t*_]{{0,6}}(?i:{_SO}[, ]{{1,2}})?(?i:it|that|this)(?:['’]s|[ ](?:is|must[ ]be|has[ ]to[ ]be|would[ ]be
-              |should[ ]be|can[ ]only[ ]be|leaves(?:[ ]us[ ]with)?))[ ](?:only[ ])?
+            (?i:\bi(?:['’](?:d|ll|m)|[ ](?:would|will|am|must|have[ ]to))?|\bwe|\blet['’]s|\blet[ ]me)[ ][^.\n]{{0,30}}?
+            \b(?:go(?:ing)?[ ]with|choos(?:e|ing)|chose|select(?:ing)?|pick(?:ing)?|opt(?:ing)?[ ]for|say
+              |settle[ ](?:on|for)|vote[ ]for|guess|believe|think)[ ](?:it(?:['’]s|[ ]is|[ ]must[ ]be)[ ]|that[ ]|is[ ])?
+          | {_START}(?i:{_SO}[, ]{{1,2}})?(?i:it|that|this)(?:['’]s|[ ](?:(?:is|must[ ]be|has[ ]to[ ]be|would[ ]be|should[ ]be
+              |can[ ]only[ ]be)|leaves(?:[ ]us[ ]with)?))[ ](?:only[ ])?
           | \b(?:leav(?:es|ing)(?:[ ]us[ ]with|[ ]only)?|leads[ ]to|points[ ]to)[ ]
-          | (?:^|[.!?,;][ ])[ \t*_]{{0,6}}(?i:{_SO})[ ,:]{{1,3}}
+          | {_START}(?i:{_SO})[ ,:]{{1,3}}
           | (?:=>|→|⇒)[ ]?
         )
-        (?:the[ ])?[*_\"']{{0,3}}(?=\S)(?:{letter_pattern(n)}|(?<=[ ])([{LETTERS[:n].lower()}])){ends}
+        (?:the[ ])?[*_\"']{{0,3}}(?=\S)(?:{letter_pattern(n)}|(?<=[ ])([{lower}])){ends}
+        | {_START}(?i:{_SO}[, ]{{1,2}})?([{lower}])(?=[ ]is[ ](?:the[ ])?(?:correct|right|best|answer)\b)
         """
     )
 
 
-_SO = r"so|thus|therefore|hence|consequently|accordingly|overall|in[ ]conclusion|finally"
+@lru_cache(maxsize=64)
+def _all_but(n: int) -> re.Pattern[str]:
+    """ "All except C are wrong", "none but (b) fits"."""
+    return re.compile(
+        r"\b(?i:all|every(?:thing|[ ]?one)?|each|none|nothing)\b[^.\n]{0,30}?"
+        rf"[ ](?i:except|but|besides|other[ ]than|apart[ ]from)[ ](?:for[ ])?(?:{letter_pattern(n)})"
+        r"(?=[^.\n]{0,30}?\b(?:wrong|incorrect|false|out|excluded|eliminated|fits?|works?)\b)"
+    )
 
 
 def _decided(text: str, choices: Sequence[str]) -> Found | None:
     """The last option that a text decides for, or calls the best."""
-    chosen = [
-        Mention(match[match.lastindex or 0].upper(), *match.span(match.lastindex or 0), match.end())
-        for match in _choosing(len(_letters(choices))).finditer(text)
-    ]
+    chosen = [mention_of(text, match, choices) for match in _choosing(len(_letters(choices))).finditer(text)]
     mentions = list(find_mentions(text, 0, len(text), choices))
     called = [(mention, match) for mention in mentions if (match := is_called_right(text, mention))]
     best = [mention for mention, match in called if match.groupdict().get("best")]
-    decided = [mention for mention in chosen if not is_denied(text, mention)] + best
+    only = [mention_of(text, match, choices) for match in _all_but(len(_letters(choices))).finditer(text)]
+    decided = [mention for mention in chosen if not is_denied(text, mention)] + best + only
     if decided:
         last = max(decided, key=lambda mention: mention.start)
         return Found(last.letter, last.start, last.end, "the option decided for")
@@ -319,7 +334,7 @@ def _decided(text: str, choices: Sequence[str]) -> Found | None:
 
 def _by_elimination(text: str, mentions: list[Mention], choices: Sequence[str]) -> Found | None:
     """The option that is left where a text rules out all others."""
-    left = set(_letters(choices)) - take_sides(text, mentions).denied
+    left = set(_letters(choices)) - {mention.letter for mention in take_sides(text, mentions).denied}
     if len(choices) < 3 or len(left) != 1:
         return None
     return Found(left.pop(), mentions[-1].start, mentions[-1].end, "all other options are ruled out")
@@ -331,15 +346,10 @@ _NEGATES = re.compile(
 
 
 def _lettered_sentence(text: str, start: int, end: int, choices: Sequence[str]) -> Found | None:
-    letters = _letters(choices)
-    pattern = re.compile(
-        rf"\(([{letters}{letters.lower()}])\)|\b(?i:option|choice|answer)[ ][*\"']*([{letters}])\b(?!['’])"
-    )
-    found = list(pattern.finditer(text, start, end))
-    named = {next(filter(None, match.groups())).upper() for match in found}
-    if len(named) != 1 or _NEGATES.search(text, start, end):
+    found = [mention for mention in find_mentions(text, start, end, choices) if mention.marked]
+    if len({mention.letter for mention in found}) != 1 or _NEGATES.search(text, start, end):
         return None
-    return Found(named.pop(), *found[-1].span(), "last sentence, the only option named")
+    return Found(found[-1].letter, found[-1].start, found[-1].end, "last sentence, the only option named")
 
 
 def _worded_sentence(text: str, start: int, end: int, choices: Sequence[str]) -> Found | None:

@@ -20,6 +20,7 @@ class Mention(NamedTuple):
     start: int
     end: int
     stop: int  # after the closing bracket and the option's own words that may follow
+    marked: bool = False  # in brackets or called an option: "(b)", "option b"
 
 
 @lru_cache(maxsize=64)
@@ -44,31 +45,39 @@ def _letters(n: int) -> re.Pattern[str]:
 
 
 @lru_cache(maxsize=1024)
-def _words(option: str, limit: int = 20) -> re.Pattern[str] | None:
-    """An option's own words, or the first of them, wherever they stand; None where it has none, or very many."""
-    words = re.findall(r"\w+", option)
-    if not 0 < len(words) <= (20 if limit >= 20 else 1000):
-        return None
-    pattern = r"\W{1,3}".join(map(re.escape, words[:limit]))
-    return re.compile(rf"\b{pattern}\b", re.IGNORECASE)
+def _words(option: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"\w+", option.casefold())[:100])
 
 
-def mention_of(text: str, letter: str, start: int, end: int, stop: int, choices: Sequence[str]) -> Mention:
-    """A mention from where its letter stands; the option's first words after it are a part of it."""
+@lru_cache(maxsize=1024)
+def _words_pattern(option: str) -> re.Pattern[str] | None:
+    """An option's own words wherever they stand; None where it has none, or very many."""
+    pattern = r"\W{1,3}".join(map(re.escape, _words(option)[:20]))
+    return re.compile(rf"\b{pattern}\b", re.IGNORECASE) if 0 < len(_words(option)) <= 20 else None
+
+
+def mention_of(text: str, match: re.Match[str], choices: Sequence[str]) -> Mention:
+    """A mention from the match of its letter; the option's words after it, as far as they go, are a part of it."""
+    group = match.lastindex or 0
+    letter, stop = match[group].upper(), match.end()
     gap = _GAP.match(text, stop)
-    words = _words(choices[LETTERS.index(letter)], 2)
-    own = gap and words and words.match(text, gap.end())
-    return Mention(letter, start, end, own.end() if own else stop)
+    own = gap.end() if gap else stop
+    for word in _words(choices[LETTERS.index(letter)]):
+        found = _WORD.match(text, own)
+        if found is None or found[1].casefold() != word:
+            break
+        own = stop = found.end()
+    return Mention(letter, *match.span(group), stop, marked=group < 3)
 
 
+_WORD = re.compile(r"\W{0,3}(\w+)")
 _GAP = re.compile(r"[)\]\"'*_:.,–— -]{0,5}")
 
 
 def find_mentions(text: str, start: int, end: int, choices: Sequence[str]) -> Iterator[Mention]:
     """Options named by their letters, in their order."""
     for match in _letters(min(len(choices), len(LETTERS))).finditer(text, start, end):
-        group = match.lastindex or 0
-        yield mention_of(text, match[group].upper(), *match.span(group), match.end(), choices)
+        yield mention_of(text, match, choices)
 
 
 def find_words(text: str, start: int, end: int, choices: Sequence[str]) -> list[Mention]:
@@ -76,7 +85,7 @@ def find_words(text: str, start: int, end: int, choices: Sequence[str]) -> list[
     found: list[Mention] = []
     longest_first = sorted(zip(LETTERS, choices, strict=False), key=lambda option: -len(option[1]))
     for letter, choice in longest_first:
-        words = _words(choice)
+        words = _words_pattern(choice)
         for match in words.finditer(text, start, end) if words else ():
             one, other = match.span()
             if not any(mention.start < other and one < mention.end for mention in found):
@@ -120,6 +129,7 @@ _DENIED_AFTER = re.compile(
       | [ ](?:is|was|does|do|can|could|would|has|are)(?:n['’]t|[ ]?not)\b{_NAMED_NEXT}
       | [ ](?:fails|misses|contradicts|makes[ ]no[ ]sense)\b
       | [ ]?(?:[:=→(–—-]|[ ]-)[ ]?(?:it['’]?s[ ]|is[ ]|this[ ]is[ ])?{_ADVERBS}(?:(?:{_WRONG}|{_TRAP}|not\b|no)\b)
+      | [):*]{{1,4}}[ ](?:{_WRONG}|no)\b
       | [ ]?[:(–—-]?[ ]?[✗✘❌]
     )""",
     re.VERBOSE | re.IGNORECASE,
@@ -135,11 +145,13 @@ _PLURAL = re.compile(rf"{_CLOSING}[ ](?:are|were|do[ ]not|don['’]t|both|all)\b
 _RIGHT_AFTER = re.compile(
     rf"""
     {_CLOSING}(?:
-        [ ](?:(?:is|must[ ]be|has[ ]to[ ]be|would[ ]be|should[ ]be|seems|looks)[ ]|['’]s[ ])
-        (?:(?:therefore|thus|clearly|indeed|obviously|definitely|then|the|most|our|my|only|probably|likely)[ ]){{0,4}}
-        (?P<best>correct|right|best|likely|plausible|appropriate|logical|answer|(?:option|choice|one)[ ]that[ ]fits|left)\b
+        [ ](?:(?:is|must[ ]be|has[ ]to[ ]be|would[ ]be|should[ ]be|seems|looks)[ ]|['’]s[ ]){_ADVERBS}
+        (?:(?:indeed[ ])?(?P<best>(?:the|our|my|most)[ ](?:(?:most|only|one|single)[ ]){{0,2}})?
+        (?:correct|right|best|likely|plausible|appropriate|suitable|logical|answer|(?:option|choice|one)[ ]that[ ]fits|left)\b)
       | [ ](?:it[ ]is\s?(?=[.!*\n]|$)|fits\b|remains\b|matches\b|works\b|wins\b)
-      | [ ]?(?:[:=→(–—-]|[ ]-)[ ]?(?:it['’]?s[ ]|is[ ]|this[ ]is[ ])?{_ADVERBS}(?:the[ ])?(?:most[ ])?(?:correct|right|true|best|yes)\b
+      | [ ]?(?:[:=→(–—-]|[ ]-)[ ]?(?:it['’]?s[ ]|is[ ]|this[ ]is[ ])?{_ADVERBS}
+        (?:the[ ])?(?:most[ ])?(?:correct|right|true|best|yes)\b
+      | [):*]{{1,4}}[ ](?:correct|right|true|yes)\b
       | [ ](?:is|are)[ ]true\b
       | [ ]?[:(–—-]?[ ]?[✓✔✅☑]
     )""",
@@ -173,22 +185,24 @@ def is_called_right(text: str, mention: Mention) -> re.Match[str] | None:
 
 
 class Sides(NamedTuple):
-    kept: list[Mention]  # named and not ruled out anywhere
-    denied: set[str]
+    kept: list[Mention]  # of options that are ruled out nowhere in the passage
+    denied: list[Mention]
 
 
 def take_sides(text: str, mentions: Sequence[Mention]) -> Sides:
     """Splits the options that a passage names; "not A or B" and "A and B are wrong" rule out both."""
-    denied = [is_denied(text, mention) for mention in mentions]
+    out = [is_denied(text, mention) for mention in mentions]
     joints = [_JOINT.fullmatch(text, one.stop, other.start) for one, other in pairwise(mentions)]
     for index, joint in enumerate(joints):
-        if joint and denied[index] and not is_called_right(text, mentions[index + 1]):
-            denied[index + 1] = True
+        if joint and out[index] and not is_called_right(text, mentions[index + 1]):
+            out[index + 1] = True
     listed = False
     for index in reversed(range(len(joints))):
-        joint, after = joints[index], mentions[index + 1]
-        together = joint and joint["and"] and (not joint["comma"] or _PLURAL.match(text, after.stop))
-        listed = bool(denied[index + 1] and joint and (together or listed))
-        denied[index] = denied[index] or listed
-    letters = {mention.letter for mention, out in zip(mentions, denied, strict=True) if out}
-    return Sides([mention for mention in mentions if mention.letter not in letters], letters)
+        joint, before, after = joints[index], joints[index - 1] if index else None, mentions[index + 1]
+        series = before is not None and before["comma"] is not None  # "A, B, and D"
+        together = joint and joint["and"] and (series or not joint["comma"] or _PLURAL.match(text, after.stop))
+        listed = bool(out[index + 1] and joint and (together or listed))
+        out[index] = out[index] or listed
+    denied = [mention for mention, is_out in zip(mentions, out, strict=True) if is_out]
+    letters = {mention.letter for mention in denied}
+    return Sides([mention for mention in mentions if mention.letter not in letters], denied)
