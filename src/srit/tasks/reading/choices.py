@@ -64,7 +64,7 @@ def _letters(choices: Sequence[str]) -> str:
 
 @lru_cache(maxsize=64)
 def _at_a_beginning(letters: str) -> tuple[re.Pattern[str], ...]:
-    behind = rf"(?=[.,:;)\]}}!?*_\"'`$/<>]|\s?[-–—(]|\s*$|\s+(?:{_CONNECTIVES})\b|\s*\n)"
+    behind = rf"(?=[.,:;。，、)\]}}!?*_\"'`$/<>]|\s?[-–—(]|\s*$|\s+(?:{_CONNECTIVES})\b|\s*\n)"
     lower = letters.lower()
     return tuple(
         re.compile(_OPEN + rest)
@@ -119,9 +119,10 @@ def _left_standing(sides: Sides, clause: Clause, choices: Sequence[str]) -> Foun
 def _second_letter(text: str, start: int, end: int, choices: Sequence[str]) -> bool:
     letters = _letters(choices)
     pattern = (
-        rf"[)\]\"'* ]{{0,4}}(?:,|\bor\b|\band\b|/)(?:[ ]?(?:or|and)\b)?[ ]?[(*\"'\[]{{0,3}}([{letters}])(?![A-Za-z'’])"
+        rf"[)\](?\"'* ]{{0,5}}(?:,|\b[Oo]r\b|\band\b|/|&)(?:[ ]?(?:or|and)\b)?[ ]?(?:maybe[ ]|possibly[ ]|perhaps[ ])?"
+        rf"[(*\"'\[]{{0,3}}([{letters}])(?![A-Za-z'’])"
     )
-    match = re.compile(rf"{pattern}(?=[)\]]|\s*[.,*]|\s*$)").match(text, start, end)
+    match = re.compile(rf"{pattern}(?=[)\]]|\s*[.,?*]|\s*$)").match(text, start, end + 20)
     bracketed = re.compile(r"[^.(]{0,80}?\b(?:or|and)[ ](?:possibly[ ]|maybe[ ])?\(([A-Za-z])\)").match(
         text, start, end
     )
@@ -171,9 +172,17 @@ def _option_text(text: str, clause: Clause, choices: Sequence[str]) -> Found | N
     if fits:
         longest = max(fits)[0]
         letters = [letter for length, letter in fits if length == longest]
-        if len(letters) == 1:
+        if len(letters) == 1 and not _is_alternative(said[longest:], choices):
             return Found(letters[0], clause.start, clause.end, f"{clause.rule}, the option's words")
     return _option_number(text, clause, choices) or _option_within(text, clause, choices)
+
+
+def _is_alternative(said: str, choices: Sequence[str]) -> bool:
+    """Whether a text goes on with "or" and another option's words."""
+    other = re.match(r" (?:or|and) (?:an?|the)? ?", said)
+    return other is not None and any(
+        (said[other.end() :] + " ").startswith(f"{option} ") for option in map(_bare, choices) if option
+    )
 
 
 def _option_within(text: str, clause: Clause, choices: Sequence[str]) -> Found | None:
@@ -223,7 +232,9 @@ def _bare_choice(text: str, choices: Sequence[str]) -> Found | None:
 def _line_choice(text: str, clause: Clause, choices: Sequence[str]) -> Found | None:
     letters = _letters(choices)
     either = letters + letters.lower()
-    marked = rf"{_OPEN}(?:\(([{either}])\)|([{either}])(?:[.):]|(?=[*_`\"'\s]*$)))[.*_`\"'\s]*([^\n]*)"
+    marked = (
+        rf"{_OPEN}(?:\(([{either}])\)|([{either}])(?:[.):]|[ ][-–—][ ]|(?=[*_`\"'}}\]\s]*$)))[.*_`\"'}}\]\s]*([^\n]*)"
+    )
     match = re.compile(marked).match(text, clause.start, clause.end)
     if match:
         letter = (match[1] or match[2]).upper()
@@ -292,7 +303,8 @@ def _choosing(n: int) -> re.Pattern[str]:
         (?:
             (?i:\bi(?:['’](?:d|ll|m)|[ ](?:would|will|am|must|have[ ]to))?|\bwe|\blet['’]s|\blet[ ]me)[ ][^.\n]{{0,30}}?
             \b(?:go(?:ing)?[ ]with|choos(?:e|ing)|chose|select(?:ing)?|pick(?:ing)?|opt(?:ing)?[ ]for|say
-              |settle[ ](?:on|for)|vote[ ]for|guess|believe|think)[ ](?:it(?:['’]s|[ ]is|[ ]must[ ]be)[ ]|that[ ]|is[ ])?
+              |settle[ ](?:on|for)|vote[ ]for|guess|believe|think|sure|certain|confident)
+            [ ](?:that[ ])?(?:it(?:['’]s|[ ]is|[ ]must[ ]be)[ ]|is[ ])?
           | {_START}(?i:{_SO}[, ]{{1,2}})?(?i:it|that|this)(?:['’]s|[ ](?:(?:is|must[ ]be|has[ ]to[ ]be|would[ ]be|should[ ]be
               |can[ ]only[ ]be)|leaves(?:[ ]us[ ]with)?))[ ](?:only[ ])?
           | \b(?:leav(?:es|ing)(?:[ ]us[ ]with|[ ]only)?|leads[ ]to|points[ ]to)[ ]
@@ -322,13 +334,11 @@ def _decided(text: str, choices: Sequence[str]) -> Found | None:
     called = [(mention, match) for mention in mentions if (match := is_called_right(text, mention))]
     best = [mention for mention, match in called if match.groupdict().get("best")]
     only = [mention_of(text, match, choices) for match in _all_but(len(_letters(choices))).finditer(text)]
-    decided = [mention for mention in chosen if not is_denied(text, mention)] + best + only
+    right = [mention for mention, _ in called] if len({mention.letter for mention, _ in called}) == 1 else []
+    decided = [mention for mention in chosen if not is_denied(text, mention)] + best + only + right
     if decided:
         last = max(decided, key=lambda mention: mention.start)
         return Found(last.letter, last.start, last.end, "the option decided for")
-    right = {mention.letter for mention, _ in called}
-    if len(right) == 1:
-        return Found(right.pop(), called[-1][0].start, called[-1][0].end, "the only option called right")
     return _by_elimination(text, mentions, choices)
 
 

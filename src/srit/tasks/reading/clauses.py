@@ -24,7 +24,7 @@ _DESCRIBES += (
 )
 _ANNOUNCED = re.compile(
     rf"""
-    \b(?:answer|ans|(?:correct|best|right|final|my)[ ](?:option|choice|letter|selection|pick))\b
+    \b(?:answer|ans|(?:correct|best|right|final|my)[ ](?:option|choice|letter|selection|pick|decision|guess))\b
     (?:[ ](?:choice|option|letter))?
     [*_]{{0,3}}
     (?:\s{{0,3}}\([^()\n]{{0,60}}\))?
@@ -53,6 +53,11 @@ _SET_OFF = re.compile(
     r"[ ]?(?:-{1,2}>?|–|—|=>|→|⇒|⟹)[ ][*_]{0,3}",
     re.IGNORECASE,
 )
+_ABROAD = re.compile(
+    r"答案(?:应该?|應該)?(?:是|为|為|:)|\b(?:antwort|respuesta|réponse|resposta|risposta|ответ)(?:[ ](?:ist|lautet|es|est|é|è))?[ ]?:"
+    r"|\b(?:antwort[ ](?:ist|lautet)|respuesta[ ]es|réponse[ ]est|resposta[ ]é|risposta[ ]è)\b",
+    re.IGNORECASE,
+)
 _JSON = re.compile(r"""["'](?:final_?|correct_?)?answer["']\s{0,3}:\s{0,3}["']?""", re.IGNORECASE)
 _JSON_END = re.compile(r"""["']\s{0,3}[,}\n]|[}\n]|["']?$|,\s{0,3}["']""")
 # A heading announces what stands below it; any other heading in words announces nothing.
@@ -68,6 +73,12 @@ _BOXED = re.compile(r"\\(?:boxed|fbox)\s?\{")
 _STOP = re.compile(
     r"(?<!\b(?:Rs|Mr|Dr|St|No|Mt|Ms|Ft|Lt|vs|cf|ca))(?<!\b(?:Mrs|Col|Gen|Sgt|Rev|Sen|Gov|Fig|e\.g|i\.e))(?<!\bProf)"
     r"[.!?](?=[\s\"')*]|$)|\n"
+)
+# "The answer is not 40, it is 60", "isn't A but C"
+_INSTEAD = re.compile(
+    r"(?:not|n['’]t)\b(?![ ](?:only|just))[^.!?\n]{1,100}?[,;:—–]?[ ](?:but(?:[ ]rather)?|rather|(?:it|that)(?:['’]s|[ ](?:is|must[ ]be"
+    r"|should[ ]be)))[ ](?!not\b|an?[ ]\w{2}|the\b)",
+    re.IGNORECASE,
 )
 _DISPLAY = re.compile(r"\$\$|\\\[")
 _BLANK = re.compile(r"[\s*_]*")
@@ -91,7 +102,7 @@ class Clause(NamedTuple):
     rule: str
 
 
-_LIST_NUMBER = re.compile(r"[0-9]{1,2}[.):]\s")
+_COUNTED = re.compile(r"[0-9]{1,3}(?:[.):]\s|-?(?:st|nd|rd|th|d|step)\b)", re.IGNORECASE)
 
 
 def is_value(line: str) -> bool:
@@ -102,8 +113,8 @@ def is_value(line: str) -> bool:
     words = re.findall(r"[A-Za-z]+", bare)
     return (
         re.match(r"[-+−]?[$£€¥]?\s?[.\d]", bare) is not None
-        and not _LIST_NUMBER.match(bare)
-        and len(words) <= 3
+        and not _COUNTED.match(bare)
+        and len(words) <= 2
         and all(word.islower() or len(word) <= 3 and word.isupper() for word in words)
     )
 
@@ -131,6 +142,8 @@ def _clause_end(text: str, start: int) -> int:
 def _spoken(text: str, start: int, rule: str) -> Clause:
     blank = _BLANK.match(text, start)
     start = blank.end() if blank else start
+    instead = _INSTEAD.match(text, start)
+    start = instead.end() if instead else start
     return Clause(start, _clause_end(text, start), rule)
 
 
@@ -139,7 +152,7 @@ def find_clauses(text: str, *, line_a: bool = False) -> Iterator[Clause]:
     cues = [
         cue.end() for cue in _ANNOUNCED.finditer(text) if not _ABOUT.search(text, max(0, cue.start() - 60), cue.start())
     ]
-    cues += [cue.end() for pattern in (_SET_OFF, _HEADING) for cue in pattern.finditer(text)]
+    cues += [cue.end() for pattern in (_SET_OFF, _HEADING, _ABROAD) for cue in pattern.finditer(text)]
     found = [_spoken(text, cue, "announced") for cue in sorted(cues)[-MAX_CUES:]]
     found += [_in_json(text, cue.end()) for cue in deque(_JSON.finditer(text), MAX_CUES)]
     found += [_spoken(text, cue.end(), "####") for cue in deque(_announcing_hashes(text), MAX_CUES)]
@@ -256,7 +269,8 @@ def _is_settled(text: str, found: Found) -> bool:
         found.start >= end
         or _is_option(found)
         or re.search(rf"=|\b{_THEREFORE}\b", text[:end], re.IGNORECASE) is not None
-        or len(text[:end].split()) <= 3
+        or is_value(text[:end])
+        or (len(text[:end].split()) <= 3 and not re.search(r"\d", text[:end]))
     )
 
 

@@ -74,10 +74,29 @@ _WORD = re.compile(r"\W{0,3}(\w+)")
 _GAP = re.compile(r"[)\]\"'*_:.,–— -]{0,5}")
 
 
+# After any other word a bare letter is a part of a name: "vitamin C", "point A".
+_FUNCTION_WORDS = frozenset(
+    "and or nor so thus hence therefore consequently but that is are be was not neither either both only then than like unlike "
+    "except besides with without as because since if while where when choose choosing chose pick picking select say think "
+    "believe guess option options choice choices letter letters answer answers would could must to out exclude eliminate "
+    "reject discard dismiss leaves leaving between among although though whereas which however it's its i'd".split()
+)
+_PRECEDING = re.compile(r"([A-Za-z][\w'’]*)[ ][*_\"']{0,3}$")
+
+
+def _is_part_of_a_name(text: str, start: int) -> bool:
+    word = _PRECEDING.search(text, max(0, start - 24), start)
+    if word is None or len(word[1]) == 1 or word[1].endswith(("n't", "n’t")):
+        return False
+    return word[1].lower() not in _FUNCTION_WORDS
+
+
 def find_mentions(text: str, start: int, end: int, choices: Sequence[str]) -> Iterator[Mention]:
     """Options named by their letters, in their order."""
     for match in _letters(min(len(choices), len(LETTERS))).finditer(text, start, end):
-        yield mention_of(text, match, choices)
+        mention = mention_of(text, match, choices)
+        if mention.marked or not _is_part_of_a_name(text, mention.start):
+            yield mention
 
 
 def find_words(text: str, start: int, end: int, choices: Sequence[str]) -> list[Mention]:
@@ -128,8 +147,8 @@ _DENIED_AFTER = re.compile(
         [ ,]{{1,2}}{_IS}{_ADVERBS}(?:not\b{_NAMED_NEXT}|{_WRONG}|{_TRAP}|out\b|too[ ]\w|never\b)
       | [ ](?:is|was|does|do|can|could|would|has|are)(?:n['’]t|[ ]?not)\b{_NAMED_NEXT}
       | [ ](?:fails|misses|contradicts|makes[ ]no[ ]sense)\b
-      | [ ]?(?:[:=→(–—-]|[ ]-)[ ]?(?:it['’]?s[ ]|is[ ]|this[ ]is[ ])?{_ADVERBS}(?:(?:{_WRONG}|{_TRAP}|not\b|no)\b)
-      | [):*]{{1,4}}[ ](?:{_WRONG}|no)\b
+      | [ ]?(?:[:=→(–—-]|[ ]-)[ ]?(?:it['’]?s[ ]|is[ ]|this[ ]is[ ])?{_ADVERBS}(?:(?:{_WRONG}|{_TRAP}|not\b{_NAMED_NEXT}|no)\b)
+      | [):*]{{1,4}}[ ](?:{_WRONG}|no)\b | \?[ ](?:no|nope|not|{_WRONG})\b
       | [ ]?[:(–—-]?[ ]?[✗✘❌]
     )""",
     re.VERBOSE | re.IGNORECASE,
@@ -146,12 +165,12 @@ _RIGHT_AFTER = re.compile(
     rf"""
     {_CLOSING}(?:
         [ ](?:(?:is|must[ ]be|has[ ]to[ ]be|would[ ]be|should[ ]be|seems|looks)[ ]|['’]s[ ]){_ADVERBS}
-        (?:(?:indeed[ ])?(?P<best>(?:the|our|my|most)[ ](?:(?:most|only|one|single)[ ]){{0,2}})?
-        (?:correct|right|best|likely|plausible|appropriate|suitable|logical|answer|(?:option|choice|one)[ ]that[ ]fits|left)\b)
+        (?:(?:indeed[ ])?(?P<best>(?:the|our|my|most|more)[ ](?:(?:most|more|only|one|single|final|correct|right|best)[ ]){{0,2}})?
+        (?:correct|right|best|better|likely|plausible|appropriate|suitable|logical|answer|(?:option|choice|one)[ ]that[ ]fits|left)\b)
       | [ ](?:it[ ]is\s?(?=[.!*\n]|$)|fits\b|remains\b|matches\b|works\b|wins\b)
       | [ ]?(?:[:=→(–—-]|[ ]-)[ ]?(?:it['’]?s[ ]|is[ ]|this[ ]is[ ])?{_ADVERBS}
         (?:the[ ])?(?:most[ ])?(?:correct|right|true|best|yes)\b
-      | [):*]{{1,4}}[ ](?:correct|right|true|yes)\b
+      | [):*]{{1,4}}[ ](?:correct|right|true|yes)\b | \?[ ](?:yes|correct|right)\b
       | [ ](?:is|are)[ ]true\b
       | [ ]?[:(–—-]?[ ]?[✓✔✅☑]
     )""",
@@ -162,6 +181,10 @@ _SUPPOSED = re.compile(
 )
 
 
+_CROSSED = re.compile(r"[✗✘❌]\ufe0f?[ *_(\[]{0,3}$")
+_TICKED = re.compile(r"[✓✔✅☑]\ufe0f?[ *_(\[]{0,3}$")
+
+
 def _before(text: str, mention: Mention) -> str:
     """What stands before a mention in its sentence."""
     left = text[max(0, mention.start - 60) : mention.start]
@@ -170,18 +193,18 @@ def _before(text: str, mention: Mention) -> str:
 
 def is_denied(text: str, mention: Mention) -> bool:
     """Whether a text rules an option out where it names it: "not (A)", "(A) is wrong", "A: incorrect"."""
-    if _KEPT_AFTER.match(text, mention.stop) or _KEPT_BEFORE.search(_before(text, mention)):
+    before = _before(text, mention)
+    if _KEPT_AFTER.match(text, mention.stop) or _KEPT_BEFORE.search(before):
         return False
-    return (
-        _DENIED_AFTER.match(text, mention.stop) is not None or _DENIED_BEFORE.search(_before(text, mention)) is not None
-    )
+    return any((_DENIED_AFTER.match(text, mention.stop), _DENIED_BEFORE.search(before), _CROSSED.search(before)))
 
 
 def is_called_right(text: str, mention: Mention) -> re.Match[str] | None:
     """The words that call an option right: "(B) is the best choice", "C: correct", "B it is"."""
-    if is_denied(text, mention) or _SUPPOSED.search(_before(text, mention)):
+    before = _before(text, mention)
+    if is_denied(text, mention) or _SUPPOSED.search(before):
         return None
-    return _RIGHT_AFTER.match(text, mention.stop) or _KEPT_AFTER.match(text, mention.stop)
+    return _RIGHT_AFTER.match(text, mention.stop) or _KEPT_AFTER.match(text, mention.stop) or _TICKED.search(before)
 
 
 class Sides(NamedTuple):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import NamedTuple
 
-_NAME = r"(?:(?:final|correct|my|your)[_ -]?)?answers?(?:[_ -]?(?:final|text|choice|letter|value))?|ans"
+_NAME = r"(?:(?:final|correct|my|your)[_ -]?)?answers?(?:[_ -]?(?:final|text|choice|letter|value))?|ans|boxed"
 # These hold a whole solution as often as an answer: only a single line within them counts.
-_LOOSE = r"solution|result|final|response|output|conclusion"
+_LOOSE = r"solution|result|final|response|output|conclusion|choice|option|letter"
 
 
 class _Pair(NamedTuple):
@@ -16,12 +17,17 @@ class _Pair(NamedTuple):
 
 
 def _pair(names: str) -> _Pair:
-    begin = rf"<(?:{names})(?:\s[^<>\n]{{0,200}})?>|<\|(?:begin_of_)?(?:{names}|box)\|>|\[(?-i:ANSWER|FINAL_ANSWER)\]"
-    end = rf"</\s?(?:{names})\s?>|<\|(?:/|end_of_)(?:{names}|box)\|>|\[/(?-i:ANSWER|FINAL_ANSWER)\]"
-    return _Pair(re.compile(begin, re.IGNORECASE), re.compile(end, re.IGNORECASE))
+    begin = rf"(?:<|&lt;)(?:{names})(?:\s[^<>\n]{{0,200}})?(?:>|&gt;)|<\|(?:begin_of_)?(?:{names}|box)\|>"
+    end = rf"(?:<|&lt;)/\s?(?:{names})\s?(?:>|&gt;)|<\|(?:/|end_of_)(?:{names}|box)\|>"
+    bracketed = r"\[{0}(?-i:ANSWER|FINAL_ANSWER)\]"
+    return _Pair(
+        re.compile(f"{begin}|{bracketed.format('')}", re.IGNORECASE),
+        re.compile(f"{end}|{bracketed.format('/')}", re.IGNORECASE),
+    )
 
 
 _ANSWER, _OTHER = _pair(_NAME), _pair(_LOOSE)
+_CUT = re.compile(r"(?:</[a-z_]{0,20})?\Z", re.IGNORECASE)
 _OPENING = re.compile(rf"{_ANSWER.opens.pattern}|{_OTHER.opens.pattern}", re.IGNORECASE)
 
 
@@ -39,18 +45,20 @@ def opening_tag(text: str) -> int:
 def _between(text: str, pair: _Pair) -> tuple[int, int] | None:
     """The last pair that holds something; else an opening tag that never closes, or a closing one never opened."""
     marks = sorted(
-        [(mark.start(), mark.end(), True) for mark in pair.opens.finditer(text)]
-        + [(mark.start(), mark.end(), False) for mark in pair.closes.finditer(text)]
+        [(*mark.span(), True) for mark in pair.opens.finditer(text)]
+        + [(*mark.span(), False) for mark in pair.closes.finditer(text)]
     )
+    if len(marks) > 1 and not text[marks[-1][1] :].strip():
+        marks[-1] = (*marks[-1][:2], False)  # "<answer>36<answer>"
     pairs = [
         (one[0], other[0])
-        for one, other in zip(marks, marks[1:], strict=False)
+        for one, other in pairwise(marks)
         if one[2] and not other[2] and text[one[1] : other[0]].strip()
     ]
     if pairs:
         return pairs[-1]
     if marks and marks[-1][2] and text[marks[-1][1] :].strip():
-        return marks[-1][0], len(text)
+        return marks[-1][0], _CUT.search(text, marks[-1][1]).start()  # type: ignore[union-attr]  # it matches the end
     if marks and not marks[0][2] and text[: marks[0][0]].strip():
         return 0, marks[0][0]
     return None

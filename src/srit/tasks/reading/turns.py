@@ -21,15 +21,13 @@ class Turn(NamedTuple):
 
 # ------------------------------------------------------------------------------------------------- marks
 
-_PRIVATE = (
-    r"think(?:ing)?|thoughts?|inner_?(?:monologue|thoughts?)|scratch_?pad|cot|chain[ _-]of[ _-]thoughts?|working_out"
-)
+_PRIVATE = r"think(?:ing)?|thoughts?|(?:inner|internal)_?(?:monologue|thoughts?)|scratch_?pad|cot|chain[ _-]of[ _-]thoughts?|working_out"
 _WORKING = r"reason(?:ing)?|rationale|analysis|reflection|deliberation"  # some write it after the answer
-_THOUGHT = rf"(?:[a-z0-9]{{1,20}}[:_-])?(?:{_PRIVATE}|{_WORKING})(?:[ _-](?:process|steps?|trace|block|content))?"
+_THOUGHT = rf"(?:[a-z0-9]{{1,20}}[:_-]|ant)?(?:{_PRIVATE}|{_WORKING})(?:[ _-](?:process|steps?|trace|block|content))?"
 _MESSAGE = r"[^<\n]{0,80}(?:<\|constrain\|>[^<\n]{0,20})?<\|message\|>"
 _CHANNEL = r"(?:<\|end\|>\s{0,3})?(?:<\|start\|>assistant\s{0,3})?<\|channel\|>\s?"  # gpt-oss
 _OPENS = rf"""
-    <{_THOUGHT}(?:\s[^<>\n]{{0,200}})?(?<!/)>
+    (?:<|&lt;){_THOUGHT}(?:\s[^<>\n]{{0,200}})?(?<!/)(?:>|&gt;)
     | <\|?(?:begin|start)_(?:of_)?{_THOUGHT}\|?> | <\|{_THOUGHT}(?:_start|_begin)?\|>
     | \[(?-i:THINK|THINKING|THOUGHTS?|REASONING)\] | ◁think▷
     | {_CHANNEL}(?:analysis|commentary){_MESSAGE} | <\|channel>thought | <\|inner_prefix\|>
@@ -37,7 +35,7 @@ _OPENS = rf"""
     | ^Here(?:['’]s|\ is)\ my\ thought\ process:   # Granite 3
 """
 _CLOSES = rf"""
-    </\s?{_THOUGHT}\s?>
+    (?:<|&lt;)/\s?{_THOUGHT}\s?(?:>|&gt;)
     | <\|?end_(?:of_)?{_THOUGHT}\|?> | <\|(?:/{_THOUGHT}|{_THOUGHT}_end)\|>
     | \[/(?-i:THINK|THINKING|THOUGHTS?|REASONING)\] | ◁/think▷
     | {_CHANNEL}final{_MESSAGE} | assistantfinal | <channel\|> | <\|inner_suffix\|>
@@ -60,9 +58,11 @@ _BEGINS = r"<s>|<bos>|\[BOS\]|<\|(?:begin_of_text|startoftext|start_of_turn_toke
 _ENDS = r"""
     </s> | <\|(?!(?:begin_of_|end_of_)?(?:box|answer)\|)[a-z][a-z0-9_.:/▁\ -]{2,40}\|> | <｜[^｜<>\n]{1,40}｜>
     | <\|turn> | <turn\|> | </?(?:end|start)_of_(?:turn|text|sentence|utterance|answer)>
-    | <(?:eos|pad|eot|eom|eod|eop|eoa|eoh|endoftext|im_end|im_start|seed:eos|seed:bos|(?:eos|eot|pad)_token)>
-    | \[(?:EOS|EOT|PAD|SEP|\|endofturn\||/ASSISTANT|/?SYSTEM_PROMPT)\] | <</?SYS>> | \[e~\[ | \]~!?b[\[\]]
+    | <(?:eos|pad|eot|eom|eod|eop|eoa|eoh|end|stop|endoftext|im_end|im_start|seed:eos|seed:bos|(?:eos|eot|pad)_token)>
+    | <\|[a-z_]{2,20}\|?\Z | </s?\Z   # cut
+    | \[(?:EOS|EOT|EOD|PAD|SEP|END|\|endofturn\||/ASSISTANT|/?SYSTEM_PROMPT)\] | <</?SYS>> | \[e~\[ | \]~!?b[\[\]]
     | <extra_id_[0-9]{1,2}> | <reserved_[0-9]{1,4}> | <special_[0-9]{1,4}> | </?assistant>
+    | ^\#\#\#[ ]?End\b
 """
 _LINE = r"^[ \t>\#*_\[(]{0,10}"
 _NEXT = r"(?:(?:the[ ])?(?:next|new|another|second|third|follow-?up|additional|bonus|practice|similar)[ ])?"
@@ -71,14 +71,17 @@ _COLON = r"[*_)\]]{0,4}[ ]?[:：]"
 _ENGLISH = r"question|problem|exercise|passage|instruction|user|human"
 _FOREIGN = r"frage|aufgabe|pregunta|pergunta|domanda|вопрос|问题|問題|题目|質問|用户"
 _ASKED = rf"""
-    {_LINE}{_NEXT}(?:q|{_ENGLISH}|{_FOREIGN}){_COUNT}{_COLON} | {_LINE}q[0-9]{{1,3}}[.)](?=\s)
+    {_LINE}{_NEXT}(?:q|{_ENGLISH}|{_FOREIGN}){_COUNT}{_COLON} | {_LINE}q[0-9]{{0,3}}[.)](?=\s)
     | ^\#{{1,6}}[ ]{_NEXT}(?:question|problem|exercise|instruction|user|human){_COUNT}[ \t*]{{0,9}}$
-    | ^[ \t]{{0,9}}\*\*{_NEXT}(?:question|problem|exercise){_COUNT}\*\*[ \t]{{0,9}}$
+    | ^[ \t]{{0,9}}(?:\*\*|\[){_NEXT}(?:question|problem|exercise|instruction|user){_COUNT}(?:\*\*|\])[ \t]{{0,9}}$
+    | ^(?:question|problem|exercise)[ ][0-9]{{1,3}}[ \t]{{0,9}}$
     | ^(?:user|human)[ \t]{{0,9}}$ | (?<=[.!?)]\s)(?-i:User|Human|Question|Q):(?=\s)
+    | <(?:question|problem|query|instruction)(?:\s[^<>\n]{{0,200}})?>
 """
 # Only after an answer do these begin something new.
 _PERHAPS = rf"""
-    {_LINE}(?:context|article|paragraph|prompt|premise|scenario|assistant|ai|bot|example[ ]?[0-9]{{1,3}}){_COLON}
+    {_LINE}(?:context|article|paragraph|prompt|premise|scenario|task|input|assistant|ai|bot|student|teacher|customer|you
+      |example[ ]?[0-9]{{1,3}}){_COLON}
     | ^(?:assistant|model)[ \t]{{0,9}}$
 """
 _MARKS = re.compile(
