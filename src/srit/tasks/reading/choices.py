@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -154,6 +155,7 @@ def _yes_or_no(text: str, clause: Clause, choices: Sequence[str]) -> Found | Non
     return Found(_yes_letter(match[1], choices), *match.span(1), clause.rule) if match else None
 
 
+@lru_cache(maxsize=256)
 def _bare(text: str) -> str:
     """Words only, lower case, without an article in front."""
     words = re.sub(r"[^\w%°.+/=<>^-]+", " ", text.lower()).strip(" .")
@@ -289,7 +291,7 @@ def _concluded_yes(text: str, sentences: list[tuple[int, int]], choices: Sequenc
     return None
 
 
-_SO = r"(?:so|but|and|thus|therefore|hence|consequently|accordingly|overall|in[ ]conclusion|finally)"
+_SO = r"(?:so|but|thus|therefore|hence|consequently|accordingly|overall|in[ ]conclusion|finally)"
 _START = r"(?:^|[.!?,;][ ])[ \t*_]{0,6}"
 
 
@@ -305,7 +307,7 @@ def _choosing(n: int) -> re.Pattern[str]:
             \b(?:go(?:ing)?[ ]with|choos(?:e|ing)|chose|select(?:ing)?|pick(?:ing)?|opt(?:ing)?[ ]for|say
               |settle[ ](?:on|for)|vote[ ]for|guess|believe|think|sure|certain|confident)
             [ ](?:that[ ])?(?:it(?:['’]s|[ ]is|[ ]must[ ]be)[ ]|is[ ])?
-          | {_START}(?i:{_SO}[, ]{{1,2}})?(?i:it|that|this)(?:['’]s|[ ](?:(?:is|must[ ]be|has[ ]to[ ]be|would[ ]be|should[ ]be
+          | {_START}(?i:(?:{_SO}|and)[, ]{{1,2}})?(?i:it|that|this)(?:['’]s|[ ](?:(?:is|must[ ]be|has[ ]to[ ]be|would[ ]be|should[ ]be
               |can[ ]only[ ]be)|leaves(?:[ ]us[ ]with)?))[ ](?:only[ ])?
           | \b(?:leav(?:es|ing)(?:[ ]us[ ]with|[ ]only)?|leads[ ]to|points[ ]to)[ ]
           | {_START}(?i:{_SO})[ ,:]{{1,3}}
@@ -342,9 +344,14 @@ def _decided(text: str, choices: Sequence[str]) -> Found | None:
     return _by_elimination(text, mentions, choices)
 
 
+_WEIGHED = re.compile(r"\b(?:either|between)\b[^.\n]{0,80}", re.IGNORECASE)
+
+
 def _by_elimination(text: str, mentions: list[Mention], choices: Sequence[str]) -> Found | None:
-    """The option that is left where a text rules out all others."""
+    """The option that is left where a text rules out all others, or the other one of two that it weighs."""
     left = set(_letters(choices)) - {mention.letter for mention in take_sides(text, mentions).denied}
+    for weighed in deque(_WEIGHED.finditer(text), 1):
+        left &= {mention.letter for mention in find_mentions(text, *weighed.span(), choices)} or left
     if len(choices) < 3 or len(left) != 1:
         return None
     return Found(left.pop(), mentions[-1].start, mentions[-1].end, "all other options are ruled out")

@@ -55,7 +55,7 @@ _SET_OFF = re.compile(
 )
 _ABROAD = re.compile(
     r"答案(?:应该?|應該)?(?:是|为|為|:)|\b(?:antwort|respuesta|réponse|resposta|risposta|ответ)(?:[ ](?:ist|lautet|es|est|é|è))?[ ]?:"
-    r"|\b(?:antwort[ ](?:ist|lautet)|respuesta[ ]es|réponse[ ]est|resposta[ ]é|risposta[ ]è)\b",
+    r"|\b(?=[ar])(?:antwort[ ](?:ist|lautet)|respuesta[ ]es|réponse[ ]est|resposta[ ]é|risposta[ ]è)\b",
     re.IGNORECASE,
 )
 _JSON = re.compile(r"""["'](?:final_?|correct_?)?answer["']\s{0,3}:\s{0,3}["']?""", re.IGNORECASE)
@@ -76,7 +76,7 @@ _STOP = re.compile(
 )
 # "The answer is not 40, it is 60", "isn't A but C"
 _INSTEAD = re.compile(
-    r"(?:not|n['’]t)\b(?![ ](?:only|just))[^.!?\n]{1,100}?[,;:—–]?[ ](?:but(?:[ ]rather)?|rather|(?:it|that)(?:['’]s|[ ](?:is|must[ ]be"
+    r"(?:not|n['’]t)\b(?![ ](?:only|just|known|given|clear|provided|specified|possible|certain))[^.!?\n]{1,100}?[,;:—–]?[ ](?:but(?:[ ]rather)?|rather|(?:it|that)(?:['’]s|[ ](?:is|must[ ]be"
     r"|should[ ]be)))[ ](?!not\b|an?[ ]\w{2}|the\b)",
     re.IGNORECASE,
 )

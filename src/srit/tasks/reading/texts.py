@@ -39,9 +39,6 @@ _HEDGE = re.compile(
     r"(?:(?:definitely|probably|likely|clearly|indeed|simply|certainly|I think|I believe)[ ](?:it[ ]is[ ])?)+", re.I
 )
 _DENIED = re.compile(r"(?:not|n['’]t)\b(?![ ]only)", re.IGNORECASE)
-_INSTEAD = re.compile(
-    r"[,;:–—]?\s*(?:\bbut(?: rather)?|\brather|\b(?:it|that)(?:['’]s| is| should be))\s+", re.IGNORECASE
-)
 # What comes after these explains the answer; one that the wanted form has itself may belong to it.
 _ADDITIONS = {
     ",": re.compile(
@@ -49,10 +46,10 @@ _ADDITIONS = {
         r"|being|i\.e|e\.g|whereas|while|after|before|that|it|he|she|they|this|there|based|given|according|our|his|her|its"
         r"|and\s(?:it|the|so|that|this|not))\b[^\n]*"
     ),
-    "(": re.compile(r"\s*\([^()\n]*\)$"),
-    "because": re.compile(r",?\s+(?:because|since)\s[^\n]*"),
-    ";": re.compile(r"\s*;[^\n]*"),
-    "-": re.compile(r"\s+(?:[–—]|-{1,2})\s[^\n]*"),
+    "(": re.compile(r"(?<!\s)\s*\([^()\n]*\)$"),
+    "because": re.compile(r"(?<![\s,]),?\s+(?:because|since)\s[^\n]*"),
+    ";": re.compile(r"(?<!\s)\s*;[^\n]*"),
+    "-": re.compile(r"(?<!\s)\s+(?:[–—]|-{1,2})\s[^\n]*"),
 }
 
 
@@ -71,11 +68,10 @@ def read_text(text: str, question: str = "", *, like: str = "") -> Reading:
 def _find_text(text: str, like: str) -> Found | str:
     denied = False
     for clause in find_clauses(text, line_a=True):
-        start, end = clause.start, _sentence_end(text, clause)
-        if _DENIED.match(text, start, end) and not _DENIED.match(like):
-            instead = _INSTEAD.search(text, start, end)
-            start, denied = instead.end() if instead else end, True
-        found = _bare_text(text, start, end, clause.rule, like)
+        if _DENIED.match(text, clause.start) and not _DENIED.match(like):
+            denied = True
+            continue
+        found = _bare_text(text, clause.start, _sentence_end(text, clause), clause.rule, like)
         if found:
             return found
     last = _last_resort(text)
@@ -142,7 +138,7 @@ def _is_within(text: str, start: int, dot: int, limit: int) -> bool:
     if word in _TITLES or (initials and following[1].islower() and not begins):
         return True
     if word in _ABBREVIATIONS or (initials and "." in last[0]):
-        return not begins
+        return not (begins and following[1][0].isupper())
     return bool(initials and not begins and _NAME.match(text, dot + 1, limit))
 
 

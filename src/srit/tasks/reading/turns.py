@@ -86,8 +86,9 @@ _PERHAPS = rf"""
 """
 _MARKS = re.compile(
     rf"""
-    (?P<closes>{_CLOSES}) | (?P<opens>{_OPENS}) | (?P<asks>{_ASKS}) | (?P<replies>{_REPLIES}) | (?P<begins>{_BEGINS})
-    | (?P<ends>{_ENDS})
+    (?=[<&\[\]◁\#aH])   # what all of them begin with: four times as fast
+    (?: (?P<closes>{_CLOSES}) | (?P<opens>{_OPENS}) | (?P<asks>{_ASKS}) | (?P<replies>{_REPLIES}) | (?P<begins>{_BEGINS})
+    | (?P<ends>{_ENDS}) )
     """,
     re.VERBOSE | re.IGNORECASE | re.MULTILINE,
 )
@@ -161,11 +162,11 @@ def _answering(text: str, spans: list[tuple[int, int]]) -> tuple[int, int]:
 
 def _another_question(text: str, start: int, end: int, question: str) -> int | None:
     """Where a question begins that is neither the asked one nor a part of it."""
-    answered = _ANSWERED.search(text, start, end)
+    answered, known = _ANSWERED.search(text, start, end), set(re.findall(r"\w+", question.casefold()))
     restated, in_parts = "", False  # "Passage: … Question: …" is one question; "Question 1: … Question 2: …" may be
     for mark in _QUESTION.finditer(text, start, end):
         label, number = re.sub(r"[\W\d_]+", "", mark[0]).casefold(), re.sub(r"\D+", "", mark[0])
-        own = _repeats(question, text[mark.end() : min(end, mark.end() + 300)])
+        own = _repeats(known, text[mark.end() : min(end, mark.end() + 300)])
         if answered and answered.start() < mark.start():
             if not (in_parts and number and question.count(" ") >= 4):
                 return mark.start()
@@ -192,9 +193,8 @@ def _is_preamble(text: str, start: int, end: int) -> bool:
     )
 
 
-def _repeats(question: str, said: str) -> bool:
+def _repeats(known: set[str], said: str) -> bool:
     """Whether most words of a text, and all its numbers, are the question's."""
-    known = set(re.findall(r"\w+", question.casefold()))
     words = re.findall(r"\w+", said.partition("\n\n")[0].casefold())
     strange = [word for word in words if word not in known]
     return bool(words) and len(strange) <= len(words) / 5 and not any(map(str.isdigit, strange))
