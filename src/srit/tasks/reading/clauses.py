@@ -18,9 +18,9 @@ MAX_CLAUSE = 2000  # characters of a sentence that announces an answer
 MAX_CUES = 20  # announcements that are looked at, from the last: with MAX_CLAUSE it bounds the time
 
 # "The answer must be a multiple of 5" describes the answer and does not give it.
-_DESCRIBES = r"(?![ ](?:an?[ ]\w{2}|some|one[ ]of|less|more|at[ ](?:least|most)|between|even|odd|positive|negative"
-_DESCRIBES += (
-    r"|greater|larger|smaller|divisible|in[ ]|within|above|below|under|over|the[ ]\w+[ ](?:that|which|where)))"
+_DESCRIBES = (
+    r"(?![ ](?:an?[ ]\w{2}|some|one[ ]of|less|more|at[ ](?:least|most)|between|even|odd|positive|negative|greater"
+    r"|larger|smaller|divisible|in[ ]|within|above|below|under|over|the[ ]\w+[ ](?:that|which|where)))"
 )
 _ANNOUNCED = re.compile(
     rf"""
@@ -54,7 +54,8 @@ _SET_OFF = re.compile(
     re.IGNORECASE,
 )
 _ABROAD = re.compile(
-    r"答案(?:应该?|應該)?(?:是|为|為|:)|\b(?:antwort|respuesta|réponse|resposta|risposta|ответ)(?:[ ](?:ist|lautet|es|est|é|è))?[ ]?:"
+    r"答案(?:应该?|應該)?(?:是|为|為|:)"
+    r"|\b(?=[arо])(?:antwort|respuesta|réponse|resposta|risposta|ответ)(?:[ ](?:ist|lautet|es|est|é|è))?[ ]?:"
     r"|\b(?=[ar])(?:antwort[ ](?:ist|lautet)|respuesta[ ]es|réponse[ ]est|resposta[ ]é|risposta[ ]è)\b",
     re.IGNORECASE,
 )
@@ -74,10 +75,11 @@ _STOP = re.compile(
     r"(?<!\b(?:Rs|Mr|Dr|St|No|Mt|Ms|Ft|Lt|vs|cf|ca))(?<!\b(?:Mrs|Col|Gen|Sgt|Rev|Sen|Gov|Fig|e\.g|i\.e))(?<!\bProf)"
     r"[.!?](?=[\s\"')*]|$)|\n"
 )
-# "The answer is not 40, it is 60", "isn't A but C"
+# "The answer is not 40, it is 60"; "isn't A but C".
 _INSTEAD = re.compile(
-    r"(?:not|n['’]t)\b(?![ ](?:only|just|known|given|clear|provided|specified|possible|certain))[^.!?\n]{1,100}?[,;:—–]?[ ](?:but(?:[ ]rather)?|rather|(?:it|that)(?:['’]s|[ ](?:is|must[ ]be"
-    r"|should[ ]be)))[ ](?!not\b|an?[ ]\w{2}|the\b)",
+    r"(?:not|n['’]t)\b(?![ ](?:only|just|known|given|clear|provided|specified|possible|certain))[^.!?\n]{1,100}?"
+    r"[,;:—–]?[ ](?:but(?:[ ]rather)?|rather|(?:it|that)(?:['’]s|[ ](?:is|must[ ]be|should[ ]be)))[ ]"
+    r"(?!not\b|an?[ ]\w{2}|the\b)",
     re.IGNORECASE,
 )
 _DISPLAY = re.compile(r"\$\$|\\\[")
@@ -106,7 +108,7 @@ _COUNTED = re.compile(r"[0-9]{1,3}(?:[.):]\s|-?(?:st|nd|rd|th|d|step)\b)", re.IG
 
 
 def is_value(line: str) -> bool:
-    """Whether a line is an answer by itself: "$24", "C", "24 boxes", "5\\sqrt{6}"; not "Step 2" or "2. What is left"."""
+    """Whether a line is an answer by itself: "$24", "C", "24 boxes"; not "Step 2" or "2. What is left"."""
     bare = line[:400].strip(" \t*_`:=()[].~≈")
     if re.fullmatch(r"[A-Za-z]|[a-z] ?= ?[^\n]+|\\[^\n]+|\$[^\n]+\$", bare):
         return True
@@ -115,7 +117,7 @@ def is_value(line: str) -> bool:
         re.match(r"[-+−]?[$£€¥]?\s?[.\d]", bare) is not None
         and not _COUNTED.match(bare)
         and len(words) <= 2
-        and all(word.islower() or len(word) <= 3 and word.isupper() for word in words)
+        and all(word.islower() or (len(word) <= 3 and word.isupper()) for word in words)
     )
 
 
@@ -204,7 +206,9 @@ def find_sentences(text: str) -> list[tuple[int, int]]:
 
 def _says(line: re.Match[str], last: int) -> bool:
     """Whether a heading may hold an answer: a value, a statement, or the last line."""
-    return is_value(line[1]) or _STATES.search(line[1]) is not None or line.end() >= last and not _COUNTS.match(line[1])
+    if is_value(line[1]) or _STATES.search(line[1]):
+        return True
+    return line.end() >= last and not _COUNTS.match(line[1])
 
 
 class Found(NamedTuple):
@@ -246,8 +250,9 @@ def _find_last_word(text: str, find: Callable[[str], Found | str]) -> Found | st
     if not announced and confirms(after):
         return earlier
     for start in (correction.end, correction.start):
-        found = find(text[start : correction.until])
-        if isinstance(found, Found) and (announced or correction.said or _is_settled(text[start:], found)):
+        said = text[start : correction.until]
+        found = find(said)
+        if isinstance(found, Found) and (announced or correction.said or _is_settled(said, found)):
             return found._replace(start=start + found.start, end=start + found.end)
     return "the answer is taken back"
 

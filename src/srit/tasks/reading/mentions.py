@@ -34,7 +34,8 @@ def letter_pattern(n: int) -> str:
     ends = rf"(?=\s*(?:[.,:;)\]}}!?*\"'<>]|$|\n)|\s+(?:{_VERBS}|{_JOINS})\b|\s+[–—(✓✔✅✗✘❌-])"
     return (
         rf"(?:[(\[]\s?([{upper}{lower}])\s?[)\]]"
-        rf"|\b(?i:options?|choices?|letter|answer)[ ][*\"'(]{{0,3}}([{upper}{lower.replace('a', '')}](?![\w'’])|a\b{ends})"
+        rf"|\b(?i:options?|choices?|letter|answer)[ ][*\"'(]{{0,3}}"
+        rf"([{upper}{lower.replace('a', '')}](?![\w'’])|a\b{ends})"
         rf"|(?<![\w'’$\\°+-])(?:([{plain or upper}](?![\w'’+\#°-]|\.[A-Za-z]))|(A(?![\w'’+\#-]){ends})))"
     )
 
@@ -74,13 +75,14 @@ _WORD = re.compile(r"\W{0,3}(\w+)")
 _GAP = re.compile(r"[)\]\"'*_:.,–— -]{0,5}")
 
 
-# After any other word a bare letter is a part of a name: "vitamin C", "point A".
-_FUNCTION_WORDS = frozenset(
-    "and or nor so thus hence therefore consequently but that is are be was not neither either both only then than like unlike "
-    "except besides with without as because since if while where when choose choosing chose pick picking select say think "
-    "believe guess option options choice choices letter letters answer answers would could must to out exclude eliminate "
-    "reject discard dismiss leaves leaving between among although though whereas which however it's its i'd".split()
+_FUNCTION_WORDS = (
+    "and or nor so thus hence therefore consequently but that is are be was not neither either both only then than "
+    "like unlike except besides with without as because since if while where when although though whereas which however out "
+    "it's its i'd would could must to choose choosing chose pick picking select say think believe guess option options "
+    "choice choices letter letters answer answers exclude eliminate reject discard dismiss leaves leaving between among"
 )
+# After any other word a bare letter is part of a name: "vitamin C", "point A".
+_BEFORE_A_LETTER = frozenset(_FUNCTION_WORDS.split())
 _PRECEDING = re.compile(r"([A-Za-z][\w'’]*)[ ][*_\"']{0,3}$")
 
 
@@ -88,7 +90,7 @@ def _is_part_of_a_name(text: str, start: int) -> bool:
     word = _PRECEDING.search(text, max(0, start - 24), start)
     if word is None or len(word[1]) == 1 or word[1].endswith(("n't", "n’t")):
         return False
-    return word[1].lower() not in _FUNCTION_WORDS
+    return word[1].lower() not in _BEFORE_A_LETTER
 
 
 def find_mentions(text: str, start: int, end: int, choices: Sequence[str]) -> Iterator[Mention]:
@@ -119,35 +121,41 @@ _DENIAL = (
     r"|instead[ ]of|(?:ruled?|ruling|rules)[ ]out|exclud(?:es?|ed)|eliminat(?:es?|ed|ing)|reject(?:s|ed|ing)?"
     r"|discard(?:s|ed|ing)?|dismiss(?:es|ed)?"
 )
-_DENIED_BEFORE = re.compile(
-    rf"(?:\b(?:{_DENIAL})|n['’]t)[ ](?:(?:be|been|choose|pick|necessarily|simply|either|both|the|with|likely|really|correct"
-    r"|right|answer|options?|choices?|letter|it)[ ]){0,3}[\"'*_(\[]{0,3}$",
-    re.IGNORECASE,
-)
+_FILLED = r"(?:be|been|choose|pick|necessarily|simply|either|both|the|with|likely|really|correct|right|answer|it)[ ]"
+_LABEL = r"[\"'*_(\[]{0,3}(?:(?:options?|choices?|letters?)[ ])?[\"'*_(\[]{0,3}"
+_DENIED_BEFORE = re.compile(rf"(?:\b(?:{_DENIAL})|n['’]t)[ ](?:{_FILLED}){{0,3}}{_LABEL}$", re.IGNORECASE)
 _KEPT_BEFORE = re.compile(
-    r"(?:\bnot|n['’]t|\bcannot)[ ](?:be[ ])?(?:rule[ ]out|exclude|eliminate|reject|discard|dismiss)[ ][\"'*_(\[]{0,3}"
-    r"(?:options?[ ]|choices?[ ])?[\"'*_(\[]{0,3}$",
+    rf"(?:\bnot|n['’]t|\bcannot)[ ](?:be[ ])?(?:rule[ ]out|exclude|eliminate|reject|discard|dismiss)[ ]{_LABEL}$",
     re.IGNORECASE,
 )
+_CROSSED = re.compile(r"[✗✘❌]\ufe0f?[ *_(\[]{0,3}$")
+_TICKED = re.compile(r"[✓✔✅☑]\ufe0f?[ *_(\[]{0,3}$")
+_SUPPOSED = re.compile(
+    r"\b(?:if|whether|unless|suppose|assuming|assume|why|how|think|thinks)\b[^.\n]{0,25}$", re.IGNORECASE
+)
+
 _WRONG = (
     r"wrong|incorrect|false|untrue|invalid|(?:easily[ ])?excluded|ruled[ ]out|eliminated|rejected|discarded|dismissed"
-    r"|impossible|implausible|improbable|unlikely|irrelevant|unrelated|inappropriate|less[ ](?:likely|plausible|suitable)"
+    r"|impossible|implausible|improbable|unlikely|irrelevant|unrelated|inappropriate"
+    r"|less[ ](?:likely|plausible|suitable)"
 )
 _TRAP = r"an?[ ](?:\w{1,15}[ ]){0,2}(?:slip|mistake|error|trap|distractor|misconception|red[ ]herring|misreading)"
 _IS = (
-    r"(?:(?:which|that|it|and)[ ])?(?:(?:is|are|was|were|seems?|looks?|can|could|would|should|must|may|might|has|have|gets?)"
-    r"(?:[ ](?:be|been))?[ ])"
+    r"(?:(?:which|that|it|and)[ ])?"
+    r"(?:(?:is|are|was|were|seems?|looks?|can|could|would|should|must|may|might|has|have|gets?)(?:[ ](?:be|been))?[ ])"
 )
-_ADVERBS = r"(?:(?:also|clearly|obviously|simply|just|definitely|therefore|thus|probably|likely|certainly|then|all|both)[ ]){0,2}"
+_ADVERB = r"also|clearly|obviously|simply|just|definitely|therefore|thus|probably|likely|certainly|then|all|both"
+_ADVERBS = rf"(?:(?:{_ADVERB})[ ]){{0,2}}"
 _CLOSING = r"[)\]\"'*_`]{0,4}"
-_NAMED_NEXT = r"(?![ ][\"'*(]{0,2}(?:options?[ ]|choices?[ ])?[\"'*(]{0,2}[A-Z]\b)"
+_SET_OFF = rf"[ ]?(?:[:=→(–—-]|[ ]-)[ ]?(?:it['’]?s[ ]|is[ ]|this[ ]is[ ])?{_ADVERBS}"
+_NAMED_NEXT = r"(?![ ][\"'*(]{0,2}(?:options?[ ]|choices?[ ])?[\"'*(]{0,2}[A-Z]\b)"  # "A, not B"
 _DENIED_AFTER = re.compile(
     rf"""
     {_CLOSING}(?:
         [ ,]{{1,2}}{_IS}{_ADVERBS}(?:not\b{_NAMED_NEXT}|{_WRONG}|{_TRAP}|out\b|too[ ]\w|never\b)
       | [ ](?:is|was|does|do|can|could|would|has|are)(?:n['’]t|[ ]?not)\b{_NAMED_NEXT}
       | [ ](?:fails|misses|contradicts|makes[ ]no[ ]sense)\b
-      | [ ]?(?:[:=→(–—-]|[ ]-)[ ]?(?:it['’]?s[ ]|is[ ]|this[ ]is[ ])?{_ADVERBS}(?:(?:{_WRONG}|{_TRAP}|not\b{_NAMED_NEXT}|no)\b)
+      | {_SET_OFF}(?:(?:{_WRONG}|{_TRAP}|not\b{_NAMED_NEXT}|no)\b)
       | [):*]{{1,4}}[ ](?:{_WRONG}|no)\b | \?[ ](?:no|nope|not|{_WRONG})\b
       | [ ]?[:(–—-]?[ ]?[✗✘❌]
     )""",
@@ -156,33 +164,26 @@ _DENIED_AFTER = re.compile(
 _KEPT_AFTER = re.compile(
     rf"{_CLOSING}[ ](?:is|was|can|could|are)(?:n['’]t|[ ]?not)[ ](?:be[ ])?(?:{_WRONG})", re.IGNORECASE
 )
-_JOINT = re.compile(
-    r"[)\]\"'*_]{0,4}(?P<comma>,)?(?P<and>[ ](?:or|nor|and)\b|/|[ ]&)?[ ]?[\"'*_(]{0,3}(?:options?[ ]|choices?[ ])?"
-    r"[\"'*_(]{0,3}"
-)
-_PLURAL = re.compile(rf"{_CLOSING}[ ](?:are|were|do[ ]not|don['’]t|both|all)\b", re.IGNORECASE)
+_GOOD = r"correct|right(?!-)|best|better|likely|plausible|appropriate|suitable|logical|answer|left"
 _RIGHT_AFTER = re.compile(
     rf"""
     {_CLOSING}(?:
-        [ ](?:(?:is|must[ ]be|has[ ]to[ ]be|would[ ]be|should[ ]be|seems|looks)[ ]|['’]s[ ]){_ADVERBS}
-        (?:(?:indeed[ ])?(?P<best>(?:the|our|my|most|more)[ ](?:(?:most|more|only|one|single|final|correct|right|best)[ ]){{0,2}})?
-        (?:correct|right|best|better|likely|plausible|appropriate|suitable|logical|answer|(?:option|choice|one)[ ]that[ ]fits|left)\b)
-      | [ ](?:it[ ]is\s?(?=[.!*\n]|$)|fits\b|remains\b|matches\b|works\b|wins\b)
-      | [ ]?(?:[:=→(–—-]|[ ]-)[ ]?(?:it['’]?s[ ]|is[ ]|this[ ]is[ ])?{_ADVERBS}
-        (?:the[ ])?(?:most[ ])?(?:correct|right|true|best|yes)\b
+        [ ](?:(?:is|must[ ]be|has[ ]to[ ]be|would[ ]be|should[ ]be|seems|looks)[ ]|['’]s[ ]){_ADVERBS}(?:indeed[ ])?
+        (?P<best>(?:the|our|my|most|more)[ ](?:(?:most|more|only|one|single|final|correct|right|best)[ ]){{0,2}})?
+        (?:{_GOOD}|(?:option|choice|one)[ ]that[ ]fits)\b
+      | [ ](?:it[ ]is\s?(?=[.!*\n]|$)|fits\b|matches\b|works\b(?=[ ]best|\s?[.,;!]|$))
+      | {_SET_OFF}(?:the[ ])?(?:most[ ])?(?:correct|right|true|best|yes)\b
       | [):*]{{1,4}}[ ](?:correct|right|true|yes)\b | \?[ ](?:yes|correct|right)\b
       | [ ](?:is|are)[ ]true\b
       | [ ]?[:(–—-]?[ ]?[✓✔✅☑]
     )""",
     re.VERBOSE | re.IGNORECASE,
 )
-_SUPPOSED = re.compile(
-    r"\b(?:if|whether|unless|suppose|assuming|assume|why|how|only[ ]if|think|thinks)\b[^.\n]{0,25}$", re.IGNORECASE
+_JOINT = re.compile(
+    r"[)\]\"'*_]{0,4}(?P<comma>,)?(?P<and>[ ](?:or|nor|and)\b|/|[ ]&)?[ ]?[\"'*_(]{0,3}(?:options?[ ]|choices?[ ])?"
+    r"[\"'*_(]{0,3}"
 )
-
-
-_CROSSED = re.compile(r"[✗✘❌]\ufe0f?[ *_(\[]{0,3}$")
-_TICKED = re.compile(r"[✓✔✅☑]\ufe0f?[ *_(\[]{0,3}$")
+_PLURAL = re.compile(rf"{_CLOSING}[ ](?:are|were|do[ ]not|don['’]t|both|all)\b", re.IGNORECASE)
 
 
 def _before(text: str, mention: Mention) -> str:

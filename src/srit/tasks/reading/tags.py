@@ -11,6 +11,12 @@ _NAME = r"(?:(?:final|correct|my|your)[_ -]?)?answers?(?:[_ -]?(?:final|text|cho
 _LOOSE = r"solution|result|final|response|output|conclusion|choice|option|letter"
 
 
+class _Tag(NamedTuple):
+    start: int
+    end: int
+    opens: bool
+
+
 class _Pair(NamedTuple):
     opens: re.Pattern[str]
     closes: re.Pattern[str]
@@ -44,27 +50,34 @@ def opening_tag(text: str) -> int:
 
 def _between(text: str, pair: _Pair) -> tuple[int, int] | None:
     """The last pair that holds something; else an opening tag that never closes, or a closing one never opened."""
-    marks = sorted(
-        [(*mark.span(), True) for mark in pair.opens.finditer(text)]
-        + [(*mark.span(), False) for mark in pair.closes.finditer(text)]
-    )
-    if len(marks) > 1 and not text[marks[-1][1] :].strip():
-        marks[-1] = (*marks[-1][:2], False)  # "<answer>36<answer>"
+    marks = _marks(text, pair)
     pairs = [
-        (one[0], other[0])
+        (one.start, other.start)
         for one, other in pairwise(marks)
-        if one[2] and not other[2] and text[one[1] : other[0]].strip()
+        if one.opens and not other.opens and text[one.end : other.start].strip()
     ]
     if pairs:
         return pairs[-1]
-    if marks and marks[-1][2] and text[marks[-1][1] :].strip():
-        return marks[-1][0], _CUT.search(text, marks[-1][1]).start()  # type: ignore[union-attr]  # it matches the end
-    if marks and not marks[0][2] and text[: marks[0][0]].strip():
-        return 0, marks[0][0]
+    if marks and marks[-1].opens and text[marks[-1].end :].strip():
+        cut = _CUT.search(text, marks[-1].end)
+        return marks[-1].start, cut.start() if cut else len(text)
+    if marks and not marks[0].opens and text[: marks[0].start].strip():
+        return 0, marks[0].start
     return None
 
 
+def _marks(text: str, pair: _Pair) -> list[_Tag]:
+    found = [_Tag(*mark.span(), opens=True) for mark in pair.opens.finditer(text)]
+    found += [_Tag(*mark.span(), opens=False) for mark in pair.closes.finditer(text)]
+    found.sort()
+    if len(found) > 1 and not text[found[-1].end :].strip():
+        found[-1] = found[-1]._replace(opens=False)  # "<answer>36<answer>"
+    return found
+
+
 def _single_line(text: str, part: tuple[int, int] | None) -> tuple[int, int] | None:
-    if part is None or "\n" in text[opening_tag(text[part[0] :]) + part[0] : part[1]].strip():
+    """A part between two tags that is one line, else None."""
+    if part is None or part[1] == len(text):
         return None
-    return part if opening_tag(text[part[0] : part[0] + 300]) and part[1] < len(text) else None
+    content = opening_tag(text[slice(*part)])
+    return part if content and "\n" not in text[part[0] + content : part[1]].strip() else None

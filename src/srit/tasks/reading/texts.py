@@ -12,18 +12,21 @@ from srit.tasks.reading.tags import opening_tag
 _MARKS = " \t\r\n*_`\"'“”‘’"
 _IN_A_SENTENCE = ("announced", "####", "A:")
 
-# A full stop after these ends no sentence; after the others it does where a new one clearly begins.
-_TITLES = frozenset(
-    "mr mrs ms dr st mt ft prof rev gen col lt capt sgt gov sen rep pres hon fr vs no nos vol fig eq approx ca cf e.g i.e".split()
+_TITLE_WORDS = (
+    "mr mrs ms dr st mt ft prof rev gen col lt capt sgt gov sen rep pres hon fr vs no nos vol fig eq approx ca cf e.g "
+    "i.e"
 )
-_ABBREVIATIONS = frozenset(
-    "jr sr inc ltd co corp bros ave blvd rd dept univ est etc apt a.m p.m am pm ph.d jan feb mar apr jun jul aug sep sept "
-    "oct nov dec mon tue wed thu fri sat sun".split()
+_SHORTENED_WORDS = (
+    "jr sr inc ltd co corp bros ave blvd rd dept univ est etc apt a.m p.m am pm ph.d jan feb mar apr jun jul aug sep "
+    "sept oct nov dec mon tue wed thu fri sat sun"
 )
-_BEGINS_A_SENTENCE = frozenset(
+_FIRST_WORDS = (
     "it this that the he she they we i you in as because since therefore thus so and but however there these those its "
-    "his her their our if when while for to a an hence also note finally here".split()
+    "his her their our if when while for to a an hence also note finally here"
 )
+# A full stop after a title ends no sentence; after another abbreviation it does where a new one clearly begins.
+_TITLES, _SHORTENED = frozenset(_TITLE_WORDS.split()), frozenset(_SHORTENED_WORDS.split())
+_BEGINS_A_SENTENCE = frozenset(_FIRST_WORDS.split())
 _LAST_WORD = re.compile(r"[\w.'’]+$")
 _NEXT_WORD = re.compile(r"[\"')*”’]*\s+([\w'’]+)")
 _NAME = re.compile(
@@ -137,7 +140,7 @@ def _is_within(text: str, start: int, dot: int, limit: int) -> bool:
     begins = following[1].lower() in _BEGINS_A_SENTENCE and not initial_follows
     if word in _TITLES or (initials and following[1].islower() and not begins):
         return True
-    if word in _ABBREVIATIONS or (initials and "." in last[0]):
+    if word in _SHORTENED or (initials and "." in last[0]):
         return not (begins and following[1][0].isupper())
     return bool(initials and not begins and _NAME.match(text, dot + 1, limit))
 

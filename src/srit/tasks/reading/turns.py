@@ -21,7 +21,10 @@ class Turn(NamedTuple):
 
 # ------------------------------------------------------------------------------------------------- marks
 
-_PRIVATE = r"think(?:ing)?|thoughts?|(?:inner|internal)_?(?:monologue|thoughts?)|scratch_?pad|cot|chain[ _-]of[ _-]thoughts?|working_out"
+_PRIVATE = (
+    r"think(?:ing)?|thoughts?|(?:inner|internal)_?(?:monologue|thoughts?)|scratch_?pad|cot|chain[ _-]of[ _-]thoughts?"
+    r"|working_out"
+)
 _WORKING = r"reason(?:ing)?|rationale|analysis|reflection|deliberation"  # some write it after the answer
 _THOUGHT = rf"(?:[a-z0-9]{{1,20}}[:_-]|ant)?(?:{_PRIVATE}|{_WORKING})(?:[ _-](?:process|steps?|trace|block|content))?"
 _MESSAGE = r"[^<\n]{0,80}(?:<\|constrain\|>[^<\n]{0,20})?<\|message\|>"
@@ -87,8 +90,8 @@ _PERHAPS = rf"""
 _MARKS = re.compile(
     rf"""
     (?=[<&\[\]◁\#aH])   # what all of them begin with: four times as fast
-    (?: (?P<closes>{_CLOSES}) | (?P<opens>{_OPENS}) | (?P<asks>{_ASKS}) | (?P<replies>{_REPLIES}) | (?P<begins>{_BEGINS})
-    | (?P<ends>{_ENDS}) )
+    (?: (?P<closes>{_CLOSES}) | (?P<opens>{_OPENS}) | (?P<asks>{_ASKS}) | (?P<replies>{_REPLIES})
+      | (?P<begins>{_BEGINS}) | (?P<ends>{_ENDS}) )
     """,
     re.VERBOSE | re.IGNORECASE | re.MULTILINE,
 )
