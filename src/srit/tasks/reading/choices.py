@@ -134,7 +134,7 @@ def _second_letter(text: str, start: int, end: int, choices: Sequence[str]) -> b
 
 _YES_NO = re.compile(
     r"[\s*_\"'`(\[{$:]{0,12}(?:(?:most likely|likely|probably|technically|almost certainly|definitely|generally|a)[ ])?"
-    r"[*_\"'`(]{0,4}(?:\\text\{)?(yes|no|true|false)\b(?![ ](?:one|more|longer|matter|doubt))",
+    r"[*_\"'`(]{0,4}(?:\\text\{)?(yes|no|true|false)\b(?![ ](?:one|more|longer|matter|doubt|and (?:yes|no))\b)",
     re.IGNORECASE,
 )
 

@@ -24,7 +24,7 @@ _AT_A_START = rf"""
 # What may stand between a cue and the new answer: "Wait, no, sorry, it is".
 _FILLER = rf"""
     (?:[\s,.…!?:;—–-]{{0,6}}
-      (?:no|wait|sorry|actually|oops|hmm+|oh|my[ ](?:mistake|bad)|{_MISTAKE}|i[ ](?:think|believe)
+      (?:no(?!\s?[.!]?\s*\Z)|wait|sorry|actually|oops|hmm+|oh|my[ ](?:mistake|bad)|{_MISTAKE}|i[ ](?:think|believe)
         |that{_APOSTROPHE}s[ ](?:not[ ]right|wrong|incorrect|not[ ]correct)
         |let[ ]me[ ]correct[ ](?:that|this|myself))\b){{0,8}}
     [\s,.…!?:;—–-]{{0,6}}

@@ -26,7 +26,11 @@ _START = r"(?:^|[.!?,;][ ])[ \t*_]{0,6}"
 @lru_cache(maxsize=64)
 def _choosing(n: int) -> re.Pattern[str]:
     """ "I'd go with C", "it must be (b)", "Hence, B.", "leaving D": a decision for a letter."""
-    ends = r"(?=[\"'*_)\]]{0,4}(?:\s*(?:[.,;:!?]|$|\n)|\s+(?:because|since|as|for|which)\b))"
+    closing = r"[\"'*_)\]]{0,4}"
+    ends = (
+        rf"(?!{closing},?[ ](?:or|and)\b)"
+        rf"(?={closing}(?:\s*(?:[.,;:!?]|$|\n)|\s+(?:because|since|as|for|which)\b))"
+    )
     lower = LETTERS[:n].lower()
     return re.compile(
         rf"""(?mx)

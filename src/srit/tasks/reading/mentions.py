@@ -77,9 +77,10 @@ _GAP = re.compile(r"[)\]\"'*_:.,–— -]{0,5}")
 
 _FUNCTION_WORDS = (
     "and or nor so thus hence therefore consequently but that is are be was not neither either both only then than "
-    "like unlike except besides with without as because since if while where when although though whereas which however out "
-    "it's its i'd would could must to choose choosing chose pick picking select say think believe guess option options "
-    "choice choices letter letters answer answers exclude eliminate reject discard dismiss leaves leaving between among"
+    "like unlike except besides with without as because since if while where when although though whereas which "
+    "however it's its i'd would could must to out choose choosing chose pick picking select say think believe guess "
+    "option options choice choices letter letters answer answers exclude eliminate reject discard dismiss "
+    "leaves leaving between among"
 )
 # After any other word a bare letter is part of a name: "vitamin C", "point A".
 _BEFORE_A_LETTER = frozenset(_FUNCTION_WORDS.split())

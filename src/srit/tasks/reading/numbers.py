@@ -25,7 +25,7 @@ def _find_number(text: str) -> Found | str:
 
 
 # "The answer is not 40, it is 50."; "the answer is to divide by 5 …"; "the answer is likely wrong".
-_NO_ANSWER = re.compile(r"not\b[^,;.\n]*[,;]?|to\b[^.\n]*|(?:in)?correct\b[^.\n]*", re.IGNORECASE)
+_NO_ANSWER = re.compile(r"(?:not|n['’]t)\b[^,;.\n]*[,;]?|to\b[^.\n]*|(?:in)?correct\b[^.\n]*", re.IGNORECASE)
 
 
 def announced_number(text: str, clause: Clause) -> Found | None:
@@ -88,7 +88,7 @@ def concluded_number(text: str) -> Found | str:
     return _of_sentence(text, start, end, numerals)
 
 
-_DENIES = re.compile(r"\banswer is not\b", re.IGNORECASE)
+_DENIES = re.compile(r"\banswer is(?: not|n['’]t)\b", re.IGNORECASE)
 
 
 def _of_sentence(text: str, start: int, end: int, numerals: list[Numeral]) -> Found:
