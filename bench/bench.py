@@ -39,7 +39,7 @@ from srit.prompts import Prompts
 from srit.recipe import Recipe, read_recipe
 from srit.records import Completion, Demonstration, Problem
 from srit.refined import Preference, reference_logps
-from srit.rows import Group, logps_by_group, micro_batches
+from srit.rows import Group, layout_of, logps_by_group, micro_batches
 from srit.run import read_records, write_json
 from srit.samplers import SamplingSettings
 from srit.samplers.transformers import TransformersSampler
@@ -267,7 +267,8 @@ def _dpo_steps(work: Work, sides: int) -> tuple[Callable[[], float], Any, Any, l
     settings = work.recipe.refine
     start, end = work.folder / "instructed", work.folder / "round-1/refined"
     reference = reference_logps(trainable(work.recipe.student, start), preferences, settings.row_tokens)
-    ours_model, theirs_model = trainable(work.recipe.student, end, work.attention), trainable(work.recipe.student, end)
+    ours_model = trainable(work.recipe.student, end, attention=work.attention)
+    theirs_model, layout = trainable(work.recipe.student, end), layout_of(ours_model, "shared")
     groups = [preference.group for preference in preferences]
     n_pairs = sum(len(preference.pairs) for preference in preferences)
     rows = [
@@ -284,7 +285,7 @@ def _dpo_steps(work: Work, sides: int) -> tuple[Callable[[], float], Any, Any, l
 
     def ours() -> float:
         total = 0.0
-        for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, shared=True):
+        for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, layout=layout):
             losses = [
                 dpo_loss(
                     Sides(logps[[g for g, _ in preferences[i].pairs]], logps[[b for _, b in preferences[i].pairs]]),
@@ -328,14 +329,15 @@ def sft(work: Work) -> Entry:
     problems = {problem.id: problem for problem in work.train}
     examples = make_examples(demonstrations, problems, work.prompts, work.recipe.instruct, 0)[::2][:48]
     start = work.folder / "instructed"
-    ours_model, theirs_model = (trainable(work.recipe.student, start, a) for a in (work.attention, "sdpa"))
+    ours_model, theirs_model = (trainable(work.recipe.student, start, attention=a) for a in (work.attention, "sdpa"))
+    layout = layout_of(ours_model, "shared")
     groups = [Group(example.prompt_ids, (example.completion_ids,)) for example in examples]
     n_tokens = sum(len(example.completion_ids) for example in examples)
     row_tokens = work.recipe.instruct.row_tokens
 
     def ours() -> float:
         total = 0.0
-        for batch in micro_batches(groups, row_tokens=row_tokens, batch_tokens=BATCH_TOKENS, shared=True):
+        for batch in micro_batches(groups, row_tokens=row_tokens, batch_tokens=BATCH_TOKENS, layout=layout):
             loss = -torch.cat(list(logps_by_group(ours_model, batch, groups).values())).sum() / n_tokens
             loss.backward()
             total += loss.item()

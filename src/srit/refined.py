@@ -16,9 +16,10 @@ from srit.pairs import prompts_of, right_sides
 from srit.prompts import Prompts, prompt_text
 from srit.recipe import Optimization, Recipe, Refine
 from srit.records import Completion, Pair, Problem, PromptKind
-from srit.rows import Group, logps_by_group, micro_batches, shares_prefixes
+from srit.rows import Group, layout_of, logps_by_group, micro_batches
 from srit.tasks import find_task
 from srit.training import Metrics, steps_of, steps_up_to, train
+from srit.way import RowKind
 
 # Nats a token between the policy before its first step and its reference, in float32 and in less: rows packed otherwise
 # leave 1e-5, and 0.02 in bfloat16; another model is 0.15 away.
@@ -65,18 +66,18 @@ def make_preferences(
 
 
 def reference_logps(
-    model: Any, preferences: Sequence[Preference], row_tokens: int, shared: bool = True
+    model: Any, preferences: Sequence[Preference], row_tokens: int, rows: RowKind = "shared"
 ) -> list[list[float]]:
     """Summed log-probabilities of every completion of every group under the model as it is now, nats.
 
     Args:
-        shared: as in `refine`.
+        rows: as in `refine`.
     """
     groups = [preference.group for preference in preferences]
     found: dict[int, list[float]] = {}
-    shared = shared and shares_prefixes(model.config)
+    layout = layout_of(model, rows)
     with torch.no_grad():
-        for batch in micro_batches(groups, row_tokens=row_tokens, batch_tokens=2 * BATCH_TOKENS, shared=shared):
+        for batch in micro_batches(groups, row_tokens=row_tokens, batch_tokens=2 * BATCH_TOKENS, layout=layout):
             found |= {index: logps.tolist() for index, logps in logps_by_group(model, batch, groups).items()}
     return [found[index] for index in range(len(groups))]
 
@@ -87,13 +88,13 @@ def disagreement(
     problems: Mapping[str, Problem],
     prompts: Prompts,
     row_tokens: int,
-    shared: bool = True,
+    rows: RowKind = "shared",
 ) -> float:
     """The mean difference, in nats a token, between the sampler's and the trainer's log-probability of an
     answer. More than rounding means that the answers came from another model, or are read as other tokens.
 
     Args:
-        shared: as in `refine`.
+        rows: as in `refine`.
     """
     groups = [
         Preference(
@@ -108,7 +109,7 @@ def disagreement(
         )
         for c in completions
     ]
-    scored = reference_logps(model, groups, row_tokens, shared)
+    scored = reference_logps(model, groups, row_tokens, rows)
     gaps = [abs(c.logp - logps[0]) for c, logps in zip(completions, scored, strict=True)]
     # Over all tokens: a single short answer in bfloat16 may be off by ten times as much.
     return sum(gaps) / max(1, sum(len(c.token_ids) for c in completions))
@@ -121,7 +122,7 @@ def refine(
     settings: Refine,
     *,
     preference_weight: float = 1.0,
-    shared: bool = True,
+    rows: RowKind = "shared",
     max_tokens: int | None = None,
     seed: str,
     checkpoints: Path,
@@ -134,7 +135,7 @@ def refine(
         reference: log-probabilities under the frozen reference, as `reference_logps` gives them before
             the first step.
         preference_weight: 0 for a control that raises likelihoods alone; nll_weight is then 1.
-        shared: completions of one prompt beside each other in one row, where the model allows it.
+        rows: how completions are put into rows.
         max_tokens: stop after so many tokens in rows (a control's equal compute), going through the preferences as
             often as it takes; None: `settings.epochs` times.
 
@@ -145,7 +146,7 @@ def refine(
     steps = steps_of(len(preferences), settings, seed)
     if max_tokens is not None:
         steps = steps_up_to(max_tokens, [p.group.n_tokens for p in preferences], settings, seed)
-    shared = shared and shares_prefixes(model.config)
+    layout = layout_of(model, rows)
     nll_weight = settings.nll_weight if preference_weight else 1.0
 
     def accumulate(step: int) -> Metrics:
@@ -156,7 +157,7 @@ def refine(
         n_likely = max(1, sum(len(p.likely) for p in chosen))
         sums: dict[str, float] = dict.fromkeys(_LOGGED, 0.0)
         gap = 0.0
-        for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, shared=shared):
+        for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, layout=layout):
             scored = logps_by_group(model, batch, groups)
             of_reference = {index: logps.new_tensor(frozen[index]) for index, logps in scored.items()}
             if step == 0:

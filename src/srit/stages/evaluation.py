@@ -181,7 +181,7 @@ def options_stage(recipe: Recipe, model: str, folder: str, use: TaskUse) -> Stag
         logps = score_in_chunks(
             lambda: job.scoring(folder),
             [one.group for one in options],
-            shared=job.way.shared,
+            rows=job.way.rows,
             partial=partial,
             progress=lambda done, total: job.progress(name, done, total),
         )

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from srit.errors import SritError
-from srit.precision import Way
 from srit.prompts import Prompts
 from srit.recipe import Recipe
 from srit.records import Problem
 from srit.run import Json, Run, read_records, recorded_sum
 from srit.samplers import Request, Sampled, Sampler, SamplingSettings
 from srit.samplers.chunks import sample_in_chunks
-from srit.students import load_model, load_tokenizer, locate
+from srit.students import load_model, load_tokenizer, locate, trainable
+from srit.way import Way
 
 CHUNK = 4  # times the rows are committed together: a row that ends early is given to another answer of the chunk
 
@@ -98,7 +98,7 @@ class Job:
         made_of = (model, rows, self._sum_of(model))
         if self._sampler is None or self._sampler[0] != made_of:
             self._sampler = self._scoring = None  # frees their memory before the next is loaded
-            self._sampler = (made_of, _sampler(self.recipe, self._trained(model), rows, self.prompts))
+            self._sampler = (made_of, _sampler(self.recipe, self.way, self._trained(model), rows, self.prompts))
         return self._sampler[1]
 
     def scoring(self, model: str) -> Any:
@@ -110,6 +110,15 @@ class Job:
             loaded = load_model(self.recipe.student, self._trained(model)).requires_grad_(False)
             self._scoring = (made_of, loaded)
         return self._scoring[1]
+
+    def trainable(self, start: str | None) -> Any:
+        """The student with what is trained of it.
+
+        Args:
+            start: the run's model that training goes on from; None: the student itself.
+        """
+        folder = None if start is None else self.run.path(start)
+        return trainable(self.recipe.student, folder, targets=self.way.targets, attention=self.way.attention)
 
     def _trained(self, model: str) -> Path | None:
         return None if model == "base" else self.run.path(model)
@@ -123,13 +132,14 @@ class Job:
         return {"name": name, "ok": ok, "line": line}
 
 
-def _sampler(recipe: Recipe, trained: Path | None, rows: int, prompts: Prompts) -> Sampler:
+def _sampler(recipe: Recipe, way: Way, trained: Path | None, rows: int, prompts: Prompts) -> Sampler:
     """An engine with the student, or with what a stage made of it."""
     student = recipe.student
     if recipe.sampler == "transformers":
         from srit.samplers.transformers import TransformersSampler
 
-        return TransformersSampler(load_model(student, trained), rows=rows, pad_id=0, text=prompts.text)
+        model = load_model(student, trained)
+        return TransformersSampler(model, rows=rows, pad_id=0, text=prompts.text, decoding=way.decoding)
     from srit.samplers.vllm import VllmSampler
 
     whole = trained is not None and not (trained / "adapter_config.json").exists()

@@ -12,7 +12,6 @@ from srit.recipe import Recipe
 from srit.records import Completion, Demonstration, Pair, Problem
 from srit.run import Json, building, read_records, write_json
 from srit.stages.job import Job, Stage, refine_problems, start_inputs, start_of
-from srit.students import trainable
 
 # Nats a token between sampler and trainer. By rounding alone: float32 1e-5; bfloat16 4e-3, and up to 0.03 where an
 # adapter is so little trained that what it adds is lost in it. Another model in place of the instructed one: 0.15 up.
@@ -31,7 +30,7 @@ def _make_instructed(job: Job, partial: Path) -> Mapping[str, Json]:
     from srit.training import seed_torch
 
     seed_torch(f"{job.recipe.seed}/instructed")  # a new adapter begins with random values
-    model = trainable(job.recipe.student, None, job.way.attention)
+    model = job.trainable(None)
     return _instruct(job, model, partial, "instructed", max_tokens=None)
 
 
@@ -57,7 +56,7 @@ def _instruct(job: Job, model: Any, partial: Path, name: str, *, max_tokens: int
         model,
         examples,
         recipe.instruct.model_copy(update={"learning_rate": rate}),
-        shared=job.way.shared,
+        rows=job.way.rows,
         seed=f"{recipe.seed}/{name}",
         checkpoints=partial,
         progress=lambda done, total: job.progress(name, done, total),
@@ -109,7 +108,7 @@ def _make_refined(job: Job, partial: Path, number: int, name: str, *, only_right
         preferences = make_preferences(problems, [], completions, job.prompts, recipe, only_right=True)
         if not preferences:
             raise TrainingError("no own answer is right: there is nothing for the control to train on")
-    model = trainable(recipe.student, job.run.path(start_of(job, number)), job.way.attention)
+    model = job.trainable(start_of(job, number))
     agreement = _check_agreement(job, number, model, completions, problems)
     reference = _reference(job, model, preferences, partial)
     history = refine(
@@ -119,7 +118,7 @@ def _make_refined(job: Job, partial: Path, number: int, name: str, *, only_right
         recipe.refine,
         preference_weight=0.0 if only_right else 1.0,
         max_tokens=max_tokens,
-        shared=job.way.shared,
+        rows=job.way.rows,
         seed=f"{recipe.seed}/{name}",
         checkpoints=partial,
         progress=lambda done, total: job.progress(name, done, total),
@@ -142,7 +141,7 @@ def _reference(job: Job, model: Any, preferences: Sequence[Any], partial: Path) 
 
     path = partial / "reference.json"
     if not path.exists():
-        write_json(path, reference_logps(model, preferences, job.recipe.refine.row_tokens, job.way.shared))
+        write_json(path, reference_logps(model, preferences, job.recipe.refine.row_tokens, job.way.rows))
     kept: list[list[float]] = json.loads(path.read_bytes())
     return kept
 
@@ -154,7 +153,7 @@ def _check_agreement(
 
     some = completions[:: max(1, len(completions) // AGREEMENT_SAMPLES)][:AGREEMENT_SAMPLES]
     by_id = {problem.id: problem for problem in problems}
-    gap = disagreement(model, some, by_id, job.prompts, job.recipe.refine.row_tokens, job.way.shared)
+    gap = disagreement(model, some, by_id, job.prompts, job.recipe.refine.row_tokens, job.way.rows)
     if gap > AGREEMENT[job.way.dtype]:
         raise TrainingError(
             f"sampler and trainer differ by {gap:.3f} nats a token on {len(some)} answers of round-{number}, and by "
@@ -184,7 +183,7 @@ def _make_more_instruction(job: Job, partial: Path) -> Mapping[str, Json]:
     pairs = read_records(job.run.path("round-1/pairs.jsonl"), Pair)
     preferences = make_preferences(problems, pairs, completions, job.prompts, job.recipe)
     budget = n_row_tokens(preferences, job.recipe.refine)
-    model = trainable(job.recipe.student, job.run.path("instructed"), job.way.attention)
+    model = job.trainable("instructed")
     return _instruct(job, model, partial, "controls/instruct", max_tokens=budget)
 
 
