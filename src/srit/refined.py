@@ -16,7 +16,7 @@ from srit.pairs import prompts_of, right_sides
 from srit.prompts import Prompts, prompt_text
 from srit.recipe import Optimization, Recipe, Refine
 from srit.records import Completion, Pair, Problem, PromptKind
-from srit.rows import Group, layout_of, logps_by_group, micro_batches
+from srit.rows import Group, add_gradient, layout_of, logps_by_group, micro_batches
 from srit.tasks import find_task
 from srit.training import Metrics, steps_of, steps_up_to, train
 from srit.way import RowKind
@@ -155,22 +155,24 @@ def refine(
         n_pairs = max(1, sum(len(p.pairs) for p in chosen))
         n_likely = max(1, sum(len(p.likely) for p in chosen))
         sums: dict[str, float] = dict.fromkeys(_LOGGED, 0.0)
-        gap = 0.0
-        for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, layout=layout):
-            scored = logps_by_group(model, batch, groups)
+        gaps: list[float] = []  # of each batch, nats, between the policy and its reference
+
+        def loss_of(scored: Mapping[int, Tensor]) -> Tensor:
             of_reference = {index: logps.new_tensor(frozen[index]) for index, logps in scored.items()}
             if step == 0:
-                gap += sum((scored[i].detach() - of_reference[i]).abs().sum().item() for i in scored if chosen[i].pairs)
+                gaps.extend((scored[i] - of_reference[i]).abs().sum().item() for i in scored if chosen[i].pairs)
             parts = [_loss_parts(chosen[i], scored[i], of_reference[i], settings) for i in scored]
-            preference, nll = (torch.stack(losses).sum() for losses in ([p[0] for p in parts], [p[1] for p in parts]))
-            loss = preference_weight * preference / n_pairs + nll_weight * nll / n_likely
-            loss.backward()  # type: ignore[no-untyped-call]
             for _, _, logged in parts:
                 for name, value in logged.items():
                     sums[name] += value
+            preference, nll = (torch.stack(losses).sum() for losses in ([p[0] for p in parts], [p[1] for p in parts]))
+            return preference_weight * preference / n_pairs + nll_weight * nll / n_likely
+
+        for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, layout=layout):
+            add_gradient(model, batch, groups, loss_of)
         if step == 0:
             n_tokens = sum(len(completion) for p in chosen if p.pairs for completion in p.group.completions)
-            _check_step_0(gap / max(1, n_tokens), STEP_0_TOLERANCE[model.dtype.itemsize < 4])
+            _check_step_0(sum(gaps) / max(1, n_tokens), STEP_0_TOLERANCE[model.dtype.itemsize < 4])
         means = {name: sums[name] / (n_likely if name == "nll" else n_pairs) for name in sums}
         loss_value = preference_weight * means["preference_loss"] + nll_weight * means["nll"]
         return {"loss": loss_value, **means, "tokens": float(sum(group.n_tokens for group in groups))}
