@@ -53,6 +53,7 @@ def plan(
 ) -> None:
     """What would run, and why; spends nothing."""
     from srit.estimate import told_in_all, work_of
+    from srit.precision import known_rates
     from srit.recipe import read_recipe
     from srit.stages import plan as make_plan
 
@@ -65,7 +66,7 @@ def plan(
             work = works[stage.name].told() if reason else ""
             typer.echo(f"{'run ' if reason else 'done'}  {stage.name:32} {work:40} {reason}".rstrip())
         if works:
-            typer.echo(told_in_all(list(works.values()), settings))
+            typer.echo(told_in_all(list(works.values()), settings, known_rates(settings.student)))
 
 
 def _stage_command(name: str, last: str, summary: str) -> None:
