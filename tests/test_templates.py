@@ -76,10 +76,26 @@ def test_a_thought_that_the_prompt_opens_is_closed(opened, closed):
     assert any("opens a thought" in line for line in prompts.lines) == (closed not in ("", opened, "<think></think>\n"))
 
 
-def test_a_thought_of_an_earlier_turn_or_of_the_system_s_text_is_not_open():
-    prompts = prompts_of("<|im_start|>Think between <think> and </think>, then <answer>.<|im_end|>" + TAIL + OPENING)
+def test_thoughts_that_a_system_s_text_speaks_of_are_not_open():
+    opening = OPENING.replace("THOUGHT", "")
+    prompts = prompts_of("<|im_start|>Think between <think> and </think>, then <answer>.<|im_end|>" + TAIL + opening)
 
-    assert not prompts.lines and rendered(prompts).endswith("assistant\nTHOUGHT")
+    assert not prompts.lines and rendered(prompts).endswith("<|im_start|>assistant\n")
+
+
+@pytest.mark.parametrize("opened", ["<|channel>thought\n", "<work>", "<|channel|>analysis<|message|>", "Let me see: "])
+def test_what_a_prompt_opens_and_answers_do_not_stand_in_is_warned_of(opened):
+    prompts = prompts_of(TAIL + OPENING.replace("THOUGHT", opened))
+
+    [line] = prompts.lines
+    assert line.startswith("WARN ") and repr(opened.strip()) in line and "student.chat_template" in line
+
+
+def test_a_template_that_wants_the_user_to_have_the_last_word_is_used():
+    last = "{% if messages[-1].role != 'user' %}{{ raise_exception('the user speaks last') }}{% endif %}"
+    prompts = prompts_of(last + TAIL + OPENING.replace("THOUGHT", ""))
+
+    assert prompts.ends[0] == "<|im_end|>" and not prompts.lines
 
 
 @pytest.mark.parametrize(

@@ -49,12 +49,12 @@ class Prompts:
         self._tokenizer = tokenizer
         self._chat, self.lines = settled(tokenizer, template, field=field)
         self._beginning = beginning(tokenizer) or _bos(tokenizer)
-        self._special = _special_ids(tokenizer)
+        self._special, marks = _special_ids(tokenizer), _marks(tokenizer)
         eos = tokenizer.eos_token_id
         stated = [*([] if eos is None else [eos]), *stated_ends]
-        self.end_of_turn_id, self._closing = _find_end(self._chat, stated)
+        self.end_of_turn_id, self._closing = _find_end(self._chat, marks, stated)
         self.stop_ids = tuple(dict.fromkeys([self.end_of_turn_id, *stated]))
-        self._control = self._control_ids()
+        self._control = self._control_ids(marks)
         self._n_control = self._count_control(self._render("x"))
 
     @property
@@ -123,11 +123,10 @@ class Prompts:
         contents = map(re.escape, self._tokenizer.convert_ids_to_tokens(sorted(self._control)))
         return re.sub("|".join(contents), lambda found: f"{found[0][0]}\0{found[0][1:]}", text).split("\0")
 
-    def _control_ids(self) -> frozenset[int]:
+    def _control_ids(self, marks: frozenset[int]) -> frozenset[int]:
         """Tokens that have a meaning in the chat: those marked special, and those that the template writes."""
         written = (self._chat.write(QUESTION, opens=True), self._chat.tails().last)
-        around = {token_id for text in written for token_id in _ids(self._tokenizer, text)}
-        around = {token_id for token_id in around if _is_mark(self._tokenizer, token_id)}
+        around = marks.intersection(token_id for text in written for token_id in _ids(self._tokenizer, text))
         ends = {self.end_of_turn_id} | {i for i in self.stop_ids if i in self._special}
         return frozenset((self._special - {self._tokenizer.unk_token_id}) | around | ends)
 
@@ -137,7 +136,11 @@ class Prompts:
 
 def _is_whole(text: str) -> bool:
     """Whether no half of a surrogate pair stands alone in it, as JSON can have it: tokenizers fail on those."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _ids(tokenizer: Any, text: str) -> tuple[int, ...]:
@@ -155,25 +158,26 @@ def _special_ids(tokenizer: Any) -> frozenset[int]:
     return frozenset(i for i in ids if not is_thought(tokenizer.convert_ids_to_tokens(i)))
 
 
-def _is_mark(tokenizer: Any, token_id: int) -> bool:
-    """Whether a token was added to the vocabulary for chats: not for runs of spaces, nor for thoughts."""
-    if token_id in tokenizer.all_special_ids:
-        return bool(token_id != tokenizer.unk_token_id or token_id == tokenizer.eos_token_id)
-    added = tokenizer.added_tokens_decoder.get(token_id)
-    return added is not None and not added.content.isspace() and not is_thought(added.content)
+def _marks(tokenizer: Any) -> frozenset[int]:
+    """Tokens that were added to the vocabulary for chats: not for runs of spaces, for thoughts or for the unknown."""
+    added = tokenizer.added_tokens_decoder.items()
+    ids = {i for i, token in added if not token.content.isspace() and not is_thought(token.content)}
+    unknown = {tokenizer.unk_token_id} - {tokenizer.eos_token_id}
+    return frozenset(ids.union(tokenizer.all_special_ids) - unknown)
 
 
-def _find_end(chat: Chat, stated: Sequence[int]) -> tuple[int, str]:
+def _find_end(chat: Chat, marks: frozenset[int], stated: Sequence[int]) -> tuple[int, str]:
     """The token that ends an answer, and the text before it that closes one where the template has such a text.
 
     Args:
+        marks: tokens that were added for chats.
         stated: tokens that are known to end texts, eos first.
 
     Raises:
         DataError: there is none.
     """
     tokenizer, tails = chat.tokenizer, chat.tails()
-    last, inner = (next((i for i in _ids(tokenizer, tail) if _is_mark(tokenizer, i)), None) for tail in tails)
+    last, inner = (next((i for i in _ids(tokenizer, tail) if i in marks), None) for tail in tails)
     closing, also = (_before(tokenizer, *one).strip() for one in zip(tails, (last, inner), strict=True))
     closing = closing if _TAG.fullmatch(closing) and also.startswith(closing) else ""
     if closing and is_token(tokenizer, closing):

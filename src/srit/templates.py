@@ -12,7 +12,8 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
+from os.path import commonprefix
 from typing import Any, NamedTuple
 
 from srit.errors import DataError
@@ -37,7 +38,8 @@ _DIRECTIVES = [f"%{flag}{letter}" for letter in "dmeHIjMSyUW" for flag in "-_"] 
 _DIRECTIVES += [f"%{letter}" for letter in "aAbBcCdDeFgGhHIjklmMnpPrRStTuUVwWxXyYzZ%"]
 
 # <think>, <|begin_of_thought|>, [THINK], ◁think▷, <seed:think>, <|START_THINKING|>, … and what closes them
-_NAME = r"(?P<name>(?!no)[^<>\[\]◁▷|\s]*?(?:think|thought|reason|reflect|scratchpad)[^<>\[\]◁▷|\s]*)"
+_KINDS = r"think|thought|reason|reflect|rationale|analys[ei]s|scratchpad|monologue|(?<![a-z])cot(?![a-z])"
+_NAME = rf"(?P<name>(?!no)[^<>\[\]◁▷|\s]*?(?:{_KINDS})[^<>\[\]◁▷|\s]*)"
 _THOUGHT = re.compile(rf"(?P<open><\||[<\[◁]){_NAME}(?P<close>\|>|[>\]▷])", re.IGNORECASE)
 _ENDS = re.compile(r"^/|^end|(?<![a-z])(?:end|stop|close)(?![a-z])", re.IGNORECASE)
 _BEGINS = re.compile(r"^(?:start|begin)|(?<![a-z])(?:start|begin)(?![a-z])", re.IGNORECASE)
@@ -89,14 +91,23 @@ class Chat:
         """What stands between a user's text and the answer that is to be written."""
         return _after(self.write(QUESTION, opens=True), QUESTION)
 
+    def answered(self) -> str:
+        """A question and its answer; of a longer chat, where the template wants the user to have the last word."""
+        try:
+            return self.write(QUESTION, ANSWER)
+        except DataError as fault:
+            try:
+                return self.write(QUESTION, ANSWER, REPLY).partition(REPLY)[0]
+            except DataError:
+                raise fault from None
+
     def introduction(self) -> str:
         """What stands between a user's text and an answer that has been written."""
-        before, _, _ = self.write(QUESTION, ANSWER).rpartition(ANSWER)
-        return _after(before, QUESTION)
+        return _after(self.answered().rpartition(ANSWER)[0], QUESTION)
 
     def tails(self) -> Tails:
         """What follows an answer that has been written."""
-        last = _after(self.write(QUESTION, ANSWER), ANSWER)
+        last = _after(self.answered(), ANSWER)
         try:
             inner = _after(self.write(QUESTION, ANSWER, REPLY), ANSWER)
         except DataError:  # a template for one question and its answer
@@ -199,7 +210,7 @@ def _readable(chat: Chat) -> Chat:
 
 
 def _is_whole(chat: Chat) -> bool:
-    return QUESTION in chat.write(QUESTION, opens=True) and ANSWER in chat.write(QUESTION, ANSWER)
+    return QUESTION in chat.write(QUESTION, opens=True) and ANSWER in chat.answered()
 
 
 def _dated(chat: Chat) -> tuple[Chat, str]:
@@ -207,6 +218,7 @@ def _dated(chat: Chat) -> tuple[Chat, str]:
     if _CLOCK not in chat.source or f"macro {_CLOCK}" in chat.source:
         return chat, ""
     values = {directive: TODAY.strftime(directive) for directive in _DIRECTIVES}
+    values["%s"] = f"{TODAY.replace(tzinfo=UTC).timestamp():.0f}"  # strftime would take the machine's time zone
     filters = "".join(f" | replace({json.dumps(d)}, {json.dumps(value)})" for d, value in values.items())
     clock = f"{{% macro {_CLOCK}(format) %}}{{{{ format{filters} }}}}{{% endmacro %}}"
     return _before(chat, clock), f"the chat template writes the date: it is always {TODAY:%d %b %Y}"
@@ -257,9 +269,16 @@ def _introduced(chat: Chat) -> tuple[Chat, str]:
     """With what the template writes before an answer, where a prompt stops short of it: a role, or a channel."""
     opening, introduction = chat.opening(), chat.introduction()
     rest = introduction.removeprefix(opening)
-    if not introduction.startswith(opening) or _THOUGHT.search(rest) or not _has_added_token(chat.tokenizer, rest):
-        return chat, ""
-    return _appended(chat, rest), f"the prompt goes on as the chat template does before an answer: {rest!r}"
+    if introduction.startswith(opening) and _has_added_token(chat.tokenizer, rest) and not _THOUGHT.search(rest):
+        return _appended(chat, rest), f"the prompt goes on as the chat template does before an answer: {rest!r}"
+    alike = len(commonprefix([opening.rstrip(), introduction]))  # noqa: RUF071  of characters
+    other = opening.rstrip()[alike:]
+    if _THOUGHT.split(other)[-1].strip():
+        return chat, (
+            f"WARN the chat template ends a prompt with {other!r}, but the answers of a chat do not follow it: if it "
+            f"begins a thought, the student answers inside that thought. Set {chat.field} to a template without it"
+        )
+    return chat, ""
 
 
 def _begun(chat: Chat) -> tuple[Chat, str]:
@@ -291,7 +310,7 @@ def _ids(chat: Chat) -> tuple[int, ...]:
 
 def _has_added_token(tokenizer: Any, text: str) -> bool:
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return any(token_id in tokenizer.added_tokens_decoder for token_id in ids) and bool(text.strip())
+    return bool(text.strip()) and not tokenizer.added_tokens_decoder.keys().isdisjoint(ids)
 
 
 def _before(chat: Chat, block: str) -> Chat:

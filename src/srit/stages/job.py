@@ -79,7 +79,7 @@ class Job:
         """Loads the tokenizer when first asked, and tells what was mended in its chat template."""
         prompts = load_prompts(self.recipe.student)
         for line in prompts.lines:
-            self.tell(f"     {line}")
+            self.tell(line if line.startswith("WARN") else f"     {line}")
         return prompts
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from srit.tasks import find_task
 from srit.teachers import Answer, Teacher, answer_key
 from srit.teachers.recording import RecordingTeacher
 from srit.teachers.solver import SolverTeacher
+
+_log = logging.getLogger(__name__)
 
 
 def problems_stage(recipe: Recipe) -> Stage:
@@ -130,6 +133,8 @@ def _local_teacher(recipe: Recipe, model: Student) -> Teacher:
     from srit.teachers.local import LocalTeacher
 
     prompts = load_prompts(model, field="teacher.chat_template")
+    for line in prompts.lines:
+        _log.warning("the teacher %s: %s", model.model, line)
     sampler = TransformersSampler(load_model(model), rows=recipe.rows, pad_id=0)
     room = load_room(model)
     greedy = SamplingSettings(0.0, recipe.teacher.max_tokens, prompts.stop_ids)
