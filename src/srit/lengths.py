@@ -56,9 +56,12 @@ def room_of(config: Any) -> Room | None:
 
 def too_long(asked: Iterable[Asked], prompts: Prompts, room: Room) -> list[Long]:
     """The prompts that do not fit, their answers included."""
-    found = []
+    found, around = [], len(prompts.prompt_ids("x", where="a template"))
     for one in asked:
         text = prompt_text(find_task(one.problem.task), one.problem, one.kind)
+        # A byte makes a token at most, or a few where the tokenizer writes a character out as several.
+        if 4 * len(text.encode(errors="surrogatepass")) + around + one.answer_tokens <= room.tokens:
+            continue
         long = Long(one, len(prompts.prompt_ids(text, where=one.problem.id)))
         if long.tokens > room.tokens:
             found.append(long)

@@ -189,7 +189,8 @@ def asked(recipe: Recipe, problems: Callable[[str], list[Problem]], prompts: Pro
             longest = max((len(prompts.completion_ids(choice)) for choice in choices), default=0)
             for kind in evaluate.prompts:
                 yield Asked(problem, kind, evaluate.max_new_tokens, "evaluate.max_new_tokens")
-                yield Asked(problem, kind, longest, "its options")
+                if longest > evaluate.max_new_tokens:
+                    yield Asked(problem, kind, longest, "its longest option")
 
 
 def slug(name: str) -> str:
