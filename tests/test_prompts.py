@@ -2,9 +2,11 @@ import pytest
 from tiny import chat_tokenizer, tiny_tokenizer
 from transformers import ByT5Tokenizer
 
+from srit.completions import make_completions
 from srit.errors import DataError
 from srit.predictions import make_predictions
 from srit.prompts import Prompts, prompt_text
+from srit.recipe import Sample
 from srit.samplers import Sampled
 from srit.tasks import find_task
 
@@ -162,3 +164,15 @@ def test_what_follows_a_text_that_ends_an_answer_is_not_judged(prompts):
 
     assert (whole.answer, whole.verdict) == ("999", "wrong")
     assert (ended.text, ended.verdict) == (f"The answer is {problem.answer}.", "right")
+
+
+def test_an_own_answer_that_begins_another_turn_did_not_end_by_itself(prompts):
+    [problem] = find_task("sums").load("train", data=None, limit=1, seed=0)
+    text = prompts.completion_ids(f"The answer is {problem.answer}.")
+    turn = prompts.prompt_ids("And then?", where="")
+    sampled = [Sampled(ids, -1.0, truncated=False) for ids in (text, (*text[:-1], *turn, text[-1]))]
+
+    own, other = make_completions([problem], sampled, prompts, Sample(direct=1, cot=1))
+
+    assert (own.truncated, own.verdict) == (False, "right")
+    assert other.truncated and other.text == own.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from copy import copy
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,8 @@ class Prompts:
         stated = [*([] if eos is None else [eos]), *stated_ends]
         self.end_of_turn_id, self._closing = _find_end(self._chat, marks, stated)
         self.stop_ids = tuple(dict.fromkeys([self.end_of_turn_id, *stated]))
-        self._control = self._control_ids(marks)
+        self._turns = self._turn_ids(marks)
+        self._control = (self._special - {tokenizer.unk_token_id}) | self._turns
         self._n_control = self._count_control(self._render("x"))
 
     @property
@@ -95,12 +97,16 @@ class Prompts:
         return (*ids, self.end_of_turn_id)
 
     def text(self, token_ids: Sequence[int]) -> str:
-        """What the ids of a completion say, its end of turn left out."""
+        """What the ids of a completion say, up to its end of turn or to where it goes on with another turn."""
         written = token_ids[:-1] if token_ids and token_ids[-1] in self.stop_ids else token_ids
-        decoded: str = self._tokenizer.decode(
-            [i for i in written if i not in self._special], clean_up_tokenization_spaces=False
-        )
+        begun = dropwhile(self._turns.__contains__, written)
+        said = [i for i in takewhile(lambda i: i not in self._turns, begun) if i not in self._special]
+        decoded: str = self._tokenizer.decode(said, clean_up_tokenization_spaces=False)
         return decoded.partition(self._closing)[0] if self._closing else decoded
+
+    def is_text(self, token_ids: Sequence[int]) -> bool:
+        """Whether a completion holds no token of the chat before its end: a model may go on with another turn."""
+        return self._control.isdisjoint(token_ids[:-1])
 
     def save(self, folder: Path) -> None:
         """The tokenizer, with the template as it is used."""
@@ -123,12 +129,11 @@ class Prompts:
         contents = map(re.escape, self._tokenizer.convert_ids_to_tokens(sorted(self._control)))
         return re.sub("|".join(contents), lambda found: f"{found[0][0]}\0{found[0][1:]}", text).split("\0")
 
-    def _control_ids(self, marks: frozenset[int]) -> frozenset[int]:
-        """Tokens that have a meaning in the chat: those marked special, and those that the template writes."""
+    def _turn_ids(self, marks: frozenset[int]) -> frozenset[int]:
+        """The tokens that the template writes around texts, and those that end an answer."""
         written = (self._chat.write(QUESTION, opens=True), self._chat.tails().last)
         around = marks.intersection(token_id for text in written for token_id in _ids(self._tokenizer, text))
-        ends = {self.end_of_turn_id} | {i for i in self.stop_ids if i in self._special}
-        return frozenset((self._special - {self._tokenizer.unk_token_id}) | around | ends)
+        return around | {self.end_of_turn_id} | {i for i in self.stop_ids if i in self._special}
 
     def _count_control(self, ids: tuple[int, ...]) -> int:
         return sum(token_id in self._control for token_id in ids)

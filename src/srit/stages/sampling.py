@@ -27,7 +27,7 @@ def completions_stage(recipe: Recipe, number: int) -> Stage:
     inputs = (f"problems/{refine_problems(recipe)}.jsonl", *start_inputs(number))
     name = f"round-{number}/completions"
     outputs = (f"{name}.jsonl",)
-    return Stage(name, 1, settings, inputs, outputs, lambda job, partial: _make_completions(job, partial, number))
+    return Stage(name, 2, settings, inputs, outputs, lambda job, partial: _make_completions(job, partial, number))
 
 
 def _make_completions(job: Job, partial: Path, number: int) -> Mapping[str, Json]:
