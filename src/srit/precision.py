@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+from srit.embedded import cache
 from srit.recipe import Recipe, Student
 from srit.run import Json, alone, canonical, write_json
-from srit.students import cache, identity, load_tokenizer
+from srit.students import identity, load_tokenizer
 from srit.way import Rates, Way
 
 

