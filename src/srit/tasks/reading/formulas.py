@@ -3,49 +3,274 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from srit.tasks import Reading
-from srit.tasks.reading.clauses import Clause, Found, find_clauses, find_sentences, read_with
+from srit.tasks.judging.units import split_unit
+from srit.tasks.judging.writing import plain, split_top
+from srit.tasks.reading.clauses import Box, Clause, Found, find_boxes, find_clauses, find_sentences, read_with
 from srit.tasks.reading.numbers import concluded_number
 from srit.tasks.reading.numerals import find_numerals
 
-_DOLLARS = re.compile(r"\$\$?([^$\n]{1,2000}?)\$\$?|\\\(([^\n]{1,2000}?)\\\)")
+MAX_FORMULA = 3000  # characters between two delimiters
+MAX_BETWEEN = 120  # characters between two formulas of one list
 
 
 def read_math(text: str) -> Reading:
-    """The final expression of a text as LaTeX: boxed, announced, the last formula, or the last number."""
+    """The final expression of a text as LaTeX: boxed, announced, the last formula, or the last number.
+
+    Formulas or boxes that follow one another as a list, "$3$ and $8$", are one answer: "3, 8".
+    """
     return read_with(text, _find_math)
 
 
 def _find_math(text: str) -> Found | str:
+    formulas = find_formulas(text)
     for clause in find_clauses(text):
-        found = _expression(text, clause)
+        found = _boxed(text, clause) if clause.rule == "boxed" else _announced(text, clause, formulas)
         if found:
             return found
-    for start, end in reversed(find_sentences(text)):
-        formulas = list(_DOLLARS.finditer(text, start, end))
-        if formulas and not find_numerals(text, formulas[-1].end(), end):
-            inside = formulas[-1].span(1 if formulas[-1][1] else 2)
-            return Found(_after_equals(text[slice(*inside)]), *inside, "last sentence, last formula")
-        if formulas or find_numerals(text, start, end):
-            break
-    return concluded_number(text)
+    return _last_formula(text, formulas) or _bare_line(text) or _last_number(text)
 
 
-def _after_equals(formula: str) -> str:
-    """The right side of a definition such as "x = 5", where nothing else is on the left."""
-    match = re.fullmatch(r"\s*(?:[A-Za-z](?:_\{?\w\}?)?|[A-Za-z]\([a-z]\))\s*=\s*([^=]+)", formula)
-    return (match[1] if match else formula).strip()
+# Formulas and their delimiters.
 
 
-def _expression(text: str, clause: Clause) -> Found | None:
-    if clause.rule == "boxed":
-        inner = text[clause.start : clause.end].strip()
-        return Found(_after_equals(inner), clause.start, clause.end, clause.rule) if inner else None
-    formula = _DOLLARS.search(text, clause.start, min(len(text), clause.start + 3000))
-    blank = formula and not text[clause.start : formula.start()].strip(" *:\n(")
-    if formula and blank:
-        span = formula.span(1 if formula[1] else 2)
-        return Found(_after_equals(text[slice(*span)]), *span, clause.rule)
-    said = text[clause.start : clause.end].strip(" *_`\"'").removeprefix("$").removesuffix("$").strip()
-    return Found(_after_equals(said), clause.start, clause.end, clause.rule) if said else None
+class Formula(NamedTuple):
+    """A formula of a text, from delimiter to delimiter, and what it holds."""
+
+    start: int
+    end: int
+    inner: tuple[int, int]
+
+
+_ENVIRONMENTS = r"(?:align|equation|gather|multline|eqnarray|displaymath|math|flalign|alignat)\*?"
+_OPENERS = re.compile(
+    rf"\\\\|\\\$|(?P<delimiter>\$\$|\$|\\\(|\\\[|\\begin\{{(?P<environment>{_ENVIRONMENTS})\}}"
+    r"|\\begin\{(?P<object>[pbBv]?matrix|cases|array)\}|```(?:math|latex|tex)\n|^[ \t]*\[[ \t]*\n)",
+    re.MULTILINE,
+)
+_CLOSERS = {"$": r"(?<!\\)\$", "$$": r"\$\$", "\\(": r"\\\)", "\\[": r"\\\]", "`": "```", "[": r"^[ \t]*\][ \t]*$"}
+_CLOSING = {opener: re.compile(closer, re.MULTILINE) for opener, closer in _CLOSERS.items()}
+_PRICE = re.compile(r"[0-9][0-9,.]*\s(?:[^\\$]*\s)?[A-Za-z]{2,}")  # "$5 for 3 apples and $6"
+
+
+def find_formulas(text: str) -> list[Formula]:
+    """What stands between dollars, brackets with backslashes, or the ends of an environment; nested ones not."""
+    found: list[Formula] = []
+    position = 0
+    while opener := _OPENERS.search(text, position):
+        formula = _formula(text, opener) if opener["delimiter"] else None
+        position = formula.end if formula else opener.end()
+        if formula:
+            found.append(formula)
+    return found
+
+
+def _formula(text: str, opener: re.Match[str]) -> Formula | None:
+    limit = min(len(text), opener.end() + MAX_FORMULA)
+    name = opener["environment"] or opener["object"]
+    if name:
+        end = text.find(f"\\end{{{name}}}", opener.end(), limit)
+        closer = (end, end + len(name) + 6)
+    else:
+        delimiter = opener["delimiter"].strip()
+        match = _CLOSING[delimiter if delimiter in _CLOSING else delimiter[0]].search(text, opener.end(), limit)
+        end, closer = (match.start(), match.span()) if match else (-1, (-1, -1))
+    inside = text[opener.end() : end]
+    if end < 0 or not inside.strip() or (opener[0] in ("$", "\\(") and "\n\n" in inside):
+        return None
+    if opener[0] == "$" and (_PRICE.match(inside) or re.match(r"[0-9]", text[closer[1] : closer[1] + 1])):
+        return None
+    inner = (opener.start(), closer[1]) if opener["object"] else (opener.end(), end)
+    return Formula(opener.start(), closer[1], inner)
+
+
+_ROWS = re.compile(r"\\begin\{(?:aligned|split|gathered|cases|array)\}(?:\{[^{}]*\})?|\\end\{(?:aligned|split|gathered|cases|array)\}")
+_ROW_ENDS = re.compile(r"\\\\(?:\[[^\]]{0,20}\])?(?=[\s&]|$)")  # not the "\\circ" of what was escaped twice
+_FOLLOWS = re.compile(r"\\(?:implies|Rightarrow|Longrightarrow|iff|Leftrightarrow|therefore|so)(?![A-Za-z])")
+_RELATION = re.compile(r"(?:=|<|>|\\(?:leq?|geq?|approx|equiv|neq?|Rightarrow|implies)(?![A-Za-z]))")
+_ASSIGNMENT = re.compile(r"(?:[A-Za-z]|\\[a-z]+)(?:_\{?\w+\}?)?(?:\([a-z]\))?\s*=[^=]+")
+
+
+def _final(latex: str) -> str:
+    """What a formula of several steps ends on: its last row or conclusion; a row that begins with "=" goes on.
+
+    Rows that each say what a variable is are one answer.
+    """
+    latex = latex.replace("\f", "\\f").replace("\b", "\\b")  # "\frac" and "\boxed", their backslash read as an escape
+    if _ROW_ENDS.search(latex) and "matrix" not in latex:
+        rows: list[str] = []
+        for part in split_top(_ROWS.sub(" ", latex), _ROW_ENDS.pattern):
+            row = part.text.replace("&", " ").strip()
+            if rows and _RELATION.match(row):
+                rows[-1] += " " + row
+            elif row:
+                rows.append(row)
+        steps = [_FOLLOWS.split(row)[-1].strip(" ,.;") for row in rows]
+        names = {step.partition("=")[0].strip() for step in steps if _ASSIGNMENT.fullmatch(step)}
+        latex = ", ".join(steps) if len(names) == len(steps) else (steps or [""])[-1]
+    return _FOLLOWS.split(latex)[-1].strip().rstrip(".,;").strip()
+
+
+# Lists: what may stand between two items.
+
+_VARIABLE = r"(?:[A-Za-z]|\\[a-z]{2,8})(?:_\{?\w{1,3}\}?)?(?:\([a-z]\))?"
+_BETWEEN = re.compile(
+    rf"""(?:
+        \s | \$ | [*_`,;&] | \\[()\[\],;!:\ ] | \\\\ | \\q?quad(?![A-Za-z])
+      | \.(?=\s*\n) | \n\s{{0,4}}(?:[-•–]|[0-9]{{1,2}}[.)]|\([a-z0-9]\))\s
+      | \b(?:and|or|also|either|both|as\ well\ as)\b | \\(?:text|mbox|textrm)\{{[\s,]*(?:and|or)\s*\}}
+      | \bthe\ (?:other|second|third)(?:\ (?:solution|root|value|one|answer))?\ (?:is|equals)\b
+      | (?<![A-Za-z\\]){_VARIABLE}\s?=
+    )*""",
+    re.VERBOSE,
+)
+_SEPARATES = re.compile(r"[,;&]|\band\b|\bor\b|\n\s{0,4}[-•–0-9(]|=|quad|as well|the ")
+_ASSIGNED = re.compile(rf"(?<![A-Za-z\\_^{{]){_VARIABLE}\s?=\s?$")
+
+
+def _continues(between: str) -> bool:
+    """Whether two formulas with this between them are items of one list."""
+    if len(between) > MAX_BETWEEN or not _BETWEEN.fullmatch(between):
+        return False
+    return _SEPARATES.search(between) is not None or "\n\n" not in between
+
+
+def _joined(items: Iterable[str]) -> str:
+    """Items as one list; what is repeated counts once."""
+    return ", ".join(dict.fromkeys(item for item in items if item))
+
+
+def _boxed(text: str, clause: Clause) -> Found | None:
+    """A box, and those before it in its list."""
+    boxes = [box for box in find_boxes(text) if box.end <= clause.end]
+    first = len(boxes) - 1
+    while first > 0 and _continues(text[boxes[first - 1].after : boxes[first].before]):
+        first -= 1
+    listed = boxes[first:]
+    if not any(text[box.start : box.end].strip() for box in listed):
+        return None
+    return Found(_joined(_box_content(text, box) for box in listed), listed[0].start, clause.end, clause.rule)
+
+
+def _box_content(text: str, box: Box) -> str:
+    """What a box holds; "y = \\boxed{2x}" is the equation."""
+    content = _final(text[box.start : box.end])
+    assigned = _ASSIGNED.search(text[max(0, box.before - 20) : box.before])
+    return f"{assigned[0].strip()} {content}" if assigned and content and "=" not in content else content
+
+
+class Chain(NamedTuple):
+    """Formulas of one list."""
+
+    start: int
+    end: int  # behind the last delimiter
+    answer: str
+
+
+def _chains(text: str, formulas: list[Formula]) -> list[Chain]:
+    chains: list[Chain] = []
+    for formula in formulas:
+        content = _final(text[slice(*formula.inner)])
+        if chains and _continues(text[chains[-1].end : formula.start]):
+            chains[-1] = Chain(chains[-1].start, formula.end, _joined([chains[-1].answer, content]))
+        else:
+            chains.append(Chain(formula.start, formula.end, content))
+    return chains
+
+
+# Announced answers.
+
+_LEAD = re.compile(r"(?:[\s*:_\"'`(~≈]|[A-Za-z,]+(?![\\^_{=0-9]))*")
+_PROSE_BEHIND = re.compile(
+    r"[,;]?\s+(?:because|since|as|which|when|where|so|by|if|that|with|after|using|hence|therefore|thus|but)\b"
+    r"|\s\((?=[A-Za-z]{3})|\s[–—]\s|</?[A-Za-z]"
+)
+
+
+def _announced(text: str, clause: Clause, formulas: list[Formula]) -> Found | None:
+    within = [f for f in formulas if clause.start <= f.start and (f.start < clause.end or f.start == clause.start)]
+    chains = _chains(text, within)
+    if chains and not text[clause.start : chains[0].start].strip(" *:\n(_"):
+        return _chained(text, chains[0], clause.rule)
+    if chains and _LEAD.fullmatch(text, clause.start, chains[0].start):
+        return _chained(text, chains[-1], clause.rule)
+    start = clause.start - (text[clause.start - 1 : clause.start] in ("\f", "\b"))  # no blanks, see _final
+    said = text[start : clause.end].strip(" *_`\"'\n").removeprefix("$").removesuffix("$").strip()
+    behind = _PROSE_BEHIND.search(said)
+    said = said[: behind.start()] if behind and behind.start() else said
+    if not re.search(r"[<>]\s?[\w\\]+\s?[<>]?.*,", said):
+        said = said.removeprefix("<").removesuffix(">").strip()
+    return Found(_final(said), clause.start, clause.end, clause.rule) if said else None
+
+
+def _chained(text: str, chain: Chain, rule: str) -> Found | None:
+    return Found(chain.answer + _unit(text, chain.end), chain.start, chain.end, rule) if chain.answer else None
+
+
+_UNIT = re.compile(r"[ ]?(\\?%|°[CF]?|(?:(?:square|cubic|sq|cu)\.?[ ])?[A-Za-z]{1,14}(?:\^[23]|[²³])?(?:(?:/|[ ]per[ ])[A-Za-z]{1,9})?)(?![A-Za-z])")
+
+
+def _unit(text: str, start: int) -> str:
+    """The unit behind a formula or a number, with a blank before it; "" if no unit of the table stands there."""
+    match = _UNIT.match(text, start)
+    known = match and split_unit(plain(f"1 {match[1]}")).unit
+    return f" {match[1]}" if match and known and match[1] not in ("in", "a", "am") else ""
+
+
+# No answer is announced.
+
+_WHERE = re.compile(r"\s*(?:where|here|with|check|note|verify)\b", re.IGNORECASE)
+
+
+def _last_formula(text: str, formulas: list[Formula]) -> Found | None:
+    """The last list of formulas in the last sentence that has one, unless a number stands behind it."""
+    for start, end in reversed(_whole_sentences(text, formulas)):
+        chains = _chains(text, [formula for formula in formulas if start <= formula.start < end])
+        if _WHERE.match(text, start, end):
+            continue
+        if chains and not find_numerals(text, chains[-1].end, end):
+            return _chained(text, chains[-1], "last sentence, last formula")
+        if chains or find_numerals(text, start, end):
+            return None
+    return None
+
+
+def _whole_sentences(text: str, formulas: list[Formula]) -> list[tuple[int, int]]:
+    """Sentences of which none ends within a formula."""
+    whole: list[tuple[int, int]] = []
+    ends = iter(formulas)
+    formula = next(ends, None)
+    start = 0
+    for _, end in find_sentences(text):
+        while formula and formula.end < end:
+            formula = next(ends, None)
+        if formula is None or not formula.start < end < formula.end:
+            whole.append((start, end))
+            start = end
+    return whole + ([(start, len(text))] if text[start:].strip() else [])
+
+
+_PROSE = re.compile(r"(?<![\\A-Za-z])(?!(?:and|or|sqrt|sin|cos|tan|log|ln|min|max)\b)[A-Za-z]{3,}")
+_OPERATES = re.compile(r"\\[a-zA-Z]|[-+*/^=<>≤≥±√π∞∪({[|,]|[0-9][A-Za-z]|[A-Za-z][0-9]")
+
+
+def _bare_line(text: str) -> Found | None:
+    """A last line that is a formula without delimiters."""
+    line = None
+    for line in re.finditer(r"[^\n]*\S[^\n]*", text):
+        pass
+    if line is None or len(line[0]) > MAX_FORMULA:
+        return None
+    said = re.sub(r"^(?:[-*•]|[0-9]{1,2}[.)])\s+", "", line[0].strip()).strip(" *_`\"'")
+    words = re.sub(r"\\[A-Za-z]+\s?\{\s?[A-Za-z .,]*\}|\\[A-Za-z]+", " ", said)
+    if _PROSE.search(words) or not _OPERATES.search(said) or "$" in said:
+        return None
+    return Found(_final(said), *line.span(), "a line by itself")
+
+
+def _last_number(text: str) -> Found | str:
+    found = concluded_number(text)
+    return found if isinstance(found, str) else found._replace(answer=found.answer + _unit(text, found.end))
