@@ -20,10 +20,10 @@ from typing import Any
 from srit.errors import DataError, JudgeError
 from srit.tasks.judging.comparing import BY_WRITING, equal
 from srit.tasks.judging.forms import form
+from srit.tasks.judging.limits import refusal
 
 TIMEOUT_SECONDS = 5.0
 START_SECONDS = 120.0  # to import sympy, on a machine that does other things too
-MAX_ANSWER = 1000  # characters
 
 
 def decide_by_writing(answer: str, gold: str) -> bool | None:
@@ -42,8 +42,10 @@ def math_equal(answer: str, gold: str) -> bool:
         return decided
     if find_spec("math_verify") is None:
         raise DataError("comparing formulas needs math-verify: pip install 'srit[math]'")
-    if max(len(answer), len(gold)) > MAX_ANSWER:
-        raise JudgeError(f"the answer has more than {MAX_ANSWER} characters: not compared")
+    for name, latex in (("answer", answer), ("gold answer", gold)):
+        reason = refusal(latex)
+        if reason:
+            raise JudgeError(f"the {name} is not computed: {reason}")
     return _WORKER.ask(answer, gold)
 
 

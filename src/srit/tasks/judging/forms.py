@@ -100,6 +100,9 @@ _ALL_REALS = re.compile(r"\\mathbb\{r\}|(?:the set of )?all (?:the )?real(?:s| n
 
 def _fixed(text: str, depth: int) -> Form | None:
     said = re.sub(r"\\text\{([^{}]*)\}", r"\1", text).strip().lower()
+    option = re.fullmatch(r"\(([a-h])\)(?:\s.*)?", said)
+    if option:
+        return Words(option[1])
     if _NOTHING.fullmatch(said):
         return EMPTY
     return REALS if _ALL_REALS.fullmatch(said) else None
@@ -264,14 +267,10 @@ def _either(text: str, depth: int) -> Form | None:
 
 # Three words in a row are a sentence, in which no formula is looked for.
 _SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}[ ][A-Za-z]{2,}[ ][A-Za-z]{2,}")
-_WORDED = re.compile(r"(?:\\text\{[^{}]*\}|[A-Za-z]{4,})(?:\s?(?:[A-Za-z]{2,}|[0-9]{1,4}|\\text\{[^{}]*\}))*")
-_OPTION = re.compile(r"(?:\\text\{)?\(([A-Ha-h])\)\}?(?:\s.*)?")
+_WORDED = re.compile(r"(?:(?:an?|the) )?(?:\\text\{[^{}]*\}|[A-Za-z]{4,})(?:\s?(?:[A-Za-z]{2,}|[0-9]{1,4}|\\text\{[^{}]*\}))*")
 
 
 def _worded(text: str, depth: int) -> Form | None:
-    option = _OPTION.fullmatch(text)
-    if option:
-        return Words(option[1].lower())
     if not _WORDED.fullmatch(text):
         return None
     said = " ".join(re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text).split())

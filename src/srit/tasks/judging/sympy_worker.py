@@ -13,6 +13,7 @@ from typing import Any
 import sympy
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig, NormalizationConfig, latex2sympy, normalize_latex
 from math_verify import verify
+from sympy.core.relational import Relational
 
 from srit.tasks.judging.comparing import Decided, Values, equal, equations_by_writing, terms_by_writing
 from srit.tasks.judging.forms import form
@@ -81,8 +82,15 @@ def terms(answer: str, gold: str) -> bool:
         if same is not None:
             return same
     return bool(
-        verify(right, left, timeout_seconds=None, raise_on_error=True, allow_set_relation_comp=True)  # type: ignore[arg-type]
+        verify(_solved(right), _solved(left), timeout_seconds=None, raise_on_error=True, allow_set_relation_comp=True)  # type: ignore[arg-type]
     )
+
+
+def _solved(read: Any) -> Any:
+    """An inequality in one variable as the set that solves it."""
+    if isinstance(read, Relational) and not isinstance(read, sympy.Eq) and len(read.free_symbols) == 1:
+        return read.doit().as_set()
+    return read
 
 
 def equations(answer: tuple[str, str], gold: tuple[str, str]) -> bool:
