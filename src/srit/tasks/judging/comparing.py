@@ -192,8 +192,9 @@ def _union(one: Collection, other: Collection, values: Values) -> Decided:
 
 
 def _same_set(ones: Sequence[Form], others: Sequence[Form], values: Values) -> Decided:
+    """Whether each is in the other, however often."""
     within = _all(_any(equal(one, other, values) for other in others) for one in ones)
-    return False if within is False else _all([within, *(_any(equal(one, other, values) for one in ones) for other in others)])
+    return within if not within else _all(_any(equal(one, other, values) for one in ones) for other in others)
 
 
 def _any(verdicts: Iterable[Decided]) -> Decided:

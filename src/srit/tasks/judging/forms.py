@@ -81,7 +81,7 @@ def form(latex: str) -> Form:
 
 @lru_cache(maxsize=1024)
 def _form(text: str, depth: int) -> Form:
-    text = re.sub(r"^\](.*,.*)\[$", r"(\1)", rimless(text))  # ]0, 1[ as in French
+    text = re.sub(r"^\]([^\[\]]*)\[$", r"(\1)", rimless(text))  # ]0, 1[ as in French
     if depth == 0:
         return Expression(text)
     for find in (_fixed, _listed, _related, _joined, _matrix, _bracketed, _either, _worded):
@@ -92,10 +92,10 @@ def _form(text: str, depth: int) -> Form:
 
 
 _NOTHING = re.compile(
-    r"\\emptyset|(?:there (?:is|are) )?no (?:real |integer |valid |possible )?(?:solutions?|values?|roots?)(?: exists?)?"
-    r"|none|does not exist|dne|(?:the )?(?:empty|null) set"
+    r"\\emptyset|(?:there (?:is|are) )?no (?:real |integer |valid |possible )?(?:solutions?|values?|roots?)"
+    r"(?: exists?)?|none|does not exist|dne|(?:the )?(?:empty|null) set"
 )
-_ALL_REALS = re.compile(r"\\mathbb\{r\}|(?:the set of )?all (?:the )?real(?:s| numbers?| values?)|the real(?:s| numbers)")
+_ALL_REALS = re.compile(r"\\mathbb\{r\}|(?:the set of )?all (?:the )?real(?:s| numbers?| values?)|the reals")
 
 
 def _fixed(text: str, depth: int) -> Form | None:
@@ -267,7 +267,9 @@ def _either(text: str, depth: int) -> Form | None:
 
 # Three words in a row are a sentence, in which no formula is looked for.
 _SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}[ ][A-Za-z]{2,}[ ][A-Za-z]{2,}")
-_WORDED = re.compile(r"(?:(?:an?|the) )?(?:\\text\{[^{}]*\}|[A-Za-z]{4,})(?:\s?(?:[A-Za-z]{2,}|[0-9]{1,4}|\\text\{[^{}]*\}))*")
+_WORDED = re.compile(
+    r"(?:(?:an?|the) )?(?:\\text\{[^{}]*\}|[A-Za-z]{4,})(?:\s(?:[A-Za-z]{2,}|[0-9]{1,4})|\s?\\text\{[^{}]*\})*"
+)
 
 
 def _worded(text: str, depth: int) -> Form | None:
@@ -275,12 +277,13 @@ def _worded(text: str, depth: int) -> Form | None:
         return None
     said = " ".join(re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text).split())
     count = IN_WORDS.fullmatch(said)
-    return Expression(str(from_words(count[1]))) if count else Words(re.sub(r"^(?:an?|the) ", "", said.lower().strip(" ().\"'")))
+    if count:
+        return Expression(str(from_words(count[1])))
+    return Words(re.sub(r"^(?:an?|the) ", "", said.lower().strip(" ().\"'")))
 
 
-_DIGITS_OF_BASES = "zero one two three four five six seven eight nine ten eleven twelve".split()
-_BASES = {word: str(base) for base, word in enumerate(_DIGITS_OF_BASES)}
-_BASES |= {"binary": "2", "octal": "8", "decimal": "10", "sixteen": "16", "hexadecimal": "16"}
+_BASES = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9"}
+_BASES |= {"ten": "10", "eleven": "11", "twelve": "12", "sixteen": "16"}
 _IN_BASE = re.compile(
     r"\(?\s?([0-9A-Fa-f]+(?:\.[0-9A-Fa-f]+)?)\s?\)?\s?"
     r"(?:_\s?\{?\s?\(?(?:\\text\{)?([0-9]{1,2}|[a-z]+)\}?\)?\}?"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import resource
 import sys
@@ -15,7 +16,7 @@ from latex2sympy2_extended.latex2sympy2 import ConversionConfig, NormalizationCo
 from math_verify import verify
 from sympy.core.relational import Relational
 
-from srit.tasks.judging.comparing import Decided, Values, equal, equations_by_writing, terms_by_writing
+from srit.tasks.judging.comparing import Values, equal, equations_by_writing, terms_by_writing
 from srit.tasks.judging.forms import form
 from srit.tasks.judging.writing import number, plain
 
@@ -94,7 +95,7 @@ def _solved(read: Any) -> Any:
 
 
 def equations(answer: tuple[str, str], gold: tuple[str, str]) -> bool:
-    """Whether two equations hold for the same values, as those of one line do: one difference of the sides is a multiple of the other."""
+    """Whether two equations hold for the same values: left minus right of one is a multiple of that of the other."""
     if equations_by_writing(answer, gold):
         return True
     first, second = _difference(answer), _difference(gold)
@@ -152,16 +153,19 @@ def _looks_like_formula(text: str) -> bool:
 
 
 def _points(symbols: set[sympy.Basic]) -> Iterator[dict[sympy.Basic, sympy.Expr]]:
-    """Fixed "random" points between -3 and 3."""
-    ordered = sorted(symbols, key=str)
-    for index in range(_POINTS if symbols else 1):
-        yield {s: sympy.Rational((7919 * (index + 1) + 104729 * (n + 1)) % 6007 - 3003, 1001) for n, s in enumerate(ordered)}
+    """The same "random" points between -3 and 3 for the same symbols."""
+    draw = random.Random(0)
+    for _ in range(_POINTS if symbols else 1):
+        yield {symbol: sympy.Rational(draw.randrange(-3003, 3004), 1001) for symbol in sorted(symbols, key=str)}
+
+
+_UNEVALUATED = (sympy.Function, sympy.Sum, sympy.Product, sympy.Integral, sympy.Limit)
 
 
 def _value(term: sympy.Expr, point: dict[sympy.Basic, sympy.Expr]) -> sympy.Expr | None:
     """A complex number; None: the term has none there."""
     value = term.evalf(_DIGITS, subs=point)
-    return value if value.is_number and value.is_finite and not value.atoms(sympy.Function, sympy.Sum, sympy.Integral) else None
+    return value if value.is_number and value.is_finite and not value.atoms(*_UNEVALUATED) else None
 
 
 def _near(one: sympy.Expr, other: sympy.Expr) -> bool:
@@ -169,15 +173,17 @@ def _near(one: sympy.Expr, other: sympy.Expr) -> bool:
 
 
 def _same_values(left: sympy.Expr, right: sympy.Expr) -> bool | None:
-    """Whether two terms have the same values at some points; None: they have no values."""
+    """Whether two terms have the same values wherever both are real; None: they have no values."""
+    symbols = left.free_symbols | right.free_symbols
+    real = bool(symbols) and not left.has(sympy.I) and not right.has(sympy.I)
     compared = 0
-    for point in _points(left.free_symbols | right.free_symbols):
-        values = (_value(left, point), _value(right, point))
-        if None in values:
+    for point in _points(symbols):
+        one, other = _value(left, point), _value(right, point)
+        if one is None or other is None or (real and not (one.is_real and other.is_real)):
             continue
-        compared += 1
-        if not _near(*values):  # type: ignore[arg-type]
+        if not _near(one, other):
             return False
+        compared += 1
     return True if compared else None
 
 

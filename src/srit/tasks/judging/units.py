@@ -114,8 +114,9 @@ def _tail(text: str) -> int:
     start, last = len(text), ""
     for token in _TOKEN.finditer(text):
         kind = token.lastgroup or ""
-        blank = text[token.start() - 1 : token.start()] in ("", " ") or (last == "glue" and text[token.start() - 1] == "/")
-        unit = kind in ("text", "mark") or (kind == "word" and _is_unit_word(token[0], blank))
+        before = text[token.start() - 1 : token.start()]
+        apart = before in ("", " ") or (last == "glue" and before == "/")
+        unit = kind in ("text", "mark") or (kind == "word" and _is_unit_word(token[0], apart))
         if unit or (kind == "power" and last == "unit"):
             start, last = min(start, token.start()), "unit"
         elif kind == "glue" and last:
@@ -125,11 +126,11 @@ def _tail(text: str) -> int:
     return start
 
 
-def _is_unit_word(word: str, after_blank: bool) -> bool:
+def _is_unit_word(word: str, apart: bool) -> bool:
     word = word.removesuffix(".")
     if len(word) == 1:
-        return after_blank and word in _LETTERS
-    return _spelled(word) is not None or (after_blank and len(word) > 2) or word in ("of", "per", "a", "sq", "cu")
+        return apart and word in _LETTERS
+    return _spelled(word) is not None or (apart and len(word) > 2) or word in ("of", "per", "a", "sq", "cu")
 
 
 def _spelled(word: str) -> str | None:

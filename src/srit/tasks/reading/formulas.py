@@ -26,9 +26,13 @@ def read_math(text: str) -> Reading:
 
 
 def _find_math(text: str) -> Found | str:
-    formulas = find_formulas(text)
+    formulas, boxes = find_formulas(text), find_boxes(text)
+    found: Found | None = None
     for clause in find_clauses(text):
-        found = _boxed(text, clause) if clause.rule == "boxed" else _announced(text, clause, formulas)
+        if clause.rule == "boxed":
+            found = _boxed(text, clause, boxes)
+        elif not any(box.start <= clause.start < box.end for box in boxes):
+            found = _announced(text, clause, formulas)
         if found:
             return found
     return _last_formula(text, formulas) or _bare_line(text) or _last_number(text)
@@ -87,8 +91,7 @@ def _formula(text: str, opener: re.Match[str]) -> Formula | None:
     return Formula(opener.start(), closer[1], inner)
 
 
-_ROWS = re.compile(r"\\begin\{(?:aligned|split|gathered|cases|array)\}(?:\{[^{}]*\})?|\\end\{(?:aligned|split|gathered|cases|array)\}")
-_ROW_ENDS = re.compile(r"\\\\(?:\[[^\]]{0,20}\])?(?=[\s&]|$)")  # not the "\\circ" of what was escaped twice
+_ROWS = re.compile(r"\\(?:begin|end)\{(?:aligned|alignedat|split|gathered|cases|array)\}(?:\{[^{}]*\})?")
 _FOLLOWS = re.compile(r"\\(?:implies|Rightarrow|Longrightarrow|iff|Leftrightarrow|therefore|so)(?![A-Za-z])")
 _RELATION = re.compile(r"(?:=|<|>|\\(?:leq?|geq?|approx|equiv|neq?|Rightarrow|implies)(?![A-Za-z]))")
 _ASSIGNMENT = re.compile(r"(?:[A-Za-z]|\\[a-z]+)(?:_\{?\w+\}?)?(?:\([a-z]\))?\s*=[^=]+")
@@ -100,9 +103,10 @@ def _final(latex: str) -> str:
     Rows that each say what a variable is are one answer.
     """
     latex = latex.replace("\f", "\\f").replace("\b", "\\b")  # "\frac" and "\boxed", their backslash read as an escape
-    if _ROW_ENDS.search(latex) and "matrix" not in latex:
+    row_ends = r"\\\\(?:\[[^\]]{0,20}\])?" + ("" if "\\begin" in latex or "&" in latex else r"(?=\s|$)")
+    if "matrix" not in latex and re.search(row_ends, latex):  # not the "\\\\circ" of what was escaped twice
         rows: list[str] = []
-        for part in split_top(_ROWS.sub(" ", latex), _ROW_ENDS.pattern):
+        for part in split_top(_ROWS.sub(" ", latex), row_ends):
             row = part.text.replace("&", " ").strip()
             if rows and _RELATION.match(row):
                 rows[-1] += " " + row
@@ -119,12 +123,12 @@ def _final(latex: str) -> str:
 _VARIABLE = r"(?:[A-Za-z]|\\[a-z]{2,8})(?:_\{?\w{1,3}\}?)?(?:\([a-z]\))?"
 _BETWEEN = re.compile(
     rf"""(?:
-        \s | \$ | [*_`,;&] | \\[()\[\],;!:\ ] | \\\\ | \\q?quad(?![A-Za-z])
-      | \.(?=\s*\n) | \n\s{{0,4}}(?:[-•–]|[0-9]{{1,2}}[.)]|\([a-z0-9]\))\s
+        \n\s{{0,4}}(?:[-•–]|[0-9]{{1,2}}[.)]|\([a-z0-9]\))\s
+      | \s | \$ | [*_`,;&] | \\[()\[\],;!:\ ] | \\\\ | \\q?quad(?![A-Za-z]) | \.(?=\s*\n)
       | \b(?:and|or|also|either|both|as\ well\ as)\b | \\(?:text|mbox|textrm)\{{[\s,]*(?:and|or)\s*\}}
       | \bthe\ (?:other|second|third)(?:\ (?:solution|root|value|one|answer))?\ (?:is|equals)\b
       | (?<![A-Za-z\\]){_VARIABLE}\s?=
-    )*""",
+    )*+""",
     re.VERBOSE,
 )
 _SEPARATES = re.compile(r"[,;&]|\band\b|\bor\b|\n\s{0,4}[-•–0-9(]|=|quad|as well|the ")
@@ -143,9 +147,9 @@ def _joined(items: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(item for item in items if item))
 
 
-def _boxed(text: str, clause: Clause) -> Found | None:
+def _boxed(text: str, clause: Clause, boxes: list[Box]) -> Found | None:
     """A box, and those before it in its list."""
-    boxes = [box for box in find_boxes(text) if box.end <= clause.end]
+    boxes = [box for box in boxes if box.end <= clause.end]
     first = len(boxes) - 1
     while first > 0 and _continues(text[boxes[first - 1].after : boxes[first].before]):
         first -= 1
@@ -183,7 +187,7 @@ def _chains(text: str, formulas: list[Formula]) -> list[Chain]:
 
 # Announced answers.
 
-_LEAD = re.compile(r"(?:[\s*:_\"'`(~≈]|[A-Za-z,]+(?![\\^_{=0-9]))*")
+_LEAD = re.compile(r"(?:[\s*:_\"'`(~≈]|[A-Za-z,]++(?![\\^_{=0-9]))*+")
 _PROSE_BEHIND = re.compile(
     r"[,;]?\s+(?:because|since|as|which|when|where|so|by|if|that|with|after|using|hence|therefore|thus|but)\b"
     r"|\s\((?=[A-Za-z]{3})|\s[–—]\s|</?[A-Za-z]"
@@ -196,21 +200,36 @@ def _announced(text: str, clause: Clause, formulas: list[Formula]) -> Found | No
     if chains and not text[clause.start : chains[0].start].strip(" *:\n(_"):
         return _chained(text, chains[0], clause.rule)
     if chains and _LEAD.fullmatch(text, clause.start, chains[0].start):
-        return _chained(text, chains[-1], clause.rule)
+        return _chained(text, _main(text, chains), clause.rule)
     start = clause.start - (text[clause.start - 1 : clause.start] in ("\f", "\b"))  # no blanks, see _final
-    said = text[start : clause.end].strip(" *_`\"'\n").removeprefix("$").removesuffix("$").strip()
+    said = text[start : clause.end].strip(" *_`\"'\n").removeprefix("$").removesuffix("$").strip(" ")
     behind = _PROSE_BEHIND.search(said)
     said = said[: behind.start()] if behind and behind.start() else said
     if not re.search(r"[<>]\s?[\w\\]+\s?[<>]?.*,", said):
-        said = said.removeprefix("<").removesuffix(">").strip()
+        said = said.removeprefix("<").removesuffix(">").strip(" ")
     return Found(_final(said), clause.start, clause.end, clause.rule) if said else None
+
+
+# "the minimum is $-1$ at $x = 2$"
+_CIRCUMSTANCE = re.compile(r"[\s,]*(?:at|when|where|since|because)\s*", re.IGNORECASE)
+
+
+def _main(text: str, chains: list[Chain]) -> Chain:
+    """The last list of formulas that is no circumstance of the one before it."""
+    last = len(chains) - 1
+    while last > 0 and _CIRCUMSTANCE.fullmatch(text, chains[last - 1].end, chains[last].start):
+        last -= 1
+    return chains[last]
 
 
 def _chained(text: str, chain: Chain, rule: str) -> Found | None:
     return Found(chain.answer + _unit(text, chain.end), chain.start, chain.end, rule) if chain.answer else None
 
 
-_UNIT = re.compile(r"[ ]?(\\?%|°[CF]?|(?:(?:square|cubic|sq|cu)\.?[ ])?[A-Za-z]{1,14}(?:\^[23]|[²³])?(?:(?:/|[ ]per[ ])[A-Za-z]{1,9})?)(?![A-Za-z])")
+_UNIT = re.compile(
+    r"[ ]?(\\?%|°[CF]?|(?:(?:square|cubic|sq|cu)\.?[ ])?[A-Za-z]{1,14}(?:\^[23]|[²³])?"
+    r"(?:(?:/|[ ]per[ ])[A-Za-z]{1,9})?)(?![A-Za-z])"
+)
 
 
 def _unit(text: str, start: int) -> str:
@@ -232,7 +251,7 @@ def _last_formula(text: str, formulas: list[Formula]) -> Found | None:
         if _WHERE.match(text, start, end):
             continue
         if chains and not find_numerals(text, chains[-1].end, end):
-            return _chained(text, chains[-1], "last sentence, last formula")
+            return _chained(text, _main(text, chains), "last sentence, last formula")
         if chains or find_numerals(text, start, end):
             return None
     return None
@@ -253,22 +272,24 @@ def _whole_sentences(text: str, formulas: list[Formula]) -> list[tuple[int, int]
     return whole + ([(start, len(text))] if text[start:].strip() else [])
 
 
-_PROSE = re.compile(r"(?<![\\A-Za-z])(?!(?:and|or|sqrt|sin|cos|tan|log|ln|min|max)\b)[A-Za-z]{3,}")
+_PROSE = re.compile(
+    r"(?<![\\A-Za-z])(?!(?:and|sqrt|sin|cos|tan|log|min|max)\b)[A-Za-z]{3,}"
+    r"|\b(?i:is|it|so|we|to|of|in|at|by|if|as|an|be|he|on|no|up|do|my)\b"
+)
 _OPERATES = re.compile(r"\\[a-zA-Z]|[-+*/^=<>≤≥±√π∞∪({[|,]|[0-9][A-Za-z]|[A-Za-z][0-9]")
 
 
 def _bare_line(text: str) -> Found | None:
     """A last line that is a formula without delimiters."""
-    line = None
-    for line in re.finditer(r"[^\n]*\S[^\n]*", text):
-        pass
-    if line is None or len(line[0]) > MAX_FORMULA:
+    end = len(text.rstrip())
+    start = text.rfind("\n", 0, end) + 1
+    if end - start > MAX_FORMULA:
         return None
-    said = re.sub(r"^(?:[-*•]|[0-9]{1,2}[.)])\s+", "", line[0].strip()).strip(" *_`\"'")
+    said = re.sub(r"^(?:[-*•]|[0-9]{1,2}[.)])\s+", "", text[start:end].strip()).strip(" *_`\"'")
     words = re.sub(r"\\[A-Za-z]+\s?\{\s?[A-Za-z .,]*\}|\\[A-Za-z]+", " ", said)
     if _PROSE.search(words) or not _OPERATES.search(said) or "$" in said:
         return None
-    return Found(_final(said), *line.span(), "a line by itself")
+    return Found(_final(said), start, end, "a line by itself")
 
 
 def _last_number(text: str) -> Found | str:
