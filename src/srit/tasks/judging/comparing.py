@@ -97,7 +97,7 @@ def _equation(answer: Form, gold: Form, values: Values) -> Decided:
     if isinstance(answer, Equation) and not _assigns(answer):
         return values.equations((answer.left, answer.right), (gold.left, gold.right))
     if not isinstance(answer, Equation):
-        if isinstance(answer, Collection) and answer.kind == "list":
+        if isinstance(answer, Collection) and answer.kind in ("list", "several"):
             return _several(answer, gold, values)
         return equal(answer, gold.value, values) if _assigns(gold) else False
     if answer.name is None or (_assigns(gold) and _same_name(answer.name, gold.name)):
@@ -174,16 +174,25 @@ def _several(several: Collection, other: Form, values: Values) -> Decided:
     if isinstance(other, Collection | Interval | Matrix):
         if several.kind == "union":
             return False if isinstance(other, Matrix) else None
-        ordered = sorted(several.items, key=_variable)
-        return several.kind == "list" and _ordered(Collection("tuple", tuple(ordered)), other, values)
+        if several.kind == "set" and len(several.items) == 1:
+            return equal(several.items[0], other, values)
+        return _is_point(several) and _ordered(Collection("tuple", _by_variable(several.items)), other, values)
     if not several.items:
         return None if _is_set_theory(other) else False
     return _all(equal(item, other, values) for item in several.items)
 
 
-def _variable(item: Form) -> str:
-    """Orders "y = 2, x = 1" as the point (1, 2); what names no variable stays where it is."""
-    return item.name or "" if isinstance(item, Equation) else ""
+def _is_point(several: Collection) -> bool:
+    """Whether a list may be a point: "1, 2", or "x = 1 and y = 2", but neither "1 or 2" nor "x = 1, x = 2"."""
+    names = {item.name for item in several.items if isinstance(item, Equation)}
+    return several.kind in ("list", "several") and (
+        len(names) == len(several.items) if names else several.kind == "list"
+    )
+
+
+def _by_variable(items: tuple[Form, ...]) -> tuple[Form, ...]:
+    """ "y = 2, x = 1" as the point (1, 2); what names no variable stays where it is."""
+    return tuple(sorted(items, key=lambda item: item.name or "" if isinstance(item, Equation) else ""))
 
 
 def _union(one: Collection, other: Collection, values: Values) -> Decided:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from fractions import Fraction
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -37,9 +38,13 @@ class Words(NamedTuple):
 
 
 class Collection(NamedTuple):
-    """Several values: a "list" and a "set" in any order, a "tuple" in this one; a "union" of intervals and sets."""
+    """Several values.
 
-    kind: Literal["list", "set", "tuple", "union"]
+    Of these only a "tuple" is ordered. A "list" has commas alone and may be a tuple without its parentheses; "several"
+    are joined by "and", "or" or "±". A "union" is one of intervals and sets.
+    """
+
+    kind: Literal["list", "several", "set", "tuple", "union"]
     items: tuple[Form, ...]
 
 
@@ -136,25 +141,33 @@ def _listed(text: str, depth: int) -> Form | None:
     if all(isinstance(item, Interval) or (isinstance(item, Collection) and item.kind == "union") for item in items):
         both = _between(items) if parts[-1].separator == "and" else None
         return both or Collection("union", items)
-    return Collection("list", items)
+    joined = any(part.separator in ("and", "or") for part in parts)
+    return Collection("several" if joined else "list", items)
 
 
 def _flat(forms: Iterable[Form]) -> tuple[Form, ...]:
     """Items, and those of lists among them: "1 ± √5, −2" are three."""
     found: list[Form] = []
     for item in forms:
-        found.extend(item.items if isinstance(item, Collection) and item.kind == "list" else [item])
+        inner = isinstance(item, Collection) and item.kind in ("list", "several")
+        found.extend(item.items if inner and isinstance(item, Collection) else [item])
     return tuple(found)
 
 
 def _between(items: tuple[Form, ...]) -> Interval | None:
-    """ "x > 1 and x < 5" as one interval."""
+    """ "x > 1 and x < 5" as one interval; no number is in "x < 1 and x > 5", which is meant as a union."""
     intervals = [item for item in items if isinstance(item, Interval)]
     lows = [item for item in intervals if item.high == INFINITY and item.low != MINUS_INFINITY]
     highs = [item for item in intervals if item.low == MINUS_INFINITY and item.high != INFINITY]
-    if len(items) != 2 or len(lows) != 1 or len(highs) != 1:
+    if len(items) != 2 or len(lows) != 1 or len(highs) != 1 or _reversed(lows[0].low, highs[0].high):
         return None
     return Interval(lows[0].low, highs[0].high, lows[0].low_closed, highs[0].high_closed)
+
+
+def _reversed(low: Form, high: Form) -> bool:
+    ends = [number(end.text) if isinstance(end, Expression) else None for end in (low, high)]
+    values = [Fraction(end) for end in ends if end is not None and not end.endswith("%")]
+    return len(values) == 2 and values[0] >= values[1]
 
 
 _RELATIONS = r"(?<![<>!:])=|\\(?:neq|leq|geq|approx|in|sim|simeq)(?![A-Za-z])|<=?|>=?"
@@ -262,7 +275,7 @@ def _either(text: str, depth: int) -> Form | None:
     if "\\pm" not in text:
         return None
     variants = [text.replace("\\pm", plus).replace("\\mp", minus) for plus, minus in ("+-", "-+")]
-    return Collection("list", tuple(_form(variant, depth) for variant in variants))
+    return Collection("several", tuple(_form(variant, depth) for variant in variants))
 
 
 # Three words in a row are a sentence, in which no formula is looked for.

@@ -73,7 +73,7 @@ _TEXTS = _rewrites(
     (r"\\mathrm\s?\{\s?([eid])\s?\}", r"\1"),
     (r"\{\\(?:rm|bf|it)\s([^{}]*)\}", r"\\text{\1}"),
     (rf"\\(?:{_WORDS})\s?\{{\s*([^{{}}]*?)\s*\}}", r"\\text{\1}"),
-    (r"\\text\{([^A-Za-z{}]*)\}", r" \1 "),
+    (r"\\text\{([^A-Za-z{}]*|[-+]?[0-9(][^{}]*)\}", r" \1 "),
     (r"\\text\{(,?\s?(?:and|or)\s?)\}", r" \1 "),
     (r"\\text\{(\(?\w\)?(?:\s?(?:,|and\b|or\b)\s?\(?\w\)?)+)\}", r" \1 "),  # "\text{A, B}"
     (r"(?:\\text\{infinity\}|(?<![\\A-Za-z])infinity\b)", r"\\infty "),

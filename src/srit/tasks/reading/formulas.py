@@ -20,7 +20,7 @@ MAX_BETWEEN = 120  # characters between two formulas of one list
 def read_math(text: str) -> Reading:
     """The final expression of a text as LaTeX: boxed, announced, the last formula, or the last number.
 
-    Formulas or boxes that follow one another as a list, "$3$ and $8$", are one answer: "3, 8".
+    Formulas or boxes that follow one another as a list, "$3$, $5$ or $8$", are one answer: "3 and 5 and 8".
     """
     return read_with(text, _find_math)
 
@@ -35,7 +35,7 @@ def _find_math(text: str) -> Found | str:
             found = _announced(text, clause, formulas)
         if found:
             return found
-    return _last_formula(text, formulas) or _bare_line(text) or _last_number(text)
+    return _last_formula(text, formulas) or _bare_line(text) or _said_formula(text) or _last_number(text)
 
 
 # Formulas and their delimiters.
@@ -82,6 +82,8 @@ def _formula(text: str, opener: re.Match[str]) -> Formula | None:
         delimiter = opener["delimiter"].strip()
         match = _CLOSING[delimiter if delimiter in _CLOSING else delimiter[0]].search(text, opener.end(), limit)
         end, closer = (match.start(), match.span()) if match else (-1, (-1, -1))
+        if match is None and delimiter in ("$$", "\\[") and limit == len(text):  # cut off before it closes
+            end, closer = limit, (limit, limit)
     inside = text[opener.end() : end]
     if end < 0 or not inside.strip() or (opener[0] in ("$", "\\(") and "\n\n" in inside):
         return None
@@ -144,7 +146,7 @@ def _continues(between: str) -> bool:
 
 def _joined(items: Iterable[str]) -> str:
     """Items as one list; what is repeated counts once."""
-    return ", ".join(dict.fromkeys(item for item in items if item))
+    return " and ".join(dict.fromkeys(item for item in items if item))
 
 
 def _boxed(text: str, clause: Clause, boxes: list[Box]) -> Found | None:
@@ -290,6 +292,44 @@ def _bare_line(text: str) -> Found | None:
     if _PROSE.search(words) or not _OPERATES.search(said) or "$" in said:
         return None
     return Found(_final(said), start, end, "a line by itself")
+
+
+_MATH_WORD = re.compile(
+    r"(?:[^\sA-Za-z$]|\\[A-Za-z]+|(?<![A-Za-z])(?:[A-Za-z]|sqrt|sin|cos|tan|log|ln|pi|and|or)(?![a-z]))+"
+)
+_NOT_A_NUMBER = re.compile(r"[√π∞^±∪\\]|sqrt|(?<![A-Za-z])[A-Za-z]\)?\s?[=<>≤≥]|[0-9=+*/(-]\s?[A-Za-z](?![A-Za-z])")
+_LABEL = re.compile(r"a|I|.*:")  # no part of a formula at the end of a sentence
+_SEVERAL = re.compile(r"-?[0-9][0-9/.]*+(?:\s?(?:,? (?:and|or) |, ?|:)-?[0-9][0-9/.]*+)+")
+_INTRODUCES = re.compile(r"\b(?:is|are|be|were|equals?|either|both|namely)\s+$|[:=]\s*$")
+
+
+def _said_formula(text: str) -> Found | None:
+    """A formula without delimiters, or several numbers, on which the last sentence ends: "The line is y = 3x + 7."."""
+    said = [(start, end) for start, end in find_sentences(text)[-3:] if find_numerals(text, start, end)]
+    if not said or _WHERE.match(text, *said[-1]):
+        return None
+    start, end = said[-1]
+    end = start + len(text[start:end].rstrip(" \n.!?*_\"'"))
+    words = list(re.finditer(r"\S+", text[max(start, end - MAX_BETWEEN) : end]))
+    first = len(words)
+    while first > 0 and _MATH_WORD.fullmatch(words[first - 1][0]) and not _LABEL.fullmatch(words[first - 1][0]):
+        first -= 1
+    while first < len(words) and words[first][0] in ("and", "or", ",", "-"):
+        first += 1
+    if first == len(words):
+        return None
+    begin = max(start, end - MAX_BETWEEN) + words[first].start()
+    formula = text[begin:end]
+    listed = _SEVERAL.fullmatch(formula) and _INTRODUCES.search(text, max(start, begin - 20), begin)
+    if listed or (_NOT_A_NUMBER.search(formula) and _is_whole(formula)):
+        return Found(formula, begin, end, "last sentence, its formula")
+    return None
+
+
+def _is_whole(formula: str) -> bool:
+    """Whether no bracket and no delimiter of a formula is left open."""
+    pairs = ("()", "[]", "{}")
+    return not re.search(r"\\[()\[\]]", formula) and all(formula.count(one) == formula.count(two) for one, two in pairs)
 
 
 def _last_number(text: str) -> Found | str:
