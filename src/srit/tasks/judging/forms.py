@@ -86,7 +86,7 @@ def form(latex: str) -> Form:
 
 @lru_cache(maxsize=1024)
 def _form(text: str, depth: int) -> Form:
-    text = re.sub(r"^\]([^\[\]]*)\[$", r"(\1)", rimless(text))  # ]0, 1[ as in French
+    text = re.sub(r"^(?:\](?=[^\[\]]*\[$)|<(?=[^<>]*,[^<>]*>$))(.*).$", r"(\1)", rimless(text))  # "]0, 1[", "<1, 2>"
     if depth == 0:
         return Expression(text)
     for find in (_fixed, _listed, _related, _joined, _matrix, _bracketed, _either, _worded):

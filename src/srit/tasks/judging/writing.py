@@ -46,6 +46,7 @@ _NAMES = {
     **dict.fromkeys(("big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl", "biggr"), ""),
     **dict.fromkeys(("quad", "qquad", "thinspace", "enspace", "square", "blacksquare", "qed", "nolimits"), " "),
     **dict.fromkeys(("boxed", "fbox", "underline", "mathbf", "mathit", "mathcal", "boldsymbol", "bm", "bold"), ""),
+    **dict.fromkeys(("bf", "rm", "it"), ""),
 }
 _WORDS = r"text(?:rm|bf|it|normal|sf|tt|up)?|mbox|hbox|mathrm|mathsf|mathtt|emph"
 _FUNCTIONS = r"sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|sinh|cosh|tanh|log|ln|exp|det|gcd|arg"
@@ -71,7 +72,6 @@ _SPACES = _rewrites(
 _TEXTS = _rewrites(
     (rf"\\(?:operatorname|mathrm)\*?\s?\{{\s?({_FUNCTIONS})\s?\}}", r"\\\1 "),
     (r"\\mathrm\s?\{\s?([eid])\s?\}", r"\1"),
-    (r"\{\\(?:rm|bf|it)\s([^{}]*)\}", r"\\text{\1}"),
     (rf"\\(?:{_WORDS})\s?\{{\s*([^{{}}]*?)\s*\}}", r"\\text{\1}"),
     (r"\\text\{([^A-Za-z{}]*|[-+]?[0-9(][^{}]*)\}", r" \1 "),
     (r"\\text\{(,?\s?(?:and|or)\s?)\}", r" \1 "),
@@ -79,6 +79,7 @@ _TEXTS = _rewrites(
     (r"(?:\\text\{infinity\}|(?<![\\A-Za-z])infinity\b)", r"\\infty "),
     (r"\\text\{\s?per\s?cent(?:age)?\s?\}|\bper\s?cent\b|\\?%", r"\\%"),
     (r"\^\s?\{\s?\\circ\s?\}", r"^\\circ "),
+    (r"\b([AaPp])\.\s?([Mm])\b\.?", r"\1\2"),  # a.m.
 )
 _ARGUMENTS = _rewrites(
     (r"(?<![\\A-Za-z])sqrt", "√"),
@@ -108,12 +109,17 @@ def plain(latex: str) -> str:
     for rewrite in _SPACES:
         text = rewrite.pattern.sub(rewrite.to, text)
     text = re.sub(r"\\\\|\\([A-Za-z]+)", lambda name: _NAMES.get(name[1], name[0]), text)
+    text = _BARE_NAMES.sub(lambda name: f"\\{name[1]} " if name[1] else name[0], text)
     text = _REPEATING.sub(_repeating, text)
     for rewrite in (*_TEXTS, *_ARGUMENTS):
         text = rewrite.pattern.sub(rewrite.to, text)
     return rimless(text)
 
 
+# "2pi", "ln(2)"; not "5 sec" and "5 min".
+_BARE_NAMES = re.compile(
+    r"\\\w+\s?\{[^{}]*\}|(?<![\\A-Za-z])(pi|theta|sin|cos|tan|cot|csc|arcsin|arccos|arctan|log|ln|exp)(?![A-Za-z])"
+)
 _REPEATING = re.compile(r"([0-9]{0,20})\.([0-9]{0,20})\\(?:overline|bar|dot)\s?\{([0-9]{1,20})\}")
 
 

@@ -99,12 +99,17 @@ _RELATION = re.compile(r"(?:=|<|>|\\(?:leq?|geq?|approx|equiv|neq?|Rightarrow|im
 _ASSIGNMENT = re.compile(r"(?:[A-Za-z]|\\[a-z]+)(?:_\{?\w+\}?)?(?:\([a-z]\))?\s*=[^=]+")
 
 
+# What is left of \frac, \binom, \text and \right where the backslash was taken for an escape.
+_ESCAPED = re.compile("\f(?=rac)|\b(?=inom|oxed)|\t(?=ext|imes|heta)|\r(?=ight)")
+_CONTROLS = {"\f": "\\f", "\b": "\\b", "\t": "\\t", "\r": "\\r"}
+
+
 def _final(latex: str) -> str:
     """What a formula of several steps ends on: its last row or conclusion; a row that begins with "=" goes on.
 
     Rows that each say what a variable is are one answer.
     """
-    latex = latex.replace("\f", "\\f").replace("\b", "\\b")  # "\frac" and "\boxed", their backslash read as an escape
+    latex = _ESCAPED.sub(lambda control: _CONTROLS[control[0]], latex)
     row_ends = r"\\\\(?:\[[^\]]{0,20}\])?" + ("" if "\\begin" in latex or "&" in latex else r"(?=\s|$)")
     if "matrix" not in latex and re.search(row_ends, latex):  # not the "\\\\circ" of what was escaped twice
         rows: list[str] = []
