@@ -114,7 +114,7 @@ def _final(latex: str) -> str:
     if "matrix" not in latex and re.search(row_ends, latex):  # not the "\\\\circ" of what was escaped twice
         rows: list[str] = []
         for part in split_top(_ROWS.sub(" ", latex), row_ends):
-            row = part.text.replace("&", " ").strip()
+            row = re.sub(r"\s*&\s*", " ", part.text).strip()
             if rows and _RELATION.match(row):
                 rows[-1] += " " + row
             elif row:
