@@ -56,41 +56,53 @@ _OPENERS = re.compile(
     re.MULTILINE,
 )
 _CLOSERS = {"$": r"(?<!\\)\$", "$$": r"\$\$", "\\(": r"\\\)", "\\[": r"\\\]", "`": "```", "[": r"^[ \t]*\][ \t]*$"}
-_CLOSING = {opener: re.compile(closer, re.MULTILINE) for opener, closer in _CLOSERS.items()}
 _PRICE = re.compile(r"[0-9][0-9,.]*\s(?:[^\\$]*\s)?[A-Za-z]{2,}")  # "$5 for 3 apples and $6"
 
 
 def find_formulas(text: str) -> list[Formula]:
     """What stands between dollars, brackets with backslashes, or the ends of an environment; nested ones not."""
     found: list[Formula] = []
+    closers = _Closers(text)
     position = 0
     while opener := _OPENERS.search(text, position):
-        formula = _formula(text, opener) if opener["delimiter"] else None
+        formula = _formula(text, opener, closers) if opener["delimiter"] else None
         position = formula.end if formula else opener.end()
         if formula:
             found.append(formula)
     return found
 
 
-def _formula(text: str, opener: re.Match[str]) -> Formula | None:
-    limit = min(len(text), opener.end() + MAX_FORMULA)
-    name = opener["environment"] or opener["object"]
-    if name:
-        end = text.find(f"\\end{{{name}}}", opener.end(), limit)
-        closer = (end, end + len(name) + 6)
-    else:
-        delimiter = opener["delimiter"].strip()
-        match = _CLOSING[delimiter if delimiter in _CLOSING else delimiter[0]].search(text, opener.end(), limit)
-        end, closer = (match.start(), match.span()) if match else (-1, (-1, -1))
-        if match is None and delimiter in ("$$", "\\[") and limit == len(text):  # cut off before it closes
-            end, closer = limit, (limit, limit)
+class _Closers:
+    """The next closing delimiter of each kind; each is looked for once, which keeps this linear."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._next: dict[str, tuple[int, int]] = {}
+
+    def after(self, start: int, pattern: str) -> tuple[int, int]:
+        """The span of the first match that begins at `start` or later; the end of the text if there is none."""
+        span = self._next.get(pattern, (-1, -1))
+        if span[0] < start:
+            match = re.compile(pattern, re.MULTILINE).search(self._text, start)
+            span = self._next[pattern] = match.span() if match else (len(self._text), len(self._text))
+        return span
+
+
+def _formula(text: str, opener: re.Match[str], closers: _Closers) -> Formula | None:
+    name, delimiter = opener["environment"] or opener["object"], opener["delimiter"].strip()
+    pattern = rf"\\end\{{{re.escape(name)}\}}" if name else _CLOSERS.get(delimiter) or _CLOSERS[delimiter[0]]
+    end, after = closers.after(opener.end(), pattern)
     inside = text[opener.end() : end]
-    if end < 0 or not inside.strip() or (opener[0] in ("$", "\\(") and "\n\n" in inside):
+    cut_off = after == end and delimiter not in ("$$", "\\[")
+    if cut_off or len(inside) > MAX_FORMULA or not inside.strip() or (_is_inline(opener) and "\n\n" in inside):
         return None
-    if opener[0] == "$" and (_PRICE.match(inside) or re.match(r"[0-9]", text[closer[1] : closer[1] + 1])):
+    if delimiter == "$" and (_PRICE.match(inside) or text[after : after + 1].isdigit()):
         return None
-    inner = (opener.start(), closer[1]) if opener["object"] else (opener.end(), end)
-    return Formula(opener.start(), closer[1], inner)
+    return Formula(opener.start(), after, (opener.start(), after) if opener["object"] else (opener.end(), end))
+
+
+def _is_inline(opener: re.Match[str]) -> bool:
+    return opener[0] in ("$", "\\(")
 
 
 _ROWS = re.compile(r"\\(?:begin|end)\{(?:aligned|alignedat|split|gathered|cases|array)\}(?:\{[^{}]*\})?")
@@ -242,8 +254,13 @@ _UNIT = re.compile(
 def _unit(text: str, start: int) -> str:
     """The unit behind a formula or a number, with a blank before it; "" if no unit of the table stands there."""
     match = _UNIT.match(text, start)
-    known = match and split_unit(plain(f"1 {match[1]}")).unit
-    return f" {match[1]}" if match and known and match[1] not in ("in", "a", "am") else ""
+    return f" {match[1]}" if match and _is_unit(match[1]) and match[1] != "in" else ""
+
+
+def _is_unit(words: str) -> bool:
+    """Whether words are a unit of the table and nothing else."""
+    value, unit = split_unit(plain(f"1 {words}"))
+    return value == "1" and bool(unit)
 
 
 # No answer is announced.
@@ -315,25 +332,32 @@ def _said_formula(text: str) -> Found | None:
         return None
     start, end = said[-1]
     end = start + len(text[start:end].rstrip(" \n.!?*_\"'"))
-    words = list(re.finditer(r"\S+", text[max(start, end - MAX_BETWEEN) : end]))
-    first = len(words)
-    while first > 0 and _MATH_WORD.fullmatch(words[first - 1][0]) and not _LABEL.fullmatch(words[first - 1][0]):
-        first -= 1
-    while first < len(words) and words[first][0] in ("and", "or", ",", "-"):
-        first += 1
-    if first == len(words):
-        return None
-    begin = max(start, end - MAX_BETWEEN) + words[first].start()
-    formula = text[begin:end]
+    begin = _math_tail(text, start, end)
+    if not _is_whole(text[begin:end]):
+        begin = text.rfind("=", begin, end) + 1 or begin
+    formula = text[begin:end].strip()
     listed = _SEVERAL.fullmatch(formula) and _INTRODUCES.search(text, max(start, begin - 20), begin)
     if listed or (_NOT_A_NUMBER.search(formula) and _is_whole(formula)):
         return Found(formula, begin, end, "last sentence, its formula")
     return None
 
 
+def _math_tail(text: str, start: int, end: int) -> int:
+    """Where the words of mathematics begin on which a sentence ends, a unit behind them included."""
+    near = max(start, end - MAX_BETWEEN)
+    words = [(near + word.start(), word[0]) for word in re.finditer(r"\S+", text[near:end])][near > start :]
+    unit = next((n for n in (3, 2, 1) if _is_unit(" ".join(word for _, word in words[-n:]))), 0)
+    first = last = len(words) - unit
+    while first > 0 and _MATH_WORD.fullmatch(words[first - 1][1]) and not _LABEL.fullmatch(words[first - 1][1]):
+        first -= 1
+    while first < last and words[first][1] in ("and", "or", ",", "-"):
+        first += 1
+    return words[first][0] if first < last else end
+
+
 def _is_whole(formula: str) -> bool:
     """Whether no bracket and no delimiter of a formula is left open."""
-    pairs = ("()", "[]", "{}")
+    pairs = (("(", ")"), ("[", "]"), ("{", "}"))
     return not re.search(r"\\[()\[\]]", formula) and all(formula.count(one) == formula.count(two) for one, two in pairs)
 
 
