@@ -300,6 +300,9 @@ def test_a_value_is_the_same_in_any_writing():
         2\begin{pmatrix}1\\2\end{pmatrix} ; \begin{pmatrix}2\\4\end{pmatrix}
         \text{No real solutions} ; \emptyset
         \text{(B)} ; B
+        \textbf{(B)}\ 5 ; B
+        5 ; \textbf{(B)}\ 5
+        B. 5 ; (B)
         (b) ; \text{(B)}
         monday ; \text{Monday}
         an ellipse ; \text{ellipse}
@@ -321,6 +324,8 @@ def test_a_value_is_the_same_in_any_writing():
         10^{-20} ; 2\cdot 10^{-20}
         \infty ; -\infty
         C ; \text{(B)}
+        \textbf{(C)}\ 5 ; \textbf{(B)}\ 5
+        (a) + b ; a
         odd ; \text{even}
         listen ; silent
         6. There are six paths ; 10

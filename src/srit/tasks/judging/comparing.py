@@ -47,7 +47,7 @@ def equal(answer: Form, gold: Form, values: Values) -> Decided:
     if isinstance(answer, Equation) or isinstance(gold, Equation):
         return _equation(answer, gold, values)
     if isinstance(answer, Words) or isinstance(gold, Words):
-        return _said(answer) == _said(gold)
+        return _words(answer, gold, values)
     if isinstance(answer, BaseNumeral) or isinstance(gold, BaseNumeral):
         return _in_bases(answer, gold)
     if isinstance(answer, Expression) and isinstance(gold, Expression):
@@ -130,6 +130,19 @@ def _is_function(name: str) -> bool:
 
 
 # Words and numerals in bases.
+
+
+def _words(answer: Form, gold: Form, values: Values) -> Decided:
+    """Words as words; of an option the letter, or its value where the other side has no letter."""
+    if isinstance(answer, Words) and isinstance(gold, Words):
+        return _said(answer) == _said(gold)
+    one, other = (answer, gold) if isinstance(answer, Words) else (gold, answer)
+    if _said(one) == _said(other):
+        return True
+    value = one.value if isinstance(one, Words) else None
+    if value is None:
+        return False
+    return equal(value, gold, values) if one is answer else equal(answer, value, values)
 
 
 def _said(item: Form) -> str | Form:

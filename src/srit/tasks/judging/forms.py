@@ -32,9 +32,10 @@ class BaseNumeral(NamedTuple):
 
 
 class Words(NamedTuple):
-    """An answer in words, or a letter in brackets."""
+    """An answer in words, or the letter of an option."""
 
     text: str  # lower case
+    value: Form | None = None  # of the option: "(B) 5"
 
 
 class Collection(NamedTuple):
@@ -96,6 +97,7 @@ def _form(text: str, depth: int) -> Form:
     return _valued(text, depth - 1)
 
 
+_OPTION = re.compile(r"(?:\\text\{)?(?:\(([A-H])\)|([A-H])[.:)](?=[\s}]))\s?\}?\s+([^-+*/=^\s].*)")
 _NOTHING = re.compile(
     r"\\emptyset|(?:there (?:is|are) )?no (?:real |integer |valid |possible )?(?:solutions?|values?|roots?)"
     r"(?: exists?)?|none|does not exist|dne|(?:the )?(?:empty|null) set"
@@ -105,9 +107,11 @@ _ALL_REALS = re.compile(r"\\mathbb\{r\}|(?:the set of )?all (?:the )?real(?:s| n
 
 def _fixed(text: str, depth: int) -> Form | None:
     said = re.sub(r"\\text\{([^{}]*)\}", r"\1", text).strip().lower()
-    option = re.fullmatch(r"\(([a-h])\)(?:\s.*)?", said)
+    if re.fullmatch(r"\([a-h]\)", said):
+        return Words(said[1])
+    option = _OPTION.fullmatch(text)
     if option:
-        return Words(option[1])
+        return Words((option[1] or option[2]).lower(), _form(option[3], depth))
     if _NOTHING.fullmatch(said):
         return EMPTY
     return REALS if _ALL_REALS.fullmatch(said) else None
