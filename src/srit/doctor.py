@@ -11,7 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from srit.students import EMBEDDED, cache
+from srit.students import EMBEDDED
+from srit.sums import cache
 
 _EXTRAS = {
     "hub": ("datasets", "benchmarks from the hub"),

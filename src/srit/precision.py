@@ -16,7 +16,8 @@ from pathlib import Path
 
 from srit.recipe import Recipe, Student
 from srit.run import Json, alone, canonical, write_json
-from srit.students import cache, identity, load_tokenizer
+from srit.students import identity, load_tokenizer
+from srit.sums import cache
 from srit.way import Way
 
 
