@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 
 import torch
 from datasets import Dataset
+from transformers import AutoModelForCausalLM, MistralConfig
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from srit.instructed import BATCH_TOKENS, Example, make_examples
@@ -46,6 +47,7 @@ from srit.samplers.transformers import TransformersSampler
 from srit.students import load_model, load_tokenizer, trainable
 
 RESULTS = Path(__file__).with_name("results.json")
+WINDOW = 48  # tokens; the prompts alone have more
 BATCHES = (8, 16, 32, 64)  # tried for the other side; its best is taken
 
 
@@ -73,6 +75,14 @@ class Work:
     def instructed(self) -> Any:
         """The instructed model, adapter merged."""
         return load_model(self.recipe.student, self.folder / "instructed")
+
+    def windowed(self) -> Any:
+        """The instructed model as a Mistral, which has the same weights as a Llama, and windows of WINDOW tokens."""
+        model = self.instructed()
+        config = MistralConfig(**model.config.to_dict() | {"model_type": "mistral", "sliding_window": WINDOW})
+        windowed = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
+        windowed.load_state_dict(model.state_dict())
+        return windowed.eval()
 
     def evaluated(self) -> list[Problem]:
         """All evaluation problems, task after task."""
@@ -153,12 +163,16 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 def sampling(work: Work) -> Entry:
     """4 direct and 4 CoT answers to each of 32 problems."""
+    return _sampling(work, work.instructed)
+
+
+def _sampling(work: Work, load: Callable[[], Any]) -> Entry:
     settings, kinds = work.settings(1.0), ("direct", "cot")
     requests = make_requests(work.train[::7][:32], kinds, work.prompts, range(1, 5), "0/bench")
     prompts = list(dict.fromkeys(request.prompt_ids for request in requests))
     halves = [prompts[0::2], prompts[1::2]]  # once per prompt kind
-    sampler = TransformersSampler(work.instructed(), rows=work.recipe.rows, pad_id=work.pad_id)
-    model = work.instructed()
+    sampler = TransformersSampler(load(), rows=work.recipe.rows, pad_id=work.pad_id)
+    model = load()
     best = _best_of(lambda size: _generate(model, work, halves[0][:16], size, 4), BATCHES)
 
     def check(ours: Any, theirs: Any) -> str:
@@ -174,6 +188,11 @@ def sampling(work: Work) -> Entry:
         check,
         _transformers(f"generate(num_return_sequences=4), {best} prompts at once, once per prompt kind"),
     )
+
+
+def windows(work: Work) -> Entry:
+    """The same of a model whose layers attend in windows that are shorter than its texts."""
+    return _sampling(work, work.windowed)
 
 
 def evaluation(work: Work) -> Entry:
@@ -525,6 +544,7 @@ def _timed(entry: Callable[[Work], Entry]) -> Callable[[Work, int], dict[str, An
 
 ENTRIES: dict[str, Callable[[Work, int], dict[str, Any]]] = {
     "sampling": _timed(sampling),
+    "windows": _timed(windows),
     "evaluation": _timed(evaluation),
     "dpo_4_pairs": _timed(dpo_4_pairs),
     "dpo_1_pair": _timed(dpo_1_pair),

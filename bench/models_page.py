@@ -46,7 +46,7 @@ def main() -> None:
         print("|", " | ".join(row(name)), "|", flush=True)
     print("\nNot in the table:\n")
     for reason, names in LEFT_OUT.items():
-        print(f"- {names}: {reason}")
+        print(f"- {reason}: {', '.join(names.split())}")
 
 
 def row(name: str) -> list[str]:

@@ -26,5 +26,5 @@ def test_the_same_problem_may_be_refined_on_and_another_of_its_id_may_not():
     refuse_namesakes(trained, [*trained, problem("c", "New?")])
 
     for other in (problem("a", "Other?"), problem("b", "Which?", ("x", "z"))):
-        with pytest.raises(DataError, match="is another problem's in tasks.train"):
+        with pytest.raises(DataError, match=r"is another problem's in tasks\.train"):
             refuse_namesakes(trained, [other])

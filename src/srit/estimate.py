@@ -15,6 +15,7 @@ from typing import NamedTuple
 from srit.recipe import Optimization, Recipe, TaskUse
 from srit.results import OPTIONS, TEACHER
 from srit.stages.job import evaluated
+from srit.way import Rates
 
 PROMPT_TOKENS = 80  # of a question with its instruction; the shipped tasks have 50 to 150
 UNLIMITED = 1000  # problems counted for a task without a limit
@@ -96,8 +97,14 @@ def n_problems(use: TaskUse) -> int:
     return UNLIMITED if use.limit is None else use.limit
 
 
-def seconds(work: Work, recipe: Recipe) -> float | None:
-    """About how long on this machine's cores; None where the student's size is not known."""
+def seconds(work: Work, recipe: Recipe, rates: Rates | None = None) -> float | None:
+    """About how long on this machine's cores; None where the student's size is not known.
+
+    Args:
+        rates: as the machine was probed for this student; None: by the student's size and what another machine took.
+    """
+    if rates is not None:
+        return work.sampled / rates.sampled + work.trained / rates.trained
     if (size := n_parameters(recipe)) is None:
         return None
     cores = os.cpu_count() or 1
@@ -120,9 +127,9 @@ def dollars(works: Iterable[Work], recipe: Recipe) -> float | None:
     return calls * (prompt * PROMPT_TOKENS + completion * recipe.teacher.max_tokens) / 1e6
 
 
-def told_in_all(works: Sequence[Work], recipe: Recipe) -> str:
-    """What a plan takes, in a line."""
-    times = [seconds(work, recipe) for work in works]
+def told_in_all(works: Sequence[Work], recipe: Recipe, rates: Rates | None = None) -> str:
+    """What a plan takes, in a line; `rates` as in `seconds`."""
+    times = [seconds(work, recipe, rates) for work in works]
     took = "time unknown (the student's size is not in its name)"
     if None not in times:
         minutes = sum(filter(None, times)) / 60

@@ -12,7 +12,7 @@ import torch
 from srit.prompts import Prompts, prompt_text
 from srit.recipe import Instruct, Optimization
 from srit.records import Demonstration, Problem, PromptKind
-from srit.rows import Group, layout_of, logps_by_group, micro_batches
+from srit.rows import Group, add_gradient, layout_of, micro_batches
 from srit.tasks import find_task
 from srit.training import Metrics, steps_of, steps_up_to, train
 from srit.way import RowKind
@@ -79,10 +79,8 @@ def instruct(
         n_tokens = sum(len(completion) for group in groups for completion in group.completions)
         total = 0.0
         for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, layout=layout):
-            logps = torch.cat(list(logps_by_group(model, batch, groups).values()))
             # Over the tokens of the whole step: the gradient is the same however the step is split.
-            loss = -logps.sum() / n_tokens
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss = add_gradient(model, batch, groups, lambda scored: -torch.cat(list(scored.values())).sum() / n_tokens)
             total += loss.item()
         return {"loss": total, "tokens": float(sum(group.n_tokens for group in groups))}
 

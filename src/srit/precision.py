@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+from srit.embedded import cache
 from srit.recipe import Recipe, Student
 from srit.run import Json, alone, canonical, write_json
 from srit.students import identity, load_tokenizer
-from srit.sums import cache
-from srit.way import Way
+from srit.way import Rates, Way
 
 
 def way_of(recipe: Recipe, kept: Mapping[str, Json] | None) -> Way:
@@ -48,15 +48,26 @@ def resolved(recipe: Recipe, way: Way) -> Recipe:
 
 
 def _probed(student: Student) -> Way:
-    place = cache() / "ways" / f"{_machine(student)}.json"
+    place = _place(student)
     if not place.exists():
-        from srit.probe import measure
+        from srit.probe import measure, time_way
 
         load_tokenizer(student)  # what is wrong with a student is told there; the probe would only fail
         with alone(place):
             if not place.exists():
-                write_json(place, measure(student)._asdict())
-    return _read(json.loads(place.read_bytes()))
+                way = measure(student)
+                write_json(place, {"way": way._asdict(), "rates": time_way(student, way)._asdict()})
+    return _read(json.loads(place.read_bytes())["way"])
+
+
+def known_rates(student: Student) -> Rates | None:
+    """How fast the student was when this machine was probed; None where it has not been."""
+    place = _place(student)
+    return Rates(**json.loads(place.read_bytes())["rates"]) if place.exists() else None
+
+
+def _place(student: Student) -> Path:
+    return cache() / "ways" / f"{_machine(student)}.json"
 
 
 def _machine(student: Student) -> str:

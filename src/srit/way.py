@@ -18,6 +18,13 @@ Decoding = Literal["slots", "padded", "even", "whole"]
 Targets = str | tuple[str, ...]  # modules that take adapters, as in `recipe.Lora`
 
 
+class Rates(NamedTuple):
+    """How fast a student was on this machine when it was first used, in tokens a second."""
+
+    sampled: float
+    trained: float  # through a training step, prompts included
+
+
 class Way(NamedTuple):
     """How a student is computed."""
 

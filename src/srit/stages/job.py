@@ -6,20 +6,22 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from srit.errors import RecipeError, SritError
+from srit.lengths import Asked, Room, refuse, too_long, warning
+from srit.pairs import prompts_of
 from srit.prompts import Prompts
 from srit.recipe import Recipe, TaskUse
-from srit.records import Problem
+from srit.records import Problem, PromptKind
 from srit.results import OPTIONS
 from srit.run import Json, Run, canonical, read_records, recorded_sum
 from srit.samplers import Request, Sampled, Sampler, SamplingSettings
 from srit.samplers.chunks import sample_in_chunks
-from srit.students import load_model, load_tokenizer, locate, trainable
+from srit.students import load_model, load_prompts, load_room, locate, trainable
 from srit.way import Way
 
 LONGEST_PLACE = 200  # characters: with what stages put around it, below the 255 that file systems allow
@@ -86,11 +88,34 @@ class Job:
         self.tell = tell
         self._sampler: tuple[tuple[str, int, str], Sampler] | None = None  # the last one, and what it was made of
         self._scoring: tuple[tuple[str, str], Any] | None = None  # likewise
+        self._fits = False  # whether `check_lengths` has been here
 
     @cached_property
     def prompts(self) -> Prompts:
-        """Loads the tokenizer when first asked."""
-        return Prompts(load_tokenizer(self.recipe.student), self.recipe.student.chat_template)
+        """Loads the tokenizer when first asked, and tells what was mended in its chat template."""
+        prompts = load_prompts(self.recipe.student)
+        for line in prompts.lines:
+            self.tell(line if line.startswith("WARN") else f"     {line}")
+        return prompts
+
+    @cached_property
+    def room(self) -> Room | None:
+        """How long the student's texts may be."""
+        return load_room(self.recipe.student)
+
+    def check_lengths(self) -> None:
+        """Before anything is spent: warns of prompts that are longer than what the student was trained on.
+
+        Raises:
+            DataError: the student has no positions for a prompt and its answer.
+        """
+        if self._fits or self.room is None:
+            return
+        found = too_long(asked(self.recipe, self.problems, self.prompts), self.prompts, self.room)
+        refuse(found, self.room)
+        if found:
+            self.invariant("prompts and answers fit", False, warning(found, self.room))
+        self._fits = True
 
     def problems(self, name: str) -> list[Problem]:
         """problems/NAME.jsonl."""
@@ -100,6 +125,7 @@ class Job:
         self, model: str, requests: Sequence[Request], settings: SamplingSettings, partial: Path, what: str, rows: int
     ) -> list[Sampled]:
         """Answers of one of the run's models, `rows` decoded at once; it is loaded if any are missing."""
+        self.check_lengths()
         return sample_in_chunks(
             lambda: self._sampler_of(model, rows),
             requests,
@@ -190,6 +216,31 @@ def evaluated(recipe: Recipe) -> list[Evaluated]:
             f"tasks.evaluate: two tasks would be called {repeated[0]!r} in the results: rename one's file"
         )
     return found
+
+
+def asked(recipe: Recipe, problems: Callable[[str], list[Problem]], prompts: Prompts) -> Iterator[Asked]:
+    """Every prompt that a run puts to its student, and the room for its answer.
+
+    Args:
+        problems: those of a name, as in `Job.problems`.
+    """
+    sample, evaluate = recipe.sample, recipe.evaluate
+    sampled: dict[PromptKind, int] = {"direct": sample.direct, "cot": sample.cot}
+    kinds = {kind for kind, n in sampled.items() if n} | set(prompts_of(recipe.pairs.prompt))
+    for problem in problems("train") if recipe.tasks.refine else ():
+        yield Asked(problem, "cot", 1, "a demonstration")  # of which those that are too long are left out
+    for problem in problems(refine_problems(recipe)):
+        yield from (Asked(problem, kind, sample.max_new_tokens, "sample.max_new_tokens") for kind in sorted(kinds))
+    for problem in problems("dev"):
+        yield Asked(problem, "cot", evaluate.max_new_tokens, "evaluate.max_new_tokens")
+    for task in evaluated(recipe):
+        for problem in problems(f"evaluate-{task.place}"):
+            choices = (problem.choices or ()) if evaluate.options else ()
+            longest = max((len(prompts.completion_ids(choice)) for choice in choices), default=0)
+            for kind in evaluate.prompts:
+                yield Asked(problem, kind, evaluate.max_new_tokens, "evaluate.max_new_tokens")
+                if longest > evaluate.max_new_tokens:
+                    yield Asked(problem, kind, longest, "its longest option")
 
 
 def slug(name: str) -> str:

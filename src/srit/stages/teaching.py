@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from srit import problems as problem_sets
 from srit.demonstrations import make_demonstrations, questions_of
 from srit.errors import DataError
-from srit.prompts import Prompts, prompt_text
+from srit.prompts import prompt_text
 from srit.recipe import Recipe, Student, TaskUse
 from srit.recipe import Teacher as TeacherSettings
 from srit.records import Split
 from srit.run import Journal, Json, write_records
 from srit.samplers import Request, SamplingSettings
 from srit.stages.job import NOT_THERE, Job, Stage, evaluated
-from srit.students import identity, load_model, load_tokenizer
+from srit.students import identity, load_model, load_prompts, load_room
 from srit.sums import sum_of
 from srit.tasks import find_task
 from srit.teachers import Answer, Teacher, answer_key
 from srit.teachers.recording import RecordingTeacher
 from srit.teachers.solver import SolverTeacher
+
+_log = logging.getLogger(__name__)
 
 
 def problems_stage(recipe: Recipe) -> Stage:
@@ -103,6 +106,7 @@ def demonstrations_stage(recipe: Recipe) -> Stage:
 
 
 def _make_demonstrations(job: Job, partial: Path) -> Mapping[str, Json]:
+    job.check_lengths()
     settings = job.recipe.demonstrations
     questions = questions_of(job.problems("train"), settings.limit)
     stored, store = paid_answers(job)
@@ -176,12 +180,21 @@ def _local_teacher(recipe: Recipe, model: Student) -> Teacher:
     from srit.samplers.transformers import TransformersSampler
     from srit.teachers.local import LocalTeacher
 
-    prompts = Prompts(load_tokenizer(model), model.chat_template)
+    prompts = load_prompts(model, field="teacher.chat_template")
+    for line in prompts.lines:
+        _log.warning("the teacher %s: %s", model.model, line)
     sampler = TransformersSampler(load_model(model), rows=recipe.rows, pad_id=0)
+    room = load_room(model)
     greedy = SamplingSettings(0.0, recipe.teacher.max_tokens, prompts.stop_ids)
 
     def complete(texts: Sequence[str]) -> Iterator[tuple[str, bool]]:
         requests = [Request(prompts.prompt_ids(text, where="a question to the teacher"), "") for text in texts]
+        longest = max(len(request.prompt_ids) for request in requests) + greedy.max_new_tokens
+        if room and room.hard and longest > room.tokens:
+            raise DataError(
+                f"teacher.model: {model.model} has positions for {room.tokens} tokens, and a question with "
+                f"teacher.max_tokens ({greedy.max_new_tokens}) takes {longest}: lower it, or take another teacher"
+            )
         for answer in sampler.sample(requests, greedy):
             yield prompts.text(answer.token_ids), answer.truncated
 

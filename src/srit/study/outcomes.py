@@ -14,6 +14,7 @@ from srit.results import TEACHER
 from srit.run import Json, read_manifest, read_records
 from srit.stages import stages
 from srit.stages.evaluation import answered, options_file, predictions_file, scored
+from srit.stages.job import slug
 
 ENDS = 10  # the first and the last tenth of a training's steps stand for its ends
 OF_PAIRS = {"preference_loss", "chosen_logps", "rejected_logps", "margins", "accuracies"}  # 0 in a step without any
@@ -48,8 +49,10 @@ def _answers(folder: Path, recipe: Recipe) -> Iterator[Json]:
         found = read_records(folder / predictions_file(model, task), Prediction)
         for prompt in dict.fromkeys(p.prompt for p in found):
             of_prompt = [p for p in found if p.prompt == prompt]
-            place = {"model": model, "task": task.label, "prompt": prompt}
-            yield place | answers_row(of_prompt, recipe.evaluate.pass_at)
+            row = {"model": model, "task": task.label, "prompt": prompt}
+            # Only where the label does not give it: a study of plain names stays the same bytes.
+            row |= {} if task.place == slug(task.label) else {"place": task.place}
+            yield row | answers_row(of_prompt, recipe.evaluate.pass_at)
 
 
 def _options(folder: Path, recipe: Recipe) -> Iterator[Json]:
