@@ -52,7 +52,7 @@ EMBEDDED = {
 
 
 def cache() -> Path:
-    """Where converted weights are kept, for all runs."""
+    """Where converted weights, probes and sums are kept, for all runs."""
     return Path(os.environ.get("SRIT_CACHE", Path.home() / ".cache" / "srit"))
 
 

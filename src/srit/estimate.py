@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from srit.recipe import Optimization, Recipe, TaskUse
 from srit.results import OPTIONS, TEACHER
-from srit.stages.job import slug
+from srit.stages.job import evaluated
 from srit.way import Rates
 
 PROMPT_TOKENS = 80  # of a question with its instruction; the shipped tasks have 50 to 150
@@ -62,22 +62,22 @@ def work_of(stage: str, recipe: Recipe) -> Work:
     n_refine = sum(map(n_problems, recipe.tasks.refine or train))
     limit = recipe.demonstrations.limit
     shown = sum(n_problems(use) if limit is None else min(n_problems(use), limit) for use in train)
-    evaluated = {slug(use.task): n_problems(use) for use in recipe.tasks.evaluate}
+    n_evaluated = {task.place: n_problems(task.use) for task in evaluated(recipe)}
     answers = recipe.evaluate.max_new_tokens // 2
     if stage == "demonstrations":
         return teaching(recipe, shown)
     if stage == "instructed":
         return _training(recipe.instruct, shown, PROMPT_TOKENS + answer)
     if kind == "predictions" and rest[0] == TEACHER:
-        return teaching(recipe, evaluated[rest[1]])
+        return teaching(recipe, n_evaluated[rest[1]])
     if kind == "predictions" and rest[1].endswith(OPTIONS):
         return Work()  # one pass over prompts and options: little beside the answers, and nothing is written
     if kind == "predictions":
         draws = 1 + (recipe.evaluate.samples if recipe.evaluate.pass_at else 0)
         if rest[0] == "base":  # its answers may never end
-            limit = recipe.evaluate.base_limit or evaluated[rest[1]]
-            return Work(sampled=min(limit, evaluated[rest[1]]) * len(recipe.evaluate.prompts) * draws * 2 * answers)
-        return Work(sampled=evaluated[rest[1]] * len(recipe.evaluate.prompts) * draws * answers)
+            limit = recipe.evaluate.base_limit or n_evaluated[rest[1]]
+            return Work(sampled=min(limit, n_evaluated[rest[1]]) * len(recipe.evaluate.prompts) * draws * 2 * answers)
+        return Work(sampled=n_evaluated[rest[1]] * len(recipe.evaluate.prompts) * draws * answers)
     if rest[-1:] == ["completions"]:
         return Work(sampled=n_refine * per_problem * answer)
     if rest[-1:] == ["refined"] or kind == "controls":

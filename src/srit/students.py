@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,55 @@ from srit.errors import DataError
 from srit.lengths import Room, room_of
 from srit.prompts import Prompts
 from srit.recipe import Student
-from srit.run import canonical, sha256_of
+from srit.run import canonical
+from srit.sums import sum_of
 from srit.way import Targets
 
 
 def identity(student: Student) -> str:
-    """A hash of the weights that the student starts from; without loading them.
+    """A hash of the weights and the tokenizer that the student starts from; without loading them.
+
+    Of a hub id it is one of its name and revision: `commit_of` has the revision that does not move.
 
     Raises:
         DataError: the model is not there.
     """
     folder = locate(student)
-    return sha256_of(folder) if folder else hashlib.sha256(canonical([student.model, student.revision])).hexdigest()
+    if folder is None:
+        return hashlib.sha256(canonical([student.model, student.revision])).hexdigest()
+    base = _base_of_adapter(folder)
+    if base is None or base == folder:
+        return sum_of(folder)
+    return hashlib.sha256(canonical([sum_of(folder), sum_of(base)])).hexdigest()
+
+
+def _base_of_adapter(folder: Path) -> Path | None:
+    """The local folder that an adapter's weights are added to those of, where the folder holds an adapter."""
+    try:
+        base = Path(json.loads((folder / "adapter_config.json").read_bytes())["base_model_name_or_path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return base if base.is_dir() else None
+
+
+def hub_name(student: Student) -> str:
+    """A hub id and its revision, as one name."""
+    return f"{student.model}@{student.revision}" if student.revision else student.model
+
+
+def commit_of(student: Student) -> str | None:
+    """The commit that a hub id's revision stands for: as the hub says now, or its cache where it cannot be reached.
+
+    None for a local folder, and where nobody knows: loading tells what is wrong.
+    """
+    if locate(student) is not None:
+        return None
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(student.model, "config.json", revision=student.revision)).parent.name
+    except (OSError, ValueError):
+        return None
 
 
 def locate(student: Student) -> Path | None:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from srit.errors import SritError
+from srit.errors import RecipeError, SritError
 from srit.lengths import Asked, Room, refuse, too_long, warning
 from srit.pairs import prompts_of
 from srit.prompts import Prompts
-from srit.recipe import Recipe
+from srit.recipe import Recipe, TaskUse
 from srit.records import Problem, PromptKind
-from srit.run import Json, Run, read_records, recorded_sum
+from srit.results import OPTIONS
+from srit.run import Json, Run, canonical, read_records, recorded_sum
 from srit.samplers import Request, Sampled, Sampler, SamplingSettings
 from srit.samplers.chunks import sample_in_chunks
 from srit.students import load_model, load_prompts, load_room, locate, trainable
 from srit.way import Way
 
+LONGEST_PLACE = 200  # characters: with what stages put around it, below the 255 that file systems allow
+SHORT_PLACE = 60
 CHUNK = 4  # times the rows are committed together: a row that ends early is given to another answer of the chunk
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
@@ -38,6 +43,17 @@ class Stage(NamedTuple):
     make: Callable[[Job, Path], Mapping[str, Json]]  # makes the outputs, returns counts
     uses_student: bool = True  # whether the student's weights or tokenizer go into the outputs
     work: str = ""  # what the same work is called wherever it is done; "": the stage's name
+    computes: tuple[str, ...] = ()  # fields of the student's `Way` that shape the outputs
+    # Sums of all that is read from outside of the run, each by what a person calls it; where their names are those of
+    # the outputs, each output is made of its own alone.
+    sources: Callable[[], Mapping[str, Json]] = dict
+
+
+NOT_THERE = "not there"  # the sum of a source that is missing
+# What of a `Way` shapes a model's answers, its log-probabilities, and what is trained.
+SAMPLES = ("dtype", "decoding")
+SCORES = ("dtype", "rows")
+TRAINS = ("dtype", "rows", "targets", "attention")
 
 
 class Shared(NamedTuple):
@@ -178,6 +194,30 @@ def _sampler(recipe: Recipe, way: Way, trained: Path | None, rows: int, prompts:
     )
 
 
+class Evaluated(NamedTuple):
+    """A task that models are evaluated on."""
+
+    use: TaskUse
+    label: str  # what results call it: the task's name, and what tells two uses of one task apart
+    place: str  # its part of the names of files and stages
+
+
+def evaluated(recipe: Recipe) -> list[Evaluated]:
+    """The recipe's evaluation tasks, each with a label and a place that no other has.
+
+    Raises:
+        RecipeError: two would have one label.
+    """
+    uses = recipe.tasks.evaluate
+    slugs = Counter(slug(use.task) for use in uses)
+    found = [Evaluated(use, _label(use, uses), _place(use, slugs)) for use in uses]
+    if repeated := [label for label, n in Counter(one.label for one in found).items() if n > 1]:
+        raise RecipeError(
+            f"tasks.evaluate: two tasks would be called {repeated[0]!r} in the results: rename one's file"
+        )
+    return found
+
+
 def asked(recipe: Recipe, problems: Callable[[str], list[Problem]], prompts: Prompts) -> Iterator[Asked]:
     """Every prompt that a run puts to its student, and the room for its answer.
 
@@ -193,8 +233,8 @@ def asked(recipe: Recipe, problems: Callable[[str], list[Problem]], prompts: Pro
         yield from (Asked(problem, kind, sample.max_new_tokens, "sample.max_new_tokens") for kind in sorted(kinds))
     for problem in problems("dev"):
         yield Asked(problem, "cot", evaluate.max_new_tokens, "evaluate.max_new_tokens")
-    for use in recipe.tasks.evaluate:
-        for problem in problems(f"evaluate-{slug(use.task)}"):
+    for task in evaluated(recipe):
+        for problem in problems(f"evaluate-{task.place}"):
             choices = (problem.choices or ()) if evaluate.options else ()
             longest = max((len(prompts.completion_ids(choice)) for choice in choices), default=0)
             for kind in evaluate.prompts:
@@ -204,8 +244,26 @@ def asked(recipe: Recipe, problems: Callable[[str], list[Problem]], prompts: Pro
 
 
 def slug(name: str) -> str:
-    """A task's name as part of a path."""
+    """A task's name as part of a path; other names may have the same."""
     return re.sub(r"[^a-z0-9_.-]+", "-", name.lower()).strip(".-")
+
+
+def _label(use: TaskUse, uses: Sequence[TaskUse]) -> str:
+    alike = [other for other in uses if other.task == use.task]
+    told = {
+        "data": f"data {use.data}" if use.data else "no data folder",
+        "limit": f"limit {use.limit}" if use.limit else "no limit",
+    }
+    apart = [words for field, words in told.items() if len({getattr(other, field) for other in alike}) > 1]
+    return f"{use.task} ({', '.join(apart)})" if apart else use.task
+
+
+def _place(use: TaskUse, slugs: Mapping[str, int]) -> str:
+    """The slug, with a sum of the whole use where that is another's too, or no good name; "~" is in no slug."""
+    name = slug(use.task)
+    if slugs[name] == 1 and 0 < len(name) <= LONGEST_PLACE and not name.endswith(OPTIONS):
+        return name
+    return f"{name[:SHORT_PLACE]}~{hashlib.sha256(canonical(use.model_dump(mode='json'))).hexdigest()[:12]}"
 
 
 def refine_problems(recipe: Recipe) -> str:

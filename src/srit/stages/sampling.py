@@ -14,7 +14,7 @@ from srit.recipe import Recipe
 from srit.records import Completion, Demonstration, Problem
 from srit.run import Json, read_records, write_records
 from srit.samplers import SamplingSettings
-from srit.stages.job import Job, Stage, refine_problems, start_inputs, start_of
+from srit.stages.job import SAMPLES, Job, Stage, refine_problems, start_inputs, start_of
 
 LEAST_STOP_RATE = 0.95
 LEAST_YIELD = 0.02  # of the probe's problems must give a pair
@@ -27,7 +27,11 @@ def completions_stage(recipe: Recipe, number: int) -> Stage:
     inputs = (f"problems/{refine_problems(recipe)}.jsonl", *start_inputs(number))
     name = f"round-{number}/completions"
     outputs = (f"{name}.jsonl",)
-    return Stage(name, 2, settings, inputs, outputs, lambda job, partial: _make_completions(job, partial, number))
+
+    def make(job: Job, partial: Path) -> Mapping[str, Json]:
+        return _make_completions(job, partial, number)
+
+    return Stage(name, 2, settings, inputs, outputs, make, computes=SAMPLES)
 
 
 def _make_completions(job: Job, partial: Path, number: int) -> Mapping[str, Json]:

@@ -12,7 +12,7 @@ from srit.errors import DataError, TrainingError
 from srit.recipe import Recipe
 from srit.records import Completion, Demonstration, Pair, Problem
 from srit.run import Json, building, read_records, write_json
-from srit.stages.job import Job, Stage, refine_problems, start_inputs, start_of
+from srit.stages.job import TRAINS, Job, Stage, refine_problems, start_inputs, start_of
 from srit.students import dropout
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def instructed_stage(recipe: Recipe) -> Stage:
     """Demonstrations → instructed/, stage 1."""
     settings = recipe.model_dump(mode="json", include={"seed", "student", "instruct"})
     inputs = ("problems/train.jsonl", "demonstrations.jsonl")
-    return Stage("instructed", 3, settings, inputs, ("instructed", "instructed.json"), _make_instructed)
+    outputs = ("instructed", "instructed.json")
+    return Stage("instructed", 3, settings, inputs, outputs, _make_instructed, computes=TRAINS)
 
 
 def _make_instructed(job: Job, partial: Path) -> Mapping[str, Json]:
@@ -117,6 +118,7 @@ def refined_stage(recipe: Recipe, number: int) -> Stage:
         (*inputs, *start_inputs(number)),
         (name, f"{name}.json"),
         lambda job, partial: _make_refined(job, partial, number, name, only_right=False),
+        computes=TRAINS,
     )
 
 
@@ -203,7 +205,7 @@ def control_stage(recipe: Recipe, control: Literal["instruct", "right"]) -> Stag
     problems = dict.fromkeys(("problems/train.jsonl", f"problems/{refine_problems(recipe)}.jsonl"))
     inputs = (*problems, "demonstrations.jsonl", "instructed", "round-1/completions.jsonl")
     make = _make_more_instruction if control == "instruct" else _make_own_right
-    return Stage(name, 2, settings, (*inputs, "round-1/pairs.jsonl"), (name, f"{name}.json"), make)
+    return Stage(name, 2, settings, (*inputs, "round-1/pairs.jsonl"), (name, f"{name}.json"), make, computes=TRAINS)
 
 
 def _make_more_instruction(job: Job, partial: Path) -> Mapping[str, Json]:
