@@ -111,7 +111,7 @@ def test_a_named_template_fits_a_base_model(name, end, role, has_token, begins):
     turn_end = end if has_token else "<eos>"
     start = end.replace("end_of", "start_of").replace("im_end", "im_start")
     assert rendered(prompts) == f"{'<bos>' * begins}{start}user\nHi{turn_end}\n{start}{role}\n"
-    assert prompts.ends[0] == turn_end
+    assert prompts.ends[0] == (turn_end if name == "chatml" else "<eos>")  # no base model of Gemma's writes its own
     assert prompts.n_beginnings(prompts.prompt_ids("Hi", where="")) == int(begins)
 
 

@@ -21,13 +21,17 @@ from srit.recipe import Student
 from srit.rows import Group, layout_of, logps_by_group, micro_batches
 from srit.samplers import Request, SamplingSettings
 from srit.samplers.transformers import TransformersSampler
-from srit.students import load_model, trainable
+from srit.students import load_model, load_prompts, trainable
 from srit.way import Attention, Rates, RowKind, Targets, Way
 
 WORTH_IT = 1.2  # times as fast as float32, or float32 it is: its rounding errors are a hundred times smaller
 AGREES = 0.05  # nats a token, on average, from the plain way; bfloat16 gives about 0.01
 HOPELESS = 2.0  # times as slow as float32: not measured further
 ROUNDS = 4  # of the ways in turn; the least time of each counts
+ALIKE, UNUSED = (
+    0.9,
+    0.005,
+)  # cosine of two tokens' weights; share of the vocabulary that lies so near to an unused token
 PROMPTS, PROMPT_TOKENS, ANSWERS, ANSWER_TOKENS = 4, 48, 4, 16
 SAMPLED_ROWS = 64
 
@@ -44,8 +48,8 @@ def measure(student: Student) -> Way:
 
     A training step is taken each way, the ways in turn: what else the machine does slows them all.
     """
-    proof, targets, line = _proven(student)
-    proven = partial(Way, decoding=proof.decoding, proof=line, targets=targets)
+    proof, targets, line, warning = _proven(student)
+    proven = partial(Way, decoding=proof.decoding, proof=line, targets=targets, warning=warning)
     if student.dtype != "auto":
         attention: Attention = PRODUCTS if student.dtype == "bfloat16" and proof.products else "sdpa"
         return proven(student.dtype, proof.rows, line=f"{student.dtype}, as the recipe says", attention=attention)
@@ -72,8 +76,8 @@ def time_way(student: Student, way: Way) -> Rates:
     )
 
 
-def _proven(student: Student) -> tuple[Proof, Targets, str]:
-    """The proof, the modules that take adapters, and both in words."""
+def _proven(student: Student) -> tuple[Proof, Targets, str, str]:
+    """The proof, the modules that take adapters, both in words, and a warning or ""."""
 
     def load() -> Any:
         return load_model(student.model_copy(update={"dtype": "float32"}))
@@ -81,11 +85,32 @@ def _proven(student: Student) -> tuple[Proof, Targets, str]:
     model = load()
     proof = prove(model, student.model)
     if student.tuning == "full":
-        return proof, "", proof.line
+        return proof, "", proof.line, ""
+    warning = _unlearned_end(model, student)
     loaded = iter([model])
     targets = choose_targets(lambda: next(loaded, None) or load(), student.lora, student.model)
     without = left_out(load(), targets) if targets != student.lora.target_modules else []
-    return proof, targets, proof.line + (f"; no adapters on {', '.join(without)}" if without else "")
+    return proof, targets, proof.line + (f"; no adapters on {', '.join(without)}" if without else ""), warning
+
+
+@torch.no_grad()
+def _unlearned_end(model: Any, student: Student) -> str:
+    """A warning where the token that ends an answer was never trained: its weights are those of the unused tokens.
+
+    An adapter moves hidden states and no token's weights, so the student would write any of those tokens instead.
+    """
+    prompts, head = load_prompts(student), model.get_output_embeddings()
+    if not isinstance(head, torch.nn.Linear):
+        return ""
+    directions = torch.nn.functional.normalize(head.weight.float(), dim=1)
+    alike = int((directions @ directions[prompts.end_of_turn_id] > ALIKE).sum()) - 1
+    if alike < UNUSED * len(directions):
+        return ""
+    return (
+        f"{prompts.ends[0]}, which ends an answer, was never trained in {student.model}: its weights are those of "
+        f"{alike:,} other tokens, and adapters cannot tell them apart. Set student.chat_template to one that "
+        "ends an answer with eos_token, such as 'gemma' does, or student.tuning to full"
+    )
 
 
 def _timed(student: Student, proof: Proof, targets: Targets) -> list[Tried]:

@@ -23,9 +23,12 @@ CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+# That of Gemma, but for the end of an answer: only instruct models were trained to write <end_of_turn>, and they bring
+# their own template. In base models it is like any unused token, and adapters cannot learn to tell it apart.
 GEMMA = (
     "{% for message in messages %}<start_of_turn>{{ 'model' if message['role'] == 'assistant' else message['role'] }}\n"
-    "{{ message['content'] | trim }}<end_of_turn>\n{% endfor %}"
+    "{{ message['content'] | trim }}{{ eos_token if message['role'] == 'assistant' else '<end_of_turn>' }}\n"
+    "{% endfor %}"
     "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
 NAMED = {"chatml": (CHATML, "<|im_end|>"), "gemma": (GEMMA, "<end_of_turn>")}  # and what ends a turn in each

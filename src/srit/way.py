@@ -34,4 +34,5 @@ class Way(NamedTuple):
     line: str  # which, and why
     proof: str  # what was compared with the model's own forward pass, and how far it is away
     targets: Targets
+    warning: str = ""  # of what is likely to go wrong with this student; "" where nothing is
     attention: Attention = "sdpa"  # `attn_implementation` of what is trained

@@ -201,6 +201,8 @@ def held(
         way = begin_way(run, recipe, shared)
         tell(f"     {recipe.student.model} computes in {way.line}")
         tell(f"ok   {way.proof}")
+        if way.warning:
+            tell(f"WARN {way.warning}")
         recipe = resolved(recipe, way)
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
         yield Job(run, recipe, way=way, progress=progress, tell=tell, shared=shared)
