@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +31,7 @@ from srit.stages.evaluation import (
     scored,
     teacher_predictions_stage,
 )
-from srit.stages.job import Job, Progress, Shared, Stage, Tell
+from srit.stages.job import Job, Progress, Shared, Stage, Tell, rounds_of
 from srit.stages.sampling import completions_stage, pairs_stage
 from srit.stages.teaching import demonstrations_stage, problems_stage
 from srit.stages.training import control_stage, instructed_stage, refined_stage
@@ -58,6 +58,29 @@ def stages(recipe: Recipe) -> list[Stage]:
     if recipe.evaluate.teacher:
         declared += [teacher_predictions_stage(recipe, use) for use in recipe.tasks.evaluate]
     return [*declared, results_stage(recipe)]
+
+
+# What can be made without the rest of a run; of several rounds, that of every round.
+PARTS: Mapping[str, Callable[[Recipe], list[Stage]]] = {
+    "demonstrations": lambda recipe: [demonstrations_stage(recipe)],
+    "instructed": lambda recipe: [instructed_stage(recipe)],
+    "completions": lambda recipe: [completions_stage(recipe, number) for number in rounds_of(recipe)],
+    "pairs": lambda recipe: [pairs_stage(recipe, number) for number in rounds_of(recipe)],
+    "refined": lambda recipe: [refined_stage(recipe, number) for number in rounds_of(recipe)],
+    "results": lambda recipe: [results_stage(recipe)],
+}
+
+
+def needed(recipe: Recipe, part: str) -> list[Stage]:
+    """The stages of one of `PARTS` and all that these are made from, in order."""
+    wanted = {stage.name for stage in PARTS[part](recipe)}
+    inputs: set[str] = set()
+    found = []
+    for stage in reversed(stages(recipe)):
+        if stage.name in wanted or inputs.intersection(stage.outputs):
+            inputs.update(stage.inputs)
+            found.append(stage)
+    return found[::-1]
 
 
 def plan(folder: Path, recipe: Recipe) -> list[Plan]:
@@ -103,14 +126,11 @@ def run_stages(job: Job, only: str | None = None) -> list[str]:
     """Makes what is not done, and returns the names of the stages made.
 
     Args:
-        only: stop behind the last stage of this name or folder, such as "instructed".
+        only: one of `PARTS`: these stages and what they need; None: all.
     """
     student = identity(job.recipe.student)
     made = []
-    wanted = stages(job.recipe)
-    if only is not None:
-        last = max(index for index, stage in enumerate(wanted) if _belongs(stage.name, only))
-        wanted = wanted[: last + 1]
+    wanted = stages(job.recipe) if only is None else needed(job.recipe, only)
     for stage in wanted:
         sums = {name: recorded_sum(job.run.manifest["stages"], name) for name in stage.inputs}
         mark = fingerprint(stage, sums, student)
@@ -185,10 +205,6 @@ def _way(run: Run, recipe: Recipe, shared: Shared | None) -> Way:
     way = way_of(recipe, kept)
     run.manifest["way"] = way._asdict()
     return way
-
-
-def _belongs(stage: str, wanted: str) -> bool:
-    return stage == wanted or wanted in stage.split("/")
 
 
 def _line(counts: Mapping[str, Json]) -> str:
