@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +19,10 @@ from srit.run import Json, Run, read_records, recorded_sum
 from srit.samplers import Request, Sampled, Sampler, SamplingSettings
 from srit.samplers.chunks import sample_in_chunks
 from srit.students import load_model, load_tokenizer, locate
+from srit.teachers import Teacher
 
 CHUNK = 4  # times the rows are committed together: a row that ends early is given to another answer of the chunk
+UNSETTLED = "without an answer yet"  # the count of a stage's questions that its next run asks again
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
 Tell = Callable[[str], None]
@@ -38,11 +41,13 @@ class Stage(NamedTuple):
     work: str = ""  # what the same work is called wherever it is done; "": the stage's name
 
 
-class Shared(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Shared:
     """What several runs have in common."""
 
     folder: Path  # pool/: finished stages by fingerprint; teacher/: its answers
     failed: dict[str, SritError]  # stages that cannot succeed, by fingerprint: not tried again by this process
+    in_vain: set[str] = field(default_factory=set)  # questions that were not answered: likewise
 
 
 class Job:
@@ -68,6 +73,7 @@ class Job:
         self.way = way
         self.progress = progress
         self.tell = tell
+        self.teacher: Teacher | None = None  # one behind a server: what it has learned of it holds for every stage
         self._sampler: tuple[tuple[str, int, str], Sampler] | None = None  # the last one, and what it was made of
         self._scoring: tuple[tuple[str, str], Any] | None = None  # likewise
 

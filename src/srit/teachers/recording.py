@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ class RecordingTeacher:
     to a question the first counts.
     """
 
+    max_tokens = None
+
     def __init__(self, paths: Sequence[Path], variant: str | None = None) -> None:
         """
         Raises:
@@ -31,9 +33,9 @@ class RecordingTeacher:
             self._texts = _read(path, variant) | self._texts
         self.identity: dict[str, object] = {"recordings": [sha256_of(path) for path in paths], "variant": variant}
 
-    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+    def answer(self, questions: Sequence[Question]) -> Generator[Answer]:
         """One Answer a question; none where nothing was recorded."""
-        for problem, _ in questions:
+        for problem in (question.problem for question in questions):
             text = self._texts.get(problem.id)
             yield Answer(problem.id, text, "" if text is not None else "not in the recording")
 
