@@ -118,7 +118,7 @@ def visible(text: str) -> str:
 def _parts(folder: Path, wanted: set[str]) -> dict[str, list[Part]]:
     parts: dict[str, list[Part]] = {identity: [] for identity in wanted}
     for d in _records(folder / "demonstrations.jsonl", Demonstration, wanted):
-        parts[d.problem_id].append(Part(f"demonstration by {d.teacher}", d.text, d.verdict))
+        parts[d.problem_id].append(Part(f"demonstration by {d.teacher}", d.text or f"({d.reason})", d.verdict))
     for path in sorted(folder.glob("round-*/completions.jsonl")):
         for c in _records(path, Completion, wanted):
             parts[c.problem_id].append(Part(f"{path.parent.name}: {c.prompt} answer {c.index}", c.text, c.verdict))
@@ -128,7 +128,8 @@ def _parts(folder: Path, wanted: set[str]) -> dict[str, list[Part]]:
     answered = sorted(set(folder.glob("predictions/*/*.jsonl")) - set(folder.glob(f"predictions/*/*{OPTIONS}.jsonl")))
     for path in answered:
         for answer in _records(path, Prediction, wanted):
-            parts[answer.problem_id].append(Part(f"{path.parent.name}, {answer.prompt}", answer.text, answer.verdict))
+            said = answer.text or f"({answer.reason})"
+            parts[answer.problem_id].append(Part(f"{path.parent.name}, {answer.prompt}", said, answer.verdict))
     return parts
 
 
