@@ -54,8 +54,10 @@ def plan(
 ) -> None:
     """What would run, and why; spends nothing."""
     from srit.estimate import told_in_all, work_of
+    from srit.precision import known_rates
     from srit.recipe import read_recipe
     from srit.stages import plan as make_plan
+    from srit.stages import versions_line
 
     with _told():
         settings = read_recipe(recipe, overrides or [])
@@ -65,8 +67,10 @@ def plan(
         for stage, reason in planned:
             work = works[stage.name].told() if reason else ""
             typer.echo(f"{'run ' if reason else 'done'}  {stage.name:32} {work:40} {reason}".rstrip())
+        if line := versions_line(folder, planned):
+            typer.echo(f"WARN {line}")
         if works:
-            typer.echo(told_in_all(list(works.values()), settings))
+            typer.echo(told_in_all(list(works.values()), settings, known_rates(settings.student)))
 
 
 def _stage_command(name: str, last: str, summary: str) -> None:

@@ -53,7 +53,7 @@ class Completion:
     text: str
     token_ids: tuple[int, ...]  # as sampled; the end-of-turn token is the last unless truncated
     logp: float  # nats, summed over token_ids, under the sampling model at temperature 1
-    truncated: bool  # stopped by max_new_tokens: never part of a pair
+    truncated: bool  # stopped by max_new_tokens, or went on with another turn: never part of a pair
     answer: str | None
     verdict: Verdict
     reward: float  # 1.0 where the verdict is right, else 0.0
