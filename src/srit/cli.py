@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import time
@@ -421,6 +422,7 @@ def _progress() -> Iterator[tuple[Any, Any]]:
 
 
 def _terminate(number: int, frame: object) -> None:
+    signal.signal(number, lambda number, frame: os._exit(128 + number))  # told twice: without any more ado
     raise typer.Exit(128 + number)
 
 
@@ -433,6 +435,8 @@ def _told() -> Iterator[None]:
     # transformers and peft warn each other's users of renamed arguments; nothing a reader could act on
     warnings.filterwarnings("ignore", category=FutureWarning)
     signal.signal(signal.SIGTERM, _terminate)
+    # Where a shell starts a job in the background it has it ignore this; one that is sent is still meant.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     except (typer.Exit, BrokenPipeError):

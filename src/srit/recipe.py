@@ -82,9 +82,9 @@ class Teacher(_Part):
     revision: str | None = None  # local: of a hub id
     chat_template: str | None = None  # local: as for the student
     base_url: str | None = None  # openai: such as https://api.openai.com/v1
-    api_key_env: str = "OPENAI_API_KEY"  # openai: the environment variable that holds the key
-    temperature: float = Field(default=0.0, ge=0)  # openai
-    max_tokens: Count = 512  # openai, local: of one answer
+    api_key_env: str | None = "OPENAI_API_KEY"  # openai: the variable that holds the key; null: no key is sent
+    temperature: float | None = Field(default=0.0, ge=0)  # openai; null: the server's own
+    max_tokens: Count = 512  # openai, local: of one answer; raised, only those that were cut are asked again
     concurrency: Count = 8  # openai: questions asked at once
     max_calls: Count | None = None  # openai: a budget; None: as many as it takes
     max_spent_tokens: Count | None = None  # openai: a budget of prompt and completion tokens together

@@ -35,7 +35,7 @@ class Demonstration:
     problem_id: str
     task: str
     teacher: str
-    text: str  # exactly as the teacher gave it
+    text: str  # what is trained on: the teacher's own turn, without tokens that begin or end one; "" where it has none
     answer: str | None  # as the task read it
     verdict: Verdict
     kept: bool

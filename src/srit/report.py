@@ -145,7 +145,7 @@ def _parts(
                 parts[_question(problem)].append(part)
 
     for d in _records(folder / "demonstrations.jsonl", Demonstration, ids):
-        add(_TRAINED, d, Part(f"demonstration by {d.teacher}", d.text, d.verdict))
+        add(_TRAINED, d, Part(f"demonstration by {d.teacher}", d.text or f"({d.reason})", d.verdict))
     for path in sorted(folder.glob("round-*/completions.jsonl")):
         for c in _records(path, Completion, ids):
             add(_TRAINED, c, Part(f"{path.parent.name}: {c.prompt} answer {c.index}", c.text, c.verdict))
@@ -155,7 +155,8 @@ def _parts(
     answered = sorted(set(folder.glob("predictions/*/*.jsonl")) - set(folder.glob(f"predictions/*/*{OPTIONS}.jsonl")))
     for path in answered:
         for answer in _records(path, Prediction, ids):
-            part = Part(f"{path.parent.name}, {answer.prompt}", answer.text, answer.verdict)
+            said = answer.text or f"({answer.reason})"
+            part = Part(f"{path.parent.name}, {answer.prompt}", said, answer.verdict)
             add(f"evaluate-{path.stem}", answer, part)
     return parts
 

@@ -212,13 +212,16 @@ class Run:
         """Removes what a finished stage kept on the way; a kill may have come between the manifest and this."""
         shutil.rmtree(self.folder / ".partial" / stage.replace("/", "-"), ignore_errors=True)
 
-    def share(self, stage: str, outputs: Sequence[str], kept: Path) -> None:
+    def share(self, stage: str, outputs: Sequence[str], kept: Path, *, anew: bool = False) -> None:
         """Puts a finished stage where other runs find it: hard links, and what the manifest says of it.
 
         Nothing here writes into a file that exists, so a link is as good as a copy. Outputs are kept by their
         place among the stage's outputs, since the same work may have another name elsewhere.
+
+        Args:
+            anew: in place of what is there, which an earlier run had to leave unfinished.
         """
-        if (kept / "entry.json").exists():
+        if (kept / "entry.json").exists() and not anew:
             return
         _remove(kept)  # what an interrupted removal left
         entry = self.manifest["stages"][stage]

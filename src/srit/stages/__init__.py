@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from srit.errors import DataError, TrainingError, YieldError
+from srit.errors import DataError, SritError, TrainingError, YieldError
 from srit.precision import begun_way, resolved
 from srit.recipe import Recipe
 from srit.run import Json, Run, is_whole, read_manifest, recorded_sum, write_bytes
@@ -32,7 +32,7 @@ from srit.stages.evaluation import (
     teacher_predictions_stage,
 )
 from srit.stages.fingerprints import basis, begun_elsewhere, changed_outputs, difference, fingerprint, mixed_versions
-from srit.stages.job import Job, Progress, Shared, Stage, Tell, evaluated, rounds_of
+from srit.stages.job import UNSETTLED, Job, Progress, Shared, Stage, Tell, evaluated, rounds_of
 from srit.stages.sampling import completions_stage, pairs_stage
 from srit.stages.teaching import demonstrations_stage, problems_stage
 from srit.stages.training import control_stage, instructed_stage, refined_stage
@@ -98,6 +98,8 @@ def plan(folder: Path, recipe: Recipe) -> list[Plan]:
     for stage in stages(recipe):
         reason, again = _reason(folder, stage, entries, student, way, redone)
         redone.update(again)
+        if not reason and (n := _unsettled(entries[stage.name])):
+            reason = f"{n} question{'s' if n > 1 else ''} {UNSETTLED}"  # what is made from it may stay
         plans.append(Plan(stage, reason))
     return plans
 
@@ -138,7 +140,9 @@ def run_stages(job: Job, only: str | None = None) -> list[str]:
         sums = {name: recorded_sum(job.run.manifest["stages"], name) for name in stage.inputs}
         made_from = basis(stage, sums, student, job.way)
         mark = fingerprint(made_from)
-        if job.run.is_done(stage.name, mark) or _taken(job, stage, mark):
+        done = job.run.is_done(stage.name, mark)
+        reopened = done and _unsettled(job.run.manifest["stages"][stage.name]) > 0
+        if not reopened and (done or _taken(job, stage, mark)):
             job.run.clear(stage.name)
             _given(job, stage, mark)
             kept.append(stage)
@@ -147,11 +151,17 @@ def run_stages(job: Job, only: str | None = None) -> list[str]:
             job.tell(f"WARN {line}")
             kept.clear()  # told once
         started = time.monotonic()
-        counts = _made(job, stage, mark)
+        try:
+            counts = _made(job, stage, mark)
+        except SritError as error:
+            if not reopened:
+                raise
+            job.tell(f"WARN {stage.name}: {error}; what was made before holds")
+            continue
         seconds = round(time.monotonic() - started, 1)
         entry = {"fingerprint": mark, **made_from, "counts": counts, "seconds": seconds, "environment": environment()}
         job.run.commit(stage.name, entry, stage.outputs)
-        _given(job, stage, mark)
+        _given(job, stage, mark, anew=reopened)
         made.append(stage.name)
         job.tell(f"{stage.name} done in {seconds:.0f} s  {_line(counts)}")
     return made
@@ -165,9 +175,14 @@ def _taken(job: Job, stage: Stage, mark: str) -> bool:
     return True
 
 
-def _given(job: Job, stage: Stage, mark: str) -> None:
+def _given(job: Job, stage: Stage, mark: str, *, anew: bool = False) -> None:
     if job.shared is not None:
-        job.run.share(stage.name, stage.outputs, job.shared.folder / "pool" / mark)
+        job.run.share(stage.name, stage.outputs, job.shared.folder / "pool" / mark, anew=anew)
+
+
+def _unsettled(entry: Mapping[str, Any]) -> int:
+    """Questions that a finished stage had no answer to: the same command asks them again."""
+    return int(entry.get("counts", {}).get(UNSETTLED, 0))
 
 
 def _made(job: Job, stage: Stage, mark: str) -> dict[str, Json]:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from srit.demonstrations import ask, questions_of
+from srit.demonstrations import ask, questions_of, spent_on
 from srit.intervals import compare
 from srit.predictions import judged, make_predictions
 from srit.predictions import make_requests as make_evaluation_requests
@@ -20,8 +20,9 @@ from srit.results import OPTIONS, TEACHER, make_results, option_rows
 from srit.run import Json, read_records, write_json, write_records
 from srit.samplers import SamplingSettings
 from srit.stages.job import SAMPLES, SCORES, Evaluated, Job, Stage, evaluated, rounds_of, start_inputs, start_of
-from srit.stages.teaching import paid_answers, teacher_of, teacher_settings, teacher_sources
+from srit.stages.teaching import asked_again, paid_answers, teacher_of, teacher_settings, teacher_sources
 from srit.tasks import find_task
+from srit.teachers import Answer
 
 AGAIN = "instructed-again"  # the instructed model, evaluated in other batches
 MOST_CUT = 0.05  # of a model's answers
@@ -120,22 +121,39 @@ def teacher_predictions_stage(recipe: Recipe, task: Evaluated) -> Stage:
 
     def make(job: Job, partial: Path) -> Mapping[str, Json]:
         questions = questions_of(job.problems(f"evaluate-{task.place}"), None)
-        answers = ask(questions, teacher_of(job.recipe), *paid_answers(job))
-        predictions = [
-            judged(q.problem, "cot", 0, text, n_tokens=answer.n_completion_tokens, truncated=False)
-            for q in questions
-            for answer in [answers[q.problem.id]]
-            if (text := answer.text) is not None
-        ]
+        paid, teacher = paid_answers(job), teacher_of(job)
+        answers = ask(questions, teacher, paid)
+        predictions = [_taught(q.problem, answers[q.problem.id]) for q in questions]
         write_records(job.run.path(f"{name}.jsonl"), predictions)
-        return Counter(p.verdict for p in predictions) | {"no answer": len(questions) - len(predictions)}
+        found = [answers[q.problem.id] for q in questions]
+        counts = Counter(p.verdict for p in predictions) | {"no answer": sum(a.text is None for a in found)}
+        return counts | spent_on(questions, teacher, paid) | asked_again(job, sum(not a.settled for a in found))
 
     settings, outputs = teacher_settings(recipe), (f"{name}.jsonl",)
 
     def sources() -> dict[str, Json]:
         return teacher_sources(recipe.teacher)
 
-    return Stage(name, 1, settings, (problems,), outputs, make, uses_student=False, sources=sources)
+    return Stage(name, 2, settings, (problems,), outputs, make, uses_student=False, sources=sources)
+
+
+def _taught(problem: Problem, answer: Answer) -> Prediction:
+    """The teacher's answer as it is judged; a question that it did not answer is one that it has not right."""
+    if answer.text is not None:
+        return judged(problem, "cot", 0, answer.text, n_tokens=answer.n_completion_tokens, truncated=False)
+    return Prediction(
+        problem_id=problem.id,
+        task=problem.task,
+        prompt="cot",
+        index=0,
+        text="",
+        n_tokens=answer.n_completion_tokens,
+        truncated=answer.cut,
+        answer=None,
+        span=None,
+        reason=answer.reason,
+        verdict="unread",
+    )
 
 
 def _answers(
@@ -257,7 +275,7 @@ def _make_results(job: Job, partial: Path) -> Mapping[str, Json]:
         if (row["a"], row["b"], row["task"]) == ("instructed", "base", "all in-domain") and row["ci95"][1] < 0:
             line = f"instructed is worse than base in-domain ({row['prompt']} prompt): look at the demonstrations"
             job.invariant("stage 1 helped", False, line)
-    lines = _cut(results["rows"], recipe.evaluate.max_new_tokens)
+    lines = _cut(results["rows"], recipe)
     checks = [job.invariant("answers end by themselves", False, line) for line in lines]
     results["timings"] = {name: entry["seconds"] for name, entry in job.run.manifest["stages"].items()}
     results["environment"] = environment()
@@ -265,12 +283,15 @@ def _make_results(job: Job, partial: Path) -> Mapping[str, Json]:
     return {"rows": len(results["rows"]), "invariants": checks}
 
 
-def _cut(rows: Sequence[Mapping[str, Any]], limit: int) -> Iterator[str]:
+def _cut(rows: Sequence[Mapping[str, Any]], recipe: Recipe) -> Iterator[str]:
     """Models whose accuracy says little, since their answers are longer than they may be."""
     for model in dict.fromkeys(row["model"] for row in rows):
         cut, n = (sum(row[what] for row in rows if row["model"] == model) for what in ("truncated", "n"))
+        limit = f"evaluate.max_new_tokens ({recipe.evaluate.max_new_tokens})"
+        if model == TEACHER:
+            limit = f"teacher.max_tokens ({recipe.teacher.max_tokens})"
         if cut > MOST_CUT * n:
-            yield f"{model}: {cut} of {n} answers were cut at evaluate.max_new_tokens ({limit}): let them be longer"
+            yield f"{model}: {cut} of {n} answers were cut at {limit}: let them be longer"
 
 
 def environment() -> dict[str, str]:

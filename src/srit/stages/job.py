@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,11 +23,13 @@ from srit.run import Json, Run, canonical, read_records, recorded_sum
 from srit.samplers import Request, Sampled, Sampler, SamplingSettings
 from srit.samplers.chunks import sample_in_chunks
 from srit.students import load_model, load_prompts, load_room, locate, trainable
+from srit.teachers import Teacher
 from srit.way import Way
 
 LONGEST_PLACE = 200  # characters: with what stages put around it, below the 255 that file systems allow
 SHORT_PLACE = 60
 CHUNK = 4  # times the rows are committed together: a row that ends early is given to another answer of the chunk
+UNSETTLED = "without an answer yet"  # the count of a stage's questions that its next run asks again
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
 Tell = Callable[[str], None]
@@ -56,11 +59,13 @@ SCORES = ("dtype", "rows")
 TRAINS = ("dtype", "rows", "targets", "attention")
 
 
-class Shared(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Shared:
     """What several runs have in common."""
 
     folder: Path  # pool/: finished stages by fingerprint; teacher/: its answers
     failed: dict[str, SritError]  # stages that cannot succeed, by fingerprint: not tried again by this process
+    in_vain: set[str] = field(default_factory=set)  # questions that were not answered: likewise
 
 
 class Job:
@@ -86,6 +91,7 @@ class Job:
         self.way = way
         self.progress = progress
         self.tell = tell
+        self.teacher: Teacher | None = None  # one behind a server: what it has learned of it holds for every stage
         self._sampler: tuple[tuple[str, int, str], Sampler] | None = None  # the last one, and what it was made of
         self._scoring: tuple[tuple[str, str], Any] | None = None  # likewise
         self._fits = False  # whether `check_lengths` has been here

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from srit import problems as problem_sets
-from srit.demonstrations import make_demonstrations, questions_of
+from srit.demonstrations import make_demonstrations, questions_of, spent_on
 from srit.errors import DataError
 from srit.prompts import prompt_text
 from srit.recipe import Recipe, Student, TaskUse
@@ -15,11 +16,12 @@ from srit.recipe import Teacher as TeacherSettings
 from srit.records import Split
 from srit.run import Journal, Json, write_records
 from srit.samplers import Request, SamplingSettings
-from srit.stages.job import NOT_THERE, Job, Stage, evaluated
+from srit.stages.job import NOT_THERE, UNSETTLED, Job, Stage, evaluated
 from srit.students import identity, load_model, load_prompts, load_room
 from srit.sums import sum_of
 from srit.tasks import find_task
-from srit.teachers import Answer, Teacher, answer_key
+from srit.teachers import Answer, Teacher
+from srit.teachers.paid import Paid
 from srit.teachers.recording import RecordingTeacher
 from srit.teachers.solver import SolverTeacher
 
@@ -95,7 +97,7 @@ def demonstrations_stage(recipe: Recipe) -> Stage:
     outputs = ("demonstrations.jsonl",)
     return Stage(
         "demonstrations",
-        1,
+        2,
         settings,
         inputs,
         outputs,
@@ -109,31 +111,42 @@ def _make_demonstrations(job: Job, partial: Path) -> Mapping[str, Json]:
     job.check_lengths()
     settings = job.recipe.demonstrations
     questions = questions_of(job.problems("train"), settings.limit)
-    stored, store = paid_answers(job)
-    teacher = teacher_of(job.recipe)
-    made, counts = make_demonstrations(questions, teacher, settings, stored, store)
+    paid, teacher = paid_answers(job), teacher_of(job)
+    made, counts, unsettled = make_demonstrations(questions, teacher, settings, paid)
     write_records(job.run.path("demonstrations.jsonl"), made)
-    # The journal may hold other questions too, and those of other runs.
-    keys = dict.fromkeys(answer_key(teacher.identity, question.prompt) for question in questions)
-    asked = [stored[key] for key in keys if key in stored]
-    return counts | {
-        "n_calls": sum(answer.n_calls for answer in asked),
-        "n_prompt_tokens": sum(answer.n_prompt_tokens for answer in asked),
-        "n_completion_tokens": sum(answer.n_completion_tokens for answer in asked),
-    }
+    return counts | spent_on(questions, teacher, paid) | asked_again(job, unsettled)
 
 
-def paid_answers(job: Job) -> tuple[dict[str, Answer], Callable[[str, Answer], None]]:
+def asked_again(job: Job, n: int) -> dict[str, int]:
+    """The count by which a stage is known to have questions left; tells of them."""
+    if not n:
+        return {}
+    job.tell(f"     {n} question{'s have' if n > 1 else ' has'} no answer yet: the same command asks again")
+    return {UNSETTLED: n}
+
+
+def paid_answers(job: Job) -> Paid:
     """The teacher's answers by key, and what keeps another. They lie apart from what is made of them and from
     any fingerprint: no changed setting pays for them again."""
     journal = Journal((job.shared or job.run).folder / "teacher/answers.jsonl")
-    stored = {row["key"]: Answer(**row["answer"]) for row in journal.rows}
+    answers: dict[str, list[Answer]] = {}
+    for row in journal.rows:
+        answers.setdefault(row["key"], []).append(Answer(**row["answer"]))
 
-    def store(key: str, answer: Answer) -> None:
+    def keep(key: str, answer: Answer) -> None:
         journal.append({"key": key, "answer": answer._asdict()})
-        stored[key] = answer
+        answers.setdefault(key, []).append(answer)
 
-    return stored, store
+    in_vain = set() if job.shared is None else job.shared.in_vain
+    return Paid(answers, keep, tuple(_earlier_limits(job.run.manifest["stages"].values())), in_vain)
+
+
+def _earlier_limits(entries: Iterable[Mapping[str, Json]]) -> Iterator[int]:
+    for entry in entries:
+        settings = entry.get("settings")
+        teacher = settings.get("teacher") if isinstance(settings, dict) else None
+        if isinstance(teacher, dict) and isinstance(teacher.get("max_tokens"), int):
+            yield teacher["max_tokens"]
 
 
 def teacher_settings(recipe: Recipe) -> dict[str, Json]:
@@ -159,21 +172,26 @@ def _model_of(teacher: TeacherSettings) -> Student:
     return Student(model=teacher.model or "", revision=teacher.revision, chat_template=teacher.chat_template)
 
 
-def teacher_of(recipe: Recipe) -> Teacher:
-    """The teacher that a recipe names."""
-    teacher = recipe.teacher
+def teacher_of(job: Job) -> Teacher:
+    """The teacher that a run's recipe names; one behind a server is the same for all its stages, with what it has
+    learned of the server."""
+    recipe, teacher = job.recipe, job.recipe.teacher
     if teacher.kind == "recording":
         return RecordingTeacher([Path(path) for path in teacher.paths], teacher.variant)
-    if teacher.kind == "openai" and teacher.model and teacher.base_url:
-        from srit.teachers.openai import Endpoint, OpenAITeacher
-
-        shaped = teacher.model_dump(
-            include={"api_key_env", "temperature", "max_tokens", "concurrency", "max_calls", "max_spent_tokens"}
-        )
-        return OpenAITeacher(Endpoint(teacher.base_url, teacher.model, **shaped))
+    if teacher.kind == "openai":
+        job.teacher = job.teacher or _openai_teacher(job)
+        return job.teacher
     if teacher.kind == "local" and teacher.model:
         return _local_teacher(recipe, _model_of(teacher).model_copy(update={"dtype": recipe.student.dtype}))
     return SolverTeacher(find_task)
+
+
+def _openai_teacher(job: Job) -> Teacher:
+    from srit.teachers.endpoint import Endpoint
+    from srit.teachers.openai import OpenAITeacher
+
+    shaped = job.recipe.teacher.model_dump(include={field.name for field in fields(Endpoint)})
+    return OpenAITeacher(Endpoint(**shaped), job.tell)
 
 
 def _local_teacher(recipe: Recipe, model: Student) -> Teacher:
@@ -202,6 +220,5 @@ def _local_teacher(recipe: Recipe, model: Student) -> Teacher:
         "weights": identity(model),
         "template": model.chat_template,
         "dtype": model.dtype,
-        "max_tokens": greedy.max_new_tokens,
     }
-    return LocalTeacher(model.model, made_from, complete, rows=recipe.rows)
+    return LocalTeacher(model.model, made_from, complete, max_tokens=greedy.max_new_tokens, rows=recipe.rows)

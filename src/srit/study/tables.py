@@ -314,8 +314,20 @@ def answers(results: Results) -> Table | None:
                 texts = [model, domain, length, *(f"{share:.1f}" for share in shares), left]
                 rows.append((_name(cell), *map(Entry, texts)))
     columns = ("cell", "model", "domain", "mean tokens", "cut, %", "unread, %", "not judged, %", "no answer")
-    note = "No answer: problems that the teacher did not answer, and that its accuracy leaves out."
+    counted = "and that its accuracy leaves out" if _leaves_out(results) else "and that count as not right"
+    note = f"No answer: problems that the teacher did not answer, {counted}."
     return Table("answers", f"The form of the answers, {_prompt(main)}", columns, rows, note)
+
+
+def _leaves_out(results: Results) -> bool:
+    """Whether a study is of a time when the teacher's rows held only what it had answered."""
+    teacher = {key: rows for key, rows in results.answers.items() if key.model == TEACHER}
+    base = {key: results.answers.get(key._replace(model="base"), {}) for key in teacher}
+    return any(
+        seed in base[key] and len(row["right"]) < len(base[key][seed]["right"])
+        for key, rows in teacher.items()
+        for seed, row in rows.items()
+    )
 
 
 def _unanswered(results: Results, cell: Cell, keys: Sequence[Key]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from srit.errors import DataError
@@ -22,6 +22,8 @@ class RecordingTeacher:
     problems, the rows' own "task" and "split" decide.
     """
 
+    max_tokens = None
+
     def __init__(self, paths: Sequence[Path], variant: str | None = None) -> None:
         """
         Raises:
@@ -34,9 +36,9 @@ class RecordingTeacher:
                 self._texts[key] = text
         self.identity: dict[str, object] = {"recordings": [sha256_of(path) for path in paths], "variant": variant}
 
-    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+    def answer(self, questions: Sequence[Question]) -> Generator[Answer]:
         """One Answer a question; none where nothing was recorded."""
-        for problem, _ in questions:
+        for problem in (question.problem for question in questions):
             found = [self._texts[key] for key in _keys(problem) if key in self._texts]
             text = next((text for text in found if text is not None), None)
             missing = "the recording has no answer to it" if found else "not in the recording"
