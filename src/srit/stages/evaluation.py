@@ -51,7 +51,7 @@ def accepted_stage(recipe: Recipe, number: int) -> Stage:
     def make(job: Job, partial: Path) -> Mapping[str, Json]:
         return _make_accepted(job, partial, number)
 
-    return Stage(name, 1, settings, inputs, (f"{name}.json",), make, computes=SAMPLES)
+    return Stage(name, 2, settings, inputs, (f"{name}.json",), make, computes=SAMPLES)
 
 
 def _make_accepted(job: Job, partial: Path, number: int) -> Mapping[str, Json]:
@@ -105,7 +105,7 @@ def predictions_stage(recipe: Recipe, model: str, folder: str, task: Evaluated) 
         return Counter(f"{p.prompt}: {p.verdict}" for p in predictions if p.index == 0)
 
     # One round's refined model is another run's "refined-1", and a task's place may differ: the same work, other names.
-    return Stage(name, 1, settings, inputs, (f"{name}.jsonl",), make, work="predictions", computes=SAMPLES)
+    return Stage(name, 2, settings, inputs, (f"{name}.jsonl",), make, work="predictions", computes=SAMPLES)
 
 
 def _computed(recipe: Recipe) -> dict[str, Json]:
@@ -226,7 +226,7 @@ def options_stage(recipe: Recipe, model: str, folder: str, task: Evaluated) -> S
         right = Counter(f"{r.prompt}, {r.scored}: right" for r in records if r.right)
         return {"problems": len(found), **right}
 
-    return Stage(name, 1, settings, inputs, (f"{name}.jsonl",), make, work=f"predictions{OPTIONS}", computes=SCORES)
+    return Stage(name, 2, settings, inputs, (f"{name}.jsonl",), make, work=f"predictions{OPTIONS}", computes=SCORES)
 
 
 def results_stage(recipe: Recipe) -> Stage:
@@ -237,7 +237,7 @@ def results_stage(recipe: Recipe) -> Stage:
     names = [predictions_file(model, task) for model, task in answered(recipe)]
     names += [options_file(model, task) for model, task in scored(recipe)]
     outputs = ("results.json",)
-    return Stage("results", 1, settings, tuple(names), outputs, _make_results, uses_student=False)
+    return Stage("results", 2, settings, tuple(names), outputs, _make_results, uses_student=False)
 
 
 def tuned_on(recipe: Recipe) -> set[str]:

@@ -29,6 +29,7 @@ from srit.way import Way
 LONGEST_PLACE = 200  # characters: with what stages put around it, below the 255 that file systems allow
 SHORT_PLACE = 60
 CHUNK = 4  # times the rows are committed together: a row that ends early is given to another answer of the chunk
+SHORT = 128  # tokens; of answers that may be longer fewer are committed together, so that a kill costs no more work
 UNSETTLED = "without an answer yet"  # the count of a stage's questions that its next run asks again
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
@@ -136,7 +137,7 @@ class Job:
             lambda: self._sampler_of(model, rows),
             requests,
             settings,
-            size=CHUNK * rows,
+            size=rows * max(1, CHUNK * SHORT // max(SHORT, settings.max_new_tokens)),
             partial=partial,
             progress=lambda done, total: self.progress(what, done, total),
         )

@@ -31,7 +31,7 @@ def completions_stage(recipe: Recipe, number: int) -> Stage:
     def make(job: Job, partial: Path) -> Mapping[str, Json]:
         return _make_completions(job, partial, number)
 
-    return Stage(name, 2, settings, inputs, outputs, make, computes=SAMPLES)
+    return Stage(name, 3, settings, inputs, outputs, make, computes=SAMPLES)
 
 
 def _make_completions(job: Job, partial: Path, number: int) -> Mapping[str, Json]:
@@ -92,7 +92,7 @@ def pairs_stage(recipe: Recipe, number: int) -> Stage:
         "chat_template": recipe.student.chat_template,
     }
     inputs = (f"problems/{refine_problems(recipe)}.jsonl", "demonstrations.jsonl", f"round-{number}/completions.jsonl")
-    return Stage(name, 1, settings, inputs, (f"{name}.jsonl",), lambda job, _: _make_pairs(job, number))
+    return Stage(name, 2, settings, inputs, (f"{name}.jsonl",), lambda job, _: _make_pairs(job, number))
 
 
 def _make_pairs(job: Job, number: int) -> Mapping[str, Json]:
