@@ -69,7 +69,11 @@ _HEADING = re.compile(
 )
 _HASHES = re.compile(r"####")
 _LINE_A = re.compile(r"(?m)^A:")
-_BOXED = re.compile(r"\\(?:boxed|fbox)\s?\{")
+# "\boxed 5" has no braces.
+_BOXED = re.compile(
+    r"\\(?:boxed|fbox|framebox)\s{0,3}(?:(?P<brace>\{)|(?P<bare>[0-9][0-9.,]*(?<![.,])|[A-Za-z]\b"
+    r"|\\[dt]?frac\{[^{}]{0,99}\}\{[^{}]{0,99}\}))"
+)
 # Not after an abbreviation: "Rs. 500" is one sentence.
 _STOP = re.compile(
     r"(?<!\b(?:Rs|Mr|Dr|St|No|Mt|Ms|Ft|Lt|vs|cf|ca))(?<!\b(?:Mrs|Col|Gen|Sgt|Rev|Sen|Gov|Fig|e\.g|i\.e))(?<!\bProf)"
@@ -131,6 +135,27 @@ def _closing(text: str, start: int) -> int:
     return len(text)
 
 
+class Box(NamedTuple):
+    """What a box holds, text[start:end], and the ends of the whole command."""
+
+    before: int
+    start: int
+    end: int
+    after: int
+
+
+def find_boxes(text: str) -> list[Box]:
+    """The boxes of a text. One closes before the next may open: nested ones are not looked into, so it is linear."""
+    boxes: list[Box] = []
+    position = 0
+    while match := _BOXED.search(text, position):
+        start = match.end() if match["brace"] else match.start("bare")
+        end = _closing(text, start) if match["brace"] else match.end()
+        position = end + (match["brace"] is not None)
+        boxes.append(Box(match.start(), start, end, position))
+    return boxes
+
+
 def _clause_end(text: str, start: int) -> int:
     limit = min(len(text), start + MAX_CLAUSE)
     display = _DISPLAY.match(text, start)
@@ -160,11 +185,7 @@ def find_clauses(text: str, *, line_a: bool = False) -> Iterator[Clause]:
     found += [_spoken(text, cue.end(), "####") for cue in deque(_announcing_hashes(text), MAX_CUES)]
     if line_a:
         found += [_spoken(text, cue.end(), "A:") for cue in deque(_LINE_A.finditer(text), MAX_CUES)]
-    # A box closes before the next may open: nested ones are not looked into, which keeps this linear.
-    after = 0
-    while box := _BOXED.search(text, after):
-        after = _closing(text, box.end())
-        found.append(Clause(box.end(), after, "boxed"))
+    found += [Clause(box.start, box.end, "boxed") for box in find_boxes(text)]
     tag = opening_tag(text)
     if tag and _is_statement(text[tag:].strip()):
         found.append(Clause(tag, len(text), "<answer>"))
