@@ -913,7 +913,7 @@ def test_the_teacher_is_asked_once_over_runs_that_share_a_folder(tmp_path, tiny_
         assert len((folder / "demonstrations.jsonl").read_text().splitlines()) == limit
 
     assert len((tmp_path / "teacher/answers.jsonl").read_text().splitlines()) == 5
-    assert told[1].startswith("problems taken")
+    assert any(line.startswith("problems taken") for line in told)
 
 
 def test_runs_that_share_a_folder_compute_a_student_in_one_way(tmp_path, tiny_study):
