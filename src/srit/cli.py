@@ -350,12 +350,13 @@ def _print_results(folder: Path) -> None:
             for c in results["comparisons"]
             if (c["a"], c["b"], c["domain"], c["task"], c["prompt"]) == ("refined", "instructed", domain, task, prompt)
         )
-        cells = [_cell(scores[model], wide) if model in scores else "" for model in models]
+        n = scores["instructed"]["n"]
+        cells = [_cell(scores[model], n, wide) if model in scores else "" for model in models]
         low, high = (100 * end for end in change["ci95"])
         difference = f"{100 * change['delta']:+z.1f} ({low:+z.1f} to {high:+z.1f})"
         if wide:
             difference += f", p {change['p']:.3f}"
-        table.add_row(domain, task, prompt, str(scores["instructed"]["n"]), *cells, difference)
+        table.add_row(domain, task, prompt, str(n), *cells, difference)
     console.print(table)
     if options := results.get("options"):
         console.print(_options_table(options, models))
@@ -385,9 +386,10 @@ def _scores(results: Any, domain: str, task: str, prompt: str) -> dict[str, Any]
     return {row["model"]: row for row in rows}
 
 
-def _cell(score: Any, wide: bool) -> str:
+def _cell(score: Any, n: int, wide: bool) -> str:
     low, high = (100 * end for end in score["ci95"])
-    return f"{100 * score['accuracy']:.1f}" + (f" ({low:.0f}-{high:.0f})" if wide else "")
+    of = "" if score["n"] == n else f" of {score['n']}"
+    return f"{100 * score['accuracy']:.1f}{of}" + (f" ({low:.0f}-{high:.0f})" if wide else "")
 
 
 @contextmanager

@@ -88,7 +88,9 @@ def _convert(embedded: Embedded, files: dict[str, Path], folder: Path) -> None:
     """GGUF to safetensors, once: dequantizing takes half a minute to minutes at each load."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     with building(folder) as partial:
         weights = files.get(embedded.file) or _joined(embedded, files, partial)
         options = {"gguf_file": weights.name}

@@ -74,6 +74,9 @@ def work_of(stage: str, recipe: Recipe) -> Work:
         return Work()  # one pass over prompts and options: little beside the answers, and nothing is written
     if kind == "predictions":
         draws = 1 + (recipe.evaluate.samples if recipe.evaluate.pass_at else 0)
+        if rest[0] == "base":  # its answers may never end
+            limit = recipe.evaluate.base_limit or n_evaluated[rest[1]]
+            return Work(sampled=min(limit, n_evaluated[rest[1]]) * len(recipe.evaluate.prompts) * draws * 2 * answers)
         return Work(sampled=n_evaluated[rest[1]] * len(recipe.evaluate.prompts) * draws * answers)
     if rest[-1:] == ["completions"]:
         return Work(sampled=n_refine * per_problem * answer)

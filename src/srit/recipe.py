@@ -176,6 +176,7 @@ class Evaluate(_Part):
     """Greedy answers of every model to every evaluation problem."""
 
     prompts: tuple[Literal["direct", "cot"], ...] = ("direct", "cot")
+    base_limit: Count | None = None  # problems of each task that base answers, which may never end a turn; None: all
     max_new_tokens: Count = 96
     stop: tuple[str, ...] = ()  # texts that end an answer as well, for models that do not end their turn
     pass_at: tuple[Count, ...] = ()  # k of pass@k; () draws no samples

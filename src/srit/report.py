@@ -186,7 +186,7 @@ def _charts(results: Mapping[str, Any]) -> list[dict[str, Any]]:
             "title": f"{task} ({DOMAINS[domain]})",
             "prompt": "CoT" if prompt == "cot" else prompt,
             "bars": b,
-            "n": b[0]["n"],
+            "n": max(bar["n"] for bar in b),
         }
         for (task, domain, prompt), b in charts.items()
     ]

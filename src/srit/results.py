@@ -144,7 +144,8 @@ def _scores(answers: Sequence[Prediction]) -> dict[str, Any]:
 
 
 def _difference(a: Sequence[Prediction], b: Sequence[Prediction], seed: int) -> dict[str, Any]:
-    # Unequal ids would pair different problems.
-    assert [p.problem_id for p in a] == [p.problem_id for p in b]
-    result = compare([p.verdict == "right" for p in a], [p.verdict == "right" for p in b], seed=seed)
-    return {"n": len(a), **result._asdict(), "ci95": list(result.ci95)}
+    """Two models on the problems that both answered: base may have answered fewer (`evaluate.base_limit`)."""
+    right_a, right_b = ({(p.task, p.problem_id): p.verdict == "right" for p in side} for side in (a, b))
+    both = [key for key in right_a if key in right_b]
+    result = compare([right_a[key] for key in both], [right_b[key] for key in both], seed=seed)
+    return {"n": len(both), **result._asdict(), "ci95": list(result.ci95)}

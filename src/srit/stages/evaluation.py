@@ -75,10 +75,14 @@ def _make_accepted(job: Job, partial: Path, number: int) -> Mapping[str, Json]:
 def predictions_stage(recipe: Recipe, model: str, folder: str, task: Evaluated) -> Stage:
     """A task's evaluation problems → one model's predictions."""
     name = f"predictions/{model}/{task.place}"
+    limit = recipe.evaluate.base_limit if model == "base" else None
     rows = recipe.rows if model != AGAIN else max(1, recipe.rows // 3)
     # The seed draws samples; greedy answers owe nothing to it, so that all seeds share those of base.
     settings = {
-        "evaluate": recipe.evaluate.model_dump(mode="json", exclude={"teacher", "noise_floor", "options"}),
+        "evaluate": recipe.evaluate.model_dump(
+            mode="json", exclude={"teacher", "noise_floor", "options", "base_limit"}
+        ),
+        **({"limit": limit} if limit else {}),
         "seed": recipe.seed if recipe.evaluate.pass_at else None,
         "sampler": recipe.sampler,
         "rows": rows,
@@ -88,7 +92,7 @@ def predictions_stage(recipe: Recipe, model: str, folder: str, task: Evaluated) 
     inputs = (problems,) if model == "base" else (problems, folder)
 
     def make(job: Job, partial: Path) -> Mapping[str, Json]:
-        found = job.problems(f"evaluate-{task.place}")
+        found = job.problems(f"evaluate-{task.place}")[:limit]
         evaluate = job.recipe.evaluate
         predictions = _answers(job, folder, found, evaluate.prompts, partial / "greedy", name, rows)
         if evaluate.pass_at:

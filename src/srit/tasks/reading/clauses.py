@@ -33,7 +33,11 @@ _ABOUT = re.compile(
 )
 _HASHES = re.compile(r"####")
 _LINE_A = re.compile(r"(?m)^A:")
-_BOXED = re.compile(r"\\(?:boxed|fbox)\s?\{")
+# "\boxed 5" has no braces.
+_BOXED = re.compile(
+    r"\\(?:boxed|fbox|framebox)\s{0,3}(?:(?P<brace>\{)|(?P<bare>[0-9][0-9.,]*(?<![.,])|[A-Za-z]\b"
+    r"|\\[dt]?frac\{[^{}]{0,99}\}\{[^{}]{0,99}\}))"
+)
 # Not behind an abbreviation: "Rs. 500" is one sentence.
 _STOP = re.compile(r"(?<!\bRs)(?<!\bMr)(?<!\bDr)(?<!\bSt)(?<!\bMrs)(?<!\bNo)[.!?](?=[\s\"')*]|$)|\n")
 _BLANK = re.compile(r"[\s*_]*")
@@ -61,6 +65,27 @@ def _closing(text: str, start: int) -> int:
     return len(text)
 
 
+class Box(NamedTuple):
+    """What a box holds, text[start:end], and the ends of the whole command."""
+
+    before: int
+    start: int
+    end: int
+    after: int
+
+
+def find_boxes(text: str) -> list[Box]:
+    """The boxes of a text. One closes before the next may open: nested ones are not looked into, so it is linear."""
+    boxes: list[Box] = []
+    position = 0
+    while match := _BOXED.search(text, position):
+        start = match.end() if match["brace"] else match.start("bare")
+        end = _closing(text, start) if match["brace"] else match.end()
+        position = end + (match["brace"] is not None)
+        boxes.append(Box(match.start(), start, end, position))
+    return boxes
+
+
 def _clause_end(text: str, start: int) -> int:
     limit = min(len(text), start + MAX_CLAUSE)
     match = _STOP.search(text, start, limit)
@@ -84,11 +109,7 @@ def find_clauses(text: str, *, line_a: bool = False) -> Iterator[Clause]:
     found += [_spoken(text, cue, "####") for cue in deque(_HASHES.finditer(text), MAX_CUES)]
     if line_a:
         found += [_spoken(text, cue, "A:") for cue in deque(_LINE_A.finditer(text), MAX_CUES)]
-    # A box closes before the next may open: nested ones are not looked into, which keeps this linear.
-    after = 0
-    while box := _BOXED.search(text, after):
-        after = _closing(text, box.end())
-        found.append(Clause(box.end(), after, "boxed"))
+    found += [Clause(box.start, box.end, "boxed") for box in find_boxes(text)]
     return iter(sorted(found, key=lambda clause: clause.start, reverse=True)[:MAX_CUES])
 
 
