@@ -90,7 +90,8 @@ _DISPLAY = re.compile(r"\$\$|\\\[")
 _BLANK = re.compile(r"[\s*_]*")
 _HEADING_LINE = re.compile(r"(?m)^[ \t]{0,3}#{1,6}[ ]([^\n]+)$")
 _COUNTS = re.compile(
-    r"[\s*_]{0,4}(?:step|note|part|case|section|option|phase|example|table|figure|[0-9])\b", re.IGNORECASE
+    r"[\s*_]{0,4}(?:step|note|part|case|section|option|phase|example|table|figure|[0-9]+(?:st|nd|rd|th)?)\b",
+    re.IGNORECASE,
 )
 _STRUCK = re.compile(r"(?<![\w~])~~(?=[^\s~])[^~\n]{1,300}~~(?!~)|<(del|strike)>[^<\n]{1,300}</\1>")
 _STATES = re.compile(r"=|\b(?:is|are|was|equals?)\b")

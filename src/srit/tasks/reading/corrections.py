@@ -10,6 +10,7 @@ _MISTAKE = r"i[ ](?:have[ ]|just[ ])?ma(?:de|ke)[ ]an?[ ](?:\w{1,20}[ ])?(?:mist
 _ANYWHERE = rf"""
     no,?[ ]wait | (?:oh|but|ah|hmm+|um+|uh+),?[ ]wait | (?:scratch|strike)[ ]that | on[ ]second[ ]thoughts?
     | {_MISTAKE} | i[ ](?:was|am)[ ](?:wrong|mistaken) | i[ ]take[ ](?:that|it)[ ]back | or[ ]rather
+    | i[ ](?:do[ ]not|don['’]t)[ ]think[ ](?:so|(?:that|it|this)(?:['’]s|[ ]is)[ ](?:right|correct))
     | i[ ]mis(?:read|counted|calculated|spoke|understood|remembered|took|stated)
 """
 _PAUSE = r"(?=\s*[,.!?…—–:;-]|\s+(?:a\s+(?:minute|second|moment|sec)|that|this|it|its|i|no|the|there|we)\b)"

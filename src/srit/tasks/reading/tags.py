@@ -33,6 +33,7 @@ def _pair(names: str) -> _Pair:
 
 
 _ANSWER, _OTHER = _pair(_NAME), _pair(_LOOSE)
+_ANY_TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,100}>")
 _CUT = re.compile(r"(?:</[a-z_]{0,20})?\Z", re.IGNORECASE)
 _OPENING = re.compile(rf"{_ANSWER.opens.pattern}|{_OTHER.opens.pattern}", re.IGNORECASE)
 
@@ -76,8 +77,10 @@ def _marks(text: str, pair: _Pair) -> list[_Tag]:
 
 
 def _single_line(text: str, part: tuple[int, int] | None) -> tuple[int, int] | None:
-    """A part between two tags that is one line, else None."""
+    """A part between two tags that is one line, with no words after it but between tags; else None."""
     if part is None or part[1] == len(text):
         return None
     content = opening_tag(text[slice(*part)])
-    return part if content and "\n" not in text[part[0] + content : part[1]].strip() else None
+    if not content or "\n" in text[part[0] + content : part[1]].strip():
+        return None
+    return None if re.search(r"[A-Za-z]{2}", _ANY_TAG.sub("", text[part[1] :])) else part

@@ -197,8 +197,8 @@ def _is_preamble(text: str, start: int, end: int) -> bool:
 
 
 def _repeats(known: set[str], said: str) -> bool:
-    """Whether most words of a text, and all its numbers, are the question's."""
-    words = re.findall(r"\w+", said.partition("\n\n")[0].casefold())
+    """Whether most words of a line, and all its numbers, are the question's."""
+    words = re.findall(r"\w+", said.lstrip().partition("\n")[0].casefold())
     strange = [word for word in words if word not in known]
     return bool(words) and len(strange) <= len(words) / 5 and not any(map(str.isdigit, strange))
 
