@@ -261,6 +261,16 @@ def test_a_run_does_not_go_on_in_the_way_of_another_student(tmp_path, student):
         assert job.way.line == "kept"
 
 
+def test_a_teachers_answers_are_made_without_the_students_weights(begun, student, tmp_path):
+    bare = shutil.copytree(student, tmp_path / "student")
+    (bare / "model.safetensors").unlink()
+
+    made, told = make(tmp_path / "run", recipe_of(bare, begun))
+
+    assert made == ["problems", "demonstrations"]
+    assert not any("computes in" in line for line in told)
+
+
 def test_other_versions_make_nothing_again_and_are_told_of(begun, student, tmp_path):
     folder, recipe = shutil.copytree(begun / "run", tmp_path / "run"), recipe_of(student, begun)
     make(folder, recipe, "instructed")
@@ -317,7 +327,7 @@ def test_a_manifest_of_an_earlier_srit_is_read(begun, student, tmp_path):
         for name in ("version", "work", "student", "way", "sources", "environment"):
             entry.pop(name)
         entry["fingerprint"] = "of another form"
-    del manifest["revisions"], manifest["way of"]
+    manifest.pop("revisions")
     write_json(folder / "manifest.json", {**manifest, "way": {"dtype": "float32", "shared": True, "line": "then"}})
     recipe = recipe_of(student, begun)
 

@@ -71,3 +71,31 @@ def test_what_generate_stops_at_ends_an_answer(tmp_path, settings, config, ends)
     prompts = load_prompts(Student(model=str(tmp_path)))
 
     assert sorted(prompts.stop_ids) == sorted(ends) and prompts.stop_ids[0] == 257
+
+
+@pytest.mark.slow
+def test_a_base_model_of_another_family_goes_through_a_whole_run(tmp_path):
+    """Gemma 3 270M, from PyPI: it learns to answer and to end its turn, though base models never saw one end."""
+    recipe = {
+        "name": "gemma",
+        "student": {"model": "gemma3-270m"},
+        "tasks": {"train": [{"task": "sums", "limit": 60}], "evaluate": [{"task": "sums", "limit": 30}]},
+        "demonstrations": {"limit": 30},
+        "instruct": {"epochs": 4, "learning_rate": 5e-4},
+        "sample": {"direct": 1, "cot": 3, "max_new_tokens": 48},
+        "pairs": {"pairs_per_problem": 2, "prompt": "cot"},
+        "refine": {"epochs": 1, "nll_weight": 4.0, "nll_on": "right", "batch_size": 8},
+        "evaluate": {"prompts": ["cot"], "max_new_tokens": 48},
+    }
+    (tmp_path / "gemma.yaml").write_text(json.dumps(recipe))
+    command = [sys.executable, "-m", "srit", "run", str(tmp_path / "gemma.yaml"), "--out", str(tmp_path / "run")]
+
+    done = subprocess.run(command, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert "agree with the model's own logits" in done.stderr and "WARN" not in done.stderr.replace("WARN base", "")
+    rows = json.loads((tmp_path / "run/results.json").read_text())["rows"]
+    right = {row["model"]: row["accuracy"] for row in rows}
+    cut = {row["model"]: row["truncated"] for row in rows}
+    assert right["instructed"] > right["base"] and right["refined"] > right["base"]
+    assert cut["instructed"] == cut["refined"] == 0

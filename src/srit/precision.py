@@ -78,5 +78,5 @@ def _machine(student: Student) -> str:
     threads = [os.cpu_count(), *(os.environ.get(name) for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"))]
     versions = [version(package) for package in ("torch", "transformers", "peft")]
     asked = student.model_dump(mode="json", include={"tuning", "dtype", "lora", "chat_template"})
-    made_of = [fixed, threads, versions, identity(student), asked, Way._fields]
+    made_of = [fixed, threads, versions, identity(student), asked, Way._fields, Rates._fields]
     return hashlib.sha256(canonical(made_of)).hexdigest()[:16]

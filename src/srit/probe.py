@@ -33,6 +33,7 @@ ALIKE, UNUSED = (
     0.005,
 )  # cosine of two tokens' weights; share of the vocabulary that lies so near to an unused token
 PROMPTS, PROMPT_TOKENS, ANSWERS, ANSWER_TOKENS = 4, 48, 4, 16
+FEW = 8  # tokens of a prompt and an answer that tell whether more are worth trying
 SAMPLED_ROWS = 64
 
 
@@ -126,11 +127,14 @@ def _timed(student: Student, proof: Proof, targets: Targets) -> list[Tried]:
         partial(_step, low, groups, rows),
         *([partial(_step, low, groups, rows, PRODUCTS)] if proof.products else []),
     ]
+    few = [Group(group.prompt_ids[:FEW], (group.completions[0][:FEW],)) for group in groups[:1]]
     try:
-        first = tried(ways[:3], 1)  # also maps memory, which takes a second or two on any machine
+        # A few tokens first: where there are no units for bfloat16, a whole step of it takes minutes.
+        tried([partial(_step, full, few, rows), partial(_step, low, few, rows)], 1)  # maps memory, a second or two
+        short, crawling = tried([partial(_step, full, few, rows), partial(_step, low, few, rows)], 2)
     except RuntimeError:  # a family that mixes float32 into its layers cannot be computed in bfloat16
         return tried(ways[:2], ROUNDS)
-    return tried(ways[:2] if first[2].seconds > HOPELESS * first[1].seconds + 2 else ways, ROUNDS)
+    return tried(ways[:2] if crawling.seconds > HOPELESS * short.seconds else ways, ROUNDS)
 
 
 def choose(

@@ -26,7 +26,8 @@ def save(folder: Path, model: Any, prompts: Prompts, student: Student, *, name: 
         student: what it was made of.
         name: of the folder in its run.
     """
-    model.save_pretrained(folder)
+    # PEFT would look on the hub whether the base's vocabulary has grown; no vocabulary does here.
+    model.save_pretrained(folder, **({"save_embedding_layers": False} if hasattr(model, "peft_config") else {}))
     prompts.save(folder)
     _save_ends(folder, model, prompts.stop_ids)
     if (folder / ADAPTER).exists():
