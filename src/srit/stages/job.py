@@ -77,25 +77,32 @@ class Job:
         run: Run,
         recipe: Recipe,
         *,
-        way: Way,
+        way: Way | None,
         progress: Progress,
         tell: Tell,
         shared: Shared | None = None,
     ) -> None:
         """
         Args:
+            way: how the student is computed; None: no stage that is wanted computes with it.
             shared: what the run has in common with others; None: it stands alone.
         """
         self.run = run
         self.shared = shared
         self.recipe = recipe
-        self.way = way
+        self.known_way = way
         self.progress = progress
         self.tell = tell
         self.teacher: Teacher | None = None  # one behind a server: what it has learned of it holds for every stage
         self._sampler: tuple[tuple[str, int, str], Sampler] | None = None  # the last one, and what it was made of
         self._scoring: tuple[tuple[str, str], Any] | None = None  # likewise
         self._fits = False  # whether `check_lengths` has been here
+
+    @property
+    def way(self) -> Way:
+        """How the student is computed."""
+        assert self.known_way is not None, "a stage that computes says so: Stage.computes"
+        return self.known_way
 
     @cached_property
     def prompts(self) -> Prompts:
