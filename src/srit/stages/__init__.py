@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -214,8 +213,6 @@ def held(
     only: str | None = None,
 ) -> Iterator[Job]:
     """A run directory opened for a recipe, which is written into it, its student's precision decided.
-
-    How the student is computed is found out when a stage first needs it: a teacher's answers do without its weights.
 
     Args:
         shared: as for Job; its runs compute the same student in the same way.
