@@ -337,7 +337,10 @@ def test_a_server_of_other_parameters_is_asked_by_them(server):
     fields = [set(body) - {"model", "messages"} for _, _, body in server.requests]
     assert fields.count({"max_completion_tokens"}) == 8 and len(fields) <= 8 + 4
     assert server.requests[-1][2]["max_completion_tokens"] == 64
-    assert [line.split(":")[0].strip() for line in told] == ["m takes no max_tokens", "m does not take temperature 0.0"]
+    assert [line.split(":")[0].strip() for line in told] == [
+        "m does not accept max_tokens",
+        "m does not accept temperature 0.0",
+    ]
     assert teacher.identity == OpenAITeacher(Endpoint(server.url, "m")).identity
 
 
