@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from srit.tasks import Reading
-from srit.tasks.reading.numerals import PLAIN
+from srit.tasks.reading.numerals import plain
 
 MAX_CHARS = 20_000  # only the end of a longer text is read
 MAX_CLAUSE = 2000  # characters of a sentence that announces an answer
@@ -108,7 +108,7 @@ class Found(NamedTuple):
 def read_with(text: str, find: Callable[[str], Found | str]) -> Reading:
     """Applies a finder to the end of a text; a str from it says why nothing was read."""
     offset = max(0, len(text) - MAX_CHARS)
-    found = find(text[offset:].translate(PLAIN))
+    found = find(plain(text[offset:]))
     if isinstance(found, str):
         return Reading(None, None, found)
     return Reading(found.answer, (offset + found.start, offset + found.end), found.rule)
