@@ -18,6 +18,7 @@ from srit.tasks.lines import MissingSplit, Row, read_rows
 from srit.tasks.reading.choices import read_choice
 from srit.tasks.reading.numbers import read_number
 from srit.tasks.reading.numerals import is_number
+from srit.tasks.reading.quantities import has_words, read_quantity
 from srit.tasks.reading.texts import read_text, texts_equal
 
 _PREFIX = "jsonl:"
@@ -81,6 +82,8 @@ def read_as_gold(text: str, problem: Problem) -> Reading:
     """Reads a letter, a number or text, whichever the problem's gold answer is."""
     if problem.choices:
         return read_choice(text, problem.choices)
+    if has_words(problem.answer):
+        return read_quantity(text, problem.answer)
     return read_number(text) if is_number(problem.answer) else read_text(text)
 
 
