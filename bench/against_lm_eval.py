@@ -196,8 +196,8 @@ def likelihood(problems: Sequence[Problem], side: Side, model: Any, harness: HFL
     options = make_options(problems, ("direct",), side.prompts)
     texts = [side.text(one.group.prompt_ids) for one in options]
     yield _same_prompts(harness, texts, [one.group.prompt_ids for one in options], 16)
-    scored = score(model, [one.group for one in options], shared=True)
-    recut = score(model, [_as_harness_cuts(one.group, side) for one in options], shared=True)
+    scored = score(model, [one.group for one in options], rows="shared")
+    recut = score(model, [_as_harness_cuts(one.group, side) for one in options], rows="shared")
     for what in ("text", "letter"):
         yield f"- options by their {'words' if what == 'text' else 'letter, “(A)”'}"
         yield from _compared(what, options, texts, scored, recut, harness)

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 
 import torch
 from datasets import Dataset
+from transformers import AutoModelForCausalLM, MistralConfig
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from srit.instructed import BATCH_TOKENS, Example, make_examples
@@ -39,13 +40,14 @@ from srit.prompts import Prompts
 from srit.recipe import Recipe, read_recipe
 from srit.records import Completion, Demonstration, Problem
 from srit.refined import Preference, reference_logps
-from srit.rows import Group, logps_by_group, micro_batches
+from srit.rows import Group, layout_of, logps_by_group, micro_batches
 from srit.run import read_records, write_json
 from srit.samplers import SamplingSettings
 from srit.samplers.transformers import TransformersSampler
 from srit.students import load_model, load_tokenizer, trainable
 
 RESULTS = Path(__file__).with_name("results.json")
+WINDOW = 48  # tokens; the prompts alone have more
 BATCHES = (8, 16, 32, 64)  # tried for the other side; its best is taken
 
 
@@ -73,6 +75,14 @@ class Work:
     def instructed(self) -> Any:
         """The instructed model, adapter merged."""
         return load_model(self.recipe.student, self.folder / "instructed")
+
+    def windowed(self) -> Any:
+        """The instructed model as a Mistral, which has the same weights as a Llama, and windows of WINDOW tokens."""
+        model = self.instructed()
+        config = MistralConfig(**model.config.to_dict() | {"model_type": "mistral", "sliding_window": WINDOW})
+        windowed = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
+        windowed.load_state_dict(model.state_dict())
+        return windowed.eval()
 
     def evaluated(self) -> list[Problem]:
         """All evaluation problems, task after task."""
@@ -153,12 +163,16 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 def sampling(work: Work) -> Entry:
     """4 direct and 4 CoT answers to each of 32 problems."""
+    return _sampling(work, work.instructed)
+
+
+def _sampling(work: Work, load: Callable[[], Any]) -> Entry:
     settings, kinds = work.settings(1.0), ("direct", "cot")
     requests = make_requests(work.train[::7][:32], kinds, work.prompts, range(1, 5), "0/bench")
     prompts = list(dict.fromkeys(request.prompt_ids for request in requests))
     halves = [prompts[0::2], prompts[1::2]]  # once per prompt kind
-    sampler = TransformersSampler(work.instructed(), rows=work.recipe.rows, pad_id=work.pad_id)
-    model = work.instructed()
+    sampler = TransformersSampler(load(), rows=work.recipe.rows, pad_id=work.pad_id)
+    model = load()
     best = _best_of(lambda size: _generate(model, work, halves[0][:16], size, 4), BATCHES)
 
     def check(ours: Any, theirs: Any) -> str:
@@ -174,6 +188,11 @@ def sampling(work: Work) -> Entry:
         check,
         _transformers(f"generate(num_return_sequences=4), {best} prompts at once, once per prompt kind"),
     )
+
+
+def windows(work: Work) -> Entry:
+    """The same of a model whose layers attend in windows that are shorter than its texts."""
+    return _sampling(work, work.windowed)
 
 
 def evaluation(work: Work) -> Entry:
@@ -267,7 +286,8 @@ def _dpo_steps(work: Work, sides: int) -> tuple[Callable[[], float], Any, Any, l
     settings = work.recipe.refine
     start, end = work.folder / "instructed", work.folder / "round-1/refined"
     reference = reference_logps(trainable(work.recipe.student, start), preferences, settings.row_tokens)
-    ours_model, theirs_model = trainable(work.recipe.student, end, work.attention), trainable(work.recipe.student, end)
+    ours_model = trainable(work.recipe.student, end, attention=work.attention)
+    theirs_model, layout = trainable(work.recipe.student, end), layout_of(ours_model, "shared")
     groups = [preference.group for preference in preferences]
     n_pairs = sum(len(preference.pairs) for preference in preferences)
     rows = [
@@ -284,7 +304,7 @@ def _dpo_steps(work: Work, sides: int) -> tuple[Callable[[], float], Any, Any, l
 
     def ours() -> float:
         total = 0.0
-        for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, shared=True):
+        for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, layout=layout):
             losses = [
                 dpo_loss(
                     Sides(logps[[g for g, _ in preferences[i].pairs]], logps[[b for _, b in preferences[i].pairs]]),
@@ -328,14 +348,15 @@ def sft(work: Work) -> Entry:
     problems = {problem.id: problem for problem in work.train}
     examples = make_examples(demonstrations, problems, work.prompts, work.recipe.instruct, 0)[::2][:48]
     start = work.folder / "instructed"
-    ours_model, theirs_model = (trainable(work.recipe.student, start, a) for a in (work.attention, "sdpa"))
+    ours_model, theirs_model = (trainable(work.recipe.student, start, attention=a) for a in (work.attention, "sdpa"))
+    layout = layout_of(ours_model, "shared")
     groups = [Group(example.prompt_ids, (example.completion_ids,)) for example in examples]
     n_tokens = sum(len(example.completion_ids) for example in examples)
     row_tokens = work.recipe.instruct.row_tokens
 
     def ours() -> float:
         total = 0.0
-        for batch in micro_batches(groups, row_tokens=row_tokens, batch_tokens=BATCH_TOKENS, shared=True):
+        for batch in micro_batches(groups, row_tokens=row_tokens, batch_tokens=BATCH_TOKENS, layout=layout):
             loss = -torch.cat(list(logps_by_group(ours_model, batch, groups).values())).sum() / n_tokens
             loss.backward()
             total += loss.item()
@@ -523,6 +544,7 @@ def _timed(entry: Callable[[Work], Entry]) -> Callable[[Work, int], dict[str, An
 
 ENTRIES: dict[str, Callable[[Work, int], dict[str, Any]]] = {
     "sampling": _timed(sampling),
+    "windows": _timed(windows),
     "evaluation": _timed(evaluation),
     "dpo_4_pairs": _timed(dpo_4_pairs),
     "dpo_1_pair": _timed(dpo_1_pair),

@@ -11,6 +11,7 @@ MARKS = ("<!-- from bench/results.json -->", "<!-- end -->")
 # What is measured, and the ratio aimed at: at least, or at most for memory.
 ENTRIES = {
     "sampling": ("8 answers (4 direct, 4 CoT) to each of 32 problems", "≥ 3"),
+    "windows": ("the same of a model whose layers attend in windows of 48 tokens", "≥ 3"),
     "evaluation": ("greedy answers of uneven length to 200 problems", "≥ 1.8"),
     "dpo_4_pairs": ("DPO step, 4 pairs a problem of 4 answers, 8 problems", "≥ 3"),
     "dpo_1_pair": ("DPO step, 1 pair a problem, 24 problems", "≥ 1.4"),

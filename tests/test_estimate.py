@@ -10,7 +10,8 @@ def test_work_is_counted_from_the_recipe_alone():
     assert work_of("round-1/completions", QUICKSTART).sampled == 960 * 4 * 32
     assert work_of("round-1/refined", QUICKSTART).steps == 120
     assert work_of("instructed", QUICKSTART).steps == 6 * 8
-    assert work_of("predictions/base/sums", QUICKSTART).sampled == 100 * 32
+    assert work_of("predictions/base/sums", QUICKSTART).sampled == 30 * 64  # its answers do not end
+    assert work_of("predictions/refined/sums", QUICKSTART).sampled == 100 * 32
 
 
 def test_the_teachers_calls_are_bounded_by_its_budget_and_priced():

@@ -36,11 +36,11 @@ def by_hand(model, prompt, completion):
     return sum(logps[place, token] for place, token in enumerate(completion))
 
 
-@pytest.mark.parametrize(("kind", "shared"), [("llama", True), ("llama", False), ("mistral", True)])
-def test_an_options_log_probability_is_that_of_the_option_alone_behind_its_prompt(kind, shared):
+@pytest.mark.parametrize(("kind", "rows"), [("llama", "shared"), ("llama", "separate"), ("mistral", "shared")])
+def test_an_options_log_probability_is_that_of_the_option_alone_after_its_prompt(kind, rows):
     model = tiny_model(kind).double()
 
-    found = score(model, GROUPS, shared=shared)
+    found = score(model, GROUPS, rows=rows)
 
     expected = [[by_hand(model, g.prompt_ids, option) for option in g.completions] for g in GROUPS]
     for ours, theirs in zip(found, expected, strict=True):
@@ -103,14 +103,14 @@ def test_scoring_goes_on_behind_the_last_chunk_that_was_written(tmp_path):
         return model
 
     def scored():
-        return score_in_chunks(load, groups, shared=True, partial=tmp_path, progress=lambda done, total: None)
+        return score_in_chunks(load, groups, rows="shared", partial=tmp_path, progress=lambda done, total: None)
 
     with pytest.raises(KeyboardInterrupt):
         scored()
     first = scored()
 
     assert loaded == [0, 1, 1]
-    assert first == [*score(model, groups[:CHUNK], shared=True), *score(model, groups[CHUNK:], shared=True)]
+    assert first == [*score(model, groups[:CHUNK], rows="shared"), *score(model, groups[CHUNK:], rows="shared")]
     assert scored() == first and len(loaded) == 3
 
 

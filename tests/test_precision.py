@@ -1,14 +1,18 @@
+from functools import partial
+
 import pytest
 import torch
 from tiny import save_tiny_student
 
 from srit import probe
 from srit.attention import PRODUCTS
-from srit.precision import Way, way_of
+from srit.precision import begun_way, way_of
 from srit.probe import AGREES, ANSWER_TOKENS, Tried, choose, tried
 from srit.recipe import check_recipe
+from srit.way import Way
 
 LOGPS = [-30.0, -50.0]
+PROVEN = partial(Way, decoding="slots", proof="as proven", targets="all-linear")
 
 
 def near(seconds, nats_a_token=0.0):
@@ -16,20 +20,20 @@ def near(seconds, nats_a_token=0.0):
 
 
 @pytest.mark.parametrize(
-    ("plain", "shared", "low", "dtype", "together"),
+    ("plain", "shared", "low", "dtype", "rows"),
     [
-        (near(3.0), near(1.0), near(0.4, 0.01), "bfloat16", True),  # units for bfloat16
-        (near(3.0), near(1.0), None, "float32", True),  # none: it crawls
-        (near(3.0), near(1.0), near(0.9, 0.01), "float32", True),  # hardly faster
-        (near(3.0), near(1.0), near(0.4, 2 * AGREES), "float32", True),  # faster, and wrong
-        (near(1.0), near(3.0), near(0.4, 0.01), "bfloat16", False),  # shared rows slower
-        (near(3.0), near(1.0, 2 * AGREES), None, "float32", False),  # shared rows wrong
+        (near(3.0), near(1.0), near(0.4, 0.01), "bfloat16", "shared"),  # units for bfloat16
+        (near(3.0), near(1.0), None, "float32", "shared"),  # none: it crawls
+        (near(3.0), near(1.0), near(0.9, 0.01), "float32", "shared"),  # hardly faster
+        (near(3.0), near(1.0), near(0.4, 2 * AGREES), "float32", "shared"),  # faster, and wrong
+        (near(1.0), near(3.0), near(0.4, 0.01), "bfloat16", "separate"),  # shared rows slower
+        (near(3.0), near(1.0, 2 * AGREES), None, "float32", "separate"),  # shared rows wrong
     ],
 )
-def test_the_fastest_way_that_agrees_with_the_plain_one_is_chosen(plain, shared, low, dtype, together):
-    way = choose(plain, shared, low)
+def test_the_fastest_way_that_agrees_with_the_plain_one_is_chosen(plain, shared, low, dtype, rows):
+    way = choose(PROVEN, "shared", plain, shared, low)
 
-    assert (way.dtype, way.shared, way.attention) == (dtype, together, "sdpa")
+    assert (way.dtype, way.rows, way.attention) == (dtype, rows, "sdpa")
     assert way.line.startswith(dtype)
 
 
@@ -38,7 +42,7 @@ def test_the_fastest_way_that_agrees_with_the_plain_one_is_chosen(plain, shared,
     [(near(0.3, 0.01), PRODUCTS), (near(0.5, 0.01), "sdpa"), (near(0.3, 2 * AGREES), "sdpa")],
 )
 def test_the_faster_attention_that_agrees_is_chosen(by_products, attention):
-    way = choose(near(3.0), near(1.0), near(0.4, 0.01), by_products)
+    way = choose(PROVEN, "shared", near(3.0), near(1.0), near(0.4, 0.01), by_products)
 
     assert (way.dtype, way.attention) == ("bfloat16", attention)
 
@@ -57,9 +61,9 @@ def test_a_machine_is_probed_once_and_a_run_goes_on_as_it_began(tmp_path, monkey
     monkeypatch.setattr(probe, "measure", None)  # calling it would fail
 
     assert way_of(recipe, None) == first
-    begun = Way("bfloat16", False, "as it began")
+    begun = Way("bfloat16", "separate", "padded", "as it began", "as proven", "all-linear")
     assert way_of(recipe, begun._asdict()) == begun
-    assert way_of(recipe_of(tmp_path / "student", dtype="float32"), begun._asdict()).dtype == "float32"
+    assert begun_way(recipe_of(tmp_path / "student", dtype="float32"), begun._asdict()) is None
 
 
 def test_the_ways_are_taken_in_turn_and_the_least_time_of_each_counts(monkeypatch):

@@ -36,4 +36,4 @@ def test_a_token_sees_its_own_beginning_and_nothing_else():
     for path in batch.columns:
         assert batch.positions[0, path].tolist() == list(range(len(path)))
         for depth, column in enumerate(path):
-            assert torch.nonzero(batch.mask[0, 0, column])[:, 0].tolist() == sorted(path[: depth + 1])
+            assert torch.nonzero(batch.visible[0, column])[:, 0].tolist() == sorted(path[: depth + 1])

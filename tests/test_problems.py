@@ -1,7 +1,7 @@
 import pytest
 
 from srit.errors import DataError
-from srit.problems import check_overlap, refuse_overlap
+from srit.problems import check_overlap, refuse_namesakes, refuse_overlap
 from srit.records import Problem
 
 
@@ -19,3 +19,12 @@ def test_case_spaces_and_punctuation_do_not_hide_an_overlap():
 def test_an_overlap_is_refused_by_id():
     with pytest.raises(DataError, match=r"1 training problems are also evaluated \(a"):
         refuse_overlap([problem("a", "Same?")], [problem("t", "same")])
+
+
+def test_the_same_problem_may_be_refined_on_and_another_of_its_id_may_not():
+    trained = [problem("a", "Same?"), problem("b", "Which?", ("x", "y"))]
+    refuse_namesakes(trained, [*trained, problem("c", "New?")])
+
+    for other in (problem("a", "Other?"), problem("b", "Which?", ("x", "z"))):
+        with pytest.raises(DataError, match=r"is another problem's in tasks\.train"):
+            refuse_namesakes(trained, [other])

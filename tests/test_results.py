@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from srit.records import Prediction
@@ -41,6 +43,16 @@ def test_models_are_compared_problem_by_problem(results):
     assert found["refined", "instructed", "all out-of-domain"] == (1, 1, 0.0)
     assert found["instructed", "base", "all in-domain"] == (1, 0, 0.25)
     assert len(found) == 8
+
+
+def test_a_teacher_that_answers_another_prompt_than_the_students_has_rows_and_no_comparisons():
+    direct = {key: [replace(p, prompt="direct") for p in found] for key, found in ANSWERS.items()}
+    taught = {("teacher", "sums"): ANSWERS["base", "sums"], ("teacher", "doors"): ANSWERS["base", "doors"]}
+
+    found = make_results(direct | taught, {"sums"}, {"refined": 1}, seed=0)
+
+    assert {(row["model"], row["prompt"]) for row in found["rows"] if row["prompt"] == "cot"} == {("teacher", "cot")}
+    assert {row["prompt"] for row in found["comparisons"]} == {"direct"}
 
 
 def test_sampled_answers_count_for_pass_at_k_and_for_nothing_else(results):

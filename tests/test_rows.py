@@ -5,7 +5,7 @@ import torch
 from tiny import CONFIGS, VOCABULARY, tiny_model
 
 from srit.attention import PRODUCTS, product_attention
-from srit.rows import Group, lay_out, logps_by_group, micro_batches, pack, shares_prefixes, token_logps
+from srit.rows import Group, add_gradient, lay_out, layout_of, logps_by_group, micro_batches, pack, token_logps
 
 
 def random_groups(n, seed=0):
@@ -29,9 +29,9 @@ def one_by_one(model, groups):
     return torch.stack(sums)
 
 
-def scored(model, groups, *, row_tokens=200, batch_tokens=400):
-    shared = shares_prefixes(model.config)
-    batches = micro_batches(groups, row_tokens=row_tokens, batch_tokens=batch_tokens, shared=shared)
+def scored(model, groups, *, row_tokens=200, batch_tokens=400, kind="shared"):
+    layout = layout_of(model, kind)
+    batches = micro_batches(groups, row_tokens=row_tokens, batch_tokens=batch_tokens, layout=layout)
     logps = {}
     for batch in batches:
         logps |= logps_by_group(model, batch, groups)
@@ -103,7 +103,7 @@ def test_log_probabilities_of_a_bfloat16_model_are_as_precise_as_its_states():
     with torch.no_grad():
         model.lm_head.weight.mul_(30)
     model.lm_head.weight.requires_grad_(False)
-    rows = lay_out([random_groups(3)], shared=True)
+    rows = lay_out([random_groups(3)], layout_of(model, "shared"))
     states = model.get_decoder()(
         input_ids=rows.input_ids, attention_mask=rows.mask, position_ids=rows.positions
     ).last_hidden_state
@@ -113,3 +113,23 @@ def test_log_probabilities_of_a_bfloat16_model_are_as_precise_as_its_states():
     assert logits.abs().max() > 16
 
     torch.testing.assert_close(token_logps(model, rows).double(), expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "rows"), [("llama", "shared"), ("gemma", "shared"), ("qwen", "separate")])
+def test_a_group_beyond_the_budget_has_the_same_gradient_one_completion_at_a_time(kind, rows):
+    whole, split = tiny_model(kind), tiny_model(kind)
+    groups = random_groups(3)
+    layout = layout_of(whole, rows)
+
+    def loss_of(scored):  # that couples the completions of a group, as a preference does
+        return sum((logps - logps.mean()).square().sum().sigmoid() + logps.sum() / 7 for logps in scored.values())
+
+    totals = []
+    for model, budget in ((whole, 1000), (split, 30)):
+        batches = micro_batches(groups, row_tokens=100, batch_tokens=budget, layout=layout)
+        totals.append(sum(add_gradient(model, batch, groups, loss_of).item() for batch in batches))
+        assert (max(len(batch.passes) for batch in batches) > 1) == (budget == 30)
+
+    assert totals[0] == pytest.approx(totals[1], rel=1e-4)
+    for one, other in zip(whole.parameters(), split.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-4)

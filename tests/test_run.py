@@ -7,12 +7,15 @@ import time
 
 import pytest
 import torch
+import yaml
 from typer.testing import CliRunner
 
 from srit.cli import app
 from srit.errors import DataError, MachineError
+from srit.recipe import read_recipe
 from srit.records import Demonstration, Prediction
-from srit.run import Journal, Run, building, read_records, write_records
+from srit.run import Journal, Run, building, read_manifest, read_records, write_records
+from srit.stages import needed
 
 RECIPE = """\
 name: tiny
@@ -122,6 +125,49 @@ def test_what_a_kill_left_behind_a_finished_stage_is_removed(tmp_path, recipe):
     srit("run", recipe, "--out", out)
 
     assert not left.exists()
+
+
+ONE_STAGE = {
+    "demonstrate": ["problems", "demonstrations"],
+    "instruct": ["instructed"],
+    "sample": ["round-1/completions"],
+    "pair": ["round-1/pairs"],
+    "refine": ["round-1/refined"],
+    "evaluate": ["predictions/base/sums", "predictions/instructed/sums", "predictions/refined/sums", "results"],
+}
+
+
+def test_the_command_of_one_stage_makes_that_stage_and_what_it_needs_and_nothing_else(tmp_path, recipe):
+    out, so_far = tmp_path / "run", []
+    out.mkdir()
+    plain = ["controls=[]", "tasks.evaluate=[{task: sums, limit: 2}]", "evaluate.teacher=false"]
+    settings = read_recipe(str(recipe), [*plain, "evaluate.noise_floor=false"])
+    (out / "recipe.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+    for command, made in ONE_STAGE.items():
+        done = CliRunner().invoke(app, [command, str(out)])
+        so_far += made
+        assert done.exit_code == 0, done.output
+        assert sorted(read_manifest(out)["stages"]) == sorted(so_far), command
+        assert (out / "predictions").exists() == (command == "evaluate")
+
+
+@pytest.mark.parametrize(
+    ("part", "last", "absent"),
+    [
+        ("instructed", "instructed", "round-1/"),
+        ("completions", "round-2/completions", "round-2/pairs"),
+        ("pairs", "round-2/pairs", "round-2/refined"),
+        ("refined", "round-2/refined", "predictions/"),
+        ("results", "results", "round-2/accepted"),
+    ],
+)
+def test_the_parts_of_a_run_of_two_rounds_end_with_the_second(part, last, absent):
+    names = [stage.name for stage in needed(read_recipe("quickstart", ["rounds=2", "controls=[instruct]"]), part)]
+
+    assert names[-1] == last and names[0] == "problems"
+    assert not any(name.startswith(absent) for name in names)
+    assert ("controls/instruct" in names) == (part == "results")
+    assert ("round-1/accepted" in names) == (part != "instructed")  # what a second round starts from
 
 
 def test_two_processes_do_not_share_a_run(tmp_path):

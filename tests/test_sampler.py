@@ -13,6 +13,7 @@ from transformers.generation.logits_process import (
 
 from srit.samplers import Request, SamplingSettings
 from srit.samplers.draw import drawn, restricted
+from srit.samplers.forward import Forward
 from srit.samplers.slots import SlotBatch
 from srit.samplers.transformers import TransformersSampler
 
@@ -98,7 +99,7 @@ def test_rows_are_halved_until_memory_holds_them(monkeypatch):
 
 
 def test_a_batch_keeps_to_its_share_of_the_machines_memory(monkeypatch):
-    monkeypatch.setattr("srit.samplers.transformers._cached_tokens", lambda model: 100)
+    monkeypatch.setattr(Forward, "rows_that_fit", lambda self, room: 100 // room)
     rows, whole = [], SlotBatch.__init__
     monkeypatch.setattr(SlotBatch, "__init__", lambda self, *of, **size: rows.append(size) or whole(self, *of, **size))
     requests = [Request((1, 2, 3, 4, 5), str(n)) for n in range(10)]

@@ -1,13 +1,16 @@
+import json
 import os
 import subprocess
 import sys
 
+import pytest
 import torch
+from tiny import chat_tokenizer
 from transformers import LlamaConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from srit.recipe import Student
-from srit.students import load_model, trainable
+from srit.students import load_model, load_prompts, trainable
 
 
 def test_with_qlora_the_sampled_model_is_the_trained_one(tmp_path):
@@ -41,3 +44,58 @@ def test_two_processes_that_use_a_student_first_do_not_disturb_each_other(tmp_pa
 
     assert [process.returncode for process in both] == [0, 0]
     assert len(printed[0]) == 64 and printed[0] == printed[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "config", "ends"),
+    [
+        ({"eos_token_id": [258, 257]}, {"eos_token_id": 257}, [258, 257]),
+        ({"eos_token_id": 7}, {"eos_token_id": 257}, [257, 7]),  # an ordinary token, but said on purpose
+        ({"eos_token_id": [258, 300_000]}, {}, [257, 258]),  # an id that the vocabulary lacks
+        ({"top_k": 5}, {"eos_token_id": 258}, [257]),  # the settings hold, and name none
+        (None, {"eos_token_id": [257, 258]}, [257, 258]),
+        (None, {"eos_token_id": 2}, [257]),  # the default of another vocabulary, kept by a conversion
+        (None, {"eos_token_id": None}, [257]),
+        (None, {"text_config": {"eos_token_id": 258}}, [257, 258]),
+    ],
+)
+def test_what_generate_stops_at_ends_an_answer(tmp_path, settings, config, ends):
+    shape = {"model_type": "gemma3" if "text_config" in config else "llama", "vocab_size": 300}
+    (tmp_path / "config.json").write_text(json.dumps(shape | config))
+    if settings is not None:
+        (tmp_path / "generation_config.json").write_text(json.dumps(settings))
+    tokenizer = chat_tokenizer("<|end|>", bos="<bos>", eos="<eos>")
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}"
+    tokenizer.save_pretrained(tmp_path)
+
+    prompts = load_prompts(Student(model=str(tmp_path)))
+
+    assert sorted(prompts.stop_ids) == sorted(ends) and prompts.stop_ids[0] == 257
+
+
+@pytest.mark.slow
+def test_a_base_model_of_another_family_goes_through_a_whole_run(tmp_path):
+    """Gemma 3 270M, from PyPI: it learns to answer and to end its turn, though base models never saw one end."""
+    recipe = {
+        "name": "gemma",
+        "student": {"model": "gemma3-270m"},
+        "tasks": {"train": [{"task": "sums", "limit": 60}], "evaluate": [{"task": "sums", "limit": 30}]},
+        "demonstrations": {"limit": 30},
+        "instruct": {"epochs": 4, "learning_rate": 5e-4},
+        "sample": {"direct": 1, "cot": 3, "max_new_tokens": 48},
+        "pairs": {"pairs_per_problem": 2, "prompt": "cot"},
+        "refine": {"epochs": 1, "nll_weight": 4.0, "nll_on": "right", "batch_size": 8},
+        "evaluate": {"prompts": ["cot"], "max_new_tokens": 48},
+    }
+    (tmp_path / "gemma.yaml").write_text(json.dumps(recipe))
+    command = [sys.executable, "-m", "srit", "run", str(tmp_path / "gemma.yaml"), "--out", str(tmp_path / "run")]
+
+    done = subprocess.run(command, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert "agree with the model's own logits" in done.stderr and "WARN" not in done.stderr.replace("WARN base", "")
+    rows = json.loads((tmp_path / "run/results.json").read_text())["rows"]
+    right = {row["model"]: row["accuracy"] for row in rows}
+    cut = {row["model"]: row["truncated"] for row in rows}
+    assert right["instructed"] > right["base"] and right["refined"] > right["base"]
+    assert cut["instructed"] == cut["refined"] == 0

@@ -1,18 +1,25 @@
 import gzip
 import json
+import os
 import re
+import signal
+import threading
+from itertools import pairwise
 
 import pytest
 from teacher_server import Reply, TeacherServer, answer
 
-from srit.demonstrations import make_demonstrations
+from srit.demonstrations import ask, make_demonstrations, spent_on
 from srit.errors import DataError, RecipeError, TeacherError
 from srit.recipe import Demonstrations
 from srit.records import Problem
 from srit.tasks import find_task
-from srit.teachers import Question
+from srit.teachers import Answer, Question, answer_key
+from srit.teachers.endpoint import Endpoint
 from srit.teachers.local import LocalTeacher
-from srit.teachers.openai import Endpoint, OpenAITeacher
+from srit.teachers.openai import OpenAITeacher
+from srit.teachers.paid import Paid, said_to
+from srit.teachers.paid import holding as known
 from srit.teachers.recording import RecordingTeacher
 from srit.teachers.solver import SolverTeacher
 
@@ -26,14 +33,13 @@ def questions(n=1):
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setattr("srit.teachers.openai._backoff", lambda *_: 0.01)
     server = TeacherServer()
     yield server
     server.close()
 
 
 def asked(server, n=1, **settings):
-    defaults = {"concurrency": 1, "deadline_seconds": 5.0, "give_up_seconds": 5.0}
+    defaults = {"concurrency": 1, "deadline_seconds": 5.0, "give_up_seconds": 5.0, "first_wait_seconds": 0.01}
     return list(OpenAITeacher(Endpoint(server.url, "m", **defaults | settings)).answer(questions(n)))
 
 
@@ -150,7 +156,7 @@ def test_a_drip_ends_at_the_deadline_of_the_whole_call(server):
 
 
 def test_a_response_without_end_is_cut(server, monkeypatch):
-    monkeypatch.setattr("srit.teachers.openai.MAX_BYTES", 1000)
+    monkeypatch.setattr("srit.teachers.wire.MAX_BYTES", 1000)
     server.default = Reply(answer("x" * 5000))
 
     [one] = asked(server)
@@ -208,7 +214,6 @@ def test_a_lone_surrogate_arrives_as_it_was_sent(server):
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("http://example.com/v1", "in the clear"),
         ("https://me:secret@example.com/v1", "environment variable"),
         ("ftp://example.com", "must begin with"),
         ("https://example.com/v1", "holds no key"),
@@ -221,6 +226,185 @@ def test_an_address_that_would_leak_is_refused(monkeypatch, url, message):
         OpenAITeacher(Endpoint(url, "m"))
 
     assert "secret" not in str(caught.value)
+
+
+def test_an_error_within_status_200_is_waited_for_like_a_status(server):
+    server.script = [
+        Reply({"error": {"message": "too many requests just now", "code": 429}}),
+        Reply({"id": "x", "error": {"message": "upstream went away", "code": "502"}}),
+    ]
+
+    [one] = asked(server, first_wait_seconds=0.2)
+
+    moments = [moment for moment, _, _ in server.requests]
+    assert one.text is not None and one.n_calls == 3
+    assert min(later - sooner for sooner, later in pairwise(moments)) >= 0.1
+
+
+def test_an_error_within_status_200_ends_the_run_where_the_status_would(server):
+    server.default = Reply({"error": {"message": "pay first", "code": 402}})
+
+    with pytest.raises(TeacherError, match="credit"):
+        asked(server, n=5)
+
+    assert len(server.requests) == 1
+
+
+def holding(word, reply, otherwise=None):
+    """A server that answers all questions, but those that hold a word in a way of their own."""
+
+    def answered(body):
+        prompt = body["messages"][0]["content"]
+        return reply if word in prompt else otherwise or Reply(answer(f"{prompt} The answer is 2."))
+
+    return answered
+
+
+@pytest.mark.parametrize("settings", [{"concurrency": 1}, {"concurrency": 4}])
+@pytest.mark.parametrize("number", [0, 3, 5])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply({"error": {"message": "the prompt does not fit"}}, status=500),
+        Reply(b"<html>busy</html>", status=503),
+        Reply({"error": {"message": "Request too large for m"}}, status=429),
+        Reply({"error": {"code": 502, "message": "upstream went away"}}),
+    ],
+)
+def test_a_question_that_alone_fails_is_given_up_and_the_others_are_answered(server, reply, number, settings):
+    server.default = holding(f"What is {number} ", reply)
+
+    answers = asked(server, n=6, first_wait_seconds=0.001, **settings)
+
+    [failed] = [one for one in answers if one.text is None]
+    assert failed.problem_id == f"p{number}" and not failed.settled and len(answers) == 6
+    assert re.search("status 50[0-3]|status 429", failed.reason) and 6 <= failed.n_calls <= 9
+    assert len(server.requests) == failed.n_calls + 5
+
+
+FLAGGED = Reply({"error": {"code": 403, "message": "The input was flagged by moderation"}}, status=403)
+FORBIDDEN = Reply({"error": {"message": f"not for {KEY}"}}, status=403)
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_flagged_question_is_refused_alone(server, number):
+    server.default = holding(f"What is {number} ", FLAGGED)
+
+    answers = asked(server, n=4)
+
+    [refused] = [one for one in answers if one.text is None]
+    assert "flagged by moderation" in refused.reason and not refused.settled
+    assert refused.n_calls == 1 and len(answers) == len(server.requests) == 4
+
+
+def test_a_refusal_without_a_reason_is_the_keys_only_while_nobody_was_answered(server):
+    server.default = holding("What is 2 ", FORBIDDEN)
+
+    answers = asked(server, n=4)
+
+    [refused] = [one for one in answers if one.text is None]
+    assert "status 403: not for …" in refused.reason
+    with pytest.raises(TeacherError, match=r"OPENAI_API_KEY is refused \(status 403: not for …\)"):
+        server.default = FORBIDDEN
+        asked(server, n=4)
+
+
+def reasoning_server(body):
+    """Takes neither max_tokens nor a temperature, and says so one after the other."""
+    for name, message in (
+        ("max_tokens", "max_tokens is not supported by this model: send max_completion_tokens"),
+        ("temperature", "only the default temperature, 1, is supported"),
+    ):
+        if name in body:
+            error = {
+                "message": message,
+                "type": "invalid_request_error",
+                "param": name,
+                "code": "unsupported_parameter",
+            }
+            return Reply({"error": error}, status=400)
+    return Reply(answer(body["messages"][0]["content"]))
+
+
+def test_a_server_of_other_parameters_is_asked_by_them(server):
+    server.default = reasoning_server
+    told = []
+    teacher = OpenAITeacher(Endpoint(server.url, "m", concurrency=2, max_tokens=64), told.append)
+
+    answers = [*teacher.answer(questions(5)), *teacher.answer(questions(8)[5:])]
+
+    assert [one.text is not None for one in answers] == [True] * 8
+    fields = [set(body) - {"model", "messages"} for _, _, body in server.requests]
+    assert fields.count({"max_completion_tokens"}) == 8 and len(fields) <= 8 + 4
+    assert server.requests[-1][2]["max_completion_tokens"] == 64
+    assert [line.split(":")[0].strip() for line in told] == ["m takes no max_tokens", "m does not take temperature 0.0"]
+    assert teacher.identity == OpenAITeacher(Endpoint(server.url, "m")).identity
+
+
+def test_a_server_that_takes_no_limit_is_told_of_after_two_requests(server):
+    def refuse(body):
+        [name] = {"max_tokens", "max_completion_tokens"} & set(body)
+        return Reply(
+            {"detail": [{"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs"}]}, status=422
+        )
+
+    server.default = refuse
+
+    with pytest.raises(RecipeError, match="neither as max_tokens nor as max_completion_tokens"):
+        asked(server, n=5)
+
+    assert len(server.requests) == 2
+
+
+def test_no_temperature_is_sent_where_the_recipe_has_none(server):
+    asked(server, temperature=None)
+
+    assert "temperature" not in server.requests[0][2]
+
+
+def test_equal_prompts_are_asked_once(server):
+    [first], twin = questions(), Problem("twin", "sums", "train", "0 + 1?", "2")
+
+    answers = list(OpenAITeacher(Endpoint(server.url, "m")).answer([first, Question(twin, first.prompt)]))
+
+    assert [one.problem_id for one in answers] == ["p0", "twin"] and answers[0].text == answers[1].text
+    assert [one.n_calls for one in answers] == [1, 0] and len(server.requests) == 1
+
+
+@pytest.mark.parametrize("echo", [Reply(f"<html>{KEY}</html>".encode()), Reply({"error": {"message": KEY}})])
+def test_a_key_that_is_echoed_within_status_200_is_kept_nowhere(server, echo):
+    server.default = echo
+
+    [one] = asked(server)
+
+    assert KEY not in str(one) and "…" in one.reason
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_answers_on_their_way_when_it_is_stopped_are_taken_and_no_more_is_asked(server, number):
+    waiting, noted, arrived = threading.Barrier(3), threading.Event(), []
+
+    def reply(body):
+        waiting.wait(10)
+        noted.wait(10)
+        return Reply()
+
+    def stop():
+        waiting.wait(10)
+        os.kill(os.getpid(), number)
+
+    server.default = reply
+    teacher = OpenAITeacher(Endpoint(server.url, "m", concurrency=2), tell=lambda line: noted.set())
+    threading.Thread(target=stop).start()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            for one in teacher.answer(questions(6)):
+                arrived.append(one.problem_id)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert sorted(arrived) == ["p0", "p1"] and len(server.requests) == 2
 
 
 def test_a_solver_answers_with_the_worked_solution():
@@ -252,20 +436,144 @@ def test_recordings_answer_by_id(tmp_path):
         RecordingTeacher([path], "c")
 
 
+def shelf():
+    """Answers that are kept for the length of a test."""
+    kept = {}
+    return Paid(kept, lambda key, one: kept.setdefault(key, []).append(one), (), set())
+
+
 def test_an_answer_that_is_stored_is_never_asked_for_again(server):
     server.default = lambda body: Reply(answer(f"{body['messages'][0]['content']} The answer is 2."))
-    store = {}
+    paid = shelf()
 
     def demonstrate(n, keep):
         teacher = OpenAITeacher(Endpoint(server.url, "m", concurrency=3))
-        return make_demonstrations(questions(n), teacher, Demonstrations(keep=keep), store, store.__setitem__)
+        return make_demonstrations(questions(n), teacher, Demonstrations(keep=keep), paid)
 
     demonstrate(4, "correct")
-    made, counts = demonstrate(7, "all")
+    made, counts, unsettled = demonstrate(7, "all")
 
-    assert len(server.requests) == 7
+    assert len(server.requests) == 7 and unsettled == 0
     assert len(made) == sum(counts.values()) == 7
     assert all(d.text.startswith("What is") for d in made)
+
+
+def test_a_raised_limit_asks_again_what_was_cut_and_nothing_else(server):
+    def reply(body):
+        if "What is 1 " in body["messages"][0]["content"] and body["max_tokens"] < 200:
+            return Reply(answer(None, finish="length"))
+        return Reply(answer("The answer is 2."))
+
+    server.default, paid = reply, shelf()
+
+    def texts(limit):
+        server.requests.clear()
+        answers = ask(questions(3), OpenAITeacher(Endpoint(server.url, "m", max_tokens=limit)), paid)
+        return [answers[f"p{i}"].text is not None for i in range(3)], len(server.requests)
+
+    assert texts(64) == ([True, False, True], 3)
+    assert texts(64) == texts(32) == ([True, False, True], 0)
+    assert texts(128) == ([True, False, True], 1)
+    assert texts(256) == ([True, True, True], 1)
+    assert texts(64) == ([True, True, True], 0)  # 9 tokens, as the server counted them: it fits
+    assert texts(9) == ([False, False, False], 0)  # and here it would have been cut
+    assert len({headers["idempotency-key"] for _, headers, _ in server.requests}) == len(server.requests)
+
+
+def test_journals_of_the_time_when_the_limit_was_in_the_key_are_read(server):
+    teacher = OpenAITeacher(Endpoint(server.url, "m", max_tokens=256))
+    kept = [
+        Answer("p0", "The answer is 2.", "", 1, 7, 9),
+        Answer("p1", None, "cut: raise teacher.max_tokens", 1, 7, 64),
+        Answer("p2", "The answer is 2. To be sure", "", 1, 7, 64),  # of a server that called it "stop"
+    ]
+    keys = [answer_key(teacher.identity | {"max_tokens": 64}, q.prompt) for q in questions(3)]
+    old = {key: [one] for key, one in zip(keys, kept, strict=True)}
+
+    def held(limit, *earlier):
+        asked_now = OpenAITeacher(Endpoint(server.url, "m", max_tokens=limit))
+        paid = Paid(old, print, earlier, set())
+        found = [known(said_to(q, asked_now, paid), limit) for q in questions(3)]
+        return [one and (one.text or one.reason) for one in found]
+
+    cut = "cut: raise teacher.max_tokens"
+    assert held(64) == ["The answer is 2.", cut, cut]
+    assert held(256, 64) == ["The answer is 2.", None, None]
+    assert held(256) == [None, None, None]  # no run of this folder ever had another limit
+
+
+SETTLED, UNSETTLED = Answer("p", None, "filtered", limit=64), Answer("p", None, "refused", settled=False, limit=64)
+WHOLE, CUT_SHORT = Answer("p", "2", "", limit=64), Answer("p", None, "cut", cut=True, limit=64)
+
+
+@pytest.mark.parametrize(
+    ("said", "limit", "expected"),
+    [
+        ([], 64, None),
+        ([UNSETTLED], 64, None),
+        ([UNSETTLED, WHOLE], 64, "2"),
+        ([SETTLED], 256, "filtered"),
+        ([CUT_SHORT], 64, "cut"),
+        ([CUT_SHORT], 65, None),
+        ([CUT_SHORT, WHOLE], 256, "2"),
+        ([WHOLE], 256, "2"),
+        ([WHOLE], 32, None),  # nobody counted its tokens
+        ([WHOLE], None, "2"),
+    ],
+)
+def test_an_answer_holds_while_asking_again_would_give_the_same(said, limit, expected):
+    found = known(said, limit)
+
+    assert (found and (found.text or found.reason)) == expected
+
+
+def test_what_is_not_settled_is_asked_again_by_another_process_and_counted(server):
+    server.default = holding("What is 1 ", Reply({"error": {"message": "the template failed"}}, status=400))
+    teacher, paid = OpenAITeacher(Endpoint(server.url, "m")), shelf()
+
+    ask(questions(3), teacher, paid)
+    ask(questions(3), teacher, paid)
+
+    assert len(server.requests) == 3  # this process has tried
+    server.default = Reply()
+    assert ask(questions(3), teacher, paid._replace(in_vain=set()))["p1"].text is not None
+    assert len(server.requests) == 4
+    assert spent_on(questions(3), teacher, paid) == {"n_calls": 4, "n_prompt_tokens": 21, "n_completion_tokens": 27}
+
+
+@pytest.mark.parametrize("keep", ["correct", "all"])
+@pytest.mark.parametrize(
+    ("text", "trained", "reason"),
+    [
+        ("  The answer is 2.\n", "The answer is 2.", "right"),
+        ("The answer is 2.</s>", "The answer is 2.", "right"),
+        ("The answer is 2.<|im_end|>\n<|im_start|>user\nAnd 3?", "The answer is 2.", "right"),
+        ("<s> The answer is 2.<|eot_id|>", "The answer is 2.", "right"),
+        ("<|im_start|>assistant\nThe answer is 2.<end_of_turn>", "The answer is 2.", "right"),
+        ("The answer is 2.\n\nQuestion: What is 1 + 1?\nThe answer is 3.", "The answer is 2.", "right"),
+        ("<think>3?</think>The answer is 2.</s>", "<think>3?</think>The answer is 2.", "right"),
+        (
+            "<|channel|>analysis<|message|>3?<|end|><|start|>assistant<|channel|>final<|message|>The answer is 2.",
+            "The answer is 2.",
+            "right",
+        ),
+        ("<think>The answer is 2.", None, "its thought never ends"),
+        ("The answer is 2.<|im_start|> So <|im_end|>", "The answer is 2.", "right"),
+        ("half a pair \ud800. The answer is 2.", None, "surrogate"),
+        (" \n", None, "says nothing"),
+        (None, None, "filtered"),
+    ],
+)
+def test_what_is_trained_on_is_a_text_that_can_be_learned(keep, text, trained, reason):
+    teacher = LocalTeacher("t", {}, lambda prompts: ((text, False) for _ in prompts), max_tokens=64, rows=8)
+    paid = shelf()
+    if text is None:
+        paid.keep(answer_key({}, questions()[0].prompt), SETTLED)
+    paid.keep(answer_key({}, questions(2)[1].prompt), Answer("p1", "The answer is 2.", "", limit=64))
+
+    made, _, _ = make_demonstrations(questions(2), teacher, Demonstrations(keep=keep), paid)
+
+    assert (made[0].text if made[0].kept else None) == trained and reason in made[0].reason
 
 
 def test_a_local_model_teaches_through_the_sampler():
@@ -273,7 +581,9 @@ def test_a_local_model_teaches_through_the_sampler():
         for prompt in prompts:
             yield f"echo {prompt}", "3 +" in prompt
 
-    answers = list(LocalTeacher("local", {}, complete, rows=2).answer(questions(5)))
+    answers = list(LocalTeacher("local", {}, complete, max_tokens=64, rows=2).answer(questions(5)))
 
     assert [a.text for a in answers][:2] == ["echo What is 0 + 1?", "echo What is 1 + 1?"]
-    assert [a.problem_id for a in answers if a.text is None] == ["p3"]
+    [cut] = [a for a in answers if a.text is None]
+    assert (cut.problem_id, cut.cut, cut.limit, cut.raw) == ("p3", True, 64, "echo What is 3 + 1?")
+    assert "teacher.max_tokens" in cut.reason

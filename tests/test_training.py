@@ -3,17 +3,30 @@ import math
 import pytest
 import torch
 from tiny import tiny_model, tiny_tokenizer
+from transformers import (
+    AutoConfig,
+    DbrxConfig,
+    FalconConfig,
+    GPT2Config,
+    GPTJConfig,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MptConfig,
+    OPTConfig,
+)
+from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from srit.errors import TrainingError
 from srit.instructed import Example, instruct
 from srit.prompts import Prompts, prompt_text
-from srit.recipe import Optimization, Refine
+from srit.recipe import Optimization, Refine, Student
 from srit.records import Completion, Problem
 from srit.refined import Preference, disagreement, reference_logps, refine
 from srit.rows import Group
 from srit.samplers import Request, SamplingSettings
 from srit.samplers.transformers import TransformersSampler
 from srit.stages.training import AGREEMENT
+from srit.students import dropout, load_model, trainable
 from srit.tasks import find_task
 from srit.training import order
 
@@ -205,3 +218,53 @@ def test_the_loss_is_the_published_formula_by_hand_in_float64(tmp_path):
     _, history = refined(tmp_path, settings, reference=reference, model=model)
 
     assert history[0]["loss"] == pytest.approx(expected, rel=1e-9)
+
+
+SMALL = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+OLDER = {"vocab_size": 300, "n_embd": 32, "n_layer": 2, "n_head": 4}
+WITH_DROPOUT = {
+    "gpt2": (GPT2Config(**OLDER), {"resid_pdrop", "embd_pdrop", "attn_pdrop"}),
+    "gptj": (GPTJConfig(**OLDER, rotary_dim=8, attn_pdrop=0.1, resid_pdrop=0.1), {"resid_pdrop", "attn_pdrop"}),
+    "opt": (
+        OPTConfig(**SMALL, ffn_dim=64, word_embed_proj_dim=32, attention_dropout=0.1, layerdrop=0.2),
+        {"dropout", "attention_dropout", "layerdrop"},
+    ),
+    "mpt": (MptConfig(vocab_size=300, d_model=32, n_layers=2, n_heads=4, resid_pdrop=0.1), {"resid_pdrop"}),
+    "falcon": (FalconConfig(**SMALL, hidden_dropout=0.1), {"hidden_dropout"}),
+    "neox": (
+        GPTNeoXConfig(**SMALL, intermediate_size=64, hidden_dropout=0.1, classifier_dropout=0.1),
+        {"hidden_dropout"},
+    ),
+    "llama": (LlamaConfig(**SMALL, intermediate_size=64, attention_dropout=0.2), {"attention_dropout"}),
+}
+
+
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+@pytest.mark.parametrize("kind", WITH_DROPOUT)
+def test_a_model_with_dropout_is_trained_and_compared_without(tmp_path, kind, tuning):
+    config, names = WITH_DROPOUT[kind]
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "student")
+    student = Student(model=str(tmp_path / "student"), dtype="float32", tuning=tuning)
+    model = trainable(student, None)
+    sampled = reference_logps(load_model(student), PREFERENCES, 100, rows="separate")
+    settings = Refine(epochs=1, learning_rate=1e-3, batch_size=3)
+
+    reference = reference_logps(model, PREFERENCES, 100, rows="separate")
+    _, history = refined(tmp_path / "refined", settings, model=model, reference=reference, rows="separate")
+
+    assert set(dropout(config)) == names
+    assert all(row == pytest.approx(same, abs=1e-3) for row, same in zip(reference, sampled, strict=True))
+    assert history[0]["preference_loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert history[-1]["margins"] > 0
+
+
+def test_the_dropout_of_a_config_is_found_wherever_it_stands_and_that_of_other_heads_is_not():
+    heads = GPT2Config(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)  # summary_first_dropout is 0.1
+
+    assert dropout(heads) == dropout(LlamaConfig()) == {}
+    assert dropout(DbrxConfig(attn_config={"attn_pdrop": 0.1}, resid_pdrop=0.2)) == {
+        "attn_pdrop": 0.1,
+        "resid_pdrop": 0.2,
+    }
+    assert dropout(AutoConfig.for_model("gemma3", text_config={"attention_dropout": 0.1})) == {"attention_dropout": 0.1}

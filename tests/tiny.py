@@ -1,7 +1,7 @@
 """Random models of a few thousand weights, and a real byte-level tokenizer for them."""
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     Gemma2Config,
     LlamaConfig,
@@ -39,16 +39,41 @@ def tiny_model(kind="llama", seed=0):
     return AutoModelForCausalLM.from_config(CONFIGS[kind]).eval()
 
 
-def tiny_tokenizer():
+def bytes_alone():
+    """A tokenizer whose tokens are single bytes, and no others."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: index for index, token in enumerate(alphabet)}
     backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+    return PreTrainedTokenizerFast(tokenizer_object=backend)
+
+
+def tiny_tokenizer():
+    tokenizer = bytes_alone()
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|unused|>"]})
     tokenizer.add_special_tokens({"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"})
     tokenizer.pad_token = "<|im_end|>"
+    return tokenizer
+
+
+def chat_tokenizer(*special, plain=(), bos=None, eos=None, begins=False):
+    """A tokenizer of single bytes, with the tokens of a chat.
+
+    Args:
+        special: tokens that are marked special and have no name.
+        plain: added tokens that are not marked special.
+        begins: whether it puts `bos` before every text.
+    """
+    tokenizer = bytes_alone()
+    named = [token for token in (bos, eos) if token]
+    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in (*named, *special)])
+    tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in plain])
+    tokenizer.bos_token, tokenizer.eos_token = bos, eos
+    if begins:
+        tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{bos} $A", special_tokens=[(bos, tokenizer.bos_token_id)]
+        )
     return tokenizer
 
 

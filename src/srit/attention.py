@@ -22,6 +22,13 @@ SHORT = 512  # tokens of a row; scores grow with its square
 HIDDEN = torch.finfo(torch.float32).min  # finite: a padded token that sees nothing must not become NaN
 
 
+def attend(model: Any, attention: str) -> Any:
+    """The model with another `attn_implementation`; unchanged where its architecture has none but "eager"."""
+    if model.config._attn_implementation != "eager":
+        model.set_attn_implementation(attention)
+    return model
+
+
 def product_attention(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, None]:

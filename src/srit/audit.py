@@ -10,7 +10,7 @@ from srit.errors import DataError
 from srit.records import Problem, Split
 from srit.tasks import Judgment, Task, judge
 from srit.tasks.benchmarks import BenchmarkTask
-from srit.tasks.lines import MissingSplit, Row, read_rows, text_field
+from srit.tasks.lines import MissingSplit, Row, answered_rows, id_field, label, output_field
 
 _SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
@@ -31,6 +31,8 @@ class Audit:
 def audit(task: Task, recording: Path, problems: Path | None = None, *, data: Path | None = None) -> Audit:
     """Judges every row of a recording (id, output, perhaps is_correct) against the problems with those ids.
 
+    A row whose output is null or missing is counted, and unread.
+
     Args:
         recording: .jsonl or .jsonl.gz.
         problems: the problems' file; None: all splits of the task's own data.
@@ -43,13 +45,13 @@ def audit(task: Task, recording: Path, problems: Path | None = None, *, data: Pa
     unread: list[str] = []
     disagreements: list[str] = []
     for row, judgment in judged_rows(task, recording, problems, data=data):
-        right = judgment.verdict == "right"
+        right, problem_id = judgment.verdict == "right", _problem_id(row)
         n, read, correct = n + 1, read + (judgment.answer is not None), correct + right
         errors += judgment.verdict == "error"
         if judgment.verdict == "unread":
-            unread.append(str(row.fields["id"]))
+            unread.append(problem_id)
         if isinstance(row.fields.get("is_correct"), bool) and row.fields["is_correct"] != right:
-            disagreements.append(str(row.fields["id"]))
+            disagreements.append(problem_id)
     return Audit(n, read, correct, errors, correct / n if n else 0.0, tuple(unread), tuple(disagreements))
 
 
@@ -58,14 +60,22 @@ def judged_rows(
 ) -> Iterator[tuple[Row, Judgment]]:
     """Each row of a recording with our judgment of it; arguments and errors as in `audit`."""
     by_id = _by_id(_own_problems(task, data) if problems is None else _file_problems(task, problems))
-    for row in read_rows(recording):
-        problem_id = text_field(row, "id")
+    for row in answered_rows(recording):
+        problem_id = _problem_id(row)
         # The same id may stand in two splits for two questions: the recording's own split decides.
-        problem = by_id.get((row.fields.get("split"), problem_id)) or by_id.get((None, problem_id))
+        problem = by_id.get((label(row, "split"), problem_id)) or by_id.get((None, problem_id))
         if problem is None:
             source = problems or "the task's own data"
             raise DataError(f"{row.where}: id: {problem_id!r:.100} is no problem of {task.name} in {source}")
-        yield row, judge(task, problem, text_field(row, "output", blank=True))
+        output = output_field(row)
+        yield row, judge(task, problem, output) if output is not None else _NO_ANSWER
+
+
+_NO_ANSWER = Judgment(None, None, "the recording has no answer to it", "unread")
+
+
+def _problem_id(row: Row) -> str:
+    return id_field(row, "id", "problem_id")
 
 
 def _by_id(problems: Iterable[Problem]) -> dict[tuple[str | None, str], Problem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import time
@@ -53,8 +54,10 @@ def plan(
 ) -> None:
     """What would run, and why; spends nothing."""
     from srit.estimate import told_in_all, work_of
+    from srit.precision import known_rates
     from srit.recipe import read_recipe
     from srit.stages import plan as make_plan
+    from srit.stages import versions_line
 
     with _told():
         settings = read_recipe(recipe, overrides or [])
@@ -64,8 +67,10 @@ def plan(
         for stage, reason in planned:
             work = works[stage.name].told() if reason else ""
             typer.echo(f"{'run ' if reason else 'done'}  {stage.name:32} {work:40} {reason}".rstrip())
+        if line := versions_line(folder, planned):
+            typer.echo(f"WARN {line}")
         if works:
-            typer.echo(told_in_all(list(works.values()), settings))
+            typer.echo(told_in_all(list(works.values()), settings, known_rates(settings.student)))
 
 
 def _stage_command(name: str, last: str, summary: str) -> None:
@@ -346,12 +351,13 @@ def _print_results(folder: Path) -> None:
             for c in results["comparisons"]
             if (c["a"], c["b"], c["domain"], c["task"], c["prompt"]) == ("refined", "instructed", domain, task, prompt)
         )
-        cells = [_cell(scores[model], wide) if model in scores else "" for model in models]
+        n = scores["instructed"]["n"]
+        cells = [_cell(scores[model], n, wide) if model in scores else "" for model in models]
         low, high = (100 * end for end in change["ci95"])
         difference = f"{100 * change['delta']:+z.1f} ({low:+z.1f} to {high:+z.1f})"
         if wide:
             difference += f", p {change['p']:.3f}"
-        table.add_row(domain, task, prompt, str(scores["instructed"]["n"]), *cells, difference)
+        table.add_row(domain, task, prompt, str(n), *cells, difference)
     console.print(table)
     if options := results.get("options"):
         console.print(_options_table(options, models))
@@ -381,9 +387,10 @@ def _scores(results: Any, domain: str, task: str, prompt: str) -> dict[str, Any]
     return {row["model"]: row for row in rows}
 
 
-def _cell(score: Any, wide: bool) -> str:
+def _cell(score: Any, n: int, wide: bool) -> str:
     low, high = (100 * end for end in score["ci95"])
-    return f"{100 * score['accuracy']:.1f}" + (f" ({low:.0f}-{high:.0f})" if wide else "")
+    of = "" if score["n"] == n else f" of {score['n']}"
+    return f"{100 * score['accuracy']:.1f}{of}" + (f" ({low:.0f}-{high:.0f})" if wide else "")
 
 
 @contextmanager
@@ -415,6 +422,7 @@ def _progress() -> Iterator[tuple[Any, Any]]:
 
 
 def _terminate(number: int, frame: object) -> None:
+    signal.signal(number, lambda number, frame: os._exit(128 + number))  # told twice: without any more ado
     raise typer.Exit(128 + number)
 
 
@@ -427,6 +435,8 @@ def _told() -> Iterator[None]:
     # transformers and peft warn each other's users of renamed arguments; nothing a reader could act on
     warnings.filterwarnings("ignore", category=FutureWarning)
     signal.signal(signal.SIGTERM, _terminate)
+    # Where a shell starts a job in the background it has it ignore this; one that is sent is still meant.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     except (typer.Exit, BrokenPipeError):

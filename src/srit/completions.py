@@ -62,7 +62,8 @@ def _judged(problem: Problem, kind: PromptKind, index: int, answer: Sampled, pro
         text=text,
         token_ids=answer.token_ids,
         logp=answer.logp,
-        truncated=answer.truncated,
+        # What begins another turn did not end by itself, and its tokens must not be learned as part of an answer.
+        truncated=answer.truncated or not prompts.is_text(answer.token_ids),
         answer=judgment.answer,
         verdict=judgment.verdict,
         reward=float(judgment.verdict == "right"),

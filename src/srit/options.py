@@ -20,10 +20,11 @@ import torch
 from srit.errors import DataError
 from srit.prompts import Prompts, prompt_text
 from srit.records import OptionScores, Problem, PromptKind
-from srit.rows import Group, logps_by_group, micro_batches, shares_prefixes
+from srit.rows import Group, layout_of, logps_by_group, micro_batches
 from srit.run import write_json
 from srit.tasks import Task, find_task
-from srit.tasks.reading.choices import LETTERS
+from srit.tasks.reading.mentions import LETTERS
+from srit.way import RowKind
 
 CHUNK = 256  # prompts that are committed together
 ROW_TOKENS, BATCH_TOKENS = 512, 4096  # a packed row's, and those that go through the model at once
@@ -111,7 +112,7 @@ def score_in_chunks(
     model: Callable[[], Any],
     groups: Sequence[Group],
     *,
-    shared: bool,
+    rows: RowKind,
     partial: Path,
     progress: Callable[[int, int], None],
 ) -> list[list[float]]:
@@ -119,25 +120,25 @@ def score_in_chunks(
 
     Args:
         model: called only where a chunk is missing.
-        shared: completions of one prompt beside each other in one row, where the model allows it.
+        rows: how completions are put into rows.
         partial: folder for the chunks, of these groups alone.
     """
     found: list[list[float]] = []
     for start, end in pairwise([*range(0, len(groups), CHUNK), len(groups)]):
         path = partial / f"options-{start // CHUNK:05d}.json"
         if not path.exists():
-            write_json(path, score(model(), groups[start:end], shared=shared))
+            write_json(path, score(model(), groups[start:end], rows=rows))
         found += json.loads(path.read_bytes())
         progress(end, len(groups))
     return found
 
 
-def score(model: Any, groups: Sequence[Group], *, shared: bool) -> list[list[float]]:
+def score(model: Any, groups: Sequence[Group], *, rows: RowKind) -> list[list[float]]:
     """Summed log-probabilities of each group's completions, nats: every prompt goes through the model once."""
-    shared = shared and shares_prefixes(model.config)
+    layout = layout_of(model, rows)
     found: dict[int, list[float]] = {}
     with torch.no_grad():
-        for batch in micro_batches(groups, row_tokens=ROW_TOKENS, batch_tokens=BATCH_TOKENS, shared=shared):
+        for batch in micro_batches(groups, row_tokens=ROW_TOKENS, batch_tokens=BATCH_TOKENS, layout=layout):
             found |= {index: logps.tolist() for index, logps in logps_by_group(model, batch, groups).items()}
     return [found[index] for index in range(len(groups))]
 

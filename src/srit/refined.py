@@ -16,9 +16,10 @@ from srit.pairs import prompts_of, right_sides
 from srit.prompts import Prompts, prompt_text
 from srit.recipe import Optimization, Recipe, Refine
 from srit.records import Completion, Pair, Problem, PromptKind
-from srit.rows import Group, logps_by_group, micro_batches, shares_prefixes
+from srit.rows import Group, add_gradient, layout_of, logps_by_group, micro_batches
 from srit.tasks import find_task
 from srit.training import Metrics, steps_of, steps_up_to, train
+from srit.way import RowKind
 
 # Nats a token between the policy before its first step and its reference, in float32 and in less: rows packed otherwise
 # leave 1e-5, and 0.02 in bfloat16; another model is 0.15 away.
@@ -65,18 +66,24 @@ def make_preferences(
 
 
 def reference_logps(
-    model: Any, preferences: Sequence[Preference], row_tokens: int, shared: bool = True
+    model: Any, preferences: Sequence[Preference], row_tokens: int, rows: RowKind = "shared"
 ) -> list[list[float]]:
-    """Summed log-probabilities of every completion of every group under the model as it is now, nats.
+    """Summed log-probabilities of the completions of every group with pairs under the model as it is now, nats.
+
+    Groups without pairs have none: nothing compares them with the reference.
 
     Args:
-        shared: as in `refine`.
+        rows: as in `refine`.
     """
-    groups = [preference.group for preference in preferences]
+    paired = iter(_scored([p.group for p in preferences if p.pairs], model, row_tokens, rows))
+    return [next(paired) if preference.pairs else [] for preference in preferences]
+
+
+def _scored(groups: Sequence[Group], model: Any, row_tokens: int, rows: RowKind) -> list[list[float]]:
     found: dict[int, list[float]] = {}
-    shared = shared and shares_prefixes(model.config)
+    layout = layout_of(model, rows)
     with torch.no_grad():
-        for batch in micro_batches(groups, row_tokens=row_tokens, batch_tokens=2 * BATCH_TOKENS, shared=shared):
+        for batch in micro_batches(groups, row_tokens=row_tokens, batch_tokens=2 * BATCH_TOKENS, layout=layout):
             found |= {index: logps.tolist() for index, logps in logps_by_group(model, batch, groups).items()}
     return [found[index] for index in range(len(groups))]
 
@@ -87,28 +94,22 @@ def disagreement(
     problems: Mapping[str, Problem],
     prompts: Prompts,
     row_tokens: int,
-    shared: bool = True,
+    rows: RowKind = "shared",
 ) -> float:
     """The mean difference, in nats a token, between the sampler's and the trainer's log-probability of an
     answer. More than rounding means that the answers came from another model, or are read as other tokens.
 
     Args:
-        shared: as in `refine`.
+        rows: as in `refine`.
     """
     groups = [
-        Preference(
-            Group(
-                prompts.prompt_ids(
-                    prompt_text(find_task(c.task), problems[c.problem_id], c.prompt), where=c.problem_id
-                ),
-                (c.token_ids,),
-            ),
-            (),
-            (),
+        Group(
+            prompts.prompt_ids(prompt_text(find_task(c.task), problems[c.problem_id], c.prompt), where=c.problem_id),
+            (c.token_ids,),
         )
         for c in completions
     ]
-    scored = reference_logps(model, groups, row_tokens, shared)
+    scored = _scored(groups, model, row_tokens, rows)
     gaps = [abs(c.logp - logps[0]) for c, logps in zip(completions, scored, strict=True)]
     # Over all tokens: a single short answer in bfloat16 may be off by ten times as much.
     return sum(gaps) / max(1, sum(len(c.token_ids) for c in completions))
@@ -121,7 +122,7 @@ def refine(
     settings: Refine,
     *,
     preference_weight: float = 1.0,
-    shared: bool = True,
+    rows: RowKind = "shared",
     max_tokens: int | None = None,
     seed: str,
     checkpoints: Path,
@@ -131,10 +132,9 @@ def refine(
     negative log-likelihood a token of its `likely` completions (Pang et al. 2024, arXiv 2404.19733, eq. 1).
 
     Args:
-        reference: log-probabilities under the frozen reference, as `reference_logps` gives them before
-            the first step.
+        reference: log-probabilities under the frozen reference, as `reference_logps` gives them before the first step.
         preference_weight: 0 for a control that raises likelihoods alone; nll_weight is then 1.
-        shared: completions of one prompt beside each other in one row, where the model allows it.
+        rows: how completions are put into rows.
         max_tokens: stop after so many tokens in rows (a control's equal compute), going through the preferences as
             often as it takes; None: `settings.epochs` times.
 
@@ -145,7 +145,7 @@ def refine(
     steps = steps_of(len(preferences), settings, seed)
     if max_tokens is not None:
         steps = steps_up_to(max_tokens, [p.group.n_tokens for p in preferences], settings, seed)
-    shared = shared and shares_prefixes(model.config)
+    layout = layout_of(model, rows)
     nll_weight = settings.nll_weight if preference_weight else 1.0
 
     def accumulate(step: int) -> Metrics:
@@ -155,22 +155,24 @@ def refine(
         n_pairs = max(1, sum(len(p.pairs) for p in chosen))
         n_likely = max(1, sum(len(p.likely) for p in chosen))
         sums: dict[str, float] = dict.fromkeys(_LOGGED, 0.0)
-        gap = 0.0
-        for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, shared=shared):
-            scored = logps_by_group(model, batch, groups)
+        gaps: list[float] = []  # of each batch, nats, between the policy and its reference
+
+        def loss_of(scored: Mapping[int, Tensor]) -> Tensor:
             of_reference = {index: logps.new_tensor(frozen[index]) for index, logps in scored.items()}
             if step == 0:
-                gap += sum((scored[i].detach() - of_reference[i]).abs().sum().item() for i in scored)
+                gaps.extend((scored[i] - of_reference[i]).abs().sum().item() for i in scored if chosen[i].pairs)
             parts = [_loss_parts(chosen[i], scored[i], of_reference[i], settings) for i in scored]
-            preference, nll = (torch.stack(losses).sum() for losses in ([p[0] for p in parts], [p[1] for p in parts]))
-            loss = preference_weight * preference / n_pairs + nll_weight * nll / n_likely
-            loss.backward()  # type: ignore[no-untyped-call]
             for _, _, logged in parts:
                 for name, value in logged.items():
                     sums[name] += value
+            preference, nll = (torch.stack(losses).sum() for losses in ([p[0] for p in parts], [p[1] for p in parts]))
+            return preference_weight * preference / n_pairs + nll_weight * nll / n_likely
+
+        for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, layout=layout):
+            add_gradient(model, batch, groups, loss_of)
         if step == 0:
-            n_tokens = sum(len(completion) for group in groups for completion in group.completions)
-            _check_step_0(gap / n_tokens, STEP_0_TOLERANCE[model.dtype.itemsize < 4])
+            n_tokens = sum(len(completion) for p in chosen if p.pairs for completion in p.group.completions)
+            _check_step_0(sum(gaps) / max(1, n_tokens), STEP_0_TOLERANCE[model.dtype.itemsize < 4])
         means = {name: sums[name] / (n_likely if name == "nll" else n_pairs) for name in sums}
         loss_value = preference_weight * means["preference_loss"] + nll_weight * means["nll"]
         return {"loss": loss_value, **means, "tokens": float(sum(group.n_tokens for group in groups))}

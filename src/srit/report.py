@@ -16,6 +16,10 @@ STORIES = 12  # problems shown at full length
 _SHOWN_CHARACTERS = 4000  # of one answer
 
 
+_Key = tuple[str, str, str]  # where a problem is asked, its task and id
+_TRAINED = "train"
+
+
 class Part(NamedTuple):
     """What one stage has to say of a problem."""
 
@@ -95,16 +99,29 @@ def findings(results: Mapping[str, Any]) -> list[str]:
 
 
 def stories(folder: Path, limit: int, problem_id: str | None = None) -> Iterator[Story]:
-    """Problems followed through what there is of a run: training problems, or the one of an id."""
-    problems = [
-        problem for path in sorted((folder / "problems").glob("*.jsonl")) for problem in read_records(path, Problem)
-    ]
+    """Problems followed through what there is of a run: training problems, or all of an id."""
+    asked = _asked(folder)
+    problems = {_question(problem): problem for problem in asked.values()}.values()
     trained = [problem for problem in problems if problem.split == "train"]
     spread = trained[:: max(1, len(trained) // limit)][:limit]
     wanted = spread if problem_id is None else [problem for problem in problems if problem.id == problem_id]
-    parts = _parts(folder, {problem.id for problem in wanted}) if wanted else {}
+    parts = _parts(folder, wanted, asked) if wanted else {}
     for problem in wanted:
-        yield Story(problem.id, problem.task, problem.question, problem.answer, parts.get(problem.id, []))
+        yield Story(problem.id, problem.task, problem.question, problem.answer, parts[_question(problem)])
+
+
+def _asked(folder: Path) -> dict[_Key, Problem]:
+    """A run's problems by where they are asked: an id is unique among those trained on, and in each evaluated task."""
+    return {
+        (_TRAINED if path.stem in ("train", "refine") else path.stem, problem.task, problem.id): problem
+        for path in sorted((folder / "problems").glob("*.jsonl"))
+        for problem in read_records(path, Problem)
+    }
+
+
+def _question(problem: Problem) -> tuple[object, ...]:
+    """What makes two problems one, whichever files they are in."""
+    return problem.task, problem.id, problem.question, problem.choices
 
 
 def visible(text: str) -> str:
@@ -115,20 +132,32 @@ def visible(text: str) -> str:
     return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]} … ({len(shown):,} characters)"
 
 
-def _parts(folder: Path, wanted: set[str]) -> dict[str, list[Part]]:
-    parts: dict[str, list[Part]] = {identity: [] for identity in wanted}
-    for d in _records(folder / "demonstrations.jsonl", Demonstration, wanted):
-        parts[d.problem_id].append(Part(f"demonstration by {d.teacher}", d.text, d.verdict))
+def _parts(
+    folder: Path, wanted: Sequence[Problem], asked: Mapping[_Key, Problem]
+) -> dict[tuple[object, ...], list[Part]]:
+    parts: dict[tuple[object, ...], list[Part]] = {_question(problem): [] for problem in wanted}
+    ids = {problem.id for problem in wanted}
+
+    def add(place: str, record: Any, part: Part) -> None:
+        named = [problem for problem in wanted if (problem.task, problem.id) == (record.task, record.problem_id)]
+        for problem in named:
+            if _question(asked.get((place, problem.task, problem.id), problem)) == _question(problem):
+                parts[_question(problem)].append(part)
+
+    for d in _records(folder / "demonstrations.jsonl", Demonstration, ids):
+        add(_TRAINED, d, Part(f"demonstration by {d.teacher}", d.text or f"({d.reason})", d.verdict))
     for path in sorted(folder.glob("round-*/completions.jsonl")):
-        for c in _records(path, Completion, wanted):
-            parts[c.problem_id].append(Part(f"{path.parent.name}: {c.prompt} answer {c.index}", c.text, c.verdict))
-        for p in _records(path.with_name("pairs.jsonl"), Pair, wanted):
+        for c in _records(path, Completion, ids):
+            add(_TRAINED, c, Part(f"{path.parent.name}: {c.prompt} answer {c.index}", c.text, c.verdict))
+        for p in _records(path.with_name("pairs.jsonl"), Pair, ids):
             text = f"chosen ({p.chosen_from}): {p.chosen}\nrejected ({p.rejected_from}): {p.rejected}"
-            parts[p.problem_id].append(Part(f"{path.parent.name}: pair under the {p.prompt} prompt", text, ""))
+            add(_TRAINED, p, Part(f"{path.parent.name}: pair under the {p.prompt} prompt", text, ""))
     answered = sorted(set(folder.glob("predictions/*/*.jsonl")) - set(folder.glob(f"predictions/*/*{OPTIONS}.jsonl")))
     for path in answered:
-        for answer in _records(path, Prediction, wanted):
-            parts[answer.problem_id].append(Part(f"{path.parent.name}, {answer.prompt}", answer.text, answer.verdict))
+        for answer in _records(path, Prediction, ids):
+            said = answer.text or f"({answer.reason})"
+            part = Part(f"{path.parent.name}, {answer.prompt}", said, answer.verdict)
+            add(f"evaluate-{path.stem}", answer, part)
     return parts
 
 
@@ -158,7 +187,7 @@ def _charts(results: Mapping[str, Any]) -> list[dict[str, Any]]:
             "title": f"{task} ({DOMAINS[domain]})",
             "prompt": "CoT" if prompt == "cot" else prompt,
             "bars": b,
-            "n": b[0]["n"],
+            "n": max(bar["n"] for bar in b),
         }
         for (task, domain, prompt), b in charts.items()
     ]

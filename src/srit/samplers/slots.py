@@ -6,42 +6,44 @@ written. What prompts have in common is computed once (`prefixes`) and copied to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DummyLayer, DynamicLayer, DynamicSlidingWindowLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from srit.attention import attend
 from srit.head import Head
+from srit.masks import Masks, Windows, as_input, masks_for
 from srit.samplers.prefixes import lay_out
 
 ATTENTION = "srit_grouped"  # the `attn_implementation` under which `grouped_attention` is registered
 
 
 class SlotBatch:
-    """Rows 0 … n-1 of a cache, each the answer to a prompt; for models with plain causal attention in every layer."""
+    """Rows 0 … n-1 of a cache, each the answer to a prompt; for models whose layers all attend (`has_slots`)."""
 
-    def __init__(self, model: Any, head: Head, *, rows: int, room: int) -> None:
+    def __init__(self, model: Any, decoder: Any, head: Head, windows: Windows, *, rows: int, room: int) -> None:
         """
         Args:
             model: a causal language model of transformers, in evaluation mode.
-            head: its head.
+            decoder, head: its parts.
+            windows: what its layers attend to.
             rows: at most so many at once.
             room: tokens that a row can hold, its prompt included.
         """
-        model.set_attn_implementation(ATTENTION)
+        attend(model, ATTENTION)
         self._model = model
         self._head = head
-        self._decoder = model.get_decoder()
+        self._windows = windows
+        self._decoder = decoder
         self._lengths = torch.zeros(0, dtype=torch.long)  # tokens of each row
-        self._cache = DynamicCache(config=model.config)
-        self._layers = [_SlotLayer(rows, room) for _ in self._cache.layers]
-        self._cache.layers = [*self._layers]
+        self._cache = _cache_of(model, lambda: _SlotLayer(rows, room))
 
     def enter(self, prompts: Sequence[tuple[int, ...]]) -> Tensor:
         """Prompts become the last rows; equal ones are computed once.
@@ -56,10 +58,11 @@ class SlotBatch:
         distinct = list(rows_of)
         logits: Tensor | None = None
         for batch in lay_out(distinct):
-            computed = DynamicCache(config=self._model.config)
-            hidden = self._hidden(batch.input_ids, batch.mask, batch.positions, computed)
+            computed = _cache_of(self._model, DynamicLayer)
+            masks = masks_for(self._windows, batch.visible, batch.positions, batch.positions)
+            hidden = self._hidden(batch.input_ids, masks, batch.positions, computed)
             length = max(map(len, batch.columns))
-            # Behind a shorter prompt its first column stands: the row's length says that it does not count.
+            # A shorter prompt is filled up with its first column, which the row's length keeps from counting.
             columns = torch.tensor([path + [path[0]] * (length - len(path)) for path in batch.columns])
             copies = [
                 (member, index) for member, which in enumerate(batch.members) for index in rows_of[distinct[which]]
@@ -67,8 +70,9 @@ class SlotBatch:
             member, entered = torch.tensor(copies).unbind(1)
             slots = (first + entered).to(hidden.device)
             row, column = batch.row[member].to(hidden.device), columns[member].to(hidden.device)
-            for layer, source in zip(self._layers, computed.layers, strict=True):
-                layer.put(slots, source, row, column)
+            for layer, source in zip(self._cache.layers, computed.layers, strict=True):
+                if isinstance(layer, _SlotLayer):
+                    layer.put(slots, source, row, column)
             ends = torch.tensor([path[-1] for path in batch.columns])
             found = self._head(hidden[batch.row.to(hidden.device), ends.to(hidden.device)])
             logits = found.new_empty(len(prompts), found.shape[1]) if logits is None else logits
@@ -89,7 +93,7 @@ class SlotBatch:
         moved = [row for row in before[n_left:] if row not in gone]
         if holes:
             source, target = torch.tensor(moved), torch.tensor(holes)
-            for layer in self._layers:
+            for layer in self._slots:
                 layer.move(source.to(self._model.device), target.to(self._model.device), self._longest)
             for hole, row in zip(holes, moved, strict=True):
                 before[hole] = row
@@ -107,27 +111,55 @@ class SlotBatch:
         """
         device, lengths = self._model.device, self._lengths
         self._lengths = lengths + 1
-        seen = torch.arange(self._longest) <= lengths[:, None]
-        mask = torch.zeros(seen.shape, dtype=self._model.dtype).masked_fill(~seen, float("-inf"))
-        for layer in self._layers:
+        columns = torch.arange(self._longest)[None]
+        seen = masks_for(self._windows, (columns <= lengths[:, None])[:, None], lengths[:, None], columns)
+        for layer in self._slots:
             layer.at(lengths.to(device), self._longest)
-        hidden = self._hidden(tokens[:, None], mask[:, None, None], lengths[:, None], self._cache)
+        hidden = self._hidden(tokens[:, None], _added(seen, self._model.dtype), lengths[:, None], self._cache)
         return self._head(hidden[:, -1])
+
+    @property
+    def _slots(self) -> list[_SlotLayer]:
+        return [layer for layer in self._cache.layers if isinstance(layer, _SlotLayer)]
 
     @property
     def _longest(self) -> int:
         return int(self._lengths.max())
 
-    def _hidden(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
+    def _hidden(self, ids: Tensor, masks: Masks, positions: Tensor, cache: DynamicCache) -> Tensor:
         device = self._model.device
         hidden: Tensor = self._decoder(
             input_ids=ids.to(device),
-            attention_mask=mask.to(device),
+            attention_mask=as_input(masks, self._model),
             position_ids=positions.to(device),
             past_key_values=cache,
             use_cache=True,
         ).last_hidden_state
         return hidden
+
+
+def has_slots(model: Any) -> bool:
+    """Whether a model's cache holds keys and values of tokens and nothing else, so that it can be cut into slots."""
+    layers = DynamicCache(config=model.config).layers
+    return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer, DummyLayer) for layer in layers)
+
+
+def _cache_of(model: Any, make: Callable[[], DynamicLayer]) -> DynamicCache:
+    """A cache that keeps every token in every layer that keeps any: windows are a matter of masks."""
+    cache = DynamicCache(config=model.config)
+    cache.layers = [layer if isinstance(layer, DummyLayer) else make() for layer in cache.layers]
+    return cache
+
+
+def _added(masks: Masks, dtype: torch.dtype) -> Masks:
+    """Masks as numbers that are added to scores, which a kernel would otherwise make of them in each layer."""
+    if isinstance(masks, dict):
+        return {layer_type: _added_one(mask, dtype) for layer_type, mask in masks.items()}
+    return _added_one(masks, dtype)
+
+
+def _added_one(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    return torch.zeros(mask.shape, dtype=dtype).masked_fill(~mask, float("-inf"))
 
 
 class _SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]
@@ -192,11 +224,12 @@ def grouped_attention(
 
     Args:
         query: [rows, query heads, 1, width].
-        key, value: [rows, key heads, length, width].
+        key: [rows, key heads, length, width].
+        value: [rows, key heads, length, value width].
         attention_mask: [rows, 1, 1, length], 0 where a column is seen and -inf where not; None: all are.
 
     Returns:
-        [rows, 1, query heads, width].
+        [rows, 1, query heads, value width].
     """
     if query.shape[2] != 1 or kwargs.get("softcap"):
         output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
@@ -206,7 +239,7 @@ def grouped_attention(
     output = scaled_dot_product_attention(
         together, key, value, attn_mask=attention_mask, scale=kwargs.get("scaling") or width**-0.5
     )
-    return output.reshape(rows, 1, heads, width), None
+    return output.reshape(rows, 1, heads, value.shape[-1]), None
 
 
 AttentionInterface.register(ATTENTION, grouped_attention)

@@ -6,25 +6,24 @@ prompt and its seed; the batch can change it by floating point alone.
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from srit.errors import MachineError
-from srit.head import Head
-from srit.rows import shares_prefixes
+from srit.head import parts_of
+from srit.masks import windows_of
 from srit.samplers import Request, Sampled, SamplingSettings
 from srit.samplers.draw import Draw
-from srit.samplers.slots import SlotBatch
+from srit.samplers.forward import Forward
+from srit.samplers.padded import PaddedBatch, WholeBatch
+from srit.samplers.slots import SlotBatch, has_slots
+from srit.way import Decoding
 
-_log = logging.getLogger(__name__)
-
-CACHE_SHARE = 0.25  # of the machine's memory, at most, for the keys and values of a batch
+WHOLE_TOKENS = 16_384  # that go through a model at every step where nothing is cached
 REFILL_SHARE = 0.25  # of the rows must be free before others enter: prompts are computed better together
 
 
@@ -50,22 +49,23 @@ class Batch(Protocol):
 class TransformersSampler:
     """Draws answers from a causal language model of transformers."""
 
-    def __init__(self, model: Any, *, rows: int, pad_id: int, text: Text | None = None) -> None:
+    def __init__(
+        self, model: Any, *, rows: int, pad_id: int, text: Text | None = None, decoding: Decoding | None = None
+    ) -> None:
         """
         Args:
             model: in evaluation mode, adapters merged.
             rows: answers decoded at once.
             pad_id: any id of the vocabulary; padded positions are masked.
             text: token ids as text; needed where a text is to end an answer (`SamplingSettings.stop`).
+            decoding: how its answers are written; None: as its cache suggests.
         """
         self._model = model
-        self._head = Head(model)
         self._text = text
         self._rows = rows
         self._pad_id = pad_id
-        self._refills = shares_prefixes(model.config)
-        if not self._refills:
-            _log.warning("%s attends in windows: its answers share no prompts and end together", type(model).__name__)
+        self._decoding = decoding or decodings(model)[0]
+        self._forward = Forward(model)
 
     @torch.inference_mode()
     def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[Sampled]:
@@ -74,14 +74,24 @@ class TransformersSampler:
         Raises:
             MachineError: memory does not even suffice for one answer.
         """
-        yield from self._sample_as_fits(requests, settings, self._rows)
+        if self._decoding != "even":
+            yield from self._sample_as_fits(requests, settings, self._rows)
+            return
+        answers: dict[int, Sampled] = {}
+        by_length = sorted(range(len(requests)), key=lambda index: len(requests[index].prompt_ids))
+        for _, alike in groupby(by_length, key=lambda index: len(requests[index].prompt_ids)):
+            members = list(alike)
+            sampled = self._sample_as_fits([requests[index] for index in members], settings, self._rows)
+            answers |= dict(zip(members, sampled, strict=True))
+        yield from (answers[index] for index in range(len(requests)))
 
     def _sample_as_fits(self, requests: Sequence[Request], settings: SamplingSettings, rows: int) -> list[Sampled]:
         """With half the rows where memory does not suffice for all."""
         if not requests:
             return []
         room = max(len(request.prompt_ids) for request in requests) + settings.max_new_tokens
-        rows = max(1, min(rows, len(requests), _cached_tokens(self._model) // room))
+        fit = WHOLE_TOKENS // room if self._decoding == "whole" else self._forward.rows_that_fit(room)
+        rows = max(1, min(rows, len(requests), fit))
         try:
             return self._sample_all(requests, settings, rows, room)
         except RuntimeError as error:
@@ -135,78 +145,22 @@ class TransformersSampler:
         return any(text in said for text in stop)
 
     def _batch(self, rows: int, room: int) -> Batch:
-        if self._refills:
-            return SlotBatch(self._model, self._head, rows=rows, room=room)
-        return _PaddedBatch(self._model, self._head, self._pad_id)
+        parts, windows = parts_of(self._model), windows_of(self._model.config)
+        if self._decoding == "slots" and parts and self._forward.head and windows:
+            return SlotBatch(self._model, parts.decoder, self._forward.head, windows, rows=rows, room=room)
+        if self._decoding == "whole":
+            return WholeBatch(self._forward)
+        return PaddedBatch(self._forward, self._pad_id)
 
     def _has_room(self, rows: int, taken: int) -> bool:
-        return taken == 0 or (self._refills and rows - taken >= REFILL_SHARE * rows)
+        refills = self._decoding in ("slots", "whole")
+        return taken == 0 or (refills and rows - taken >= REFILL_SHARE * rows)
 
 
-class _PaddedBatch:
-    """The plain way, for a cache that cannot be divided into slots: all enter at once, padded on the left."""
-
-    def __init__(self, model: Any, head: Head, pad_id: int) -> None:
-        self._model = model
-        self._head = head
-        self._pad_id = pad_id
-
-    def enter(self, prompts: Sequence[tuple[int, ...]]) -> Tensor:
-        """Only into an empty batch. Equal prompts are computed once."""
-        place = {prompt: index for index, prompt in enumerate(dict.fromkeys(prompts))}
-        which = torch.tensor([place[prompt] for prompt in prompts])
-        length = max(map(len, place))
-        ids = torch.full((len(place), length), self._pad_id)
-        self._mask = torch.zeros(len(place), length, dtype=torch.long)
-        for prompt, row in place.items():
-            # Left padding: generation continues from the last column, which must hold a token.
-            ids[row, length - len(prompt) :] = torch.tensor(prompt)
-            self._mask[row, length - len(prompt) :] = 1
-        self._cache = DynamicCache(config=self._model.config)
-        logits = self._forward(ids, (self._mask.cumsum(1) - 1).clamp(min=0))
-        self._keep(which)
-        return logits[which]
-
-    def leave(self, rows: Sequence[int]) -> list[int]:
-        """See `Batch`."""
-        stayed = [row for row in range(len(self._mask)) if row not in set(rows)]
-        if stayed:
-            self._keep(torch.tensor(stayed))
-        return stayed
-
-    def step(self, tokens: Tensor) -> Tensor:
-        """See `Batch`."""
-        self._mask = torch.cat([self._mask, self._mask.new_ones(len(self._mask), 1)], dim=1)
-        return self._forward(tokens[:, None], self._mask.sum(1, keepdim=True) - 1)
-
-    def _keep(self, rows: Tensor) -> None:
-        self._cache.batch_select_indices(rows.to(self._model.device))
-        self._mask = self._mask[rows]
-
-    def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
-        device = self._model.device
-        hidden = self._model.get_decoder()(
-            input_ids=ids.to(device),
-            attention_mask=self._mask.to(device),
-            position_ids=positions.to(device),
-            past_key_values=self._cache,
-            use_cache=True,
-        ).last_hidden_state
-        return self._head(hidden[:, -1])
-
-
-def _cached_tokens(model: Any) -> int:
-    """Tokens whose keys and values take `CACHE_SHARE` of the machine's memory. Of all of it, not of what is free
-    just now: batches, and with them roundings, are to be the same in every run on a machine."""
-    config = model.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    token_bytes: int = 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize
-    if model.device.type == "cuda":
-        total = torch.cuda.get_device_properties(model.device).total_memory
-    else:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return int(CACHE_SHARE * total) // token_bytes
+def decodings(model: Any) -> list[Decoding]:
+    """The ways in which a model may decode, the fastest first; which of them are right is for `probe` to find out."""
+    slots: list[Decoding] = ["slots"] if parts_of(model) and windows_of(model.config) and has_slots(model) else []
+    return [*slots, "padded", "even", "whole"] if Forward(model).cache_name else ["whole"]
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

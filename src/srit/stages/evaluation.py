@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from srit.demonstrations import ask, questions_of
+from srit.demonstrations import ask, questions_of, spent_on
 from srit.intervals import compare
 from srit.predictions import judged, make_predictions
 from srit.predictions import make_requests as make_evaluation_requests
@@ -18,9 +19,10 @@ from srit.records import OptionScores, Prediction, Problem
 from srit.results import OPTIONS, TEACHER, make_results, option_rows
 from srit.run import Json, read_records, write_json, write_records
 from srit.samplers import SamplingSettings
-from srit.stages.job import Job, Stage, rounds_of, slug, start_inputs, start_of
-from srit.stages.teaching import paid_answers, teacher_of, teacher_settings
+from srit.stages.job import SAMPLES, SCORES, Evaluated, Job, Stage, evaluated, rounds_of, start_inputs, start_of
+from srit.stages.teaching import asked_again, paid_answers, teacher_of, teacher_settings, teacher_sources
 from srit.tasks import find_task
+from srit.teachers import Answer
 
 AGAIN = "instructed-again"  # the instructed model, evaluated in other batches
 MOST_CUT = 0.05  # of a model's answers
@@ -42,11 +44,14 @@ def accepted_stage(recipe: Recipe, number: int) -> Stage:
         "accept": recipe.refine.accept,
         **recipe.evaluate.model_dump(include={"max_new_tokens", "stop"}),
         **recipe.model_dump(include={"sampler", "rows"}),
+        **_computed(recipe),
     }
     inputs = ("problems/dev.jsonl", f"round-{number}/refined", *start_inputs(number))
-    return Stage(
-        name, 1, settings, inputs, (f"{name}.json",), lambda job, partial: _make_accepted(job, partial, number)
-    )
+
+    def make(job: Job, partial: Path) -> Mapping[str, Json]:
+        return _make_accepted(job, partial, number)
+
+    return Stage(name, 2, settings, inputs, (f"{name}.json",), make, computes=SAMPLES)
 
 
 def _make_accepted(job: Job, partial: Path, number: int) -> Mapping[str, Json]:
@@ -68,23 +73,27 @@ def _make_accepted(job: Job, partial: Path, number: int) -> Mapping[str, Json]:
     return decided
 
 
-def predictions_stage(recipe: Recipe, model: str, folder: str, use: TaskUse) -> Stage:
+def predictions_stage(recipe: Recipe, model: str, folder: str, task: Evaluated) -> Stage:
     """A task's evaluation problems → one model's predictions."""
-    name = f"predictions/{model}/{slug(use.task)}"
+    name = f"predictions/{model}/{task.place}"
+    limit = recipe.evaluate.base_limit if model == "base" else None
     rows = recipe.rows if model != AGAIN else max(1, recipe.rows // 3)
     # The seed draws samples; greedy answers owe nothing to it, so that all seeds share those of base.
     settings = {
-        "evaluate": recipe.evaluate.model_dump(mode="json", exclude={"teacher", "noise_floor", "options"}),
+        "evaluate": recipe.evaluate.model_dump(
+            mode="json", exclude={"teacher", "noise_floor", "options", "base_limit"}
+        ),
+        **({"limit": limit} if limit else {}),
         "seed": recipe.seed if recipe.evaluate.pass_at else None,
         "sampler": recipe.sampler,
         "rows": rows,
         **_computed(recipe),
     }
-    problems = f"problems/evaluate-{slug(use.task)}.jsonl"
+    problems = f"problems/evaluate-{task.place}.jsonl"
     inputs = (problems,) if model == "base" else (problems, folder)
 
     def make(job: Job, partial: Path) -> Mapping[str, Json]:
-        found = job.problems(f"evaluate-{slug(use.task)}")
+        found = job.problems(f"evaluate-{task.place}")[:limit]
         evaluate = job.recipe.evaluate
         predictions = _answers(job, folder, found, evaluate.prompts, partial / "greedy", name, rows)
         if evaluate.pass_at:
@@ -95,8 +104,8 @@ def predictions_stage(recipe: Recipe, model: str, folder: str, use: TaskUse) -> 
         write_records(job.run.path(f"{name}.jsonl"), predictions)
         return Counter(f"{p.prompt}: {p.verdict}" for p in predictions if p.index == 0)
 
-    # One round's refined model is another run's "refined-1": the same work under two names.
-    return Stage(name, 1, settings, inputs, (f"{name}.jsonl",), make, work=f"predictions/{slug(use.task)}")
+    # One round's refined model is another run's "refined-1", and a task's place may differ: the same work, other names.
+    return Stage(name, 2, settings, inputs, (f"{name}.jsonl",), make, work="predictions", computes=SAMPLES)
 
 
 def _computed(recipe: Recipe) -> dict[str, Json]:
@@ -105,24 +114,46 @@ def _computed(recipe: Recipe) -> dict[str, Json]:
     return {"chat_template": student.chat_template, "dtype": student.dtype, "4 bits": student.tuning == "qlora"}
 
 
-def teacher_predictions_stage(recipe: Recipe, use: TaskUse) -> Stage:
+def teacher_predictions_stage(recipe: Recipe, task: Evaluated) -> Stage:
     """A task's evaluation problems → the teacher's answers."""
-    name = f"predictions/{TEACHER}/{slug(use.task)}"
-    problems = f"problems/evaluate-{slug(use.task)}.jsonl"
+    name = f"predictions/{TEACHER}/{task.place}"
+    problems = f"problems/evaluate-{task.place}.jsonl"
 
     def make(job: Job, partial: Path) -> Mapping[str, Json]:
-        questions = questions_of(job.problems(f"evaluate-{slug(use.task)}"), None)
-        answers = ask(questions, teacher_of(job.recipe), *paid_answers(job))
-        predictions = [
-            judged(q.problem, "cot", 0, text, n_tokens=answer.n_completion_tokens, truncated=False)
-            for q in questions
-            for answer in [answers[q.problem.id]]
-            if (text := answer.text) is not None
-        ]
+        questions = questions_of(job.problems(f"evaluate-{task.place}"), None)
+        paid, teacher = paid_answers(job), teacher_of(job)
+        answers = ask(questions, teacher, paid)
+        predictions = [_taught(q.problem, answers[q.problem.id]) for q in questions]
         write_records(job.run.path(f"{name}.jsonl"), predictions)
-        return Counter(p.verdict for p in predictions) | {"no answer": len(questions) - len(predictions)}
+        found = [answers[q.problem.id] for q in questions]
+        counts = Counter(p.verdict for p in predictions) | {"no answer": sum(a.text is None for a in found)}
+        return counts | spent_on(questions, teacher, paid) | asked_again(job, sum(not a.settled for a in found))
 
-    return Stage(name, 1, teacher_settings(recipe), (problems,), (f"{name}.jsonl",), make, uses_student=False)
+    settings, outputs = teacher_settings(recipe), (f"{name}.jsonl",)
+
+    def sources() -> dict[str, Json]:
+        return teacher_sources(recipe.teacher)
+
+    return Stage(name, 2, settings, (problems,), outputs, make, uses_student=False, sources=sources)
+
+
+def _taught(problem: Problem, answer: Answer) -> Prediction:
+    """The teacher's answer as it is judged; a question that it did not answer is one that it has not right."""
+    if answer.text is not None:
+        return judged(problem, "cot", 0, answer.text, n_tokens=answer.n_completion_tokens, truncated=False)
+    return Prediction(
+        problem_id=problem.id,
+        task=problem.task,
+        prompt="cot",
+        index=0,
+        text="",
+        n_tokens=answer.n_completion_tokens,
+        truncated=answer.cut,
+        answer=None,
+        span=None,
+        reason=answer.reason,
+        verdict="unread",
+    )
 
 
 def _answers(
@@ -153,35 +184,40 @@ def _predicted(
     return make_predictions(problems, kinds, indices, sampled, job.prompts, settings.stop)
 
 
-def scored(recipe: Recipe) -> list[tuple[str, TaskUse]]:
+def scored(recipe: Recipe) -> list[tuple[str, Evaluated]]:
     """The models and tasks whose options are scored by likelihood: other batches would say nothing new."""
     if not recipe.evaluate.options:
         return []
-    uses = [use for use in recipe.tasks.evaluate if find_task(use.task).has_choices]
-    return [(model, use) for model in models(recipe) if model != AGAIN for use in uses]
+    tasks = [task for task in evaluated(recipe) if find_task(task.use.task).has_choices]
+    return [(model, task) for model in models(recipe) if model != AGAIN for task in tasks]
 
 
-def options_file(model: str, use: TaskUse) -> str:
+def predictions_file(model: str, task: Evaluated) -> str:
+    """Where a model's answers to a task are kept."""
+    return f"predictions/{model}/{task.place}.jsonl"
+
+
+def options_file(model: str, task: Evaluated) -> str:
     """Where the scores of a model's options are kept."""
-    return f"predictions/{model}/{slug(use.task)}{OPTIONS}.jsonl"
+    return f"predictions/{model}/{task.place}{OPTIONS}.jsonl"
 
 
-def options_stage(recipe: Recipe, model: str, folder: str, use: TaskUse) -> Stage:
+def options_stage(recipe: Recipe, model: str, folder: str, task: Evaluated) -> Stage:
     """A task's evaluation problems → how likely one model finds each of their options."""
-    name = options_file(model, use).removesuffix(".jsonl")
+    name = options_file(model, task).removesuffix(".jsonl")
     settings = {"prompts": list(recipe.evaluate.prompts), **_computed(recipe)}
-    problems = f"problems/evaluate-{slug(use.task)}.jsonl"
+    problems = f"problems/evaluate-{task.place}.jsonl"
     inputs = (problems,) if model == "base" else (problems, folder)
 
     def make(job: Job, partial: Path) -> Mapping[str, Json]:
         from srit.options import make_options, score_in_chunks
 
-        found = [problem for problem in job.problems(f"evaluate-{slug(use.task)}") if problem.choices]
+        found = [problem for problem in job.problems(f"evaluate-{task.place}") if problem.choices]
         options = make_options(found, job.recipe.evaluate.prompts, job.prompts)
         logps = score_in_chunks(
             lambda: job.scoring(folder),
             [one.group for one in options],
-            shared=job.way.shared,
+            rows=job.way.rows,
             partial=partial,
             progress=lambda done, total: job.progress(name, done, total),
         )
@@ -190,8 +226,7 @@ def options_stage(recipe: Recipe, model: str, folder: str, use: TaskUse) -> Stag
         right = Counter(f"{r.prompt}, {r.scored}: right" for r in records if r.right)
         return {"problems": len(found), **right}
 
-    work = f"predictions/{slug(use.task)}{OPTIONS}"
-    return Stage(name, 1, settings, inputs, (f"{name}.jsonl",), make, work=work)
+    return Stage(name, 2, settings, inputs, (f"{name}.jsonl",), make, work=f"predictions{OPTIONS}", computes=SCORES)
 
 
 def results_stage(recipe: Recipe) -> Stage:
@@ -199,39 +234,48 @@ def results_stage(recipe: Recipe) -> Stage:
     settings: dict[str, Json] = {"train": sorted(tuned_on(recipe)), "rounds": recipe.rounds, "seed": recipe.seed}
     # Only where it is set: results of recipes that do without stay what they are.
     settings |= {"options": True} if recipe.evaluate.options else {}
-    names = [f"predictions/{model}/{slug(use.task)}.jsonl" for model, use in _evaluated(recipe)]
-    names += [options_file(model, use) for model, use in scored(recipe)]
+    names = [predictions_file(model, task) for model, task in answered(recipe)]
+    names += [options_file(model, task) for model, task in scored(recipe)]
     outputs = ("results.json",)
-    return Stage("results", 1, settings, tuple(names), outputs, _make_results, uses_student=False)
+    return Stage("results", 2, settings, tuple(names), outputs, _make_results, uses_student=False)
 
 
 def tuned_on(recipe: Recipe) -> set[str]:
     """Tasks whose problems either stage was tuned on."""
-    return {use.task for use in (*recipe.tasks.train, *recipe.tasks.refine)}
+    return in_results(recipe, (*recipe.tasks.train, *recipe.tasks.refine))
 
 
-def _evaluated(recipe: Recipe) -> list[tuple[str, TaskUse]]:
+def in_results(recipe: Recipe, uses: Iterable[TaskUse]) -> set[str]:
+    """Names of tasks, and what the results call them where one is evaluated in several ways."""
+    names = {use.task for use in uses}
+    return names | {task.label for task in evaluated(recipe) if task.use.task in names}
+
+
+def answered(recipe: Recipe) -> list[tuple[str, Evaluated]]:
+    """The models, the teacher among them, and the tasks that they answer."""
     who = [*models(recipe), *([TEACHER] if recipe.evaluate.teacher else [])]
-    return [(model, use) for model in who for use in recipe.tasks.evaluate]
+    return [(model, task) for model in who for task in evaluated(recipe)]
 
 
 def _make_results(job: Job, partial: Path) -> Mapping[str, Json]:
     recipe = job.recipe
     predictions = {
-        (model, use.task): read_records(job.run.path(f"predictions/{model}/{slug(use.task)}.jsonl"), Prediction)
-        for model, use in _evaluated(recipe)
+        (model, task.label): read_records(job.run.path(predictions_file(model, task)), Prediction)
+        for model, task in answered(recipe)
     }
     rounds = {f"refined-{n}" if n < recipe.rounds else "refined": n for n in rounds_of(recipe)}
     results = make_results(predictions, tuned_on(recipe), rounds, pass_at=recipe.evaluate.pass_at, seed=recipe.seed)
     if recipe.evaluate.options:
         results["options"] = option_rows(
-            (model, read_records(job.run.path(options_file(model, use)), OptionScores)) for model, use in scored(recipe)
+            (model, [replace(scores, task=task.label) for scores in read_records(job.run.path(place), OptionScores)])
+            for model, task in scored(recipe)
+            for place in [options_file(model, task)]
         )
     for row in results["comparisons"]:
         if (row["a"], row["b"], row["task"]) == ("instructed", "base", "all in-domain") and row["ci95"][1] < 0:
             line = f"instructed is worse than base in-domain ({row['prompt']} prompt): look at the demonstrations"
             job.invariant("stage 1 helped", False, line)
-    lines = _cut(results["rows"], recipe.evaluate.max_new_tokens)
+    lines = _cut(results["rows"], recipe)
     checks = [job.invariant("answers end by themselves", False, line) for line in lines]
     results["timings"] = {name: entry["seconds"] for name, entry in job.run.manifest["stages"].items()}
     results["environment"] = environment()
@@ -239,12 +283,15 @@ def _make_results(job: Job, partial: Path) -> Mapping[str, Json]:
     return {"rows": len(results["rows"]), "invariants": checks}
 
 
-def _cut(rows: Sequence[Mapping[str, Any]], limit: int) -> Iterator[str]:
+def _cut(rows: Sequence[Mapping[str, Any]], recipe: Recipe) -> Iterator[str]:
     """Models whose accuracy says little, since their answers are longer than they may be."""
     for model in dict.fromkeys(row["model"] for row in rows):
         cut, n = (sum(row[what] for row in rows if row["model"] == model) for what in ("truncated", "n"))
+        limit = f"evaluate.max_new_tokens ({recipe.evaluate.max_new_tokens})"
+        if model == TEACHER:
+            limit = f"teacher.max_tokens ({recipe.teacher.max_tokens})"
         if cut > MOST_CUT * n:
-            yield f"{model}: {cut} of {n} answers were cut at evaluate.max_new_tokens ({limit}): let them be longer"
+            yield f"{model}: {cut} of {n} answers were cut at {limit}: let them be longer"
 
 
 def environment() -> dict[str, str]:

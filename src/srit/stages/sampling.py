@@ -8,12 +8,13 @@ from pathlib import Path
 
 from srit.completions import make_completions, make_requests, probe, stop_rate
 from srit.errors import TrainingError, YieldError
-from srit.pairs import make_pairs
+from srit.lengths import Asked, too_long
+from srit.pairs import make_pairs, prompts_of
 from srit.recipe import Recipe
 from srit.records import Completion, Demonstration, Problem
 from srit.run import Json, read_records, write_records
 from srit.samplers import SamplingSettings
-from srit.stages.job import Job, Stage, refine_problems, start_inputs, start_of
+from srit.stages.job import SAMPLES, Job, Stage, refine_problems, start_inputs, start_of
 
 LEAST_STOP_RATE = 0.95
 LEAST_YIELD = 0.02  # of the probe's problems must give a pair
@@ -26,7 +27,11 @@ def completions_stage(recipe: Recipe, number: int) -> Stage:
     inputs = (f"problems/{refine_problems(recipe)}.jsonl", *start_inputs(number))
     name = f"round-{number}/completions"
     outputs = (f"{name}.jsonl",)
-    return Stage(name, 1, settings, inputs, outputs, lambda job, partial: _make_completions(job, partial, number))
+
+    def make(job: Job, partial: Path) -> Mapping[str, Json]:
+        return _make_completions(job, partial, number)
+
+    return Stage(name, 3, settings, inputs, outputs, make, computes=SAMPLES)
 
 
 def _make_completions(job: Job, partial: Path, number: int) -> Mapping[str, Json]:
@@ -87,7 +92,7 @@ def pairs_stage(recipe: Recipe, number: int) -> Stage:
         "chat_template": recipe.student.chat_template,
     }
     inputs = (f"problems/{refine_problems(recipe)}.jsonl", "demonstrations.jsonl", f"round-{number}/completions.jsonl")
-    return Stage(name, 1, settings, inputs, (f"{name}.jsonl",), lambda job, _: _make_pairs(job, number))
+    return Stage(name, 2, settings, inputs, (f"{name}.jsonl",), lambda job, _: _make_pairs(job, number))
 
 
 def _make_pairs(job: Job, number: int) -> Mapping[str, Json]:
@@ -104,7 +109,13 @@ def _make_pairs(job: Job, number: int) -> Mapping[str, Json]:
 
 
 def _shown(job: Job, problems: Sequence[Problem]) -> list[Demonstration]:
-    """The demonstrations of these problems: another task's may have the same ids."""
-    wanted = {(problem.task, problem.id) for problem in problems}
+    """The demonstrations of these problems that the student has room for: another task's may have the same ids."""
+    wanted = {(problem.task, problem.id): problem for problem in problems}
     made = read_records(job.run.path("demonstrations.jsonl"), Demonstration)
-    return [d for d in made if (d.task, d.problem_id) in wanted]
+    shown = [d for d in made if (d.task, d.problem_id) in wanted]
+    if job.room is None or not job.room.hard:
+        return shown
+    kinds, answers = prompts_of(job.recipe.pairs.prompt), {d: len(job.prompts.completion_ids(d.text)) for d in shown}
+    needs = (Asked(wanted[d.task, d.problem_id], kind, answers[d], "") for d in shown for kind in kinds)
+    long = {(one.asked.problem.task, one.asked.problem.id) for one in too_long(needs, job.prompts, job.room)}
+    return [d for d in shown if (d.task, d.problem_id) not in long]

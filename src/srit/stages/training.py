@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from srit.errors import TrainingError
+from srit import trained
+from srit.errors import DataError, TrainingError
 from srit.recipe import Recipe
 from srit.records import Completion, Demonstration, Pair, Problem
 from srit.run import Json, building, read_records, write_json
-from srit.stages.job import Job, Stage, refine_problems, start_inputs, start_of
-from srit.students import trainable
+from srit.stages.job import TRAINS, Job, Stage, refine_problems, start_inputs, start_of
+from srit.students import dropout
+
+if TYPE_CHECKING:
+    from srit.instructed import Example
 
 # Nats a token between sampler and trainer. By rounding alone: float32 1e-5; bfloat16 4e-3, and up to 0.03 where an
 # adapter is so little trained that what it adds is lost in it. Another model in place of the instructed one: 0.15 up.
@@ -24,14 +28,19 @@ def instructed_stage(recipe: Recipe) -> Stage:
     """Demonstrations → instructed/, stage 1."""
     settings = recipe.model_dump(mode="json", include={"seed", "student", "instruct"})
     inputs = ("problems/train.jsonl", "demonstrations.jsonl")
-    return Stage("instructed", 2, settings, inputs, ("instructed", "instructed.json"), _make_instructed)
+    outputs = ("instructed", "instructed.json")
+    return Stage("instructed", 3, settings, inputs, outputs, _make_instructed, computes=TRAINS)
 
 
 def _make_instructed(job: Job, partial: Path) -> Mapping[str, Json]:
     from srit.training import seed_torch
 
+    job.check_lengths()
     seed_torch(f"{job.recipe.seed}/instructed")  # a new adapter begins with random values
-    model = trainable(job.recipe.student, None, job.way.attention)
+    model = job.trainable(None)
+    if rates := dropout(model.config):
+        named = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
+        job.tell(f"     the student's config has dropout ({named}): it is trained without, as it is sampled")
     return _instruct(job, model, partial, "instructed", max_tokens=None)
 
 
@@ -42,6 +51,7 @@ def _instruct(job: Job, model: Any, partial: Path, name: str, *, max_tokens: int
     demonstrations = read_records(job.run.path("demonstrations.jsonl"), Demonstration)
     problems = {problem.id: problem for problem in job.problems("train")}
     examples = make_examples(demonstrations, problems, job.prompts, recipe.instruct, recipe.seed)
+    examples, n_long = _fitting(job, examples)
     end = job.prompts.end_of_turn_id
     learned = sum(example.completion_ids.count(end) == 1 for example in examples)
     begun = {job.prompts.n_beginnings(example.prompt_ids) for example in examples}
@@ -57,7 +67,7 @@ def _instruct(job: Job, model: Any, partial: Path, name: str, *, max_tokens: int
         model,
         examples,
         recipe.instruct.model_copy(update={"learning_rate": rate}),
-        shared=job.way.shared,
+        rows=job.way.rows,
         seed=f"{recipe.seed}/{name}",
         checkpoints=partial,
         progress=lambda done, total: job.progress(name, done, total),
@@ -65,12 +75,34 @@ def _instruct(job: Job, model: Any, partial: Path, name: str, *, max_tokens: int
     )
     _save(job, model, name)
     write_json(job.run.path(f"{name}.json"), {"history": history, "invariants": [ends]})
-    return {"examples": len(examples), "steps": len(history), "tokens": sum(m["tokens"] for m in history)}
+    counts = {"examples": len(examples), "steps": len(history), "tokens": sum(m["tokens"] for m in history)}
+    return counts | ({"left out: too long": n_long} if n_long else {})
+
+
+def _fitting(job: Job, examples: Sequence[Example]) -> tuple[list[Example], int]:
+    """The examples that the student has positions for, and how many it has none for.
+
+    Raises:
+        DataError: there is no room for any.
+    """
+    room = job.room
+    sizes = [len(example.prompt_ids) + len(example.completion_ids) for example in examples]
+    n_long = sum(size > room.tokens for size in sizes) if room else 0
+    if room is None or not n_long:
+        return list(examples), 0
+    line = f"{n_long} of {len(examples)} demonstrations with their prompts are longer than the student's {room.tokens} "
+    if not room.hard:
+        job.invariant("demonstrations fit", False, f"{line}tokens: it was not made for such texts")
+        return list(examples), 0
+    if n_long == len(examples):
+        raise DataError(f"{line}positions: none is left to train on. Take shorter ones, or another student")
+    job.invariant("demonstrations fit", False, f"{line}positions: they are left out")
+    return [e for e, size in zip(examples, sizes, strict=True) if size <= room.tokens], n_long
 
 
 def _save(job: Job, model: Any, name: str) -> None:
     with building(job.run.path(name)) as folder:
-        model.save_pretrained(folder)
+        trained.save(folder, model, job.prompts, job.recipe.student, name=name)
 
 
 def refined_stage(recipe: Recipe, number: int) -> Stage:
@@ -81,11 +113,12 @@ def refined_stage(recipe: Recipe, number: int) -> Stage:
     inputs = (problems, f"round-{number}/completions.jsonl", f"round-{number}/pairs.jsonl")
     return Stage(
         name,
-        1,
+        2,
         settings,
         (*inputs, *start_inputs(number)),
         (name, f"{name}.json"),
         lambda job, partial: _make_refined(job, partial, number, name, only_right=False),
+        computes=TRAINS,
     )
 
 
@@ -109,7 +142,7 @@ def _make_refined(job: Job, partial: Path, number: int, name: str, *, only_right
         preferences = make_preferences(problems, [], completions, job.prompts, recipe, only_right=True)
         if not preferences:
             raise TrainingError("no own answer is right: there is nothing for the control to train on")
-    model = trainable(recipe.student, job.run.path(start_of(job, number)), job.way.attention)
+    model = job.trainable(start_of(job, number))
     agreement = _check_agreement(job, number, model, completions, problems)
     reference = _reference(job, model, preferences, partial)
     history = refine(
@@ -119,7 +152,7 @@ def _make_refined(job: Job, partial: Path, number: int, name: str, *, only_right
         recipe.refine,
         preference_weight=0.0 if only_right else 1.0,
         max_tokens=max_tokens,
-        shared=job.way.shared,
+        rows=job.way.rows,
         seed=f"{recipe.seed}/{name}",
         checkpoints=partial,
         progress=lambda done, total: job.progress(name, done, total),
@@ -142,7 +175,7 @@ def _reference(job: Job, model: Any, preferences: Sequence[Any], partial: Path) 
 
     path = partial / "reference.json"
     if not path.exists():
-        write_json(path, reference_logps(model, preferences, job.recipe.refine.row_tokens, job.way.shared))
+        write_json(path, reference_logps(model, preferences, job.recipe.refine.row_tokens, job.way.rows))
     kept: list[list[float]] = json.loads(path.read_bytes())
     return kept
 
@@ -154,7 +187,7 @@ def _check_agreement(
 
     some = completions[:: max(1, len(completions) // AGREEMENT_SAMPLES)][:AGREEMENT_SAMPLES]
     by_id = {problem.id: problem for problem in problems}
-    gap = disagreement(model, some, by_id, job.prompts, job.recipe.refine.row_tokens, job.way.shared)
+    gap = disagreement(model, some, by_id, job.prompts, job.recipe.refine.row_tokens, job.way.rows)
     if gap > AGREEMENT[job.way.dtype]:
         raise TrainingError(
             f"sampler and trainer differ by {gap:.3f} nats a token on {len(some)} answers of round-{number}, and by "
@@ -172,7 +205,7 @@ def control_stage(recipe: Recipe, control: Literal["instruct", "right"]) -> Stag
     problems = dict.fromkeys(("problems/train.jsonl", f"problems/{refine_problems(recipe)}.jsonl"))
     inputs = (*problems, "demonstrations.jsonl", "instructed", "round-1/completions.jsonl")
     make = _make_more_instruction if control == "instruct" else _make_own_right
-    return Stage(name, 1, settings, (*inputs, "round-1/pairs.jsonl"), (name, f"{name}.json"), make)
+    return Stage(name, 2, settings, (*inputs, "round-1/pairs.jsonl"), (name, f"{name}.json"), make, computes=TRAINS)
 
 
 def _make_more_instruction(job: Job, partial: Path) -> Mapping[str, Json]:
@@ -184,7 +217,7 @@ def _make_more_instruction(job: Job, partial: Path) -> Mapping[str, Json]:
     pairs = read_records(job.run.path("round-1/pairs.jsonl"), Pair)
     preferences = make_preferences(problems, pairs, completions, job.prompts, job.recipe)
     budget = n_row_tokens(preferences, job.recipe.refine)
-    model = trainable(job.recipe.student, job.run.path("instructed"), job.way.attention)
+    model = job.trainable("instructed")
     return _instruct(job, model, partial, "controls/instruct", max_tokens=budget)
 
 

@@ -14,7 +14,7 @@ from srit.errors import DataError, RecipeError
 from srit.recipe import Recipe
 from srit.run import Json, Run, read_manifest, write_bytes, write_json
 from srit.stages import held, run_stages
-from srit.stages.evaluation import environment, tuned_on
+from srit.stages.evaluation import environment, in_results, tuned_on
 from srit.stages.job import Progress, Shared, Tell
 from srit.study.figures import FORMAT
 from srit.study.grid import Cell, Grid
@@ -128,8 +128,8 @@ def _described(cell: Cell) -> dict[str, Any]:
         "cell": cell.name,
         "labels": cell.labels,
         "changes": cell.changes,
-        "instructed_on": sorted({use.task for use in recipe.tasks.train}),
-        "refined_on": sorted({use.task for use in recipe.tasks.refine or recipe.tasks.train}),
+        "instructed_on": sorted(in_results(recipe, recipe.tasks.train)),
+        "refined_on": sorted(in_results(recipe, recipe.tasks.refine or recipe.tasks.train)),
         "tuned_on": sorted(tuned_on(recipe)),
         "rounds": recipe.rounds,
         "student": recipe.student.model,

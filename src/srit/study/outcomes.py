@@ -13,7 +13,7 @@ from srit.records import OptionScores, Prediction
 from srit.results import TEACHER
 from srit.run import Json, read_manifest, read_records
 from srit.stages import stages
-from srit.stages.evaluation import models, options_file, scored
+from srit.stages.evaluation import answered, options_file, predictions_file, scored
 from srit.stages.job import slug
 
 ENDS = 10  # the first and the last tenth of a training's steps stand for its ends
@@ -45,24 +45,25 @@ def outcome(folder: Path, recipe: Recipe) -> Json:
 
 def _answers(folder: Path, recipe: Recipe) -> Iterator[Json]:
     """A row for each model, task and prompt."""
-    for model in (*models(recipe), *([TEACHER] if recipe.evaluate.teacher else [])):
-        for use in recipe.tasks.evaluate:
-            found = read_records(folder / f"predictions/{model}/{slug(use.task)}.jsonl", Prediction)
-            for prompt in dict.fromkeys(p.prompt for p in found):
-                of_prompt = [p for p in found if p.prompt == prompt]
-                place = {"model": model, "task": use.task, "prompt": prompt}
-                yield place | answers_row(of_prompt, recipe.evaluate.pass_at)
+    for model, task in answered(recipe):
+        found = read_records(folder / predictions_file(model, task), Prediction)
+        for prompt in dict.fromkeys(p.prompt for p in found):
+            of_prompt = [p for p in found if p.prompt == prompt]
+            row = {"model": model, "task": task.label, "prompt": prompt}
+            # Only where the label does not give it: a study of plain names stays the same bytes.
+            row |= {} if task.place == slug(task.label) else {"place": task.place}
+            yield row | answers_row(of_prompt, recipe.evaluate.pass_at)
 
 
 def _options(folder: Path, recipe: Recipe) -> Iterator[Json]:
     """A row for each model, task, prompt and what was scored: a digit a problem, as in `answers_row`."""
-    for model, use in scored(recipe):
-        found = read_records(folder / options_file(model, use), OptionScores)
+    for model, task in scored(recipe):
+        found = read_records(folder / options_file(model, task), OptionScores)
         for prompt, what in dict.fromkeys((s.prompt, s.scored) for s in found):
             alike = [s for s in found if (s.prompt, s.scored) == (prompt, what)]
             yield {
                 "model": model,
-                "task": use.task,
+                "task": task.label,
                 "prompt": prompt,
                 "scored": what,
                 "problems": _hash(s.problem_id for s in alike),

@@ -11,8 +11,9 @@ from srit.estimate import Work, dollars, gpu_seconds, n_problems, seconds, teach
 from srit.recipe import Recipe, TaskUse
 from srit.results import TEACHER
 from srit.run import canonical, read_manifest
-from srit.stages import fingerprint, plan, stages
-from srit.stages.job import Stage, slug
+from srit.stages import plan, stages
+from srit.stages.fingerprints import basis, fingerprint
+from srit.stages.job import Stage, evaluated
 from srit.stages.teaching import teacher_settings
 from srit.study.cells import folder_of
 from srit.study.grid import Cell, Grid
@@ -66,7 +67,7 @@ def symbols(recipe: Recipe) -> list[tuple[Stage, str]]:
     sums: dict[str, str] = {}
     found = []
     for stage in stages(recipe):
-        mark = fingerprint(stage, {name: sums[name] for name in stage.inputs}, student)
+        mark = fingerprint(basis(stage, {name: sums[name] for name in stage.inputs}, student, None, sources={}))
         for number, output in enumerate(stage.outputs):
             made_from = _problems(recipe, output) if stage.name == "problems" else [mark, number]
             sums[output] = hashlib.sha256(canonical(made_from)).hexdigest()
@@ -77,7 +78,7 @@ def symbols(recipe: Recipe) -> list[tuple[Stage, str]]:
 def _problems(recipe: Recipe, output: str) -> object:
     """What decides the problems of one file: cells with other tasks beside it have the same file."""
     parts = {f"problems/{part}.jsonl": getattr(recipe.tasks, part) for part in ("train", "refine", "dev")}
-    parts |= {f"problems/evaluate-{slug(use.task)}.jsonl": (use,) for use in recipe.tasks.evaluate}
+    parts |= {f"problems/evaluate-{task.place}.jsonl": (task.use,) for task in evaluated(recipe)}
     split = "test" if output.startswith("problems/evaluate-") else "dev" if output.endswith("dev.jsonl") else "train"
     return [split, recipe.tasks.seed, [use.model_dump() for use in parts[output]]]
 
@@ -98,7 +99,7 @@ def _work(stage: str, recipe: Recipe, asked: dict[str, int]) -> Work:
         limit = recipe.demonstrations.limit
         return teaching(recipe, sum(_new(use, "train", limit, recipe, asked) for use in recipe.tasks.train))
     if stage.startswith(f"predictions/{TEACHER}/"):
-        uses = [use for use in recipe.tasks.evaluate if slug(use.task) == stage.split("/")[-1]]
+        uses = [task.use for task in evaluated(recipe) if task.place == stage.split("/")[-1]]
         return teaching(recipe, sum(_new(use, "test", None, recipe, asked) for use in uses))
     return work_of(stage, recipe)
 

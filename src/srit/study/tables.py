@@ -310,18 +310,32 @@ def answers(results: Results) -> Table | None:
                 tokens = sum(row["tokens"] * len(row["right"]) for row in found) / n
                 shares = [100 * sum(row[what] for row in found) / n for what in ("truncated", "unread", "errors")]
                 length = f"{tokens:.1f}" if tokens else ""  # a recording does not count them
-                left = str(_unanswered(cell, keys)) if model == TEACHER else ""
+                left = str(_unanswered(results, cell, keys)) if model == TEACHER else ""
                 texts = [model, domain, length, *(f"{share:.1f}" for share in shares), left]
                 rows.append((_name(cell), *map(Entry, texts)))
     columns = ("cell", "model", "domain", "mean tokens", "cut, %", "unread, %", "not judged, %", "no answer")
-    note = "No answer: problems that the teacher did not answer, and that its accuracy leaves out."
+    counted = "and that its accuracy leaves out" if _leaves_out(results) else "and that count as not right"
+    note = f"No answer: problems that the teacher did not answer, {counted}."
     return Table("answers", f"The form of the answers, {_prompt(main)}", columns, rows, note)
 
 
-def _unanswered(cell: Cell, keys: Sequence[Key]) -> int:
+def _leaves_out(results: Results) -> bool:
+    """Whether a study is of a time when the teacher's rows held only what it had answered."""
+    teacher = {key: rows for key, rows in results.answers.items() if key.model == TEACHER}
+    base = {key: results.answers.get(key._replace(model="base"), {}) for key in teacher}
+    return any(
+        seed in base[key] and len(row["right"]) < len(base[key][seed]["right"])
+        for key, rows in teacher.items()
+        for seed, row in rows.items()
+    )
+
+
+def _unanswered(results: Results, cell: Cell, keys: Sequence[Key]) -> int:
     """Problems of one seed that the teacher gave no answer to."""
     counts: Mapping[str, Any] = next((run["counts"] for run in cell["runs"] if "counts" in run), {})
-    return sum(counts.get(f"predictions/{TEACHER}/{slug(key.task)}", {}).get("no answer", 0) for key in keys)
+    rows = {key: next(iter(results.answers.get(key, {}).values()), {}) for key in keys}
+    places = [row.get("place", slug(key.task)) for key, row in rows.items()]
+    return sum(counts.get(f"predictions/{TEACHER}/{place}", {}).get("no answer", 0) for place in places)
 
 
 def options(results: Results) -> Table | None:

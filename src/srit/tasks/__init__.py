@@ -58,6 +58,16 @@ class Task(Protocol):
         """
         ...
 
+    def source(self, split: Split, *, data: Path | None) -> str:
+        """What `load` makes the problems of: a sum of the file, or the generator's version; "" for srit's own code.
+
+        The hub is not asked: what was read of it once is kept in the run.
+
+        Raises:
+            DataError: there is no such file.
+        """
+        ...
+
     def phrase(self, problem: Problem) -> str:
         """The question as put to a model, choices included, instruction and trigger not."""
         ...
@@ -104,7 +114,7 @@ def task_page() -> str:
             alike.setdefault(find_task(name).about, []).append(f"`{name}`")
         lines += [f"| {', '.join(names)} | {about} |" for about, names in alike.items()]
         if not alike:
-            lines[-2:] = ["Any such name."]
+            lines[-2:] = str(family.__doc__).strip().splitlines()[2:] or ["Any such name."]
     return "\n".join(lines) + "\n"
 
 

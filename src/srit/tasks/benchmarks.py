@@ -12,10 +12,14 @@ from typing import Any, Literal
 
 from srit.errors import DataError
 from srit.records import Problem, Split
+from srit.sums import sum_of
 from srit.tasks import Reading
-from srit.tasks.lines import MissingSplit, Row, choices_field, optional_text, read_rows, text_field
-from srit.tasks.reading.choices import LETTERS, read_choice
+from srit.tasks.golds import Numbering, gold_of
+from srit.tasks.labels import unlabeled
+from srit.tasks.lines import MissingSplit, Row, id_field, optional_text, read_rows, text_field
+from srit.tasks.reading.choices import read_choice
 from srit.tasks.reading.formulas import read_math
+from srit.tasks.reading.mentions import LETTERS
 from srit.tasks.reading.numbers import read_number
 from srit.tasks.reading.numerals import is_number, numbers_equal
 
@@ -111,7 +115,7 @@ def _mmlu(row: Fields) -> Fields:
 
 
 def _aqua(row: Fields) -> Fields:
-    choices = [option.partition(")")[2] or option for option in row["options"]]
+    choices = list(unlabeled(row["options"], "aqua").words)  # "A)12"
     return {"question": row["question"], "choices": choices, "answer": row["correct"], "rationale": row["rationale"]}
 
 
@@ -273,6 +277,13 @@ class BenchmarkTask:
         """Problems of one local file."""
         return self._checked(read_rows(path), split)
 
+    def source(self, split: Split, *, data: Path | None) -> str:
+        """The sum of the split's local file, or where it is on the hub."""
+        if data is not None:
+            return sum_of(self._file(data, split))
+        hub = self._hub(split)
+        return " ".join(filter(None, (hub.id, *hub.configs, hub.split, hub.revision)))
+
     def phrase(self, problem: Problem) -> str:
         """The question, and its options one a line as "(A) …"; yes-or-no questions stand alone."""
         return phrase(problem)
@@ -280,8 +291,9 @@ class BenchmarkTask:
     def read(self, text: str, problem: Problem) -> Reading:
         """See `srit.tasks.reading`."""
         if self._benchmark.kind == "choice":
-            return read_choice(text, problem.choices or ())
-        return read_number(text) if self._benchmark.kind == "number" else read_math(text)
+            return read_choice(text, problem.choices or (), problem.question)
+        read = read_number if self._benchmark.kind == "number" else read_math
+        return read(text, problem.question)
 
     def equal(self, answer: str, gold: str) -> bool:
         """Letters as letters, numbers exactly, LaTeX by value.
@@ -338,7 +350,7 @@ class BenchmarkTask:
             fields = self._benchmark.convert(raw)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{where}: not a row of {self.name} as known: {type(error).__name__}: {error}") from error
-        return fields if fields.get("id") else {**fields, "id": made_up_id}
+        return fields if fields.get("id") not in (None, "") else {**fields, "id": made_up_id}
 
     def _checked(self, rows: Iterable[Row], split: Split) -> Iterator[Problem]:
         return checked(rows, lambda row: self._problem(row, split))
@@ -369,21 +381,19 @@ def _download(hub: Hub, config: str | None, where: str) -> Iterable[Fields]:
 # ------------------------------------------------------------------------ shared with the other file tasks
 
 
-def problem_of(row: Row, task: str, split: Split) -> Problem:
+def problem_of(row: Row, task: str, split: Split, numbering: Callable[[], Numbering] | None = None) -> Problem:
     """The problem of a row, its fields' types checked.
+
+    Args:
+        numbering: what whole numbers mean that stand for options; None: they must be an option's words.
 
     Raises:
         DataError: names file, line and field.
     """
-    return Problem(
-        id=text_field(row, "id"),
-        task=task,
-        split=split,
-        question=text_field(row, "question"),
-        answer=text_field(row, "answer").strip(),
-        choices=choices_field(row),
-        rationale=optional_text(row, "rationale"),
-    )
+    identity, question = id_field(row, "id"), text_field(row, "question")
+    gold, rationale = gold_of(row, numbering), optional_text(row, "rationale")
+    worked = gold.solution if gold.solution and not (rationale or "").strip() else rationale
+    return Problem(identity, task, split, question, gold.answer, gold.choices, worked)
 
 
 def check_gold(problem: Problem, kind: Kind, where: str) -> None:

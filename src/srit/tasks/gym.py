@@ -12,6 +12,7 @@ import difflib
 import hashlib
 import random
 from collections.abc import Iterator
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,10 @@ class GymTask:
             if entry is None:
                 return
             yield self._problem(entry, split, f"{self._generator}-{split}-{seed}-{index}")
+
+    def source(self, split: Split, *, data: Path | None) -> str:
+        """The library's version: another may generate other problems."""
+        return f"reasoning-gym {version('reasoning-gym')}"
 
     def phrase(self, problem: Problem) -> str:
         """The question as generated."""

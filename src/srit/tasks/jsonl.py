@@ -1,21 +1,36 @@
 """A person's own problems: "jsonl:PATH" of a file, or of a folder with train.jsonl, dev.jsonl and test.jsonl.
 
-Rows have id, question and answer, and may have choices (then the answer is a letter), rationale and split.
-A file whose rows name no split serves whichever split is asked for.
+A row has `question` and `answer`, and may have `id`, `choices`, `rationale` and `split`. Files may be gzipped.
+
+- `id`: a text or a number; 7, 7.0 and "7" are one id, and a recording of a teacher may write it in either way. Where no
+  row has one, a row's id is its file and line, such as `mine.jsonl:3`.
+- `answer`: a number, a formula in LaTeX or a text. A whole solution will do where its end is marked, by `#### 15`,
+  `\\boxed{15}`, `<answer>15</answer>` or "The answer is 15."; it is then the rationale too, if the row has none. One
+  that marks no answer, or two, is refused.
+- `choices`: 2 to 26 texts. Letters or numbers that all of them begin with in order, as in "B) 16 km", are not part of
+  their words. The answer is then a letter, or an option's words. It may also be an option's number, where the answers
+  of the whole file can only be numbers counted from 0, or only from 1.
+- `split`: train, dev or test; rows without one belong to whichever is asked for.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from srit.errors import DataError
 from srit.records import Problem, Split
+from srit.sums import sum_of
 from srit.tasks import Reading
 from srit.tasks.benchmarks import check_gold, checked, drawn, phrase, problem_of
+from srit.tasks.golds import Numbering, numbering, refuse_solution
 from srit.tasks.lines import MissingSplit, Row, read_rows
 from srit.tasks.reading.choices import read_choice
+from srit.tasks.reading.formulas import read_math
 from srit.tasks.reading.numbers import read_number
 from srit.tasks.reading.numerals import is_number
 from srit.tasks.reading.quantities import has_words, read_quantity
@@ -52,16 +67,32 @@ class JsonlTask:
         draw = random.Random(f"{seed}/{self.name}/{split}")
         return drawn(lambda: read_problems(path, self.name, split), limit=limit, draw=draw)
 
+    def source(self, split: Split, *, data: Path | None) -> str:
+        """The sum of the split's file."""
+        return sum_of(self._file(split))
+
     def phrase(self, problem: Problem) -> str:
         """The question and its options."""
         return phrase(problem)
 
     def read(self, text: str, problem: Problem) -> Reading:
-        """A letter where there are options, a number where the gold answer is one, else text."""
+        """A letter where there are options, a number or a formula where the gold answer is one, else text."""
+        if not problem.choices and is_formula(problem.answer):
+            return read_math(text, problem.question)
         return read_as_gold(text, problem)
 
     def equal(self, answer: str, gold: str) -> bool:
-        """The same letter, number, or text but for case and blanks."""
+        """The same letter, number, or text but for case and blanks; formulas by value.
+
+        Raises:
+            JudgeError: formulas that could not be compared.
+        """
+        if is_formula(gold):
+            from srit.tasks.math_judge import math_equal
+
+            return math_equal(answer, gold)
+        if _LISTED.fullmatch(gold) and _unspaced(answer) == _unspaced(gold):
+            return True
         return texts_equal(answer, gold)
 
     def solve(self, problem: Problem) -> str | None:
@@ -81,10 +112,30 @@ class JsonlTask:
 def read_as_gold(text: str, problem: Problem) -> Reading:
     """Reads a letter, a number or text, whichever the problem's gold answer is."""
     if problem.choices:
-        return read_choice(text, problem.choices)
+        return read_choice(text, problem.choices, problem.question)
     if has_words(problem.answer):
-        return read_quantity(text, problem.answer)
-    return read_number(text) if is_number(problem.answer) else read_text(text)
+        return read_quantity(text, problem.answer, problem.question)
+    if is_number(problem.answer):
+        return read_number(text, problem.question)
+    return read_text(text, problem.question, like=problem.answer)
+
+
+def is_formula(gold: str) -> bool:
+    """Whether a gold answer is a formula, and more than a number: LaTeX, or an unknown and its value."""
+    return (_LATEX.search(gold) or _EQUATION.fullmatch(gold)) is not None and not is_number(gold)
+
+
+_LATEX = re.compile(
+    r"\\(?:[dtc]?frac|sqrt|pi|infty|pm|mp|cdot|times|div|left|right|text|mathrm|mathbb|begin|cup|cap|in|le|ge|leq|geq|neq"
+    r"|circ|angle|log|ln|sin|cos|tan|exp|binom|overline|vec|alpha|beta|gamma|theta|sum|int|lfloor|lceil)(?![A-Za-z])"
+    r"|(?<=[0-9A-Za-z)}])\^(?=[0-9A-Za-z({])"
+)
+_LISTED = re.compile(r"[\[({]?\s*[-+]?[0-9][0-9./]*(?:\s*,\s*[-+]?[0-9][0-9./]*)+\s*[\])}]?")  # "(2, 3)"
+_EQUATION = re.compile(r"\$?[A-Za-z](?:\([A-Za-z]\))?[ ]*=[^=]+")  # "x = 5"
+
+
+def _unspaced(text: str) -> str:
+    return re.sub(r"\s", "", text)
 
 
 def read_problems(path: Path, task: str, split: Split) -> Iterator[Problem]:
@@ -93,7 +144,20 @@ def read_problems(path: Path, task: str, split: Split) -> Iterator[Problem]:
     Raises:
         DataError: a row that cannot be used.
     """
-    return checked((row for row in read_rows(path) if _belongs(row, split)), lambda row: _problem(row, task, split))
+    found = cache(lambda: numbering(read_rows(path)))
+    rows = (row for row in _identified(read_rows(path)) if _belongs(row, split))
+    return checked(rows, lambda row: _problem(row, task, split, found))
+
+
+def _identified(rows: Iterable[Row]) -> Iterator[Row]:
+    """Rows with ids: where none has one, its file and line."""
+    given: bool | None = None
+    for row in rows:
+        has_id = row.fields.get("id") is not None
+        given = has_id if given is None else given
+        if has_id and not given:
+            raise DataError(f"{row.where}: id: rows above have none: give every row an id, or none")
+        yield row if given else Row({**row.fields, "id": row.where}, row.where)
 
 
 def _belongs(row: Row, split: Split) -> bool:
@@ -105,11 +169,19 @@ def _belongs(row: Row, split: Split) -> bool:
     return _SPLIT_OF[said] == split
 
 
-def _problem(row: Row, task: str, split: Split) -> Problem:
-    problem = problem_of(row, task, split)
+def _problem(row: Row, task: str, split: Split, found: Callable[[], Numbering]) -> Problem:
+    problem = problem_of(row, task, split, found)
     if problem.choices:
         check_gold(problem, "choice", row.where)
+    elif not is_number(problem.answer):
+        refuse_solution(problem.answer, row.where)
+        _check_comparable(problem, row.where)
     return problem
+
+
+def _check_comparable(problem: Problem, where: str) -> None:
+    if is_formula(problem.answer) and find_spec("math_verify") is None:
+        raise DataError(f"{where}: answer: to compare formulas needs math-verify: pip install 'srit[math]'")
 
 
 def names() -> list[str]:

@@ -6,12 +6,14 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import IO, Any, NamedTuple, NoReturn, cast
+from typing import IO, Any, NamedTuple, NoReturn, TypeGuard, cast
 
 from srit.errors import DataError
 
 MAX_LINE = 16 * 2**20  # decoded bytes: a compression bomb ends here
+MAX_ZEROS = 400  # that a number's exponent is written out to
 
 
 class MissingSplit(DataError):
@@ -21,7 +23,7 @@ class MissingSplit(DataError):
 class Row(NamedTuple):
     """One line of a file."""
 
-    fields: dict[str, Any]
+    fields: dict[str, Any]  # numbers with a point are Decimals: what was written, not what a float makes of it
     where: str  # "path:line"
 
 
@@ -60,7 +62,8 @@ def _row(line: bytes, where: str, *, first: bool) -> Row:
     if len(line) > MAX_LINE:
         raise DataError(f"{where}: the line is longer than {MAX_LINE // 2**20} MiB")
     try:
-        fields = json.loads(_text(line, where).removeprefix("\ufeff" if first else ""), parse_constant=_no_constant)
+        text = _text(line, where).removeprefix("\ufeff" if first else "")
+        fields = json.loads(text, parse_constant=_no_constant, parse_float=_decimal)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON: {str(error)[:200]}") from error
     if not isinstance(fields, dict):
@@ -79,6 +82,13 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"the number {text:.80} is too large") from None
+
+
 def text_field(row: Row, name: str, *, blank: bool = False) -> str:
     """A field that must hold text; a number is taken as its text.
 
@@ -86,8 +96,8 @@ def text_field(row: Row, name: str, *, blank: bool = False) -> str:
         DataError: missing, another type, a lone surrogate, or blank though it must not be.
     """
     value = row.fields.get(name)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)
+    if _is_number(value):
+        value = _written_out(value)
     if not isinstance(value, str):
         raise DataError(f"{row.where}: {name}: {'is missing' if value is None else f'{value!r:.80} is not text'}")
     try:
@@ -97,6 +107,71 @@ def text_field(row: Row, name: str, *, blank: bool = False) -> str:
     if not blank and not value.strip():
         raise DataError(f"{row.where}: {name}: is empty")
     return value
+
+
+def id_field(row: Row, *names: str) -> str:
+    """The id of a row, under the first of `names` that the row has.
+
+    An id may be a number in one file and text in another, or a number that a table has given a point:
+    7, 7.0 and "7" are one id. A text stays what it is: "007" is another one.
+
+    Raises:
+        DataError: as for `text_field`.
+    """
+    name = next((name for name in names if row.fields.get(name) is not None), names[0])
+    value = row.fields.get(name)
+    if not _is_number(value):
+        return text_field(row, name)
+    written = _written_out(value)
+    if "E" in written or "." not in written:
+        return "0" if written == "-0" else written
+    exact = written.rstrip("0").rstrip(".")
+    return "0" if exact == "-0" else exact
+
+
+OUTPUTS = ("output", "text")  # fields of a recorded answer
+
+
+def output_field(row: Row) -> str | None:
+    """The answer of a recorded row; None where it is null or missing.
+
+    Raises:
+        DataError: it is not text.
+    """
+    name = next((name for name in OUTPUTS if row.fields.get(name) is not None), None)
+    return None if name is None else text_field(row, name, blank=True)
+
+
+def answered_rows(path: Path) -> Iterator[Row]:
+    """Rows of a file of recorded answers.
+
+    Raises:
+        DataError: as for `read_rows`; or no row has a field for an answer, be it null: the file is another.
+    """
+    first, answered = "", False
+    for row in read_rows(path):
+        first, answered = first or row.where, answered or any(name in row.fields for name in OUTPUTS)
+        yield row
+    if first and not answered:
+        raise DataError(f"{first}: no row of this file has a field {' or '.join(OUTPUTS)}, for the answer")
+
+
+def label(row: Row, name: str) -> str | None:
+    """What a row says of itself in a field that it need not have; None: nothing."""
+    value = row.fields.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _is_number(value: object) -> TypeGuard[int | float | Decimal]:
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+
+
+def _written_out(value: int | float | Decimal) -> str:
+    """Every digit, and no exponent unless it is enormous."""
+    if isinstance(value, int):
+        return str(value)
+    exact = value if isinstance(value, Decimal) else Decimal(repr(value))
+    return format(exact, "f") if abs(exact.adjusted()) <= MAX_ZEROS else str(exact)
 
 
 def optional_text(row: Row, name: str) -> str | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
-import re
 import select
 import subprocess
 import sys
@@ -19,47 +18,17 @@ from importlib.util import find_spec
 from typing import Any
 
 from srit.errors import DataError, JudgeError
-from srit.tasks.reading.numerals import is_number, numbers_equal
+from srit.tasks.judging.comparing import BY_WRITING, equal
+from srit.tasks.judging.forms import form
+from srit.tasks.judging.limits import refusal
 
 TIMEOUT_SECONDS = 5.0
 START_SECONDS = 120.0  # to import sympy, on a machine that does other things too
-MEMORY_BYTES = 2 * 2**30
-MAX_ANSWER = 1000  # characters
-
-
-def normalized(latex: str) -> str:
-    """A formula without what does not change its value: blanks, dollars, sizes, units in text, a final stop."""
-    text = latex.strip().removeprefix("\\(").removesuffix("\\)").strip("$ ")
-    text = re.sub(r"\\(?:left|right|displaystyle|limits|,|!|;|:|quad|big)(?![A-Za-z])|\\[ $]|[$\s~]", _space, text)
-    text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text)
-    text = re.sub(r"\^\{?\\circ\}?|\\%|%$|°", "", text)
-    text = re.sub(r"\\(?:text|mathrm|textbf|mbox|mathbf)\{([^{}]*)\}", r"\1", text)
-    text = re.sub(r"\\frac([0-9])([0-9])", r"\\frac{\1}{\2}", text)
-    text = re.sub(r"\\sqrt([0-9A-Za-z])", r"\\sqrt{\1}", text)
-    return text.removesuffix(".")
-
-
-def _space(match: re.Match[str]) -> str:
-    return ""
 
 
 def decide_by_writing(answer: str, gold: str) -> bool | None:
-    """Whether two formulas are equal, where their writing or their being numbers decides; else None."""
-    one, other = normalized(closed(answer)), normalized(closed(gold))
-    if one and one == other:
-        return True
-    if is_number(one) and is_number(other):
-        return numbers_equal(one, other)
-    # math-verify would take a number out of a sentence.
-    return False if _SENTENCE.search(answer) else None
-
-
-_SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}[ ][A-Za-z]{2,}[ ][A-Za-z]{2,}")
-
-
-def closed(latex: str) -> str:
-    """With the braces that are missing at the end: cut-off data has "3\\sqrt{10", which would parse as 3."""
-    return latex + "}" * max(0, latex.count("{") - latex.count("}"))
+    """Whether two answers are equal, where their writing or their being numbers decides; else None."""
+    return equal(form(answer), form(gold), BY_WRITING)
 
 
 def math_equal(answer: str, gold: str) -> bool:
@@ -73,8 +42,10 @@ def math_equal(answer: str, gold: str) -> bool:
         return decided
     if find_spec("math_verify") is None:
         raise DataError("comparing formulas needs math-verify: pip install 'srit[math]'")
-    if max(len(answer), len(gold)) > MAX_ANSWER:
-        raise JudgeError(f"the answer has more than {MAX_ANSWER} characters: not compared")
+    for name, latex in (("answer", answer), ("gold answer", gold)):
+        reason = refusal(latex)
+        if reason:
+            raise JudgeError(f"the {name} is not computed: {reason}")
     return _WORKER.ask(answer, gold)
 
 
@@ -93,9 +64,9 @@ class Worker:
         """
         with self._lock:
             process = self._running()
-            verdict = self._exchange(process, {"answer": closed(answer), "gold": closed(gold)}, self._timeout)
+            verdict = self._exchange(process, {"answer": answer, "gold": gold}, self._timeout)
         if "equal" not in verdict:
-            raise JudgeError(f"math-verify could not compare: {verdict.get('error')}")
+            raise JudgeError(str(verdict.get("error")))
         return bool(verdict["equal"])
 
     def close(self) -> None:
@@ -115,7 +86,7 @@ class Worker:
         self.close()
         self._process = subprocess.Popen(
             # Not "-m": runpy would import the package's other parts first.
-            [sys.executable, "-c", "from srit.tasks.math_judge import serve; serve()"],
+            [sys.executable, "-c", "from srit.tasks.judging.sympy_worker import serve; serve()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -156,30 +127,6 @@ def _read_line(process: subprocess.Popen[bytes], timeout: float) -> bytes | None
             return line
         line += part
     return line
-
-
-def serve() -> None:
-    """The worker: one question a line on stdin, one verdict a line on stdout."""
-    import resource
-
-    from math_verify import parse, verify
-
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    print("{}", flush=True)
-    for line in sys.stdin:
-        question = json.loads(line)
-        try:
-            # The caller's clock decides; math-verify's own alarm would answer False, which is no verdict.
-            gold, answer = (
-                parse(f"${question[part]}$", parsing_timeout=None, raise_on_error=True)  # type: ignore[arg-type]
-                for part in ("gold", "answer")
-            )
-            verdict: dict[str, Any] = {"equal": bool(verify(gold, answer, timeout_seconds=None, raise_on_error=True))}
-        except MemoryError:
-            verdict = {"error": "out of memory"}
-        except Exception as error:
-            verdict = {"error": f"{type(error).__name__}: {error}"[:300]}
-        print(json.dumps(verdict), flush=True)
 
 
 _WORKER = Worker()

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from srit.errors import DataError
+from srit.records import Problem
 from srit.run import sha256_of
+from srit.tasks.lines import Row, answered_rows, id_field, label, output_field
 from srit.teachers import Answer, Question
+
+Key = tuple[str | None, str | None, str]  # task, split and id of a problem; None: any
 
 
 class RecordingTeacher:
     """Answers from JSON Lines files, gzipped or not, by the id of the problem.
 
-    A row has "id" and "output" (or "problem_id" and "text", as demonstrations.jsonl has); of several answers
-    to a question the first counts.
+    A row has "id" and "output" (or "problem_id" and "text", as demonstrations.jsonl has); of several answers to a
+    question the first counts. A row whose output is null or missing answers nothing. Where an id stands for several
+    problems, the rows' own "task" and "split" decide.
     """
+
+    max_tokens = None
 
     def __init__(self, paths: Sequence[Path], variant: str | None = None) -> None:
         """
@@ -26,42 +30,40 @@ class RecordingTeacher:
             DataError: a file is not there or a line is not such a row.
         """
         self.name = ", ".join(dict.fromkeys(path.parent.name or path.name.split(".")[0] for path in paths))
-        self._texts: dict[str, str] = {}
-        for path in paths:
-            self._texts = _read(path, variant) | self._texts
+        self._texts: dict[Key, str | None] = {}  # None: there is a row, and no answer in it
+        for key, text in (answer for path in paths for answer in _recorded(path, variant)):
+            if self._texts.get(key) is None:
+                self._texts[key] = text
         self.identity: dict[str, object] = {"recordings": [sha256_of(path) for path in paths], "variant": variant}
 
-    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+    def answer(self, questions: Sequence[Question]) -> Generator[Answer]:
         """One Answer a question; none where nothing was recorded."""
-        for problem, _ in questions:
-            text = self._texts.get(problem.id)
-            yield Answer(problem.id, text, "" if text is not None else "not in the recording")
+        for problem in (question.problem for question in questions):
+            found = [self._texts[key] for key in _keys(problem) if key in self._texts]
+            text = next((text for text in found if text is not None), None)
+            missing = "the recording has no answer to it" if found else "not in the recording"
+            yield Answer(problem.id, text, "" if text is not None else missing)
 
 
-def _read(path: Path, variant: str | None) -> dict[str, str]:
+def _keys(problem: Problem) -> list[Key]:
+    """Under what a problem's answer is looked up, in order: an id may stand for a problem of each task and split."""
+    return [(task, split, problem.id) for task in (problem.task, None) for split in (problem.split, None)]
+
+
+def _recorded(path: Path, variant: str | None) -> Iterator[tuple[Key, str | None]]:
+    """The answers of a file, each under what its row says of the problem, and under the id alone."""
     if not path.is_file():
         raise DataError(f"teacher.path: there is no file {path}")
-    texts: dict[str, str] = {}
-    variants: set[Any] = set()
-    for number, line in enumerate(_lines(path), start=1):
-        try:
-            row = json.loads(line)
-            identity, text = row.get("id", row.get("problem_id")), row.get("output", row.get("text"))
-        except (ValueError, AttributeError, RecursionError) as error:
-            raise DataError(f"{path}:{number}: not a recorded answer: {error}") from None
-        if not isinstance(identity, str) or not isinstance(text, str):
-            raise DataError(f"{path}:{number}: a row needs the texts id and output (or problem_id and text)")
-        variants.add(row.get("variant"))
-        if variant in (None, row.get("variant")):
-            texts.setdefault(identity, text)
+    variants: set[str] = set()
+    for row in answered_rows(path):
+        text, identity = output_field(row), id_field(row, "id", "problem_id")
+        variants.add(_variant(row))
+        if variant in (None, _variant(row)):
+            yield (label(row, "task"), label(row, "split"), identity), text
+            yield (None, None, identity), text
     if variant is not None and variant not in variants:
-        raise DataError(f"{path}: there is no variant {variant!r}, only {', '.join(sorted(map(str, variants)))}")
-    return texts
+        raise DataError(f"{path}: there is no variant {variant!r}, only {', '.join(sorted(variants)) or 'none'}")
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-        try:
-            yield from (line for line in file if line.strip())
-        except (OSError, EOFError) as error:
-            raise DataError(f"{path}: cut or damaged: {error}") from None
+def _variant(row: Row) -> str:
+    return "None" if row.fields.get("variant") is None else id_field(row, "variant")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 from srit.tasks import Task
 from srit.teachers import Answer, Question
@@ -12,14 +12,15 @@ class SolverTeacher:
     """Answers with the task's own worked solution."""
 
     name = "solver"
+    max_tokens = None
 
     def __init__(self, find_task: Callable[[str], Task]) -> None:
         self._find_task = find_task
         self.identity: dict[str, object] = {"teacher": "solver"}
 
-    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+    def answer(self, questions: Sequence[Question]) -> Generator[Answer]:
         """One Answer a question; none where the task has no solver."""
-        for problem, _ in questions:
+        for problem in (question.problem for question in questions):
             solution = self._find_task(problem.task).solve(problem)
             reason = "" if solution else f"the task {problem.task} has no worked solutions"
             yield Answer(problem.id, solution, reason)

@@ -29,7 +29,7 @@ _CLOUDS = re.compile(
     r"|(?:(?<![A-Za-z'’.])[b-z]|[0-9][A-Za-z]|[πθ])[ ]?[-+*/×÷·])[ ]?$"
 )
 # A quoted line, a tag, and "<5>" are no bounds.
-_BRACKETS = re.compile(r"(?:(?:^|\n)[ ]*>|</?[A-Za-z][^<>\n]{0,40}>)[ ]?$")
+_BRACKETS = re.compile(r"(?:(?:^|\n)[ ]*>|<[/|]?[A-Za-z][^<>\n]{0,40}>)[ ]?$")
 
 
 class Prefix(NamedTuple):

@@ -4,53 +4,82 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from srit.tasks import Reading
 from srit.tasks.reading.clauses import CONCLUDES, LEFT_OPEN, Clause, Found, find_clauses, find_sentences, read_with
+from srit.tasks.reading.decisions import decided_choice
+from srit.tasks.reading.mentions import (
+    LETTERS,
+    Mention,
+    Sides,
+    find_mentions,
+    find_words,
+    is_denied,
+    mention_of,
+    take_sides,
+)
 from srit.tasks.reading.numbers import announced_number
 from srit.tasks.reading.numerals import is_number, numbers_equal
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
+_HEDGES = (
+    r"either|both|most likely|likely|probably|going to be|definitely|clearly|obviously|certainly|almost certainly"
+    r"|indeed|simply|that|to be|(?:I(?:['’]d)?|I would|we) (?:think|believe|guess|say|choose|pick)"
+    r"|it(?:['’]s| is| must be| should be| would be)"
+)
 _OPEN = (
-    r"[\s*_\"'`$\[{:<]{0,12}"
-    r"(?:(?:either|most likely|likely|probably|going to be|both)[ ]){0,2}[*\"'`$]{0,4}"
+    rf"[\s*_\"'`$\[{{}}:<]{{0,12}}(?:(?i:{_HEDGES})[ :,]{{1,2}}){{0,4}}[*\"'`$]{{0,4}}"
     r"(?:\\(?:text|mathrm|textbf|mathbf|rm)\s?\{\s?)?"
 )
 _CONNECTIVES = r"because|since|as|for|which|and|or|but|due|based|given|so|if|is|with|in|on|by|from|not"
 
 
-def read_choice(text: str, choices: Sequence[str]) -> Reading:
+def read_choice(text: str, choices: Sequence[str], question: str = "") -> Reading:
     """The letter of the option that a text ends on: A for the first.
 
-    Letters in brackets or behind an announcement, else an option's own words; "yes"/"true" and "no"/"false"
-    where these are the options.
+    Letters in brackets or after an announcement, else an option's own words; "yes"/"true" and "no"/"false"
+    where these are the options. An option that the text rules out is never read.
     """
-    return read_with(text, lambda plain: _find_choice(plain, choices))
+    return read_with(text, lambda plain: _find_choice(plain, choices), question)
 
 
 def _find_choice(text: str, choices: Sequence[str]) -> Found | str:
+    denied: set[str] = set()
     for clause in find_clauses(text):
         found = _announced_choice(text, clause, choices)
         if not found and LEFT_OPEN.match(text, clause.start, clause.end):
             return "the answer is left open"
-        if found:
+        if isinstance(found, str) or (found and found.answer not in denied):
             return found
-    return _bare_choice(text, choices) or _concluded_choice(text, choices) or "no option is named"
+        denied |= {mention.letter for mention in _sides(text, clause, choices).denied}
+    found = _bare_choice(text, choices) or _concluded_choice(text, choices)
+    if found and found.answer in denied:
+        return "the only option named is ruled out"
+    return found or "no option is named"
 
 
 def _letters(choices: Sequence[str]) -> str:
     return LETTERS[: len(choices)]
 
 
+@lru_cache(maxsize=64)
+def _at_a_beginning(letters: str) -> tuple[re.Pattern[str], ...]:
+    behind = rf"(?=[.,:;。，、)\]}}!?*_\"'`$/<>]|\s?[-–—(]|\s*$|\s+(?:{_CONNECTIVES})\b|\s*\n)"
+    lower = letters.lower()
+    return tuple(
+        re.compile(_OPEN + rest)
+        for rest in (
+            rf"(?i:\b(?:option|choice|letter)[ ])?\(\s?([{letters}{lower}])\s?\)",
+            rf"(?i:option|choice|letter)[ ][*\"']*([{letters}]\b|[{lower}]{behind})",
+            rf"([{letters}])(?:{behind}|(?<![AI])[ ](?!['’]))",
+            rf"([{lower}]){behind}",
+        )
+    )
+
+
 def _letter_at(text: str, start: int, end: int, choices: Sequence[str]) -> re.Match[str] | None:
     """An option letter with which a clause begins, told from the article "A" and the pronoun "I"."""
-    letters = _letters(choices)
-    behind = rf"(?=[.,:;)\]}}!?*_\"'`$/<>]|\s?[-–—(]|\s*$|\s+(?:{_CONNECTIVES})\b|\s*\n)"
-    bracketed = re.compile(rf"{_OPEN}(?:\b(?:option|choice|letter)[ ])?\(\s?([{letters}{letters.lower()}])\s?\)", re.I)
-    named = re.compile(rf"{_OPEN}(?i:option|choice|letter)[ ][*\"']*([{letters}])\b")
-    single = re.compile(rf"{_OPEN}([{letters}])(?:{behind}|(?<![AI])[ ](?!['’]))")
-    for pattern in (bracketed, named, single):
+    for pattern in _at_a_beginning(_letters(choices)):
         match = pattern.match(text, start, end)
         if match:
             return match
@@ -58,27 +87,54 @@ def _letter_at(text: str, start: int, end: int, choices: Sequence[str]) -> re.Ma
 
 
 def _announced_choice(text: str, clause: Clause, choices: Sequence[str]) -> Found | str | None:
-    letter = _letter_at(text, clause.start, clause.end, choices)
-    if letter:
-        if _second_letter(text, letter.end(), clause.end, choices):
+    letter, sides = _letter_at(text, clause.start, clause.end, choices), _sides(text, clause, choices)
+    if letter and letter.start(1) not in {mention.start for mention in sides.denied}:
+        if "both" in letter[0].lower() or _second_letter(text, letter.end(), clause.end, choices):
             return "several options are announced"
-        return Found(letter[1].upper(), *letter.span(1), clause.rule)
+        first = mention_of(text, letter, choices)
+        if not is_denied(text, first):
+            return Found(first.letter, first.start, first.end, clause.rule)
+    if letter or sides.denied:
+        return _left_standing(sides, clause, choices)
     return _yes_or_no(text, clause, choices) or _option_text(text, clause, choices)
+
+
+def _sides(text: str, clause: Clause, choices: Sequence[str]) -> Sides:
+    mentions = list(find_mentions(text, clause.start, clause.end, choices))
+    if not mentions and not _is_yes_no(choices):
+        mentions = find_words(text, clause.start, clause.end, choices)
+    return take_sides(text, mentions)
+
+
+def _left_standing(sides: Sides, clause: Clause, choices: Sequence[str]) -> Found | None:
+    """The option that is left where others are ruled out: "not (A), it is (C)", "neither A nor B, so D"."""
+    kept, denied = sides
+    letters = {mention.letter for mention in kept} or set(_letters(choices)) - {mention.letter for mention in denied}
+    if len(letters) != 1:
+        return None
+    span = (kept or denied)[-1]
+    return Found(letters.pop(), span.start, span.end, f"{clause.rule}, the others are ruled out")
 
 
 def _second_letter(text: str, start: int, end: int, choices: Sequence[str]) -> bool:
     letters = _letters(choices)
     pattern = (
-        rf"[)\]\"'* ]{{0,4}}(?:,|\bor\b|\band\b|/)(?:[ ]?(?:or|and)\b)?[ ]?[(*\"'\[]{{0,3}}[{letters}](?![A-Za-z'’])"
+        rf"[)\](?\"'* ]{{0,5}}(?:,|\b[Oo]r\b|\band\b|/|&)(?:[ ]?(?:or|and)\b)?[ ]?(?:maybe[ ]|possibly[ ]|perhaps[ ])?"
+        rf"[(*\"'\[]{{0,3}}([{letters}])(?![A-Za-z'’])"
     )
-    match = re.compile(rf"{pattern}(?=[)\]]|\s*[.,*]|\s*$)").match(text, start, end)
-    bracketed = re.compile(r"[^.(]{0,80}?\b(?:or|and)[ ](?:possibly[ ]|maybe[ ])?\([A-Za-z]\)").match(text, start, end)
-    return match is not None or bracketed is not None
+    match = re.compile(rf"{pattern}(?=[)\]]|\s*[.,?*]|\s*$)").match(text, start, end + 20)
+    bracketed = re.compile(r"[^.(]{0,80}?\b(?:or|and)[ ](?:possibly[ ]|maybe[ ])?\(([A-Za-z])\)").match(
+        text, start, end
+    )
+    return any(
+        second and not is_denied(text, Mention(second[1], *second.span(1), second.end()))
+        for second in (match, bracketed)
+    )
 
 
 _YES_NO = re.compile(
     r"[\s*_\"'`(\[{$:]{0,12}(?:(?:most likely|likely|probably|technically|almost certainly|definitely|generally|a)[ ])?"
-    r"[*_\"'`(]{0,4}(?:\\text\{)?(yes|no|true|false)\b(?![ ](?:one|more|longer|matter|doubt))",
+    r"[*_\"'`(]{0,4}(?:\\text\{)?(yes|no|true|false)\b(?![ ](?:one|more|longer|matter|doubt|and (?:yes|no))\b)",
     re.IGNORECASE,
 )
 
@@ -98,6 +154,7 @@ def _yes_or_no(text: str, clause: Clause, choices: Sequence[str]) -> Found | Non
     return Found(_yes_letter(match[1], choices), *match.span(1), clause.rule) if match else None
 
 
+@lru_cache(maxsize=256)
 def _bare(text: str) -> str:
     """Words only, lower case, without an article in front."""
     words = re.sub(r"[^\w%°.+/=<>^-]+", " ", text.lower()).strip(" .")
@@ -116,9 +173,17 @@ def _option_text(text: str, clause: Clause, choices: Sequence[str]) -> Found | N
     if fits:
         longest = max(fits)[0]
         letters = [letter for length, letter in fits if length == longest]
-        if len(letters) == 1:
+        if len(letters) == 1 and not _is_alternative(said[longest:], choices):
             return Found(letters[0], clause.start, clause.end, f"{clause.rule}, the option's words")
     return _option_number(text, clause, choices) or _option_within(text, clause, choices)
+
+
+def _is_alternative(said: str, choices: Sequence[str]) -> bool:
+    """Whether a text goes on with "or" and another option's words."""
+    other = re.match(r" (?:or|and) (?:an?|the)? ?", said)
+    return other is not None and any(
+        (said[other.end() :] + " ").startswith(f"{option} ") for option in map(_bare, choices) if option
+    )
 
 
 def _option_within(text: str, clause: Clause, choices: Sequence[str]) -> Found | None:
@@ -167,7 +232,10 @@ def _bare_choice(text: str, choices: Sequence[str]) -> Found | None:
 
 def _line_choice(text: str, clause: Clause, choices: Sequence[str]) -> Found | None:
     letters = _letters(choices)
-    marked = rf"{_OPEN}(?:\(([{letters}{letters.lower()}])\)|([{letters}])(?:[.):]|(?=[*_\s]*$)))[.*_\s]*([^\n]*)"
+    either = letters + letters.lower()
+    marked = (
+        rf"{_OPEN}(?:\(([{either}])\)|([{either}])(?:[.):]|[ ][-–—][ ]|(?=[*_`\"'}}\]\s]*$)))[.*_`\"'}}\]\s]*([^\n]*)"
+    )
     match = re.compile(marked).match(text, clause.start, clause.end)
     if match:
         letter = (match[1] or match[2]).upper()
@@ -190,14 +258,24 @@ def _concluded_choice(text: str, choices: Sequence[str]) -> Found | None:
     if _is_yes_no(choices):
         return _concluded_yes(text, sentences, choices)
     return (
-        _called_right(text, choices)
+        decided_choice(text, choices)
         or _lettered_sentence(text, start, end, choices)
         or _worded_sentence(text, start, end, choices)
     )
 
 
+_SAYS = re.compile(
+    r"(?:\b(?:conclusion|verdict|decision|in short)[*_]{0,3}:|\bto answer (?:the|your|this) (?:\w{1,12} )?question,)"
+    r"[\s*_]{0,4}(yes|no)\b(?=[,.;:!—–-]|\s*$)",
+    re.IGNORECASE,
+)
+
+
 def _concluded_yes(text: str, sentences: list[tuple[int, int]], choices: Sequence[str]) -> Found | None:
     """Yes or no as the first word of the last sentence, or of the text; or "… is false." as its last."""
+    says = _SAYS.search(text, *sentences[-1])
+    if says:
+        return Found(_yes_letter(says[1], choices), *says.span(1), "a conclusion's first word")
     ends = re.compile(r"[^\n]*\bis[ ](?:therefore[ ])?(true|false)[.*\s]*$", re.IGNORECASE).match(
         text, sentences[-1][0]
     )
@@ -212,35 +290,16 @@ def _concluded_yes(text: str, sentences: list[tuple[int, int]], choices: Sequenc
     return None
 
 
-def _called_right(text: str, choices: Sequence[str]) -> Found | None:
-    """The last "(B) is the correct answer"."""
-    letters = _letters(choices)
-    pattern = re.compile(
-        rf"(?:\(([{letters}{letters.lower()}])\)|\b([{letters}]))[\"'*)]{{0,3}}[ ]is[ ](?:therefore[ ])?(?:the[ ])?"
-        r"(?:most[ ])?(?:correct|right|best|likely|plausible|appropriate|logical)\b"
-    )
-    before = [text[max(0, match.start() - 40) : match.start()] for match in pattern.finditer(text)]
-    found = [match for match, left in zip(pattern.finditer(text), before, strict=True) if not _NEGATES.search(left)]
-    if not found:
-        return None
-    return Found((found[-1][1] or found[-1][2]).upper(), *found[-1].span(), "called the right option")
-
-
 _NEGATES = re.compile(
     r"\b(?:not|incorrect|wrong|neither|nor|less|unlikely|cannot|eliminate|except)\b|n['’]t\b", re.IGNORECASE
 )
 
 
 def _lettered_sentence(text: str, start: int, end: int, choices: Sequence[str]) -> Found | None:
-    letters = _letters(choices)
-    pattern = re.compile(
-        rf"\(([{letters}{letters.lower()}])\)|\b(?i:option|choice|answer)[ ][*\"']*([{letters}])\b(?!['’])"
-    )
-    found = list(pattern.finditer(text, start, end))
-    named = {next(filter(None, match.groups())).upper() for match in found}
-    if len(named) != 1 or _NEGATES.search(text, start, end):
+    found = [mention for mention in find_mentions(text, start, end, choices) if mention.marked]
+    if len({mention.letter for mention in found}) != 1 or _NEGATES.search(text, start, end):
         return None
-    return Found(named.pop(), *found[-1].span(), "last sentence, the only option named")
+    return Found(found[-1].letter, found[-1].start, found[-1].end, "last sentence, the only option named")
 
 
 def _worded_sentence(text: str, start: int, end: int, choices: Sequence[str]) -> Found | None:

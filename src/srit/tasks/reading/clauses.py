@@ -8,35 +8,93 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from srit.tasks import Reading
+from srit.tasks.reading.corrections import confirms, last_correction
 from srit.tasks.reading.numerals import plain
+from srit.tasks.reading.tags import answer_part, opening_tag
+from srit.tasks.reading.turns import own_turn
 
 MAX_CHARS = 20_000  # only the end of a longer text is read
 MAX_CLAUSE = 2000  # characters of a sentence that announces an answer
 MAX_CUES = 20  # announcements that are looked at, from the last: with MAX_CLAUSE it bounds the time
 
+# "The answer must be a multiple of 5" describes the answer and does not give it.
+_DESCRIBES = (
+    r"(?![ ](?:an?[ ]\w{2}|some|one[ ]of|less|more|at[ ](?:least|most)|between|even|odd|positive|negative|greater"
+    r"|larger|smaller|divisible|in[ ]|within|above|below|under|over|the[ ]\w+[ ](?:that|which|where)))"
+)
 _ANNOUNCED = re.compile(
-    r"""
-    \b(?:answer|ans|(?:correct|best|right)[ ](?:option|choice))\b
-    (?:[ ](?:choice|option))?
-    [*_]{0,3}
-    (?:\s{0,3}\([^()\n]{0,60}\))?
-    (?:[ ](?:to|of|for|here|in)\b[^.:\n]{0,100}?)?
-    [*_]{0,3}\s{0,3}
-    (?:\b(?:is|are|was|would[ ]be|should[ ]be|will[ ]be)\b(?:[ ](?:therefore|thus|indeed|simply|just))?\s{0,3}:?|[:=])
-    [*_]{0,3}
+    rf"""
+    \b(?:answer|ans|(?:correct|best|right|final|my)[ ](?:option|choice|letter|selection|pick|decision|guess))\b
+    (?:[ ](?:choice|option|letter))?
+    [*_]{{0,3}}
+    (?:\s{{0,3}}\([^()\n]{{0,60}}\))?
+    (?:[ ](?:to|of|for|here|in)\b[^.:\n]{{0,100}}?)?
+    [*_]{{0,3}}\s{{0,3}}
+    (?:
+        (?:\b(?:is|are|was)(?=n['’]t\b)|\b(?:is|are|was|would[ ]be|should[ ]be|will[ ]be|equals)\b|(?<=answer)['’]s\b
+          |\b(?:must|has[ ]to|had[ ]to|can[ ]only|ought[ ]to|would[ ]have[ ]to)[ ]be\b{_DESCRIBES})
+        (?:[ ](?:therefore|thus|indeed|simply|just|clearly|obviously|definitely|certainly|hence|then|still|now)\b)?
+        \s{{0,3}}:?
+      | [:=]
+    )
+    [*_]{{0,3}}
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-# "to verify the answer:" announces a sum, not the answer.
+# "to verify the answer:" announces a sum, not the answer; "if the answer is 5" and "some think the answer is" nothing.
 _ABOUT = re.compile(
-    r"\b(?:check|verify|confirm|find|get|asks?[ ]for|calculate|express)[ ](?:the|our|your|an?)[ ]$", re.IGNORECASE
+    r"\b(?:check|verify|confirm|find|get|asks?[ ]for|calculate|express)[ ](?:the|our|your|an?)[ ]$"
+    r"|\b(?:if|whether|unless|suppose|assum(?:e|ing)|(?:might|may|could|would|some|many|people|students)[ ]"
+    r"(?:\w{1,12}[ ])?(?:think|say|guess|claim|believe))[ ](?:that[ ])?(?-i:the|our|my)[ ](?:(?:correct|right)[ ])?$",
+    re.IGNORECASE,
+)
+_SET_OFF = re.compile(
+    r"(?m)(?:^|[.!?:][ ])[ \t*_>\#]{0,8}(?:(?:the|my)[ ])?(?:(?:final|correct|best)[ ])?(?:answer|choice)[*_]{0,3}"
+    r"[ ]?(?:-{1,2}>?|–|—|=>|→|⇒|⟹)[ ][*_]{0,3}",
+    re.IGNORECASE,
+)
+_ABROAD = re.compile(
+    r"答案(?:应该?|應該)?(?:是|为|為|:)"
+    r"|\b(?=[arо])(?:antwort|respuesta|réponse|resposta|risposta|ответ)(?:[ ](?:ist|lautet|es|est|é|è))?[ ]?:"
+    r"|\b(?=[ar])(?:antwort[ ](?:ist|lautet)|respuesta[ ]es|réponse[ ]est|resposta[ ]é|risposta[ ]è)\b",
+    re.IGNORECASE,
+)
+_JSON = re.compile(r"""["'](?:final_?|correct_?)?answer["']\s{0,3}:\s{0,3}["']?""", re.IGNORECASE)
+_JSON_END = re.compile(r"""["']\s{0,3}[,}\n]|[}\n]|["']?$|,\s{0,3}["']""")
+# A heading announces what stands below it; any other heading in words announces nothing.
+_HEADING = re.compile(
+    r"(?m)^[ \t#*_>]{0,12}(?:[0-9]{1,2}[.)][ ])?[*_]{0,3}(?:(?:the|my)[ ])?"
+    r"(?:(?:final|correct)[ ](?:answer|result|solution|choice)|answer)[ \t*_:]{0,8}$(?=\n)",
+    re.IGNORECASE,
 )
 _HASHES = re.compile(r"####")
 _LINE_A = re.compile(r"(?m)^A:")
-_BOXED = re.compile(r"\\(?:boxed|fbox)\s?\{")
-# Not behind an abbreviation: "Rs. 500" is one sentence.
-_STOP = re.compile(r"(?<!\bRs)(?<!\bMr)(?<!\bDr)(?<!\bSt)(?<!\bMrs)(?<!\bNo)[.!?](?=[\s\"')*]|$)|\n")
+# "\boxed 5" has no braces.
+_BOXED = re.compile(
+    r"\\(?:boxed|fbox|framebox)\s{0,3}(?:(?P<brace>\{)|(?P<bare>[0-9][0-9.,]*(?<![.,])|[A-Za-z]\b"
+    r"|\\[dt]?frac\{[^{}]{0,99}\}\{[^{}]{0,99}\}))"
+)
+# Not after an abbreviation: "Rs. 500" is one sentence.
+_STOP = re.compile(
+    r"(?<!\b(?:Rs|Mr|Dr|St|No|Mt|Ms|Ft|Lt|vs|cf|ca))(?<!\b(?:Mrs|Col|Gen|Sgt|Rev|Sen|Gov|Fig|e\.g|i\.e))(?<!\bProf)"
+    r"[.!?](?=[\s\"')*]|$)|\n"
+)
+# "The answer is not 40, it is 60"; "isn't A but C".
+_INSTEAD = re.compile(
+    r"(?:not|n['’]t)\b(?![ ](?:only|just|known|given|clear|provided|specified|possible|certain))[^.!?\n]{1,100}?"
+    r"[,;:—–]?[ ](?:but(?:[ ]rather)?|rather|(?:it|that)(?:['’]s|[ ](?:is|must[ ]be|should[ ]be)))[ ]"
+    r"(?!not\b|an?[ ]\w{2}|the\b)",
+    re.IGNORECASE,
+)
+_DISPLAY = re.compile(r"\$\$|\\\[")
 _BLANK = re.compile(r"[\s*_]*")
+_HEADING_LINE = re.compile(r"(?m)^[ \t]{0,3}#{1,6}[ ]([^\n]+)$")
+_COUNTS = re.compile(
+    r"[\s*_]{0,4}(?:step|note|part|case|section|option|phase|example|table|figure|[0-9]+(?:st|nd|rd|th)?)\b",
+    re.IGNORECASE,
+)
+_STRUCK = re.compile(r"(?<![\w~])~~(?=[^\s~])[^~\n]{1,300}~~(?!~)|<(del|strike)>[^<\n]{1,300}</\1>")
+_STATES = re.compile(r"=|\b(?:is|are|was|equals?)\b")
 
 
 _THEREFORE = r"(?:so|thus|therefore|hence|overall|consequently|in conclusion|in summary|finally|in short)"
@@ -51,6 +109,23 @@ class Clause(NamedTuple):
     rule: str
 
 
+_COUNTED = re.compile(r"[0-9]{1,3}(?:[.):]\s|-?(?:st|nd|rd|th|d|step)\b)", re.IGNORECASE)
+
+
+def is_value(line: str) -> bool:
+    """Whether a line is an answer by itself: "$24", "C", "24 boxes"; not "Step 2" or "2. What is left"."""
+    bare = line[:400].strip(" \t*_`:=()[].~≈")
+    if re.fullmatch(r"[A-Za-z]|[a-z] ?= ?[^\n]+|\\[^\n]+|\$[^\n]+\$", bare):
+        return True
+    words = re.findall(r"[A-Za-z]+", bare)
+    return (
+        re.match(r"[-+−]?[$£€¥]?\s?[.\d]", bare) is not None
+        and not _COUNTED.match(bare)
+        and len(words) <= 2
+        and all(word.islower() or (len(word) <= 3 and word.isupper()) for word in words)
+    )
+
+
 def _closing(text: str, start: int) -> int:
     """Where the brace that opened before `start` closes; the end of the text if it never does."""
     depth = 1
@@ -61,41 +136,101 @@ def _closing(text: str, start: int) -> int:
     return len(text)
 
 
+class Box(NamedTuple):
+    """What a box holds, text[start:end], and the ends of the whole command."""
+
+    before: int
+    start: int
+    end: int
+    after: int
+
+
+def find_boxes(text: str) -> list[Box]:
+    """The boxes of a text. One closes before the next may open: nested ones are not looked into, so it is linear."""
+    boxes: list[Box] = []
+    position = 0
+    while match := _BOXED.search(text, position):
+        start = match.end() if match["brace"] else match.start("bare")
+        end = _closing(text, start) if match["brace"] else match.end()
+        position = end + (match["brace"] is not None)
+        boxes.append(Box(match.start(), start, end, position))
+    return boxes
+
+
 def _clause_end(text: str, start: int) -> int:
     limit = min(len(text), start + MAX_CLAUSE)
+    display = _DISPLAY.match(text, start)
+    if display:
+        closing = text.find("$$" if display[0] == "$$" else r"\]", display.end(), limit)
+        return closing + 2 if closing >= 0 else limit
     match = _STOP.search(text, start, limit)
     return match.start() if match else limit
 
 
-def _spoken(text: str, cue: re.Match[str], rule: str) -> Clause:
-    blank = _BLANK.match(text, cue.end())
-    start = blank.end() if blank else cue.end()
+def _spoken(text: str, start: int, rule: str) -> Clause:
+    blank = _BLANK.match(text, start)
+    start = blank.end() if blank else start
+    instead = _INSTEAD.match(text, start)
+    start = instead.end() if instead else start
     return Clause(start, _clause_end(text, start), rule)
 
 
 def find_clauses(text: str, *, line_a: bool = False) -> Iterator[Clause]:
     """Announced answers, the last one first."""
     cues = [
-        cue
-        for cue in deque(_ANNOUNCED.finditer(text), MAX_CUES)
-        if not _ABOUT.search(text[max(0, cue.start() - 40) : cue.start()])
+        cue.end() for cue in _ANNOUNCED.finditer(text) if not _ABOUT.search(text, max(0, cue.start() - 60), cue.start())
     ]
-    found = [_spoken(text, cue, "announced") for cue in cues]
-    found += [_spoken(text, cue, "####") for cue in deque(_HASHES.finditer(text), MAX_CUES)]
+    cues += [cue.end() for pattern in (_SET_OFF, _HEADING, _ABROAD) for cue in pattern.finditer(text)]
+    found = [_spoken(text, cue, "announced") for cue in sorted(cues)[-MAX_CUES:]]
+    found += [_in_json(text, cue.end()) for cue in deque(_JSON.finditer(text), MAX_CUES)]
+    found += [_spoken(text, cue.end(), "####") for cue in deque(_announcing_hashes(text), MAX_CUES)]
     if line_a:
-        found += [_spoken(text, cue, "A:") for cue in deque(_LINE_A.finditer(text), MAX_CUES)]
-    # A box closes before the next may open: nested ones are not looked into, which keeps this linear.
-    after = 0
-    while box := _BOXED.search(text, after):
-        after = _closing(text, box.end())
-        found.append(Clause(box.end(), after, "boxed"))
+        found += [_spoken(text, cue.end(), "A:") for cue in deque(_LINE_A.finditer(text), MAX_CUES)]
+    found += [Clause(box.start, box.end, "boxed") for box in find_boxes(text)]
+    tag = opening_tag(text)
+    if tag and _is_statement(text[tag:].strip()):
+        found.append(Clause(tag, len(text), "<answer>"))
     return iter(sorted(found, key=lambda clause: clause.start, reverse=True)[:MAX_CUES])
 
 
+def _announcing_hashes(text: str) -> Iterator[re.Match[str]]:
+    """ "####" before a value; before anything else it makes a heading."""
+    for hashes in _HASHES.finditer(text):
+        line = text[hashes.end() : hashes.end() + 400].lstrip().partition("\n")[0]
+        if is_value(line):
+            yield hashes
+
+
+def _in_json(text: str, start: int) -> Clause:
+    end = _JSON_END.search(text, start, start + MAX_CLAUSE)
+    return Clause(start, end.start() if end else min(len(text), start + MAX_CLAUSE), "JSON")
+
+
+def _is_statement(text: str) -> bool:
+    """One sentence, or a formula of several lines; of several sentences the last may hold the answer."""
+    stop = _STOP.search(text)
+    return (
+        stop is None
+        or stop.end() == len(text)
+        or is_value(text[: stop.start()])
+        or not re.search(r"[a-z]{2} [a-z]{2}", text)
+    )
+
+
 def find_sentences(text: str) -> list[tuple[int, int]]:
-    ends = [match.end() for match in _STOP.finditer(text)]
-    bounds = list(zip([0, *ends], [*ends, len(text)], strict=True))
-    return [(start, end) for start, end in bounds if text[start:end].strip()]
+    """Spans of sentences and lines; headings that state nothing are left out."""
+    last = len(text.rstrip())
+    said = _HEADING_LINE.sub(lambda line: line[0] if _says(line, last) else " " * len(line[0]), text)
+    ends = [match.end() for match in _STOP.finditer(said)]
+    bounds = list(zip([0, *ends], [*ends, len(said)], strict=True))
+    return [(start, end) for start, end in bounds if said[start:end].strip()]
+
+
+def _says(line: re.Match[str], last: int) -> bool:
+    """Whether a heading may hold an answer: a value, a statement, or the last line."""
+    if is_value(line[1]) or _STATES.search(line[1]):
+        return True
+    return line.end() >= last and not _COUNTS.match(line[1])
 
 
 class Found(NamedTuple):
@@ -105,13 +240,65 @@ class Found(NamedTuple):
     rule: str
 
 
-def read_with(text: str, find: Callable[[str], Found | str]) -> Reading:
-    """Applies a finder to the end of a text; a str from it says why nothing was read."""
-    offset = max(0, len(text) - MAX_CHARS)
-    found = find(plain(text[offset:]))
+def read_with(text: str, find: Callable[[str], Found | str], question: str = "") -> Reading:
+    """Applies a finder to the part of a text that answers the question; a str from it says why nothing was read.
+
+    Args:
+        text: what a model wrote; only the end of a longer one than MAX_CHARS is read.
+        find: finds the answer in a part of it.
+        question: what was asked.
+    """
+    turn = own_turn(text, question)
+    if turn.open_thought:
+        return Reading(None, None, "a thought was opened and never closed")
+    offset = max(turn.start, turn.end - MAX_CHARS)
+    said = plain(_STRUCK.sub(lambda struck: " " * len(struck[0]), text[offset : turn.end]))
+    start, end = answer_part(said)
+    found = _find_last_word(said[start:end], find)
     if isinstance(found, str):
         return Reading(None, None, found)
+    offset += start
     return Reading(found.answer, (offset + found.start, offset + found.end), found.rule)
+
+
+def _find_last_word(text: str, find: Callable[[str], Found | str]) -> Found | str:
+    """What is found after the last correction of an answer, where there is one; else in all of the text."""
+    correction = last_correction(text)
+    earlier = find(text[: correction.start]) if correction else ""
+    if correction is None or not _answers(text[: correction.start], earlier):
+        return find(text)
+    after = text[correction.end : correction.until]
+    announced = any(True for _ in find_clauses(after))
+    if not announced and confirms(after):
+        return earlier
+    for start in (correction.end, correction.start):
+        said = text[start : correction.until]
+        found = find(said)
+        if isinstance(found, Found) and (announced or correction.said or _is_settled(said, found)):
+            return found._replace(start=start + found.start, end=start + found.end)
+    return "the answer is taken back"
+
+
+def _answers(text: str, found: Found | str) -> bool:
+    """Whether there is an answer to take back: one that was announced, or an option."""
+    return any(True for _ in find_clauses(text)) or (isinstance(found, Found) and _is_option(found))
+
+
+def _is_option(found: Found) -> bool:
+    return len(found.answer) == 1 and found.answer.isalpha()  # read as one only where it is meant
+
+
+def _is_settled(text: str, found: Found) -> bool:
+    """Whether a correction gives an answer rather than a reason: "60.", "So it is 60", not "there are 3 of them"."""
+    first = _STOP.search(text.rstrip())
+    end = first.start() if first else len(text)
+    return (
+        found.start >= end
+        or _is_option(found)
+        or re.search(rf"=|\b{_THEREFORE}\b", text[:end], re.IGNORECASE) is not None
+        or is_value(text[:end])
+        or (len(text[:end].split()) <= 3 and not re.search(r"\d", text[:end]))
+    )
 
 
 LEFT_OPEN = re.compile(

@@ -3,49 +3,364 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from srit.tasks import Reading
-from srit.tasks.reading.clauses import Clause, Found, find_clauses, find_sentences, read_with
+from srit.tasks.judging.units import split_unit
+from srit.tasks.judging.writing import plain, split_top
+from srit.tasks.reading.clauses import Box, Clause, Found, find_boxes, find_clauses, find_sentences, read_with
 from srit.tasks.reading.numbers import concluded_number
 from srit.tasks.reading.numerals import find_numerals
 
-_DOLLARS = re.compile(r"\$\$?([^$\n]{1,2000}?)\$\$?|\\\(([^\n]{1,2000}?)\\\)")
+MAX_FORMULA = 3000  # characters between two delimiters
+MAX_BETWEEN = 120  # characters between two formulas of one list
 
 
-def read_math(text: str) -> Reading:
-    """The final expression of a text as LaTeX: boxed, announced, the last formula, or the last number."""
-    return read_with(text, _find_math)
+def read_math(text: str, question: str = "") -> Reading:
+    """The final expression of a text as LaTeX: boxed, announced, the last formula, or the last number.
+
+    Formulas or boxes that follow one another as a list, "$3$, $5$ or $8$", are one answer: "3 and 5 and 8".
+    """
+    return read_with(text, _find_math, question)
 
 
 def _find_math(text: str) -> Found | str:
+    formulas, boxes = find_formulas(text), find_boxes(text)
+    found: Found | None = None
     for clause in find_clauses(text):
-        found = _expression(text, clause)
+        if clause.rule == "boxed":
+            found = _boxed(text, clause, boxes)
+        elif not any(box.start <= clause.start < box.end for box in boxes):
+            found = _announced(text, clause, formulas)
         if found:
             return found
-    for start, end in reversed(find_sentences(text)):
-        formulas = list(_DOLLARS.finditer(text, start, end))
-        if formulas and not find_numerals(text, formulas[-1].end(), end):
-            inside = formulas[-1].span(1 if formulas[-1][1] else 2)
-            return Found(_after_equals(text[slice(*inside)]), *inside, "last sentence, last formula")
-        if formulas or find_numerals(text, start, end):
-            break
-    return concluded_number(text)
+    return _last_formula(text, formulas) or _bare_line(text) or _said_formula(text) or _last_number(text)
 
 
-def _after_equals(formula: str) -> str:
-    """The right side of a definition such as "x = 5", where nothing else is on the left."""
-    match = re.fullmatch(r"\s*(?:[A-Za-z](?:_\{?\w\}?)?|[A-Za-z]\([a-z]\))\s*=\s*([^=]+)", formula)
-    return (match[1] if match else formula).strip()
+# Formulas and their delimiters.
 
 
-def _expression(text: str, clause: Clause) -> Found | None:
-    if clause.rule == "boxed":
-        inner = text[clause.start : clause.end].strip()
-        return Found(_after_equals(inner), clause.start, clause.end, clause.rule) if inner else None
-    formula = _DOLLARS.search(text, clause.start, min(len(text), clause.start + 3000))
-    blank = formula and not text[clause.start : formula.start()].strip(" *:\n(")
-    if formula and blank:
-        span = formula.span(1 if formula[1] else 2)
-        return Found(_after_equals(text[slice(*span)]), *span, clause.rule)
-    said = text[clause.start : clause.end].strip(" *_`\"'").removeprefix("$").removesuffix("$").strip()
-    return Found(_after_equals(said), clause.start, clause.end, clause.rule) if said else None
+class Formula(NamedTuple):
+    """A formula of a text, from delimiter to delimiter, and what it holds."""
+
+    start: int
+    end: int
+    inner: tuple[int, int]
+
+
+_ENVIRONMENTS = r"(?:align|equation|gather|multline|eqnarray|displaymath|math|flalign|alignat)\*?"
+_OPENERS = re.compile(
+    rf"\\\\|\\\$|(?P<delimiter>\$\$|\$|\\\(|\\\[|\\begin\{{(?P<environment>{_ENVIRONMENTS})\}}"
+    r"|\\begin\{(?P<object>[pbBv]?matrix|cases|array)\}|```(?:math|latex|tex)\n|^[ \t]*\[[ \t]*\n)",
+    re.MULTILINE,
+)
+_CLOSERS = {"$": r"(?<!\\)\$", "$$": r"\$\$", "\\(": r"\\\)", "\\[": r"\\\]", "`": "```", "[": r"^[ \t]*\][ \t]*$"}
+_PRICE = re.compile(r"[0-9][0-9,.]*\s(?:[^\\$]*\s)?[A-Za-z]{2,}")  # "$5 for 3 apples and $6"
+
+
+def find_formulas(text: str) -> list[Formula]:
+    """What stands between dollars, brackets with backslashes, or the ends of an environment; nested ones not."""
+    found: list[Formula] = []
+    closers = _Closers(text)
+    position = 0
+    while opener := _OPENERS.search(text, position):
+        formula = _formula(text, opener, closers) if opener["delimiter"] else None
+        position = formula.end if formula else opener.end()
+        if formula:
+            found.append(formula)
+    return found
+
+
+class _Closers:
+    """The next closing delimiter of each kind; each is looked for once, which keeps this linear."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._next: dict[str, tuple[int, int]] = {}
+
+    def after(self, start: int, pattern: str) -> tuple[int, int]:
+        """The span of the first match that begins at `start` or later; the end of the text if there is none."""
+        span = self._next.get(pattern, (-1, -1))
+        if span[0] < start:
+            match = re.compile(pattern, re.MULTILINE).search(self._text, start)
+            span = self._next[pattern] = match.span() if match else (len(self._text), len(self._text))
+        return span
+
+
+def _formula(text: str, opener: re.Match[str], closers: _Closers) -> Formula | None:
+    name, delimiter = opener["environment"] or opener["object"], opener["delimiter"].strip()
+    pattern = rf"\\end\{{{re.escape(name)}\}}" if name else _CLOSERS.get(delimiter) or _CLOSERS[delimiter[0]]
+    end, after = closers.after(opener.end(), pattern)
+    inside = text[opener.end() : end]
+    cut_off = after == end and delimiter not in ("$$", "\\[")
+    if cut_off or len(inside) > MAX_FORMULA or not inside.strip() or (_is_inline(opener) and "\n\n" in inside):
+        return None
+    if delimiter == "$" and (_PRICE.match(inside) or text[after : after + 1].isdigit()):
+        return None
+    return Formula(opener.start(), after, (opener.start(), after) if opener["object"] else (opener.end(), end))
+
+
+def _is_inline(opener: re.Match[str]) -> bool:
+    return opener[0] in ("$", "\\(")
+
+
+_ROWS = re.compile(r"\\(?:begin|end)\{(?:aligned|alignedat|split|gathered|cases|array)\}(?:\{[^{}]*\})?")
+_FOLLOWS = re.compile(r"\\(?:implies|Rightarrow|Longrightarrow|iff|Leftrightarrow|therefore|so)(?![A-Za-z])")
+_RELATION = re.compile(r"(?:=|<|>|\\(?:leq?|geq?|approx|equiv|neq?|Rightarrow|implies)(?![A-Za-z]))")
+_ASSIGNMENT = re.compile(r"(?:[A-Za-z]|\\[a-z]+)(?:_\{?\w+\}?)?(?:\([a-z]\))?\s*=[^=]+")
+
+
+# What is left of \frac, \binom, \text and \right where the backslash was taken for an escape.
+_ESCAPED = re.compile("\f(?=rac)|\b(?=inom|oxed)|\t(?=ext|imes|heta)|\r(?=ight)")
+_CONTROLS = {"\f": "\\f", "\b": "\\b", "\t": "\\t", "\r": "\\r"}
+
+
+def _final(latex: str) -> str:
+    """What a formula of several steps ends on: its last row or conclusion; a row that begins with "=" goes on.
+
+    Rows that each say what a variable is are one answer.
+    """
+    latex = _ESCAPED.sub(lambda control: _CONTROLS[control[0]], latex)
+    row_ends = r"\\\\(?:\[[^\]]{0,20}\])?" + ("" if "\\begin" in latex or "&" in latex else r"(?=\s|$)")
+    if "matrix" not in latex and re.search(row_ends, latex):  # not the "\\\\circ" of what was escaped twice
+        rows: list[str] = []
+        for part in split_top(_ROWS.sub(" ", latex), row_ends):
+            row = re.sub(r"\s*&\s*", " ", part.text).strip()
+            if rows and _RELATION.match(row):
+                rows[-1] += " " + row
+            elif row:
+                rows.append(row)
+        steps = [_FOLLOWS.split(row)[-1].strip(" ,.;") for row in rows]
+        names = {step.partition("=")[0].strip() for step in steps if _ASSIGNMENT.fullmatch(step)}
+        latex = ", ".join(steps) if len(names) == len(steps) else (steps or [""])[-1]
+    return _FOLLOWS.split(latex)[-1].strip().rstrip(".,;").strip()
+
+
+# Lists: what may stand between two items.
+
+_VARIABLE = r"(?:[A-Za-z]|\\[a-z]{2,8})(?:_\{?\w{1,3}\}?)?(?:\([a-z]\))?"
+_BETWEEN = re.compile(
+    rf"""(?:
+        \n\s{{0,4}}(?:[-•–]|[0-9]{{1,2}}[.)]|\([a-z0-9]\))\s
+      | \s | \$ | [*_`,;&] | \\[()\[\],;!:\ ] | \\\\ | \\q?quad(?![A-Za-z]) | \.(?=\s*\n)
+      | \b(?:and|or|also|either|both|as\ well\ as)\b | \\(?:text|mbox|textrm)\{{[\s,]*(?:and|or)\s*\}}
+      | \bthe\ (?:other|second|third)(?:\ (?:solution|root|value|one|answer))?\ (?:is|equals)\b
+      | (?<![A-Za-z\\]){_VARIABLE}\s?=
+    )*+""",
+    re.VERBOSE,
+)
+_SEPARATES = re.compile(r"[,;&]|\band\b|\bor\b|\n\s{0,4}[-•–0-9(]|=|quad|as well|the ")
+_ASSIGNED = re.compile(rf"(?<![A-Za-z\\_^{{]){_VARIABLE}\s?=\s?$")
+
+
+def _continues(between: str) -> bool:
+    """Whether two formulas with this between them are items of one list."""
+    if len(between) > MAX_BETWEEN or not _BETWEEN.fullmatch(between):
+        return False
+    return _SEPARATES.search(between) is not None or "\n\n" not in between
+
+
+def _joined(items: Iterable[str]) -> str:
+    """Items as one list; what is repeated counts once."""
+    return " and ".join(dict.fromkeys(item for item in items if item))
+
+
+def _boxed(text: str, clause: Clause, boxes: list[Box]) -> Found | None:
+    """A box, and those before it in its list."""
+    boxes = [box for box in boxes if box.end <= clause.end]
+    first = len(boxes) - 1
+    while first > 0 and _continues(text[boxes[first - 1].after : boxes[first].before]):
+        first -= 1
+    listed = boxes[first:]
+    if not any(text[box.start : box.end].strip() for box in listed):
+        return None
+    return Found(_joined(_box_content(text, box) for box in listed), listed[0].start, clause.end, clause.rule)
+
+
+def _box_content(text: str, box: Box) -> str:
+    """What a box holds; "y = \\boxed{2x}" is the equation."""
+    content = _final(text[box.start : box.end])
+    assigned = _ASSIGNED.search(text[max(0, box.before - 20) : box.before])
+    return f"{assigned[0].strip()} {content}" if assigned and content and "=" not in content else content
+
+
+class Chain(NamedTuple):
+    """Formulas of one list."""
+
+    start: int
+    end: int  # behind the last delimiter
+    answer: str
+
+
+def _chains(text: str, formulas: list[Formula]) -> list[Chain]:
+    chains: list[Chain] = []
+    for formula in formulas:
+        content = _final(text[slice(*formula.inner)])
+        if chains and _continues(text[chains[-1].end : formula.start]):
+            chains[-1] = Chain(chains[-1].start, formula.end, _joined([chains[-1].answer, content]))
+        else:
+            chains.append(Chain(formula.start, formula.end, content))
+    return chains
+
+
+# Announced answers.
+
+_LEAD = re.compile(r"(?:[\s*:_\"'`(~≈]|[A-Za-z,]++(?![\\^_{=0-9]))*+")
+_PROSE_BEHIND = re.compile(
+    r"[,;]?\s+(?:because|since|as|which|when|where|so|by|if|that|with|after|using|hence|therefore|thus|but)\b"
+    r"|\s\((?=[A-Za-z]{3})|\s[–—]\s|</?[A-Za-z]"
+)
+
+
+def _announced(text: str, clause: Clause, formulas: list[Formula]) -> Found | None:
+    within = [f for f in formulas if clause.start <= f.start and (f.start < clause.end or f.start == clause.start)]
+    chains = _chains(text, within)
+    if chains and not text[clause.start : chains[0].start].strip(" *:\n(_"):
+        return _chained(text, chains[0], clause.rule)
+    if chains and _LEAD.fullmatch(text, clause.start, chains[0].start):
+        return _chained(text, _main(text, chains), clause.rule)
+    start = clause.start - (text[clause.start - 1 : clause.start] in ("\f", "\b"))  # no blanks, see _final
+    said = text[start : clause.end].strip(" *_`\"'\n").removeprefix("$").removesuffix("$").strip(" ")
+    behind = _PROSE_BEHIND.search(said)
+    said = said[: behind.start()] if behind and behind.start() else said
+    if not re.search(r"[<>]\s?[\w\\]+\s?[<>]?.*,", said):
+        said = said.removeprefix("<").removesuffix(">").strip(" ")
+    return Found(_final(said), clause.start, clause.end, clause.rule) if said else None
+
+
+# "the minimum is $-1$ at $x = 2$"
+_CIRCUMSTANCE = re.compile(r"[\s,]*(?:at|when|where|since|because)\s*", re.IGNORECASE)
+
+
+def _main(text: str, chains: list[Chain]) -> Chain:
+    """The last list of formulas that is no circumstance of the one before it."""
+    last = len(chains) - 1
+    while last > 0 and _CIRCUMSTANCE.fullmatch(text, chains[last - 1].end, chains[last].start):
+        last -= 1
+    return chains[last]
+
+
+def _chained(text: str, chain: Chain, rule: str) -> Found | None:
+    return Found(chain.answer + _unit(text, chain.end), chain.start, chain.end, rule) if chain.answer else None
+
+
+_UNIT = re.compile(
+    r"[ ]?(\\?%|°[CF]?|(?:(?:square|cubic|sq|cu)\.?[ ])?[A-Za-z]{1,14}(?:\^[23]|[²³])?"
+    r"(?:(?:/|[ ]per[ ])[A-Za-z]{1,9})?)(?![A-Za-z])"
+)
+
+
+def _unit(text: str, start: int) -> str:
+    """The unit behind a formula or a number, with a blank before it; "" if no unit of the table stands there."""
+    match = _UNIT.match(text, start)
+    return f" {match[1]}" if match and _is_unit(match[1]) and match[1] != "in" else ""
+
+
+def _is_unit(words: str) -> bool:
+    """Whether words are a unit of the table and nothing else."""
+    value, unit = split_unit(plain(f"1 {words}"))
+    return value == "1" and bool(unit)
+
+
+# No answer is announced.
+
+_WHERE = re.compile(r"\s*(?:where|here|with|check|note|verify)\b", re.IGNORECASE)
+
+
+def _last_formula(text: str, formulas: list[Formula]) -> Found | None:
+    """The last list of formulas in the last sentence that has one, unless a number stands behind it."""
+    for start, end in reversed(_whole_sentences(text, formulas)):
+        chains = _chains(text, [formula for formula in formulas if start <= formula.start < end])
+        if _WHERE.match(text, start, end):
+            continue
+        if chains and not find_numerals(text, chains[-1].end, end):
+            return _chained(text, _main(text, chains), "last sentence, last formula")
+        if chains or find_numerals(text, start, end):
+            return None
+    return None
+
+
+def _whole_sentences(text: str, formulas: list[Formula]) -> list[tuple[int, int]]:
+    """Sentences of which none ends within a formula."""
+    whole: list[tuple[int, int]] = []
+    ends = iter(formulas)
+    formula = next(ends, None)
+    start = 0
+    for _, end in find_sentences(text):
+        while formula and formula.end < end:
+            formula = next(ends, None)
+        if formula is None or not formula.start < end < formula.end:
+            whole.append((start, end))
+            start = end
+    return whole + ([(start, len(text))] if text[start:].strip() else [])
+
+
+_PROSE = re.compile(
+    r"(?<![\\A-Za-z])(?!(?:and|sqrt|sin|cos|tan|log|min|max)\b)[A-Za-z]{3,}"
+    r"|\b(?i:is|it|so|we|to|of|in|at|by|if|as|an|be|he|on|no|up|do|my)\b"
+)
+_OPERATES = re.compile(r"\\[a-zA-Z]|[-+*/^=<>≤≥±√π∞∪({[|,]|[0-9][A-Za-z]|[A-Za-z][0-9]")
+
+
+def _bare_line(text: str) -> Found | None:
+    """A last line that is a formula without delimiters."""
+    end = len(text.rstrip())
+    start = text.rfind("\n", 0, end) + 1
+    if end - start > MAX_FORMULA:
+        return None
+    said = re.sub(r"^(?:[-*•]|[0-9]{1,2}[.)])\s+", "", text[start:end].strip()).strip(" *_`\"'")
+    words = re.sub(r"\\[A-Za-z]+\s?\{\s?[A-Za-z .,]*\}|\\[A-Za-z]+", " ", said)
+    if _PROSE.search(words) or not _OPERATES.search(said) or "$" in said:
+        return None
+    return Found(_final(said), start, end, "a line by itself")
+
+
+_MATH_WORD = re.compile(
+    r"(?:[^\sA-Za-z$]|\\[A-Za-z]+|(?<![A-Za-z])(?:[A-Za-z]|sqrt|sin|cos|tan|log|ln|pi|and|or)(?![a-z]))+"
+)
+_NOT_A_NUMBER = re.compile(r"[√π∞^±∪\\]|sqrt|(?<![A-Za-z])[A-Za-z]\)?\s?[=<>≤≥]|[0-9=+*/(-]\s?[A-Za-z](?![A-Za-z])")
+_LABEL = re.compile(r"a|I|.*:")  # no part of a formula at the end of a sentence
+_SEVERAL = re.compile(r"-?[0-9][0-9/.]*+(?:\s?(?:,? (?:and|or) |, ?|:)-?[0-9][0-9/.]*+)+")
+_INTRODUCES = re.compile(r"\b(?:is|are|be|were|equals?|either|both|namely)\s+$|[:=]\s*$")
+
+
+def _said_formula(text: str) -> Found | None:
+    """A formula without delimiters, or several numbers, on which the last sentence ends: "The line is y = 3x + 7."."""
+    said = [(start, end) for start, end in find_sentences(text)[-3:] if find_numerals(text, start, end)]
+    if not said or _WHERE.match(text, *said[-1]):
+        return None
+    start, end = said[-1]
+    end = start + len(text[start:end].rstrip(" \n.!?*_\"'"))
+    begin = _math_tail(text, start, end)
+    if not _is_whole(text[begin:end]):
+        begin = text.rfind("=", begin, end) + 1 or begin
+    formula = text[begin:end].strip()
+    listed = _SEVERAL.fullmatch(formula) and _INTRODUCES.search(text, max(start, begin - 20), begin)
+    if listed or (_NOT_A_NUMBER.search(formula) and _is_whole(formula)):
+        return Found(formula, begin, end, "last sentence, its formula")
+    return None
+
+
+def _math_tail(text: str, start: int, end: int) -> int:
+    """Where the words of mathematics begin on which a sentence ends, a unit behind them included."""
+    near = max(start, end - MAX_BETWEEN)
+    words = [(near + word.start(), word[0]) for word in re.finditer(r"\S+", text[near:end])][near > start :]
+    unit = next((n for n in (3, 2, 1) if _is_unit(" ".join(word for _, word in words[-n:]))), 0)
+    first = last = len(words) - unit
+    while first > 0 and _MATH_WORD.fullmatch(words[first - 1][1]) and not _LABEL.fullmatch(words[first - 1][1]):
+        first -= 1
+    while first < last and words[first][1] in ("and", "or", ",", "-"):
+        first += 1
+    return words[first][0] if first < last else end
+
+
+def _is_whole(formula: str) -> bool:
+    """Whether no bracket and no delimiter of a formula is left open."""
+    pairs = (("(", ")"), ("[", "]"), ("{", "}"))
+    return not re.search(r"\\[()\[\]]", formula) and all(formula.count(one) == formula.count(two) for one, two in pairs)
+
+
+def _last_number(text: str) -> Found | str:
+    found = concluded_number(text)
+    return found if isinstance(found, str) else found._replace(answer=found.answer + _unit(text, found.end))

@@ -21,9 +21,9 @@ from srit.tasks.reading.lines import Line, is_preceded, line_result, result_afte
 from srit.tasks.reading.numerals import LIST_MARK, find_all_numerals, find_numerals
 
 
-def read_number(text: str) -> Reading:
+def read_number(text: str, question: str = "") -> Reading:
     """The final number of a text, as "1234.5", "-3", "1/2" or "5%"."""
-    return read_with(text, find_number)
+    return read_with(text, find_number, question)
 
 
 def find_number(text: str) -> Found | str:
@@ -44,7 +44,7 @@ def announced_number(text: str, clause: Clause) -> Found | None:
 
 
 # "The answer is not 40, it is 50."; "the answer is to divide by 5 …"; "the answer is likely wrong".
-_NO_ANSWER = re.compile(r"not\b[^,;.\n]*[,;]?|to\b[^.\n]*|(?:in)?correct\b[^.\n]*", re.IGNORECASE)
+_NO_ANSWER = re.compile(r"(?:not|n['’]t)\b[^,;.\n]*[,;]?|to\b[^.\n]*|(?:in)?correct\b[^.\n]*", re.IGNORECASE)
 _ITEM = re.compile(
     r"(?:(?:step|option)[ ])?(?:(?P<mark>[0-9]{1,3})[.:]|\(?(?P<closed>[0-9]{1,3})\)(?=[^\n]*[0-9]))[ \t]+(?=\S)"
     r"(?P<item>[^\n]*)",
@@ -128,7 +128,7 @@ _CHECKED = re.compile(
     r"\bwhich[ ](?:is[ ](?:correct|right|true|what|as)|matches|checks|agrees|confirms)\b|\bchecks[ ]out\b|[✓✔]",
     re.IGNORECASE,
 )
-_DENIES = re.compile(r"\banswer is not\b", re.IGNORECASE)
+_DENIES = re.compile(r"\banswer is(?: not|n['’]t)\b", re.IGNORECASE)
 
 
 def concluded_number(text: str) -> Found | str:

@@ -77,10 +77,10 @@ def has_words(gold: str) -> bool:
     return quantity is not None and bool(quantity.before or quantity.after)
 
 
-def read_quantity(text: str, gold: str) -> Reading:
+def read_quantity(text: str, gold: str, question: str = "") -> Reading:
     """The final number of a text with the words beside it, on the sides where the gold answer has some."""
     wanted = find_quantity(gold)
-    return read_with(text, lambda said: _find(said, wanted))
+    return read_with(text, lambda said: _find(said, wanted), question)
 
 
 def _find(text: str, wanted: Quantity | None) -> Found | str:

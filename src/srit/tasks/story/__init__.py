@@ -76,6 +76,9 @@ class StoryTask:
             f"ask for at most {index} (limit)."
         )
 
+    def source(self, split: Split, *, data: Path | None) -> str:
+        return ""
+
     def phrase(self, problem: Problem) -> str:
         return problem.question
 

@@ -6,6 +6,8 @@ import re
 from typing import Literal, NamedTuple
 
 from srit.tasks import Reading
+from srit.tasks.reading.clauses import Found, read_with
+from srit.tasks.reading.tags import opening_tag
 from srit.tasks.story.words import NAMES
 
 Kind = Literal["number", "yes or no", "name"]
@@ -43,24 +45,30 @@ _LOOSE: dict[Kind, str] = {"number": "number", "yes or no": "yes or no", "name":
 
 
 def read_answer(text: str, question: str, kind: Kind) -> Reading:
-    """The last "answer is X", else a text that is X alone, else the last number, yes or no, or listed name."""
+    """The last "answer is X", else a text that is X alone, else the last number, yes or no, or listed name.
+
+    As everywhere, what is read is the part of the text that answers the question: see `srit.tasks.reading`.
+    """
+    return read_with(text, lambda plain: _find_answer(plain, question, kind), question)
+
+
+def _find_answer(text: str, question: str, kind: Kind) -> Found | str:
     rules = _RULES[kind]
     if said := list(rules.said.finditer(text)):
-        return _reading(said[-1], kind, 'the last "answer is"')
-    if bare := rules.bare.fullmatch(text):
-        return _reading(bare, kind, "the whole text")
+        return _found(said[-1], 'the last "answer is"')
+    if bare := rules.bare.fullmatch(text, opening_tag(text)):
+        return _found(bare, "the whole text")
     loose = list(rules.loose.finditer(text))
     if kind == "name":
         asked = {match[1].casefold() for match in rules.loose.finditer(question)}
         loose = [match for match in loose if match[1].casefold() in asked]
     if loose:
-        return _reading(loose[-1], kind, f"the last {_LOOSE[kind]}")
-    return Reading(None, None, f'no "answer is" and no {_LOOSE[kind]}')
+        return _found(loose[-1], f"the last {_LOOSE[kind]}")
+    return f'no "answer is" and no {_LOOSE[kind]}'
 
 
-def _reading(match: re.Match[str], kind: Kind, rule: str) -> Reading:
-    start, end = match.span(1)
-    return Reading(normal(match[1]), (start, end), f"{rule}, characters {start} to {end}")
+def _found(match: re.Match[str], rule: str) -> Found:
+    return Found(normal(match[1]), *match.span(1), rule)
 
 
 def normal(answer: str) -> str:

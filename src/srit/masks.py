@@ -1,0 +1,93 @@
+"""What each layer of a model attends to, by the positions of tokens and not by where they stand in a row.
+
+transformers builds its own masks from columns, which is right where a row holds one text. Rows of ours hold many
+(`rows`, `samplers.prefixes`, `samplers.slots`), so their masks are made here: one for each type of layer, since models
+alternate layers that attend to everything with layers that attend in windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import get_layer_types_and_kwargs
+
+Masks = Tensor | dict[str, Tensor]  # what a decoder takes for `attention_mask`: one, or one for each type of layer
+
+
+class Window(NamedTuple):
+    """Which earlier tokens a layer attends to."""
+
+    kind: Literal["all", "sliding", "chunked"]
+    size: int = 0  # tokens of a window, the token itself included, or of a chunk
+
+    def sees(self, query: Tensor, key: Tensor) -> Tensor | None:
+        """Whether tokens at the positions `query` attend to those at `key`, broadcast; None: to all."""
+        if self.kind == "sliding":
+            return query - key < self.size
+        return query // self.size == key // self.size if self.kind == "chunked" else None
+
+
+Windows = Mapping[str, Window]  # by type of layer
+
+_KINDS: Mapping[str, tuple[Literal["all", "sliding", "chunked"], str]] = {
+    "full_attention": ("all", ""),
+    "sliding_attention": ("sliding", "sliding_window"),
+    "chunked_attention": ("chunked", "attention_chunk_size"),
+}
+_KNOWN_WINDOWS = {"sliding_window", "use_sliding_window", "max_window_layers", "sliding_window_pattern"}
+
+
+def windows_of(config: Any) -> Windows | None:
+    """What each type of layer attends to; None where a layer is no attention, or has a window that is not understood.
+
+    Args:
+        config: of a model of transformers; a text model's within another counts.
+    """
+    text = config.get_text_config(decoder=True)
+    others = (name for name in vars(text) if "window" in name and name.strip("_") not in _KNOWN_WINDOWS)
+    if any(getattr(text, name) for name in others):
+        return None
+    types = getattr(text, "layer_types", None) or get_layer_types_and_kwargs(text)[0]
+    if not set(types) <= set(_KINDS):
+        return None
+    windows = {}
+    for layer_type, layer in zip(types, text.per_layer_config, strict=False):
+        kind, field = _KINDS[layer_type]
+        windows[layer_type] = Window(kind, getattr(layer, field) if field else 0)
+    return windows
+
+
+def masks_for(windows: Windows, visible: Tensor, query: Tensor, key: Tensor) -> Masks:
+    """Masks of every type of layer, as a decoder takes them.
+
+    Args:
+        visible: [rows, queries, keys], True where a layer without windows attends.
+        query: [rows, queries], positions.
+        key: [rows, keys], positions.
+
+    Returns:
+        [rows, 1, queries, keys], boolean; by type of layer where there are several.
+    """
+    made = {}
+    for layer_type, window in windows.items():
+        seen = window.sees(query[:, :, None], key[:, None, :])
+        made[layer_type] = (visible if seen is None else visible & seen)[:, None]
+    return made if len(made) > 1 else next(iter(made.values()))
+
+
+def as_input(masks: Masks, model: Any) -> Masks:
+    """The same masks on a model's device, and as numbers to add where its attention adds them."""
+    if isinstance(masks, dict):
+        return {layer_type: _as_input(mask, model) for layer_type, mask in masks.items()}
+    return _as_input(masks, model)
+
+
+def _as_input(mask: Tensor, model: Any) -> Tensor:
+    mask = mask.to(model.device)
+    if mask.dtype != torch.bool or model.config._attn_implementation != "eager":
+        return mask
+    added = torch.zeros(mask.shape, dtype=model.dtype, device=mask.device)
+    return added.masked_fill_(~mask, torch.finfo(model.dtype).min)

@@ -1,0 +1,303 @@
+"""The gold answer of a row: alone, at the end of a whole solution, or one of the row's options, by letter or words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
+
+from srit.errors import DataError
+from srit.tasks.labels import Options, labeled, unlabeled
+from srit.tasks.lines import Row, choices_field, text_field
+from srit.tasks.reading.mentions import LETTERS
+from srit.tasks.reading.numerals import is_number, numbers_equal
+from srit.tasks.reading.texts import texts_equal
+
+MAX_ANSWER = 300  # characters that a reply could be expected to repeat
+MAX_READ = 20_000  # characters of a solution, from its end
+MAX_SAID = 5  # words beside a number, before a text is taken for a sentence that tells of it
+
+# What marks the answer of a solution. "#### Step 2" is a heading, so there only the end counts.
+_HASHES = re.compile(r"#{4,}[ \t]*\n?[ \t]*([^\n]*)")
+_TAGGED = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
+_ANNOUNCED = re.compile(
+    r"(?:\b(?:answer|ans)\b[*_]*(?:[ ]is\b[*_]*[ ]?:?|[ ]?[:=])|(?:^|\n)A:|答案[是为]?[:：]?)[*_ \t]*(?:\n\s*)?"
+    r"([^\n]*?)[ \t]*(?=\n|$|[.!。][*_\"']*(?:\s|$))",
+    re.IGNORECASE,
+)
+_BOX = re.compile(r"\\(?:boxed|fbox)\s?(?:\{|(?=[0-9A-Za-z]))")  # TeX takes one sign without braces
+_CALCULATION = re.compile(r"<<[^<>\n]*>>")  # GSM8K's notes to its calculator
+# Signs of a solution where nothing is marked.
+_EQUATION = re.compile(r"[0-9)][^=\n]{0,40}[-+*/×÷x][^=\n]{0,40}=[ ]*[$£€]?[ ]?-?[0-9]")
+_DIGIT = re.compile(r"[0-9]")
+_WORD = re.compile(r"[A-Za-z]{3,}")
+_ANOTHER_SENTENCE = re.compile(r"[.!?]\s+[A-Z0-9$]")
+
+
+class Final(NamedTuple):
+    """A gold answer, and the solution that it stood at the end of."""
+
+    answer: str
+    solution: str | None  # None: it stood alone
+
+
+class Gold(NamedTuple):
+    """What a row says is right."""
+
+    answer: str  # a letter A… where there are options
+    solution: str | None
+    choices: tuple[str, ...] | None  # in their own words
+
+
+Numbering = Literal["words", 0, 1]  # a whole number for gold is an option's words, or counts options from 0 or 1
+
+
+def gold_of(row: Row, numbering: Callable[[], Numbering] | None = None) -> Gold:
+    """The gold answer of a row, and its options without letters of their own.
+
+    Args:
+        numbering: what whole numbers mean in the row's file; None: not known.
+
+    Raises:
+        DataError: there is none, or several, or it is none of the options.
+    """
+    found, choices = final_answer(text_field(row, "answer").strip(), row.where), choices_field(row)
+    if choices is None:
+        return Gold(found.answer, found.solution, None)
+    options = unlabeled(choices, row.where)
+    return Gold(_letter(found.answer, options, numbering, row.where), found.solution, options.words)
+
+
+# ------------------------------------------------------------------------------------------------- solutions
+
+
+def final_answer(text: str, where: str) -> Final:
+    """The answer that a solution marks: behind its last "####", boxed, in a tag, or announced; else the whole text.
+
+    Raises:
+        DataError: nothing stands at the mark, or two marks differ.
+    """
+    marked = _marked(text[-MAX_READ:])
+    if not marked:
+        return Final(text, None)
+    answer = marked[0]
+    if not answer:
+        raise DataError(f"{where}: answer: {text[-40:]!r} marks an answer (as #### does), and none stands there")
+    if other := next((one for one in marked if not _same(one, answer)), None):
+        raise DataError(f"{where}: answer: it ends in {answer!r:.60} and in {other!r:.60}: give the right one alone")
+    alone = not re.search(r"\w", _unmarked(text))
+    return Final(answer, None if alone else _CALCULATION.sub("", _before_hashes(text)).strip())
+
+
+def refuse_solution(answer: str, where: str) -> None:
+    """
+    Args:
+        answer: no number.
+
+    Raises:
+        DataError: a solution whose end nothing marks: no reply would equal it.
+    """
+    lines = [line for line in answer.splitlines() if line.strip()]
+    steps = len(lines) > 1 and any(len(_WORD.findall(line)) > 2 or _EQUATION.search(line) for line in lines)  # no grid
+    words = len(_WORD.findall(answer))
+    told = (words > 1 and _EQUATION.search(answer)) or (words > MAX_SAID and _DIGIT.search(answer))
+    told = told or _ANNOUNCED.search(answer) or (words > 2 * MAX_SAID and _ANOTHER_SENTENCE.search(answer))
+    if steps or told or (words and len(answer) > MAX_ANSWER):
+        raise DataError(
+            f"{where}: answer: {answer[:60]!r} … is a whole solution, and nothing marks its final answer: give the "
+            "final answer alone and the solution as rationale, or end it with a line of #### and the answer"
+        )
+
+
+def _marked(text: str) -> list[str]:
+    """The answers at the marks of a text; what is said of an answer before a clearer mark does not count."""
+    boxes = _boxes(text)
+    found, end = [_bare(text[box.start : box.end]) for box in boxes], boxes[-1].end if boxes else 0
+    hashes, tagged, announced = (_last(pattern, text) for pattern in (_HASHES, _TAGGED, _ANNOUNCED))
+    if hashes and not re.search(r"\w", _unmarked(text[hashes.end() :])):
+        found, end = [_inner(hashes[1]), *found], max(end, hashes.end())
+    if tagged:
+        found, end = [*found, _inner(tagged[1])], max(end, tagged.end())
+    if announced and announced.end() > end and not _DIGIT.search(_unmarked(text[announced.end() :])):
+        said = _inner(announced[1])
+        tells = _DIGIT.search(said) and len(_WORD.findall(said)) > 2 and not (is_number(said) or labeled(said))
+        found = found if tells else [*found, said]
+    return found
+
+
+def _inner(said: str) -> str:
+    """What a mark holds, without the marks within: "#### \\boxed{5}"."""
+    if boxes := _boxes(said):
+        return _bare(said[boxes[-1].start : boxes[-1].end])
+    announced = _last(_ANNOUNCED, said)
+    return _bare(announced[1] if announced else said)
+
+
+def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    return next(iter(reversed(list(pattern.finditer(text)))), None)
+
+
+class _Box(NamedTuple):
+    """Where a \\boxed{…} begins, and where its contents stand."""
+
+    opening: int
+    start: int
+    end: int
+
+
+def _boxes(text: str) -> list[_Box]:
+    """Braces are balanced; a box that never closes goes to the end."""
+    found: list[_Box] = []
+    for match in _BOX.finditer(text):
+        if not found or match.start() >= found[-1].end:
+            found.append(_Box(match.start(), match.end(), _closing(text, match.end(), braced=match[0].endswith("{"))))
+    return found
+
+
+def _closing(text: str, start: int, *, braced: bool) -> int:
+    if not braced:
+        sign = re.compile(r"[0-9]+|[A-Za-z]").match(text, start)
+        return sign.end() if sign else start
+    depth = 1
+    for brace in re.compile(r"\\.|[{}]").finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(brace[0], 0)
+        if depth == 0:
+            return brace.start()
+    return len(text)
+
+
+def _unmarked(text: str) -> str:
+    """A text without its marks and what they hold."""
+    for box in reversed(_boxes(text)):
+        text = text[: box.opening] + text[box.end + 1 :]
+    for pattern in (_HASHES, _TAGGED, _ANNOUNCED):
+        text = pattern.sub("", text)
+    return re.sub(r"(?i)\b(?:the|final|my|so|therefore|thus|hence)\b", "", text)
+
+
+def _before_hashes(text: str) -> str:
+    hashes = _last(_HASHES, text)
+    return text[: hashes.start()] if hashes and hashes.end() == len(text.rstrip()) else text
+
+
+def _bare(said: str) -> str:
+    """Without emphasis, the dollars around a formula, a wrapper of text, and a final stop."""
+    text = said.strip(" \t\r\n*_`").removesuffix(".").removesuffix("。").strip(" \t\r\n*_`")
+    for opening, closing in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
+        inner = text[len(opening) : -len(closing)].strip()
+        if inner and text == f"{opening}{text[len(opening) : -len(closing)]}{closing}" and "$" not in inner:
+            text = inner
+    whole = re.fullmatch(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s?\{([^{}]*)\}", text)
+    return whole[1].strip() if whole else text
+
+
+def _same(one: str, other: str) -> bool:
+    return texts_equal(one, other) or _letters_and_digits(one) == _letters_and_digits(other)
+
+
+def _letters_and_digits(text: str) -> str:
+    return re.sub(r"[\s()$,{}]", "", text).lower()
+
+
+# --------------------------------------------------------------------------------------------------- options
+
+
+def numbering(rows: Iterable[Row]) -> Numbering:
+    """What whole numbers for gold mean in a file: the one meaning that all of them can have.
+
+    Raises:
+        DataError: there is none, or there are several that differ.
+    """
+    possible: list[Numbering] = ["words", 0, 1]
+    meanings: list[tuple[str, dict[Numbering, int]]] = []  # of each such row, by numbering
+    for row in rows:
+        choices = choices_field(row)
+        answer = final_answer(text_field(row, "answer").strip(), row.where).answer if choices else ""
+        options = unlabeled(choices or (), row.where)
+        if not _WHOLE.fullmatch(answer) or _numbered(options):
+            continue
+        told = f"{row.where}: answer: gold {answer!r}"
+        found = {how: place for how in possible if (place := _place(answer, options, how)) is not None}
+        possible = list(found)
+        if not possible:
+            raise DataError(f"{told} is {_none_of(options)}, nor its number as the rows above count them")
+        meanings.append((told, found))
+    for told, found in meanings:
+        if len({found[how] for how in possible}) > 1:
+            raise DataError(
+                f"{told} may be an option's own words, or its number counted from 0 or from 1: give the option's letter"
+            )
+    return possible[0]
+
+
+_WHOLE = re.compile(r"[0-9]{1,2}")
+_LETTER = re.compile(r"[*_\s]*(?:(?i:option|choice|answer)\s)?[(\[（]?\s?([A-Za-z])\s?[)\]）]?[.:]?[*_\s]*")
+
+
+def _letter(answer: str, options: Options, numbering: Callable[[], Numbering] | None, where: str) -> str:
+    n = len(options.words)
+    if len(answer) == 1 and answer in LETTERS[:n]:
+        return answer
+    if answer.lower() in options.labels:
+        return LETTERS[options.labels.index(answer.lower())]
+    if _WHOLE.fullmatch(answer) and (numbering or _numbered(options) or int(answer) <= n):
+        place = _place(answer, options, numbering()) if numbering and not _numbered(options) else None
+    else:
+        place = _named(answer, options, where)
+    if place is None:
+        raise DataError(f"{where}: answer: gold {answer!r:.80} is {_none_of(options)}")
+    return LETTERS[place]
+
+
+def _numbered(options: Options) -> bool:
+    """Whether the options bring numbers of their own, which a gold number then is."""
+    return bool(options.labels) and options.labels[0].isdigit()
+
+
+def _named(answer: str, options: Options, where: str) -> int | None:
+    """The option that a letter, or an option's words, or both, name."""
+    by_words, alone, both = _by_words(answer, options), _LETTER.fullmatch(answer), labeled(answer)
+    label = alone[1] if alone else both.label if both else ""
+    by_letter = LETTERS.find(label.upper()) if len(label) == 1 else -1
+    if not 0 <= by_letter < len(options.words):
+        return by_words
+    meant = by_words if alone or both is None else _by_words(both.words, options)
+    if both is not None and by_words is not None:
+        return by_words  # "A. Lincoln" is an option's words
+    if meant not in (None, by_letter):
+        raise DataError(f"{where}: answer: gold {answer!r:.80} is the letter of one option and the words of another")
+    return by_letter
+
+
+def _place(answer: str, options: Options, how: Numbering) -> int | None:
+    """Which option a whole number is; None: none."""
+    if how == "words":
+        return _by_words(answer, options)
+    return int(answer) - how if 0 <= int(answer) - how < len(options.words) else None
+
+
+def _by_words(answer: str, options: Options) -> int | None:
+    """The only option with these words, or with this number."""
+    for same in (_same_words, _same_number):
+        found = [place for place, words in enumerate(options.words) if words and same(answer, words)]
+        if found:
+            return found[0] if len(found) == 1 else None
+    return None
+
+
+def _same_words(one: str, other: str) -> bool:
+    return _folded(one) == _folded(other)
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split()).removesuffix(".")
+
+
+def _same_number(one: str, other: str) -> bool:
+    """Of the same unit, or one without."""
+    units = [re.sub(r"[^a-z%°]", "", text.casefold()) for text in (one, other)]
+    return is_number(one) and is_number(other) and numbers_equal(one, other) and (units[0] == units[1] or "" in units)
+
+
+def _none_of(options: Options) -> str:
+    return f"none of {', '.join(LETTERS[: len(options.words)])}, and not the words of just one option"

@@ -1,0 +1,90 @@
+"""Options that bring their own letters: "A) 12 km", "(b) Oslo", "Option C: none", "2. Rome"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from srit.errors import DataError
+from srit.tasks.reading.mentions import LETTERS
+
+_SEQUENCES = (
+    tuple(LETTERS.lower()),
+    tuple(map(str, range(1, 27))),
+    tuple(map(str, range(26))),
+    ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii"),
+)
+_LETTER, _COUNT = r"[A-Za-z]|[ivx]{2,4}|[IVX]{2,4}", r"[0-9]{1,2}"
+_POINT = r"[*_]*[.:．：、][)]?[*_]*"
+_LABELED = re.compile(
+    rf"""
+    [\s*_]*(?:(?:option|choice|answer)\s)?[*_]*
+    (?: [(\[（]\s?(?P<within>{_LETTER}|{_COUNT})\s?[)\]）]
+      | (?P<closed>{_LETTER}|{_COUNT})\s?[)\]）]
+        # "A.D." and "A:B" are words, "1.5" and "1:2" are numbers
+      | (?P<pointed>(?:{_LETTER})(?={_POINT}(?:\s|[^A-Za-z\s*_]|[A-Za-z]{{2}})|\t)|{_COUNT}(?={_POINT}\s))
+      | (?P<dashed>{_LETTER})(?=\s[-–—]\s+(?:[A-Za-z]{{2}}|[0-9$€£]))
+    )
+    [*_]*(?:[.:．：、][)]?|(?<=[A-Za-z])\s[-–—]\s)?[*_]*\s*
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+# "(A) and (B)", "(1) only" speak of statements: their letters are words like others.
+_REFERS = re.compile(
+    r"(?:and|or|but|nor)\s+\S|(?:only|alone)\b|(?:is|are)\s+(?:true|false|correct|incorrect|right|wrong)\b|[&+=,/]\s",
+    re.IGNORECASE,
+)
+
+
+_NAME = re.compile(r"[A-Z][\w'’-]+(?: [A-Z][\w'’-]+)*")
+
+
+class Labeled(NamedTuple):
+    """A text that begins with a label."""
+
+    label: str
+    words: str  # what follows
+    sure: bool  # no initial of a name, as in "B. Franklin"
+
+
+class Options(NamedTuple):
+    """The options of a row in their own words."""
+
+    words: tuple[str, ...]
+    labels: tuple[str, ...]  # that stood before them, in lower case; (): none
+
+
+def labeled(text: str) -> Labeled | None:
+    """A text taken apart where it begins with a label."""
+    match = _LABELED.match(text)
+    if match is None:
+        return None
+    label = next(part for part in match.group("within", "closed", "pointed", "dashed") if part)
+    words = text[match.end() :].strip()
+    return Labeled(label, words, bool(match["within"] or match["closed"] or not _NAME.fullmatch(words)))
+
+
+def unlabeled(choices: Sequence[str], where: str) -> Options:
+    """Options without the letters, or numbers, that all of them begin with in order.
+
+    Raises:
+        DataError: all begin with letters or numbers, and out of order: which one a gold letter means cannot be known.
+    """
+    found = [labeled(choice) for choice in choices]
+    parts = [part for part in found if part is not None]
+    plain = Options(tuple(choices), ())
+    if len(parts) < len(choices) or any(_REFERS.match(part.words) for part in parts):
+        return plain
+    labels, words = tuple(part.label.lower() for part in parts), tuple(part.words for part in parts)
+    sequences = [sequence[: len(labels)] for sequence in _SEQUENCES]
+    if len(set(words)) == 1:
+        return plain  # the label is all that tells them apart
+    if labels in sequences:
+        return Options(words, labels)
+    if all(part.sure for part in parts) and any(sorted(labels) == sorted(sequence) for sequence in sequences):
+        raise DataError(
+            f"{where}: choices: they bring the labels {', '.join(labels).upper()}, out of order, so a gold letter may "
+            "mean two of them: put them in order, or leave their labels out"
+        )
+    return plain

@@ -1,0 +1,111 @@
+"""Where and how a server is asked, and with which key: never a key in the clear, never a prompt in the open."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from urllib.parse import urlsplit
+
+from srit.errors import RecipeError
+
+NO_KEY = "none"  # what is sent where there is no key: servers at home ignore it, the client library wants some text
+
+_LOOPBACK = ("127.0.0.0/8", "0.0.0.0/32", "::1/128", "::/128")
+# Python's is_private also counts addresses kept for documentation and benchmarks, which routers may well pass on.
+_PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10")
+_LOCAL_NAMES = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where and how a teacher is asked."""
+
+    base_url: str
+    model: str
+    api_key_env: str | None = "OPENAI_API_KEY"  # the variable that holds the key; a server at home needs none
+    temperature: float | None = 0.0  # None: not sent
+    max_tokens: int = 512
+    concurrency: int = 8
+    max_calls: int | None = None  # of one stage; None: as many as it takes
+    max_spent_tokens: int | None = None  # prompts and completions of one stage, as the server counts them
+    deadline_seconds: float = 600.0  # for one call, from sending to the last byte
+    give_up_seconds: float = 600.0  # without one answer
+    first_wait_seconds: float = 1.0  # after a question's first failure; twice as long after each further one
+    stop_seconds: float = 6.0  # that answers on their way are waited for when the program is stopped
+
+
+def key_for(base_url: str, api_key_env: str | None) -> str:
+    """The key to send to an address; `NO_KEY` where none is set and none is needed.
+
+    Args:
+        api_key_env: the environment variable that holds the key; None: no key is sent.
+
+    Raises:
+        RecipeError: the address would show a key or the prompts to others, or it needs a key that is not set.
+    """
+    address = urlsplit(base_url)
+    if address.scheme not in ("http", "https") or not address.hostname:
+        raise RecipeError(f"teacher.base_url is {base_url!r}: it must begin with https:// (or http://, at home)")
+    if address.username or address.password:
+        raise RecipeError("teacher.base_url holds a name or password: put the key in an environment variable")
+    key = os.environ.get(api_key_env, "").strip() if api_key_env else ""
+    if not (key.isascii() and key.isprintable()):
+        raise RecipeError(
+            f"the environment variable {api_key_env} (teacher.api_key_env) holds no key: no header takes it"
+        )
+    nearby = is_loopback(address.hostname)
+    if address.scheme == "http" and not nearby:
+        _check_in_the_clear(base_url, address.hostname, api_key_env, has_key=bool(key))
+    if not key and not nearby and not is_private(address.hostname) and api_key_env:
+        raise RecipeError(
+            f"the environment variable {api_key_env} (teacher.api_key_env) holds no key, and "
+            f"{base_url} is not on your own network: set it, or set teacher.api_key_env: null if no key is needed"
+        )
+    return key or NO_KEY
+
+
+def _check_in_the_clear(base_url: str, host: str, api_key_env: str | None, *, has_key: bool) -> None:
+    if not is_private(host):
+        raise RecipeError(
+            f"teacher.base_url is {base_url!r}: a public address by plain http, where prompts and keys travel in the "
+            "clear and answers can be forged on the way; use https"
+        )
+    if has_key:
+        raise RecipeError(
+            f"teacher.base_url is {base_url!r}: the key in {api_key_env} would travel in the clear; use https, or set "
+            "teacher.api_key_env: null if the server needs no key"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
+    return _within(host, _LOOPBACK) if _address(host) else host.rstrip(".").lower() in ("localhost",)
+
+
+def is_private(host: str) -> bool:
+    """Whether a host is on a network of one's own, by its address or by the kind of its name."""
+    if _address(host):
+        return _within(host, _LOOPBACK + _PRIVATE)
+    name = host.rstrip(".").lower()
+    # A name beyond ASCII may be spelled with other dots and digits than it shows.
+    return name.isascii() and ("." not in name or name.endswith(_LOCAL_NAMES))
+
+
+def _within(host: str, networks: tuple[str, ...]) -> bool:
+    address = _address(host)
+    known: list[IPv4Network | IPv6Network] = [ip_network(network) for network in networks]
+    return any(address in network for network in known if address and network.version == address.version)
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    """A host that is a number, in any spelling that resolvers take: 2130706433 and 0x7f.1 are 127.0.0.1."""
+    try:
+        found = ip_address(host)
+    except ValueError:
+        try:
+            found = IPv4Address(socket.inet_aton(host.rstrip(".")))
+        except (OSError, ValueError):
+            return None
+    return getattr(found, "ipv4_mapped", None) or found

@@ -1,0 +1,194 @@
+"""What a server's refusal means, whether it comes as a status or within a body of status 200.
+
+Servers agree neither on the place of an error (`error`, `errors`, `detail`, `base_resp`, the body itself, the choice)
+nor on its code: a number, a number as text, or a name such as "overloaded_error".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal, NamedTuple
+
+MAX_WAIT_ASKED = 86_400.0  # seconds; a server that asks for more means something else
+SHOWN = 200  # characters of a message
+
+Kind = Literal[
+    "busy",  # this request was not accepted: try it again
+    "limited",  # no request is accepted just now: all wait
+    "refused",  # this question alone
+    "resend",  # for how it was asked: the next request is another
+    "fields",  # for how it was asked, and there is no other way
+    "key",
+    "credit",
+    "model",
+    "redirect",
+]
+
+
+class Fault(NamedTuple):
+    """Why a request was not answered."""
+
+    kind: Kind
+    reason: str  # for a person, in one line
+    status: int  # as the server says it, in the status line or in the body
+    wait_seconds: float | None  # as the server asks for
+    complaint: str  # codes and message in full
+    named: str  # the fields of the request that it names
+
+
+class Told(NamedTuple):
+    """What an error says of itself."""
+
+    codes: tuple[str, ...]
+    message: str
+    named: str
+    text: str  # all names and values
+
+
+_CODES = re.compile(r"(?:error_?|http_?|status_?)*(?:code|status|type)|__type|reason", re.IGNORECASE)
+_MESSAGES = ("message", "msg", "error_msg", "error_message", "status_msg", "detail", "error", "title")
+_FIELDS = ("param", "loc", "field", "parameter")
+_DEPTH = 5
+
+_CREDIT = (
+    r"insufficient[_ ](?:quota|balance|credit|fund)|billing[_ ](?:hard|not|error)|payment[_ ]required|arrearage|"
+    r"credit balance|out of credit|no credit|not enough credit|more credits|available credits|spending limit|"
+    r"exceeded_current_quota|account balance"
+)
+_FLAGGED = (
+    r"moderat|flagged|content[_ -]?(?:filter|policy|management)|responsible_?ai|data_?inspection|safety|guardrail|"
+    r"(?:usage|acceptable use|content|terms).{0,20} polic|policy violation|prohibited[_ ]content|inappropriate|harmful|"
+    r"unsafe|sensitive (?:content|word|topic|information)|敏感|违规|不安全"
+)
+_TOO_LARGE = r"too (?:large|long|big|many tokens)|context.length|maximum context|larger than|reduce (?:the|your)"
+# What an error calls itself → the status that it would have had. The first that fits counts.
+_NAMES = (
+    (402, _CREDIT),
+    (401, r"(?:invalid|incorrect)[_ ]api[_ ]?key|authentication|unauthori[sz]ed|unauthenticated"),
+    (400, _FLAGGED),
+    (429, r"rate[_ -]?limit|too[_ ]many[_ ]requests|throttl|resource_?exhausted|quota|requests per|tokens per"),
+    (404, r"model_?not_?found|not_found_error|notfounderror|^not_found$"),
+    (403, r"permission|forbidden|access_?denied"),
+    (400, rf"bad_?request|invalid_?(?:request|argument|parameter|value)|unsupported|validation|{_TOO_LARGE}|too_large"),
+    (
+        503,
+        r"overload|unavailable|capacity|upstream|gateway|tim(?:e|ed)[_ -]?out|deadline|internal|server[_ ]?error|"
+        r"api_error|provider|engine|loading|busy|try again|temporar|connection",
+    ),
+)
+_WAIT = re.compile(
+    r"(?:again|retry)[\w\"' :=-]{0,20}?(?:in|after|delay|seconds)?[\"' :=]{0,4}(\d+(?:\.\d+)?) ?"
+    r"(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?)\b",
+    re.IGNORECASE,
+)
+
+
+def fault_of(status: int, told: Told, headers: Mapping[str, str]) -> Fault:
+    """What to make of an error that came with a status, or that names one itself (`own_status`)."""
+    kind = _kind(status, told)
+    said = headers.get("location", "another address") if kind == "redirect" else told.message
+    reason = f"status {status}: {plain(said)}" if said.strip() else f"status {status}"
+    wait = _asked_wait(headers, told.text) if kind == "limited" or (kind == "busy" and status != 429) else None
+    return Fault(kind, reason, status, wait, " ".join((*told.codes, told.message)), told.named)
+
+
+def _kind(status: int, told: Told) -> Kind:
+    text = told.text.lower()
+    if status == 402 or (status in (400, 403, 429) and re.search(_CREDIT, text)):
+        return "credit"
+    if 300 <= status < 400:
+        return "redirect"
+    if status == 404 or any(re.search(r"model_?not_?found", code, re.IGNORECASE) for code in told.codes):
+        return "model"
+    if status == 401 or (status == 403 and not re.search(_FLAGGED, text)):
+        return "key"
+    if status == 429:
+        return "busy" if re.search(_TOO_LARGE, text) else "limited"
+    return "busy" if status in (408, 409, 425) or status >= 500 else "refused"
+
+
+def own_status(told: Told) -> int | None:
+    """The status that an error would have had, by its code, its name or its words; None: they do not tell."""
+    for code in told.codes:
+        if re.fullmatch(r"[45]\d\d", code):
+            return int(code)
+    for said in (" ".join(told.codes), told.message):
+        if stated := re.search(r"(?:status|error|http)\W{0,3}(?:code\W{0,3})?([45]\d\d)\b", said, re.IGNORECASE):
+            return int(stated[1])
+        for status, pattern in _NAMES:
+            if re.search(pattern, said, re.IGNORECASE):
+                return status
+    return None
+
+
+def told_by(value: Any) -> Told:
+    """What an error says, wherever in a body it says it."""
+    if isinstance(value, str):
+        return Told((), value, "", value)
+    pairs = list(_pairs(value, 0))
+    codes = [str(scalar) for name, scalar in pairs if _CODES.fullmatch(name)]
+    messages = [scalar for wanted in _MESSAGES for name, scalar in pairs if name == wanted and isinstance(scalar, str)]
+    named = [str(scalar) for name, scalar in pairs if name in _FIELDS]
+    text = " ".join(f"{name} {scalar}" for name, scalar in pairs)
+    return Told(tuple(codes), "; ".join(dict.fromkeys(messages)) or text, " ".join(named), text)
+
+
+def _pairs(value: Any, depth: int, name: str = "") -> Iterator[tuple[str, str | int]]:
+    """Names and scalars of a nested error, the outer before the inner."""
+    if isinstance(value, bool) or value is None or depth > _DEPTH:
+        return
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        # What a gateway passes on of the server behind it is often JSON within a text.
+        try:
+            yield from _pairs(json.loads(value), depth + 1, name)
+        except (ValueError, RecursionError):
+            yield name, value
+    elif isinstance(value, (str, int)):
+        yield name, value
+    elif isinstance(value, dict):
+        inner = sorted(value.items(), key=lambda pair: isinstance(pair[1], (dict, list)))
+        for key, part in inner:
+            yield from _pairs(part, depth + 1, key)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _pairs(part, depth + 1, name)
+
+
+def plain(text: str) -> str:
+    """Foreign text as one line without control characters, of `SHOWN` characters at most."""
+    line = "".join(c if c.isprintable() else "�" for c in " ".join(text.split()))
+    return line if len(line) <= SHOWN else line[:SHOWN] + "…"
+
+
+def _asked_wait(headers: Mapping[str, str], text: str) -> float | None:
+    """Seconds that the server asks to wait, in a header or in words."""
+    for seconds in (_number(headers.get("retry-after-ms"), 0.001), _number(headers.get("retry-after"), 1.0)):
+        if seconds is not None:
+            return seconds
+    if (date := _date(headers.get("retry-after", ""))) is not None:
+        return date
+    if said := _WAIT.search(text):
+        unit = said[2].lower()
+        scale = 0.001 if unit.startswith(("ms", "milli")) else 60.0 if unit.startswith("m") else 1.0
+        return _number(said[1], scale)
+    return None
+
+
+def _number(text: str | None, scale: float) -> float | None:
+    try:
+        seconds = float(text or "") * scale
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < MAX_WAIT_ASKED else None
+
+
+def _date(text: str) -> float | None:
+    try:
+        seconds = parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return max(0.0, seconds) if seconds < MAX_WAIT_ASKED else None

@@ -1,0 +1,86 @@
+"""By which fields a server takes the limit and the temperature, learned from what it refuses.
+
+OpenAI's reasoning models take neither `max_tokens` nor a temperature; others know only `max_tokens`. Servers say so
+with status 400 or 422, each in words of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+
+_UNKNOWN_FIELD = re.compile(
+    r"unsupported|not (?:\w+ )?supported|n[o']t support|no longer|deprecated|unknown|unrecogni[sz]ed|unexpected|"
+    r"extraneous|extra[ _](?:input|field|forbid)|"
+    r"not (?:be )?(?:permitted|allowed|accepted|recogni[sz]ed|available|a valid)|"
+    r"removed?\b|renamed|replaced|omit|cannot (?:find|be)|can't be|must (?:not|be (?:unset|null|none|omitted))",
+    re.IGNORECASE,
+)
+_OTHER_VALUE = re.compile(
+    r"\bonly\b|\bmust\b|\bmay\b|default|invalid|between|range|positive|greater|less than|at least|at most|incompatible",
+    re.IGNORECASE,
+)
+_TOO_MUCH = re.compile(
+    r"too (?:large|long|big|many|high)|at most|maximum|exceed|context|reduce|less than|range|between", re.IGNORECASE
+)
+
+
+class Parameters(NamedTuple):
+    """The fields of a request that servers differ in."""
+
+    limit: str = LIMITS[0]  # the field that carries teacher.max_tokens
+    refused: frozenset[str] = frozenset()  # fields that the server does not take
+
+    def fields(self, max_tokens: int, temperature: float | None) -> dict[str, float | int]:
+        """As they are sent."""
+        sent: dict[str, float | int] = {self.limit: max_tokens}
+        if temperature is not None and "temperature" not in self.refused:
+            sent["temperature"] = temperature
+        return sent
+
+
+def adapted(sent: Parameters, complaint: str, named: str, temperature: float | None) -> Parameters | None:
+    """What to send after a refusal; None if it is not about one of these fields, or there is nothing left to try.
+
+    Args:
+        complaint: the server's message, without what it repeats of the prompt.
+        named: the field that the error itself names ("param", "loc"); "" if it names none.
+    """
+    changed = _without_temperature(sent, complaint, named, temperature)
+    changed = _other_limit(changed, complaint, named) or changed
+    return changed if changed != sent else None
+
+
+def is_limit_refused(sent: Parameters, complaint: str, named: str) -> bool:
+    """Whether the server does not know the field that carries the limit; one that it finds too high it does know."""
+    return _is_about(sent.limit, complaint, named) and bool(_UNKNOWN_FIELD.search(complaint + " " + named))
+
+
+def _without_temperature(sent: Parameters, complaint: str, named: str, temperature: float | None) -> Parameters:
+    if temperature is None or "temperature" in sent.refused or not _is_about("temperature", complaint, named):
+        return sent
+    # Above what any server takes is the recipe's mistake: to leave it out would hide that.
+    if temperature > 1 and _TOO_MUCH.search(complaint):
+        return sent
+    near = " ".join(
+        sentence for sentence in re.split(r"(?<=[.;!?])\s|\n", complaint) if "temperature" in sentence.lower()
+    )
+    if named or _UNKNOWN_FIELD.search(near) or _OTHER_VALUE.search(near):
+        return sent._replace(refused=sent.refused | {"temperature"})
+    return sent
+
+
+def _other_limit(sent: Parameters, complaint: str, named: str) -> Parameters | None:
+    wanted = [name for name in LIMITS if name != sent.limit and _is_about(name, complaint, "")]
+    asks_for_another = bool(wanted) and not _TOO_MUCH.search(complaint)
+    if not (asks_for_another or is_limit_refused(sent, complaint, named)):
+        return None
+    refused = sent.refused | {sent.limit}
+    left = [name for name in (*wanted, *LIMITS[:2]) if name not in refused]
+    return Parameters(left[0], refused) if left else None
+
+
+def _is_about(field: str, complaint: str, named: str) -> bool:
+    return field in re.split(r"\W+", named) or bool(re.search(rf"(?<!\w){field}(?!\w)", complaint, re.IGNORECASE))

@@ -1,0 +1,188 @@
+"""What a teacher's server replied: a whole answer, one that is not whole, or a fault."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from srit.teachers import CUT
+from srit.teachers.faults import Fault, Told, fault_of, own_status, plain, told_by
+
+KEPT = 4000  # characters of a body that is no answer; of an answer that is not whole, all are kept
+
+
+class Received(NamedTuple):
+    """A response as it came over the wire."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Said(NamedTuple):
+    """What was delivered for one question."""
+
+    text: str | None  # None: no whole answer, and `reason` says why
+    reason: str = ""
+    settled: bool = True  # asking again would give the same
+    cut: bool = False  # at the limit that was asked for
+    raw: str = ""  # what there is instead of a whole answer
+    n_prompt_tokens: int = 0
+    n_completion_tokens: int = 0
+
+
+# Words by which servers say that a model came to its own end.
+_ENDS = {
+    *("", "none", "null", "stop", "stopped", "stop_sequence", "stop_token", "stop_word", "stop_string"),
+    *("end", "end_turn", "complete", "completed", "finish", "finished", "done", "normal", "natural"),
+}
+_ENDS_LIKE = r"(?:eos|eot|im_end)(?:_|$)|end_?of_?"
+# Asked for in this order: model_length is not a limit of ours, max_tokens_error is no failure.
+_OTHER_ENDS = (
+    (r"model_length|context|window|error_limit", "cut at the model's own length: no limit of srit's helps"),
+    (r"^length|max_|token_?limit|truncat|^limit|output_limit", CUT),
+    (
+        r"filter|safety|recitation|blocklist|prohibited|spii|guardrail|moderat|refus|sensitive|flagged|policy|block|harm",
+        "filtered: the server stopped the answer",
+    ),
+    (r"tool|function", "the answer is a call of a tool"),
+)
+_BROKEN = r"error|abort|cancel|interrupt|fail|time|insufficient|network|unavailable|overload|disconnect|rate_?limit"
+_TEXTS = ("text", "output_text", "")  # types of a part that belong to the answer; thoughts do not
+
+
+def read_reply(received: Received, limit: int) -> Said | Fault:
+    """A response's meaning.
+
+    Args:
+        limit: the tokens that the answer was allowed: one that used them all was cut, whatever its server says.
+    """
+    value = _json(received.body)
+    if received.status >= 300:
+        told = told_by(value) if isinstance(value, (dict, list)) else told_by(_start(received.body))
+        return fault_of(received.status, told, received.headers)
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        value = value[0]  # Gemini's gateway puts an error into a list
+    if not isinstance(value, dict):
+        return _unusable(received.body)
+    choice = _choice(value)
+    if (told_error := _error_in(value, choice)) is not None:
+        status = own_status(told_error)
+        return _unusable(received.body) if status is None else fault_of(status, told_error, received.headers)
+    return _unusable(received.body) if choice is None else _said(choice, value.get("usage"), limit)
+
+
+def _said(choice: Mapping[str, Any], usage: Any, limit: int) -> Said:
+    message = choice.get("message")
+    message = message if isinstance(message, dict) else {"content": message or choice.get("text")}
+    text, refusal = _content(message)
+    why, settled = _unended(_finish(choice))
+    prompted = _count(usage, "prompt_tokens", "input_tokens")
+    completed = _count(usage, "completion_tokens", "output_tokens")
+    if not why and _is_used_up(limit, usage, completed):
+        why = CUT
+    if not why and not text.strip():
+        why, settled = (
+            (f"refused by the model: {plain(refusal)}", True) if refusal else ("unusable answer: no text", False)
+        )
+    if not why:
+        return Said(text, n_prompt_tokens=prompted, n_completion_tokens=completed)
+    return Said(None, why, settled, why == CUT, text or _thought(message), prompted, completed)
+
+
+def _unended(finish: str) -> tuple[str, bool]:
+    """Why an answer is not whole, by its server's word, "" if it is; whether asking again would end alike."""
+    word = re.sub(r"\W+", "_", finish.lower()).removeprefix("finish_reason_").strip("_")
+    if word in _ENDS or re.match(_ENDS_LIKE, word):
+        return "", True
+    for pattern, why in _OTHER_ENDS:
+        if re.search(pattern, word):
+            return (why if why == CUT else f"{why} (finish_reason {plain(finish)})"), True
+    if re.search(_BROKEN, word):
+        return f"the answer broke off (finish_reason {plain(finish)})", False
+    return f"no known end (finish_reason {plain(finish)})", True
+
+
+def _finish(choice: Mapping[str, Any]) -> str:
+    word = choice.get("finish_reason", choice.get("finishReason", choice.get("stop_reason")))
+    word = word.get("type") if isinstance(word, dict) else word
+    return "" if word is None else str(word)
+
+
+def _choice(value: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    choices = value.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first if isinstance(first, dict) else None
+
+
+def _error_in(value: Mapping[str, Any], choice: Mapping[str, Any] | None) -> Told | None:
+    """The error that a body holds in place of an answer or beside it."""
+    message = (choice or {}).get("message")
+    for place in (value, choice or {}, message if isinstance(message, dict) else {}):
+        for name in ("error", "errors"):
+            if place.get(name) and (told := told_by(place[name])).message:
+                return told
+    # {"object": "error", "message": …}, {"detail": …}, {"code": …, "message": …}, {"base_resp": {"status_msg": …}}
+    bare = choice is None and any(value.get(name) for name in _BARE_ERRORS)
+    return told_by(value) if bare else None
+
+
+_BARE_ERRORS = ("message", "msg", "detail", "error_msg", "error_code", "base_resp", "code")
+
+
+def _content(message: Mapping[str, Any]) -> tuple[str, str]:
+    """The answer's text, and a refusal's."""
+    content, refusal = message.get("content"), message.get("refusal")
+    parts = content if isinstance(content, list) else [content]
+    text = "".join(_texts(parts))
+    refusals = [part["refusal"] for part in parts if isinstance(part, dict) and isinstance(part.get("refusal"), str)]
+    return text, "".join([*([refusal] if isinstance(refusal, str) else []), *refusals])
+
+
+def _texts(parts: list[Any]) -> Iterator[str]:
+    for part in parts:
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, dict) and part.get("type", "") in _TEXTS and not part.get("thought"):
+            inner = part.get("text", part.get("content"))
+            inner = inner.get("value") if isinstance(inner, dict) else inner
+            yield inner if isinstance(inner, str) else ""
+
+
+def _thought(message: Mapping[str, Any]) -> str:
+    found = message.get("reasoning_content") or message.get("reasoning")
+    return found if isinstance(found, str) else ""
+
+
+def _is_used_up(limit: int, usage: Any, completed: int) -> bool:
+    """Whether an answer took all that it was allowed. A server may let thoughts go beyond the limit: then only the rest
+    counts against it."""
+    details = usage.get("completion_tokens_details") if isinstance(usage, dict) else None
+    beyond = _count(details, "reasoning_tokens") if completed > limit else 0
+    return completed - beyond >= limit
+
+
+def _count(usage: Any, *names: str) -> int:
+    for name in names:
+        value = usage.get(name) if isinstance(usage, dict) else None
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e12:
+            return int(value)
+    return 0
+
+
+def _unusable(body: bytes) -> Said:
+    start = _start(body)
+    return Said(None, f"unusable answer: {plain(start)}", settled=False, raw=start)
+
+
+def _start(body: bytes) -> str:
+    return body[:KEPT].decode(errors="replace")
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None

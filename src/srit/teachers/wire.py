@@ -1,0 +1,153 @@
+"""Requests over the wire: sent by threads, each response bounded in bytes and in time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import httpx2
+
+from srit.teachers.reply import Received
+
+MAX_BYTES = 16 << 20  # of a response
+CONNECT_SECONDS = 30.0
+
+Request = TypeVar("Request")
+
+
+class NoConnection(Exception):
+    """The server was not reached: nothing was sent."""
+
+
+class Lost(Exception):
+    """The request was sent; whether it was answered, and paid for, is not known."""
+
+
+def client(base_url: str, key: str, concurrency: int, deadline_seconds: float) -> Any:
+    """A client of the `openai` package that never tries twice by itself.
+
+    Args:
+        deadline_seconds: for one call, from sending to the last byte.
+    """
+    from openai import OpenAI
+
+    limits = httpx2.Limits(max_connections=concurrency)
+    transport = _Bounded(httpx2.HTTPTransport(limits=limits), deadline_seconds)
+    return OpenAI(
+        base_url=base_url,
+        api_key=key,
+        max_retries=0,  # ours is the only loop: two would multiply what is paid
+        timeout=httpx2.Timeout(deadline_seconds, connect=min(CONNECT_SECONDS, deadline_seconds)),
+        http_client=httpx2.Client(transport=transport, follow_redirects=False, headers={"Accept-Encoding": "identity"}),
+    )
+
+
+def send(client: Any, fields: dict[str, Any], idempotency_key: str) -> Received:
+    """One request for a chat completion, and whatever came back.
+
+    Raises:
+        NoConnection, Lost: nothing whole came back.
+    """
+    import openai
+
+    try:
+        raw = client.chat.completions.with_raw_response.create(
+            **fields, extra_headers={"Idempotency-Key": idempotency_key}
+        )
+        response = raw.http_response
+    except openai.APIStatusError as error:
+        response = error.response
+    except openai.APIConnectionError as error:
+        cause = error.__cause__
+        if isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout)):
+            raise NoConnection("no connection") from None
+        raise Lost(type(cause).__name__) from None
+    return Received(response.status_code, response.headers, response.content)
+
+
+class Arrived(NamedTuple, Generic[Request]):
+    """What came of a request."""
+
+    request: Request
+    outcome: Received | Exception
+
+
+class Threads(Generic[Request]):
+    """Sends requests side by side. Its threads never keep the program from ending."""
+
+    def __init__(self, send: Callable[[Request], Received], n: int) -> None:
+        self._send = send
+        self._waiting: SimpleQueue[Request | None] = SimpleQueue()
+        self._arrived: SimpleQueue[Arrived[Request] | None] = SimpleQueue()
+        self._n = n
+        for _ in range(n):
+            # A pool of concurrent.futures is waited for when the program ends, however long a server takes.
+            threading.Thread(target=self._work, daemon=True).start()
+
+    def put(self, request: Request) -> None:
+        """Has it sent as soon as a thread is free."""
+        self._waiting.put(request)
+
+    def get(self, seconds: float | None) -> Arrived[Request] | None:
+        """What arrives next; None when the time is over or `wake` was called."""
+        try:
+            return self._arrived.get(timeout=seconds)
+        except Empty:
+            return None
+
+    def wake(self) -> None:
+        """Ends a `get`; may be called by a signal's handler."""
+        self._arrived.put(None)
+
+    def close(self) -> None:
+        """Lets each thread end after what it is at."""
+        for _ in range(self._n):
+            self._waiting.put(None)
+
+    def _work(self) -> None:
+        while (request := self._waiting.get()) is not None:
+            try:
+                outcome: Received | Exception = self._send(request)
+            except Exception as error:  # raised where the answer is waited for
+                outcome = error
+            self._arrived.put(Arrived(request, outcome))
+
+
+class _Bounded(httpx2.BaseTransport):
+    """Ends a response that is too long or takes too long; httpx's own timeout is for each read alone."""
+
+    def __init__(self, inner: httpx2.BaseTransport, deadline_seconds: float) -> None:
+        self._inner = inner
+        self._deadline_seconds = deadline_seconds
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        deadline = time.monotonic() + self._deadline_seconds
+        response = self._inner.handle_request(request)
+        assert isinstance(response.stream, httpx2.SyncByteStream)
+        response.stream = _BoundedStream(response.stream, deadline)
+        return response
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class _BoundedStream(httpx2.SyncByteStream):
+    def __init__(self, inner: httpx2.SyncByteStream, deadline: float) -> None:
+        self._inner = inner
+        self._deadline = deadline
+
+    def __iter__(self) -> Iterator[bytes]:
+        total = 0
+        for part in self._inner:
+            total += len(part)
+            if total > MAX_BYTES:
+                raise httpx2.ReadError(f"more than {MAX_BYTES} bytes")
+            if time.monotonic() > self._deadline:
+                raise httpx2.ReadTimeout("the whole call took too long")
+            yield part
+
+    def close(self) -> None:
+        self._inner.close()

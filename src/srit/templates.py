@@ -1,0 +1,332 @@
+"""Chat templates: what one writes around a question and its answer, and how it is made the same for everyone.
+
+A template may write today's date, open a thought that a demonstration never closes, or leave out the token that the
+tokenizer begins texts with. All of that is mended in the template's own source, once. Training, sampling and
+evaluation use the mended source, and it is saved beside the weights: whoever renders it, next year or in another
+program, gets the prompt that was trained.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from os.path import commonprefix
+from typing import Any, NamedTuple
+
+from srit.errors import DataError
+
+# SmolLM2's own template puts a system turn of 20 tokens before every question; this one does not.
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+# That of Gemma, but for the end of an answer: only instruct models were trained to write <end_of_turn>, and they bring
+# their own template. In base models it is like any unused token, and adapters cannot learn to tell it apart.
+GEMMA = (
+    "{% for message in messages %}<start_of_turn>{{ 'model' if message['role'] == 'assistant' else message['role'] }}\n"
+    "{{ message['content'] | trim }}{{ eos_token if message['role'] == 'assistant' else '<end_of_turn>' }}\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
+NAMED = {"chatml": (CHATML, "<|im_end|>"), "gemma": (GEMMA, "<end_of_turn>")}  # and what ends a turn in each
+
+# The day that a template is told it is. One for all runs, so that equal runs end in equal files whenever they are
+# started; this one, since Llama 3's templates write it where they have no clock.
+TODAY = datetime(2024, 7, 26)
+_CLOCK = "strftime_now"  # the function that transformers gives to templates
+_DIRECTIVES = [f"%{flag}{letter}" for letter in "dmeHIjMSyUW" for flag in "-_"]  # glibc's, as templates use them
+_DIRECTIVES += [f"%{letter}" for letter in "aAbBcCdDeFgGhHIjklmMnpPrRStTuUVwWxXyYzZ%"]
+
+# <think>, <|begin_of_thought|>, [THINK], ◁think▷, <seed:think>, <|START_THINKING|>, … and what closes them
+_KINDS = r"think|thought|reason|reflect|rationale|analys[ei]s|scratchpad|monologue|(?<![a-z])cot(?![a-z])"
+_NAME = rf"(?P<name>(?!no)[^<>\[\]◁▷|\s]*?(?:{_KINDS})[^<>\[\]◁▷|\s]*)"
+_THOUGHT = re.compile(rf"(?P<open><\||[<\[◁]){_NAME}(?P<close>\|>|[>\]▷])", re.IGNORECASE)
+_ENDS = re.compile(r"^/|^end|(?<![a-z])(?:end|stop|close)(?![a-z])", re.IGNORECASE)
+_BEGINS = re.compile(r"^(?:start|begin)|(?<![a-z])(?:start|begin)(?![a-z])", re.IGNORECASE)
+_SWITCH = re.compile(r"\b(?!\d)\w*(?:think|reason)\w*\b", re.IGNORECASE)  # enable_thinking, thinking_budget, …
+
+# Texts that no template holds, to see what it writes around them.
+QUESTION, ANSWER, REPLY = "Qzx uvy 1?", "Wvk jqz 2.", "Jqy xkw 3."
+
+
+class Tails(NamedTuple):
+    """What a template writes after an assistant's text."""
+
+    last: str  # where nothing follows
+    inner: str  # up to the text of the user who goes on
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A template as a tokenizer renders it."""
+
+    tokenizer: Any
+    source: str
+    field: str  # of the recipe, where another template can be given
+    in_parts: bool = False  # a message's content is a list of parts, as templates for images too may want it
+
+    def write(self, *texts: str, opens: bool = False) -> str:
+        """The chat of a user and an assistant in turn.
+
+        Args:
+            opens: whether the beginning of the assistant's next turn stands at its end.
+
+        Raises:
+            DataError: the template fails.
+        """
+        turns = [
+            {"role": "user" if place % 2 == 0 else "assistant", "content": self._content(text)}
+            for place, text in enumerate(texts)
+        ]
+        try:
+            written: str = self.tokenizer.apply_chat_template(
+                turns, chat_template=self.source, add_generation_prompt=opens, tokenize=False
+            )
+        except Exception as error:  # a template is a program that others wrote: it may raise anything
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise DataError(self.fault(f"fails ({reason})")) from None
+        return written
+
+    def opening(self) -> str:
+        """What stands between a user's text and the answer that is to be written."""
+        return _after(self.write(QUESTION, opens=True), QUESTION)
+
+    def answered(self) -> str:
+        """A question and its answer; of a longer chat, where the template wants the user to have the last word."""
+        try:
+            return self.write(QUESTION, ANSWER)
+        except DataError as fault:
+            try:
+                return self.write(QUESTION, ANSWER, REPLY).partition(REPLY)[0]
+            except DataError:
+                raise fault from None
+
+    def introduction(self) -> str:
+        """What stands between a user's text and an answer that has been written."""
+        return _after(self.answered().rpartition(ANSWER)[0], QUESTION)
+
+    def tails(self) -> Tails:
+        """What follows an answer that has been written."""
+        last = _after(self.answered(), ANSWER)
+        try:
+            inner = _after(self.write(QUESTION, ANSWER, REPLY), ANSWER)
+        except DataError:  # a template for one question and its answer
+            return Tails(last, last)
+        return Tails(last, inner.partition(REPLY)[0])
+
+    def fault(self, what: str) -> str:
+        """An error's text: what is wrong with the template, and what to do."""
+        names = " or ".join(repr(name) for name in NAMED)
+        return f"{self.tokenizer.name_or_path}: the chat template {what}: set {self.field} to {names} or to a template"
+
+    def _content(self, text: str) -> Any:
+        return [{"type": "text", "text": text}] if self.in_parts else text
+
+
+def settled(tokenizer: Any, template: str | None, *, field: str) -> tuple[Chat, tuple[str, ...]]:
+    """A template that writes the same for everyone and leads to the answer; a line for each thing that was mended.
+
+    Args:
+        template: a name of `NAMED`, a Jinja template, or None for the tokenizer's own.
+        field: of the recipe, named in errors.
+
+    Raises:
+        DataError: there is none, or it cannot be used.
+    """
+    source, named = _source(tokenizer, template, field)
+    chat = _readable(Chat(tokenizer, source, field))
+    lines = [named]
+    for mend in (_dated, _thoughtless, _introduced, _begun):
+        chat, line = mend(chat)
+        lines.append(line)
+    return chat, tuple(line for line in lines if line)
+
+
+def is_token(tokenizer: Any, text: str) -> bool:
+    """Whether a text is one token of the vocabulary, and read as it."""
+    token_id = tokenizer.get_vocab().get(text)
+    return token_id is not None and token_id in tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def is_thought(text: str) -> bool:
+    """Whether a token opens or closes a thought."""
+    return _THOUGHT.fullmatch(text.strip()) is not None
+
+
+def beginning(tokenizer: Any) -> tuple[int, ...]:
+    """The tokens that a tokenizer puts before every text, such as its BOS."""
+    whole, bare = (tuple(tokenizer("x", add_special_tokens=add)["input_ids"]) for add in (True, False))
+    places = (place for place in range(len(whole)) if whole[place : place + len(bare)] == bare)
+    return whole[: next(places, 0)]
+
+
+def repeats(ids: tuple[int, ...], first: tuple[int, ...]) -> int:
+    """How many times in a row the ids begin with `first`."""
+    n = 0
+    while first and ids[n * len(first) : (n + 1) * len(first)] == first:
+        n += 1
+    return n
+
+
+def _source(tokenizer: Any, template: str | None, field: str) -> tuple[str, str]:
+    """The template to begin with, and a line on it."""
+    if template in NAMED:
+        source, end = NAMED[template]
+        if is_token(tokenizer, end):
+            return source, ""
+        if tokenizer.eos_token is None:
+            raise DataError(
+                f"{tokenizer.name_or_path}: nothing ends an answer: the tokenizer has neither {end}, which {template} "
+                f"ends turns with, nor an eos_token: set {field} to a template with tokens of the model"
+            )
+        line = f"the model has no token {end}: in {template}, turns end with its {tokenizer.eos_token}"
+        return source.replace(end, tokenizer.eos_token), line
+    own = tokenizer.chat_template
+    if isinstance(own, dict):
+        own = own.get("default") or next(iter(own.values()), None)
+    if not (template or own):
+        raise DataError(
+            f"{tokenizer.name_or_path}: the tokenizer has no chat template: set {field} in the recipe to "
+            f"{', '.join(repr(name) for name in NAMED)} or to a template"
+        )
+    return template or own, ""
+
+
+def _readable(chat: Chat) -> Chat:
+    """With the form of content that the template takes: text, or parts where it passes text over.
+
+    Raises:
+        DataError: it fails, or leaves out a question or an answer, in both forms.
+    """
+    faults = []
+    for form in (chat, replace(chat, in_parts=True)):
+        try:
+            if _is_whole(form):
+                return form
+            faults.append(DataError(chat.fault("leaves the user's or the assistant's text out")))
+        except DataError as error:
+            faults.append(error)
+    raise faults[0]
+
+
+def _is_whole(chat: Chat) -> bool:
+    return QUESTION in chat.write(QUESTION, opens=True) and ANSWER in chat.answered()
+
+
+def _dated(chat: Chat) -> tuple[Chat, str]:
+    """With one day for all runs in place of the clock."""
+    if _CLOCK not in chat.source or f"macro {_CLOCK}" in chat.source:
+        return chat, ""
+    values = {directive: TODAY.strftime(directive) for directive in _DIRECTIVES}
+    values["%s"] = f"{TODAY.replace(tzinfo=UTC).timestamp():.0f}"  # strftime would take the machine's time zone
+    filters = "".join(f" | replace({json.dumps(d)}, {json.dumps(value)})" for d, value in values.items())
+    clock = f"{{% macro {_CLOCK}(format) %}}{{{{ format{filters} }}}}{{% endmacro %}}"
+    return _before(chat, clock), f"the chat template writes the date: it is always {TODAY:%d %b %Y}"
+
+
+def _thoughtless(chat: Chat) -> tuple[Chat, str]:
+    """With the thought closed that the template opens for the answer: demonstrations have none to close."""
+    tag = open_thought(chat.opening())
+    if not tag:
+        return chat, ""
+    told = f"the chat template opens a thought ({tag}): in training, sampling and evaluation alike,"
+    for switched, setting in _switched(chat):
+        if not open_thought(switched.opening()):
+            return switched, f"{told} {setting} is set"
+    line = "\n" if chat.opening().endswith("\n") else "\n\n"
+    closing = f"{line}{_closing(tag)}\n\n"
+    return _appended(chat, closing), f"{told} {_closing(tag)} closes it"
+
+
+def open_thought(text: str) -> str:
+    """The tag of the thought that is open at the end of a text; "" if there is none."""
+    tags = list(_THOUGHT.finditer(text))
+    return "" if not tags or _ENDS.search(tags[-1]["name"]) else tags[-1][0]
+
+
+def _switched(chat: Chat) -> Iterator[tuple[Chat, str]]:
+    """The template with each of its variables that may turn thoughts off."""
+    for name in dict.fromkeys(_SWITCH.findall(chat.source)):
+        for value in ("false", "0"):
+            switched = _before(chat, f"{{% set {name} = {value} %}}")
+            try:
+                if _is_whole(switched):
+                    yield switched, f"{name} = {value}"
+            except DataError:
+                continue
+
+
+def _closing(tag: str) -> str:
+    def closed(found: re.Match[str]) -> str:
+        name = found["name"]
+        ended = _BEGINS.sub(lambda begins: "END" if begins[0].isupper() else "end", name, count=1)
+        return found["open"] + (ended if ended != name else f"/{name}") + found["close"]
+
+    return _THOUGHT.sub(closed, tag)
+
+
+def _introduced(chat: Chat) -> tuple[Chat, str]:
+    """With what the template writes before an answer, where a prompt stops short of it: a role, or a channel."""
+    opening, introduction = chat.opening(), chat.introduction()
+    rest = introduction.removeprefix(opening)
+    if introduction.startswith(opening) and _has_added_token(chat.tokenizer, rest) and not _THOUGHT.search(rest):
+        return _appended(chat, rest), f"the prompt goes on as the chat template does before an answer: {rest!r}"
+    alike = len(commonprefix([opening.rstrip(), introduction]))  # noqa: RUF071  of characters
+    other = opening.rstrip()[alike:]
+    if _THOUGHT.split(other)[-1].strip():
+        return chat, (
+            f"WARN the chat template ends a prompt with {other!r}, but the answers of a chat do not follow it: if it "
+            f"begins a thought, the student answers inside that thought. Set {chat.field} to a template without it"
+        )
+    return chat, ""
+
+
+def _begun(chat: Chat) -> tuple[Chat, str]:
+    """With the tokens that the tokenizer begins texts with, once.
+
+    Raises:
+        DataError: they stand there more often.
+    """
+    wanted = beginning(chat.tokenizer)
+    first = wanted or (() if chat.tokenizer.bos_token_id is None else (chat.tokenizer.bos_token_id,))
+    found = repeats(_ids(chat), first)
+    text = "".join(chat.tokenizer.convert_ids_to_tokens(list(first)))
+    if found > 1:
+        raise DataError(
+            f"{chat.tokenizer.name_or_path}: the chat template begins a text with {found} {text}, the tokenizer with "
+            f"{1 if wanted else 0}: mend {chat.field} (once at its start)"
+        )
+    if found or not wanted:
+        return chat, ""
+    begun = _before(chat, f"{{% if true %}}{{{{ {json.dumps(text, ensure_ascii=False)} }}}}{{% endif %}}")
+    if repeats(_ids(begun), first) != 1:
+        raise DataError(chat.fault(f"does not begin a text with {text}, as the tokenizer does"))
+    return begun, f"texts begin with {text}, as the tokenizer's do; the chat template leaves it out"
+
+
+def _ids(chat: Chat) -> tuple[int, ...]:
+    return tuple(chat.tokenizer(chat.write(QUESTION, opens=True), add_special_tokens=False)["input_ids"])
+
+
+def _has_added_token(tokenizer: Any, text: str) -> bool:
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return bool(text.strip()) and not tokenizer.added_tokens_decoder.keys().isdisjoint(ids)
+
+
+def _before(chat: Chat, block: str) -> Chat:
+    # transformers renders with trim_blocks: the newline is part of the block, so that the rest begins a line as before.
+    return replace(chat, source=f"{block}\n{chat.source}")
+
+
+def _appended(chat: Chat, text: str) -> Chat:
+    """With a text after the beginning of an assistant's turn."""
+    # Jinja leaves out a newline at a template's end. An expression, since a block would strip spaces before it.
+    source = chat.source.removesuffix("\n") + "{{ " + json.dumps(text, ensure_ascii=False)
+    return replace(chat, source=source + ' if add_generation_prompt else "" }}')
+
+
+def _after(text: str, mark: str) -> str:
+    return text.rpartition(mark)[2]

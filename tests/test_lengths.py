@@ -1,0 +1,155 @@
+"""Texts that are longer than a model can be, or was made to be, are told of before anything is spent."""
+
+import json
+
+import pytest
+import torch
+import yaml
+from tiny import save_tiny_student
+from transformers import (
+    AutoConfig,
+    BloomConfig,
+    FalconConfig,
+    Gemma2Config,
+    GPT2Config,
+    GPTJConfig,
+    LlamaConfig,
+    MambaConfig,
+    MistralConfig,
+    MptConfig,
+    OPTConfig,
+)
+from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+from typer.testing import CliRunner
+
+from srit.cli import app
+from srit.lengths import Room, room_of
+
+
+@pytest.mark.parametrize(
+    ("config", "room"),
+    [
+        (GPT2Config(n_positions=256), Room(256, True)),
+        (OPTConfig(max_position_embeddings=512), Room(512, True)),
+        (GPTJConfig(n_positions=256), Room(256, True)),  # rotary, by a table
+        (MptConfig(max_seq_len=256), Room(256, True)),  # ALiBi, by a table
+        (LlamaConfig(max_position_embeddings=256), Room(256, False)),
+        (
+            LlamaConfig(
+                max_position_embeddings=1024,
+                rope_parameters={
+                    "rope_type": "yarn",
+                    "factor": 4.0,
+                    "original_max_position_embeddings": 256,
+                    "rope_theta": 1e4,
+                },
+            ),
+            Room(1024, False),
+        ),
+        (MistralConfig(max_position_embeddings=1024, sliding_window=16), Room(1024, False)),
+        (Gemma2Config(max_position_embeddings=1024, sliding_window=16), Room(1024, False)),
+        (FalconConfig(alibi=True), Room(2048, False)),
+        (BloomConfig(seq_length=2048), Room(2048, False)),
+        (BloomConfig(), None),
+        (MambaConfig(), None),
+        (AutoConfig.for_model("gemma3", text_config={"max_position_embeddings": 256}), Room(256, False)),
+    ],
+    ids=lambda value: getattr(value, "model_type", ""),
+)
+def test_a_config_says_how_long_texts_may_be(config, room):
+    assert room_of(config) == room
+
+
+LONG = {"id": "lengthy", "question": "3 pens and 4 pens are how many pens? " * 9, "answer": "7"}
+SHORT = {"id": "brief", "question": "How many are 3 and 4?", "answer": "7"}
+TOLD = "3 + 4 = 7. The answer is 7."
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shape = {"vocab_size": 300, "n_embd": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.2}
+    rotary = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    configs = {
+        "gpt2": GPT2Config(**shape, n_positions=256, bos_token_id=257, eos_token_id=258),
+        "llama": LlamaConfig(vocab_size=300, **rotary, max_position_embeddings=256),
+    }
+
+    def done(kind, problems, *overrides, **solutions):
+        save_tiny_student("student")
+        torch.manual_seed(0)
+        AutoModelForCausalLM.from_config(configs[kind]).save_pretrained("student")
+        told = {"brief": TOLD, "lengthy": TOLD} | solutions
+        evaluated = [SHORT | {"question": "What are 5 + 2?"}]
+        outputs = [{"id": identity, "output": text} for identity, text in told.items()]
+        for name, lines in (("problems", problems), ("evaluated", evaluated), ("teacher", outputs)):
+            (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        recipe = {
+            "name": "long",
+            "student": {"model": "student", "dtype": "float32", "tuning": "full"},
+            "tasks": {
+                "train": [{"task": "jsonl:problems.jsonl"}],
+                "evaluate": [{"task": "jsonl:evaluated.jsonl"}],
+            },
+            "teacher": {"kind": "recording", "path": "teacher.jsonl"},
+            "instruct": {"epochs": 1, "batch_size": 8},
+            "sample": {"direct": 1, "cot": 1, "max_new_tokens": 8},
+            "evaluate": {"max_new_tokens": 8},
+        }
+        (tmp_path / "long.yaml").write_text(yaml.safe_dump(recipe))
+        return CliRunner().invoke(app, ["run", "long.yaml", "--out", "run", *overrides])
+
+    return done
+
+
+@pytest.mark.parametrize(
+    ("problems", "overrides", "named"),
+    [
+        ([SHORT, LONG], [], "lengthy"),
+        ([SHORT], ["sample.max_new_tokens=240"], "brief"),
+        ([SHORT], ["evaluate.max_new_tokens=240"], "brief"),
+        ([SHORT], ["tasks.evaluate.0.task=jsonl:problems.jsonl", "tasks.train.0.task=sums", "tasks.train.0.limit=2",
+                   "teacher={kind: solver}", "evaluate.max_new_tokens=240"], "brief"),
+        ([SHORT, LONG], ["tasks.refine=[{task: sums, limit: 2}]"], "lengthy"),
+    ],
+)  # fmt: skip
+def test_a_prompt_that_the_student_has_no_positions_for_is_told_before_the_teacher_is_asked(
+    run, tmp_path, problems, overrides, named
+):
+    done = run("gpt2", problems, *overrides)
+
+    assert done.exit_code == 3, done.output
+    assert f"problem {named}:" in done.output and "positions for 256" in done.output
+    assert not (tmp_path / "run/demonstrations.jsonl").exists()
+
+
+def test_a_limit_that_was_raised_after_stage_1_is_told_before_anything_is_sampled(run):
+    run("gpt2", [SHORT])
+
+    done = run("gpt2", [SHORT], "sample.max_new_tokens=240")
+
+    assert done.exit_code == 3 and "positions for 256" in done.output
+
+
+def test_a_demonstration_that_is_too_long_is_left_out_and_told(run, tmp_path):
+    long = {**SHORT, "id": "told_at_length", "question": "How many are 3 plus 4?"}
+
+    done = run("gpt2", [SHORT, long], told_at_length="Let me add. " * 25 + TOLD)
+
+    assert "1 of 2 demonstrations with their prompts are longer than the student's 256 positions" in done.output
+    counts = json.loads((tmp_path / "run/manifest.json").read_bytes())["stages"]["instructed"]["counts"]
+    assert (counts["examples"], counts["left out: too long"]) == (1, 1)
+
+
+def test_where_no_demonstration_fits_the_run_says_so(run):
+    done = run("gpt2", [LONG | {"question": SHORT["question"]}], lengthy="So. " * 90 + TOLD)
+
+    assert done.exit_code == 3 and "none is left to train on" in done.output
+
+
+def test_a_model_with_relative_positions_is_warned_of(run, tmp_path):
+    done = run("llama", [SHORT, LONG], brief="So. " * 60 + TOLD)
+
+    assert "WARN the student was made for 256 tokens" in done.output and "problem lengthy" in done.output
+    assert (tmp_path / "run/instructed").exists()
+    assert "WARN 2 of 2 demonstrations" in done.output

@@ -1,0 +1,372 @@
+"""What a server's response means, in the forms that servers really send."""
+
+import json
+from email.utils import formatdate
+from time import time
+
+import pytest
+from teacher_server import answer
+
+from srit.errors import RecipeError
+from srit.teachers.endpoint import key_for
+from srit.teachers.faults import Fault
+from srit.teachers.parameters import Parameters, adapted, is_limit_refused
+from srit.teachers.reply import Received, Said, read_reply
+
+LIMIT = 64
+
+
+def read(body, status=200, headers=()):
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return read_reply(Received(status, dict(headers), data), LIMIT)
+
+
+def reply(message=None, finish="stop", tokens=9, **more):
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant"} | (message or {"content": "So 11."}),
+        "finish_reason": finish,
+    }
+    return {"id": "x", "choices": [choice | more], "usage": {"prompt_tokens": 7, "completion_tokens": tokens}}
+
+
+def text(value):
+    return {"type": "text", "text": value}
+
+
+THINKING = {"type": "thinking", "thinking": [text("Maybe 12?")]}
+CONTENTS = {
+    "a text": ("So 11.", "So 11."),
+    "parts of text": ([text("6 + 5 = 11. "), text("So 11.")], "6 + 5 = 11. So 11."),
+    "a thought, then a text": ([THINKING, text("So 11.")], "So 11."),
+    "a thought of type reasoning": ([{"type": "reasoning", "text": "12?"}, text("So 11.")], "So 11."),
+    "a part that is marked as a thought": ([text("12?") | {"thought": True}, text("So 11.")], "So 11."),
+    "output_text": ([{"type": "output_text", "text": "So 11.", "annotations": []}], "So 11."),
+    "plain strings": (["So ", "11."], "So 11."),
+    "a part without a type": ([{"text": "So 11."}], "So 11."),
+    "a text with a value": ([{"type": "text", "text": {"value": "So 11.", "annotations": []}}], "So 11."),
+    "one part without a list": (text("So 11."), "So 11."),
+    "an image beside it": ([{"type": "image_url", "image_url": {"url": "x"}}, text("So 11.")], "So 11."),
+}
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_the_answer_is_the_text_of_the_content_and_no_thought(name):
+    content, expected = CONTENTS[name]
+
+    said = read(reply({"content": content, "reasoning_content": "Maybe 12?", "reasoning": "12"}))
+
+    assert (said.text, said.settled, said.cut) == (expected, True, False)
+
+
+@pytest.mark.parametrize(
+    "finish", ["stop", "STOP", None, "", "eos", "eos_token", "end_turn", "stop_sequence", "COMPLETE"]
+)
+def test_an_answer_that_its_server_calls_finished_is_whole(finish):
+    assert read(reply(finish=finish)).text == "So 11."
+
+
+def test_a_server_may_name_no_reason_for_the_end():
+    body = reply()
+    del body["choices"][0]["finish_reason"]
+
+    assert read(body).text == "So 11."
+
+
+# finish_reason: (its reason, whether a higher limit would help, whether asking again would end alike)
+UNENDED = {
+    "length": ("cut: raise teacher.max_tokens", True, True),
+    "max_tokens": ("cut: raise teacher.max_tokens", True, True),
+    "MAX_TOKENS": ("cut: raise teacher.max_tokens", True, True),
+    "max_output_tokens": ("cut: raise teacher.max_tokens", True, True),
+    "model_length": ("the model's own length", False, True),
+    "model_context_window_exceeded": ("the model's own length", False, True),
+    "content_filter": ("filtered", False, True),
+    "SAFETY": ("filtered", False, True),
+    "recitation": ("filtered", False, True),
+    "tool_calls": ("call of a tool", False, True),
+    "error": ("broke off", False, False),
+    "abort": ("broke off", False, False),
+    "network_error": ("broke off", False, False),
+    "insufficient_system_resource": ("broke off", False, False),
+    "weariness": ("no known end", False, True),
+}
+
+
+@pytest.mark.parametrize("finish", UNENDED)
+@pytest.mark.parametrize("content", ["8 * 4 = 32 plums, since", None])
+def test_an_answer_that_did_not_end_by_itself_is_none_and_says_why(finish, content):
+    reason, cut, settled = UNENDED[finish]
+
+    said = read(reply({"content": content}, finish))
+
+    assert said.text is None and reason in said.reason
+    assert (said.cut, said.settled, said.raw, said.n_completion_tokens) == (cut, settled, content or "", 9)
+
+
+@pytest.mark.parametrize(
+    "message", [{"content": None, "reasoning_content": "There are 40"}, {"content": ""}, {"content": "40 - 15 ="}]
+)
+@pytest.mark.parametrize("finish", ["length", "stop", None])
+def test_an_answer_that_took_all_its_tokens_was_cut_whatever_its_server_says(message, finish):
+    said = read(reply(message, finish, tokens=LIMIT))
+
+    assert said.text is None and said.cut and said.settled and "teacher.max_tokens" in said.reason
+
+
+def test_thoughts_that_a_server_does_not_limit_do_not_count_against_the_limit():
+    def used(total, thoughts):
+        body = reply(tokens=total)
+        body["usage"]["completion_tokens_details"] = {"reasoning_tokens": thoughts}
+        return read(body).text
+
+    assert used(LIMIT + 30, 50) == "So 11."
+    assert used(LIMIT, 50) is None
+    assert used(LIMIT + 30, 10) is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [{"content": None, "refusal": "I cannot help."}, {"content": [{"type": "refusal", "refusal": "I cannot help."}]}],
+)
+def test_a_refusal_of_the_model_is_settled_and_is_no_answer(message):
+    said = read(reply(message))
+
+    assert (said.text, said.settled, said.reason) == (None, True, "refused by the model: I cannot help.")
+
+
+UNUSABLE = {
+    "HTML": b"<html>hello</html>",
+    "null": b"null",
+    "a list": b"[]",
+    "no choices": answer() | {"choices": []},
+    "no choice": answer() | {"choices": None},
+    "no message": answer() | {"choices": [{}]},
+    "cut JSON": b'{"choices": [{"mess',
+    "bad UTF-8": b'{"choices": "\xff"}',
+    "deep nesting": b"[" * 100_000,
+    "a thought and no answer": reply({"content": "", "reasoning_content": "12?"}),
+    "an error that says nothing": {"error": {"message": "x"}},
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_what_holds_no_answer_is_unsettled(name):
+    said = read(UNUSABLE[name])
+
+    assert isinstance(said, Said) and said.text is None and not said.settled
+
+
+ERRORS = {
+    "a number": ({"error": {"message": "slow down", "code": 429}}, "limited", 429),
+    "a number as text": ({"id": "x", "error": {"message": "upstream went away", "code": "502"}}, "busy", 502),
+    "no credit": ({"error": {"message": "more money", "code": 402}}, "credit", 402),
+    "no such key": ({"error": {"message": "No auth", "code": "401"}}, "key", 401),
+    "a name": ({"error": {"message": "x", "type": "overloaded_error"}}, "busy", 503),
+    "a name beside a type": ({"type": "error", "error": {"type": "rate_limit_error", "message": "x"}}, "limited", 429),
+    "no quota": ({"error": {"message": "x", "type": "insufficient_quota", "code": None}}, "credit", 402),
+    "Google's": ({"error": {"code": 503, "message": "x", "status": "UNAVAILABLE"}}, "busy", 503),
+    "Google's in a list": ([{"error": {"code": 429, "message": "x", "status": "RESOURCE_EXHAUSTED"}}], "limited", 429),
+    "Google's without a number": ({"error": {"status": "PERMISSION_DENIED", "message": "x"}}, "key", 403),
+    "a text alone": ({"error": "Model is overloaded", "error_type": "overloaded"}, "busy", 503),
+    "a text with a number": ({"error": "Error code: 429 - slow down"}, "limited", 429),
+    "vLLM's": ({"object": "error", "message": "x", "type": "InternalServerError", "code": 500}, "busy", 500),
+    "FastAPI's": ({"detail": "Too many requests"}, "limited", 429),
+    "errors": ({"success": False, "errors": [{"code": 1000, "message": "Rate limit"}]}, "limited", 429),
+    "a status in words": ({"statusCode": 529, "message": "x"}, "busy", 529),
+    "base_resp": ({"choices": None, "base_resp": {"status_code": 1002, "status_msg": "rate limit"}}, "limited", 429),
+    "in the choice": ({"choices": [{"error": {"code": 502, "message": "x"}, "finish_reason": "error"}]}, "busy", 502),
+    "beside half an answer": (reply(finish="error", error={"code": "503", "message": "x"}), "busy", 503),
+    "a request that is no good": ({"error": {"type": "invalid_request_error", "message": "x"}}, "refused", 400),
+    "a model that is not there": ({"error": {"code": "model_not_found", "message": "x"}}, "model", 404),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_within_status_200_counts_as_the_status_that_it_names(name):
+    body, kind, status = ERRORS[name]
+
+    fault = read(body)
+
+    assert isinstance(fault, Fault) and (fault.kind, fault.status) == (kind, status)
+
+
+@pytest.mark.parametrize("error", [None, {}, "", {"code": None, "message": None}])
+def test_an_empty_error_beside_an_answer_is_none(error):
+    assert read(reply() | {"error": error}).text == "So 11."
+
+
+STATUSES = {
+    "moderation": (403, {"error": {"code": 403, "message": "The input was flagged by moderation"}}, "refused"),
+    "a flagged input": (403, {"error": {"message": "no", "metadata": {"flagged_input": "A hall"}}}, "refused"),
+    "a policy": (403, {"error": {"message": "This violates our usage policies"}}, "refused"),
+    "a safety system": (403, {"error": {"message": "rejected by the safety system"}}, "refused"),
+    "a region": (403, {"error": {"message": "Country not supported"}}, "key"),
+    "no reason": (403, b"", "key"),
+    "a key": (401, {"error": {"message": "flagged"}}, "key"),
+    "Azure's filter": (400, {"error": {"code": "content_filter", "message": "x"}}, "refused"),
+    "Anthropic without credit": (400, {"error": {"message": "Your credit balance is too low"}}, "credit"),
+    "no credit": (402, b"", "credit"),
+    "no quota": (429, {"error": {"code": "insufficient_quota", "message": "x"}}, "credit"),
+    "a limit": (429, {"error": {"code": "rate_limit_exceeded", "message": "Limit 10, Used 9, Requested 2"}}, "limited"),
+    "one too large": (429, {"error": {"code": "rate_limit_exceeded", "message": "Request too large for m"}}, "busy"),
+    "too long": (400, {"error": {"code": "context_length_exceeded", "message": "x"}}, "refused"),
+    "too large": (413, b"<html>", "refused"),
+    "not read": (422, {"detail": [{"loc": ["body", "x"], "msg": "bad"}]}, "refused"),
+    "no model": (404, {"error": {"message": "no such model"}}, "model"),
+    "elsewhere": (307, b"", "redirect"),
+    "a timeout": (408, b"", "busy"),
+    "overloaded": (529, b"overloaded", "busy"),
+    "HTML": (503, b"<html>maintenance</html>", "busy"),
+}
+
+
+@pytest.mark.parametrize("name", STATUSES)
+def test_a_status_and_its_words_say_whom_a_refusal_is_meant_for(name):
+    status, body, kind = STATUSES[name]
+
+    fault = read(body, status)
+
+    assert (fault.kind, fault.status) == (kind, status) and str(status) in (fault.reason or str(status))
+
+
+WAITS = {
+    "seconds": ({"retry-after": "20"}, {}, 20),
+    "milliseconds": ({"retry-after-ms": "1500"}, {}, 1.5),
+    "in words": ({}, {"error": {"message": "Please try again in 7.66s."}}, 7.66),
+    "in words, milliseconds": ({}, {"error": {"message": "Please try again in 120ms."}}, 0.12),
+    "in minutes": ({}, {"error": {"message": "Please retry after 2 minutes"}}, 120),
+    "Google's": ({}, {"error": {"message": "x", "details": [{"retryDelay": "34s"}]}}, 34),
+    "garbage": ({"retry-after": "soon"}, {}, None),
+    "negative": ({"retry-after": "-5"}, {}, None),
+    "not a number": ({"retry-after": "nan"}, {}, None),
+    "for ever": ({"retry-after": "inf"}, {}, None),
+    "not said": ({}, {"error": {"message": "Limit 10, Used 9"}}, None),
+}
+
+
+@pytest.mark.parametrize("name", WAITS)
+def test_a_server_may_say_how_long_to_wait(name):
+    headers, body, seconds = WAITS[name]
+
+    assert read(body, 429, headers).wait_seconds == (seconds if seconds is None else pytest.approx(seconds))
+
+
+def test_a_server_may_say_until_when_to_wait():
+    assert 5 < read({}, 503, {"retry-after": formatdate(time() + 10, usegmt=True)}).wait_seconds <= 10
+
+
+def test_what_a_server_says_is_shown_as_one_harmless_line():
+    fault = read({"error": {"message": "a\x1b[31m\nb\u202e" + "x" * 500}}, 400)
+
+    assert fault.reason.startswith("status 400: a�[31m b�xxx") and len(fault.reason) < 250
+
+
+# (message, the field that it names, what is sent afterwards; None: the same as before)
+NO_LIMIT, NO_TEMPERATURE = {"max_completion_tokens", "temperature"}, {"max_tokens"}
+COMPLAINTS = {
+    "OpenAI, limit": (
+        "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+        "max_tokens",
+        NO_LIMIT,
+    ),
+    "OpenAI, temperature": (
+        "Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is supported.",
+        "temperature",
+        NO_TEMPERATURE,
+    ),
+    "in other words": ("max_tokens is not supported by this model: send max_completion_tokens", "max_tokens", NO_LIMIT),
+    "Chinese": ("不支持参数 max_tokens，请使用 max_completion_tokens", "", NO_LIMIT),
+    "pydantic, limit": ("Extra inputs are not permitted", "body max_tokens", NO_LIMIT),
+    "pydantic, temperature": ("Extra inputs are not permitted", "body temperature", NO_TEMPERATURE),
+    "Bedrock": ("extraneous key [max_tokens] is not permitted", "", NO_LIMIT),
+    "Google": ('Invalid JSON payload received. Unknown name "max_tokens": Cannot find field.', "", NO_LIMIT),
+    "Anthropic, thinking": ("`temperature` may only be set to 1 when thinking is enabled.", "", NO_TEMPERATURE),
+    "Anthropic": ("`temperature` is deprecated for this model.", "", NO_TEMPERATURE),
+    "Moonshot": ("invalid temperature: only 1 is allowed for this model", "", NO_TEMPERATURE),
+    "LiteLLM": (
+        "UnsupportedParamsError: O-series models don't support temperature=0.0. Only temperature=1 is supported.",
+        "",
+        NO_TEMPERATURE,
+    ),
+    "TGI": ("Input validation error: `temperature` must be strictly positive", "", NO_TEMPERATURE),
+    "both at once": (
+        "The parameters max_tokens and temperature are not supported; use max_completion_tokens",
+        "",
+        {"max_completion_tokens"},
+    ),
+    "a limit that is too high": (
+        "max_tokens is too large: 100000. This model supports at most 16384 completion tokens, and you gave 100000.",
+        "max_tokens",
+        None,
+    ),
+    "a prompt that is too long": (
+        "'max_tokens' or 'max_completion_tokens' is too large: 512. This model's maximum context length is 512 tokens.",
+        "max_tokens",
+        None,
+    ),
+    "a limit that is too low": ("Invalid 'max_tokens': Expected a value >= 16, but got 8 instead.", "max_tokens", None),
+    "a question about temperature": ("The prompt about the temperature of water was filtered.", "", None),
+    "something else": ("the template failed", "", None),
+}
+
+
+@pytest.mark.parametrize("name", COMPLAINTS)
+def test_a_refused_field_is_renamed_or_left_out(name):
+    complaint, named, expected = COMPLAINTS[name]
+
+    changed = adapted(Parameters(), complaint, named, 0.0)
+
+    assert (changed and set(changed.fields(LIMIT, 0.0))) == expected
+
+
+def test_a_server_that_knows_neither_limit_is_told_apart():
+    sent = adapted(Parameters(), "unknown field max_tokens", "", 0.0)
+
+    assert sent.limit == "max_completion_tokens"
+    assert adapted(sent, "unknown field max_completion_tokens", "", 0.0) is None
+    assert is_limit_refused(sent, "unknown field max_completion_tokens", "")
+
+
+def test_a_temperature_beyond_what_is_allowed_is_not_left_out_in_silence():
+    assert adapted(Parameters(), "temperature must be between 0 and 2", "temperature", 3.0) is None
+
+
+HOME = [
+    *("localhost", "127.0.0.1", "127.0.0.2", "127.1", "0.0.0.0", "[::1]", "10.1.2.3", "172.16.0.1", "172.31.255.1"),
+    *("192.168.1.9", "169.254.1.1", "100.64.0.1", "[fe80::1]", "[fd00::1]", "[::ffff:192.168.1.9]"),
+    *("modelbox", "box.local", "box.LOCAL.", "host.docker.internal", "a.b.svc.cluster.local"),
+]
+ABROAD = [
+    *("203.0.113.5", "198.51.100.1", "192.0.2.1", "8.8.8.8", "172.32.0.1", "172.15.0.1", "11.0.0.1", "192.169.0.1"),
+    *("example.com", "box.local.example.com", "10.0.0.1.nip.io", "203。0。113。5", "3405803781", "0xcb007105"),
+    *("[2001:db8::1]", "[::ffff:8.8.8.8]", "[64:ff9b::808:808]"),
+]
+
+
+@pytest.mark.parametrize("host", HOME)
+def test_plain_http_without_a_key_reaches_ones_own_network(monkeypatch, host):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    assert key_for(f"http://{host}:8000/v1", "OPENAI_API_KEY") == "none"
+
+
+@pytest.mark.parametrize("host", ABROAD)
+@pytest.mark.parametrize("variable", ["OPENAI_API_KEY", None])
+def test_plain_http_does_not_reach_the_world(monkeypatch, host, variable):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    with pytest.raises(RecipeError, match="in the clear"):
+        key_for(f"http://{host}:8000/v1", variable)
+
+
+@pytest.mark.parametrize("host", ["192.168.1.9", "modelbox", "box.local", "[fd00::1]"])
+def test_a_key_never_travels_in_the_clear(monkeypatch, host):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
+
+    with pytest.raises(RecipeError, match="OPENAI_API_KEY would travel in the clear") as caught:
+        key_for(f"http://{host}/v1", "OPENAI_API_KEY")
+
+    assert "sk-canary" not in str(caught.value)
+    assert key_for(f"https://{host}/v1", "OPENAI_API_KEY") == key_for("http://127.0.0.2/v1", "OPENAI_API_KEY")
+    assert key_for(f"http://{host}/v1", None) == "none"
