@@ -33,6 +33,7 @@ from srit.tasks.reading.choices import read_choice
 from srit.tasks.reading.formulas import read_math
 from srit.tasks.reading.numbers import read_number
 from srit.tasks.reading.numerals import is_number
+from srit.tasks.reading.quantities import has_words, read_quantity
 from srit.tasks.reading.texts import read_text, texts_equal
 
 _PREFIX = "jsonl:"
@@ -112,6 +113,8 @@ def read_as_gold(text: str, problem: Problem) -> Reading:
     """Reads a letter, a number or text, whichever the problem's gold answer is."""
     if problem.choices:
         return read_choice(text, problem.choices, problem.question)
+    if has_words(problem.answer):
+        return read_quantity(text, problem.answer, problem.question)
     if is_number(problem.answer):
         return read_number(text, problem.question)
     return read_text(text, problem.question, like=problem.answer)

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from srit.tasks.judging.units import NO_UNIT, Unit, split_unit
 from srit.tasks.judging.writing import Part, number, plain, rimless, split_top, tight, unwrapped
-from srit.tasks.reading.numerals import IN_WORDS, from_words
+from srit.tasks.reading.numerals import number_in_words
 
 MAX_DEPTH = 12  # brackets in brackets that are told apart; what is deeper is one expression
 MAX_CHARS = 4000  # a longer text is one expression
@@ -293,9 +293,9 @@ def _worded(text: str, depth: int) -> Form | None:
     if not _WORDED.fullmatch(text):
         return None
     said = " ".join(re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text).split())
-    count = IN_WORDS.fullmatch(said)
+    count = number_in_words(said)
     if count:
-        return Expression(str(from_words(count[1])))
+        return Expression(count)
     return Words(re.sub(r"^(?:an?|the) ", "", said.lower().strip(" ().\"'")))
 
 

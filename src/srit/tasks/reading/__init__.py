@@ -13,6 +13,8 @@ The rules, in order; docs/answer-reading.md has them with examples:
 
 Where a text leaves the answer open, or gives two, nothing is read.
 
-Digits are ASCII; full-width forms (０-９ ． ， ％ －) are read as their ASCII twins. Other digits (Arabic-Indic,
-superscripts) are letters here: no number is read from them.
+A number is read as it is written, or not at all: never a part of it. Digits are ASCII; full-width and mathematical
+forms (０-９, 𝟎-𝟗, ． ， ％ －) are read as their ASCII twins, and a number in other digits (Arabic-Indic) is not read.
+`digits` has the grammar of one number, `affixes` what belongs to it before and after, `amounts` what makes one number
+of two, `number_words` the English words, and `lines` which number of a line is its result.
 """

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from srit.tasks import Reading
 from srit.tasks.reading.corrections import confirms, last_correction
-from srit.tasks.reading.numerals import PLAIN
+from srit.tasks.reading.numerals import plain
 from srit.tasks.reading.tags import answer_part, opening_tag
 from srit.tasks.reading.turns import own_turn
 
@@ -253,7 +253,7 @@ def read_with(text: str, find: Callable[[str], Found | str], question: str = "")
     if turn.open_thought:
         return Reading(None, None, "a thought was opened and never closed")
     offset = max(turn.start, turn.end - MAX_CHARS)
-    said = _STRUCK.sub(lambda struck: " " * len(struck[0]), text[offset : turn.end]).translate(PLAIN)
+    said = plain(_STRUCK.sub(lambda struck: " " * len(struck[0]), text[offset : turn.end]))
     start, end = answer_part(said)
     found = _find_last_word(said[start:end], find)
     if isinstance(found, str):

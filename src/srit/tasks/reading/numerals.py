@@ -7,117 +7,108 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import NamedTuple
 
-MAX_DIGITS = 100
-MAX_EXPONENT = 10_000
+from srit.tasks.reading.affixes import read_prefix, read_suffix, read_word_suffix
+from srit.tasks.reading.amounts import joined
+from srit.tasks.reading.digits import MAX_DIGITS, RUN, Numeral, run_value
+from srit.tasks.reading.number_words import IN_WORDS, LEADS_ON, words_value
 
 # One character each, so that spans stay true.
-PLAIN = str.maketrans("０１２３４５６７８９．，％－＋／＝＄：（）−‑\u00a0\u202f", "0123456789.,%-+/=$:()--  ")
+PLAIN = str.maketrans(
+    "０１２３４５６７８９．，％－＋／＝＄：（）−‑‐\u00a0\u2007\u2009\u200a\u202f\u3000",
+    "0123456789.,%-+/=$:()---      ",
+) | {0x1D7CE + index: str(index % 10) for index in range(50)}
+_GROUPING_SPACE = re.compile(r"(?<=\d)[\u00a0\u2007\u2009\u200a\u202f](?=\d{3}(?!\d))")
 
-_SEPARATOR = r"(?:,|\{,\}|\\!|,\\!|\\,)"
-_DIGITS = rf"(?:[0-9]{{1,3}}(?:{_SEPARATOR}[0-9]{{3}})+(?![0-9])|[0-9]+)"
-_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-_NUMERAL = re.compile(
-    rf"""
-    (?:(?<![\w)\]}}%.])(?P<sign>[-+])(?=[\\$£€¥0-9.]))?    # not "18-15", and not the list mark of "- 15"
-    (?:(?:\\?\$|[£€¥])\s?(?P<inner>-)?)?
-    (?<![A-Za-z0-9_])(?<![0-9]\.)(?<![0-9],)
-    (?:
-        (?:(?P<wide>[0-9]{{1,9}})\s?)?\\[dt]?frac\s?
-            (?:\{{\s?(?P<top>-?[0-9]{{1,100}})\s?\}}\s?\{{\s?(?P<bottom>[0-9]{{1,100}})\s?\}}
-            |(?P<tops>[0-9])(?P<bottoms>[0-9]))
-      | (?:(?P<whole>[0-9]{{1,9}})(?:[ ]|[ ]and[ ]|-))?
-        (?P<over>{_DIGITS})[ ]?/[ ]?(?P<under>[0-9]{{1,100}})(?![0-9]|[./][0-9])
-      | (?P<plain>{_DIGITS}(?:\.[0-9]+)?|\.[0-9]+)
-        (?:[eE](?P<power>[+-]?[0-9]{{1,6}})(?![\w.])|\s?(?:[x×*]|\\times|\\cdot)\s?10\^\{{?(?P<tens>-?[0-9]{{1,6}})\}}?)?
-    )
-    (?P<ordinal>(?:st|nd|rd|th)\b)?
-    (?P<percent>\s?\\?%|[ ]per[ ]?cent\b)?
-    (?:[ ]\b(?P<scale>{"|".join(_SCALES)})\b)?
-    """,
-    re.VERBOSE,
-)
+
+def plain(text: str) -> str:
+    """The text in plain characters, as many as before; a space that cannot but group digits becomes an apostrophe."""
+    return _GROUPING_SPACE.sub("'", text).translate(PLAIN)
+
+
+def plain_answer(text: str) -> str:
+    """A text that is an answer by itself, plain: "- 5" is negative there, and no item of a list."""
+    return re.sub(r"^[-–—] +(?=[\d.$\\])", "-", plain(text).strip())
+
+
 # As a first thing in a line it counts the steps.
 LIST_MARK = re.compile(r"(?m)^[ \t]*(?:(?:step|option)[ ])?[0-9]{1,3}[.):](?=\s)", re.IGNORECASE)
-# A sum that has no result behind it: "3 * 5", "10-12".
-GOES_ON = re.compile(r"[ ]?(?:[-+*/×÷^]|x(?![A-Za-z])|\\times|\\cdot|\\div)[ ]?\\?\$?[0-9(]")
-_BELOW_20 = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-)
-_FULL_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_UNITS = {word: value for value, word in enumerate(_BELOW_20.split(" "))}
-_TENS = {word: 10 * value for value, word in enumerate(_FULL_TENS.split(" "), start=2)}
-# The longest first: "sixty" before "six".
-_WORD = "|".join(sorted([*_UNITS, *_TENS, *_SCALES], key=len, reverse=True))
-IN_WORDS = re.compile(
-    rf"[\s*:\"'($]{{0,9}}((?:{_WORD})(?:[\s-](?:and\s)?(?:{_WORD})){{0,12}})\b(?![- ]of\b)",
-    re.IGNORECASE,
-)
 
 
-def from_words(words: str) -> int:
-    """ "two hundred and four" is 204."""
-    total = group = 0
-    for word in re.findall(_WORD, words.lower()):
-        if word in _SCALES and _SCALES[word] > 2:
-            total, group = total + max(group, 1) * 10 ** _SCALES[word], 0
-        elif word == "hundred":
-            group = max(group, 1) * 100
-        else:
-            group += _UNITS[word] if word in _UNITS else _TENS[word]
-    return total + group
+def find_numerals(text: str, start: int, end: int) -> list[Numeral]:
+    """Numbers in digits or symbols, in order; those that are not read are among them."""
+    return joined(text, _in_digits(text, start, end))
 
 
-class Numeral(NamedTuple):
-    text: str  # "-1234.5", "1/2", "5%"
-    start: int
-    end: int
-    ordinal: bool
+def find_all_numerals(text: str, start: int, end: int) -> list[Numeral]:
+    """Numbers in digits, symbols or words, in order."""
+    found = [*_in_digits(text, start, end), *_in_words(text, start, end)]
+    return joined(text, sorted(found, key=lambda numeral: numeral.start))
 
 
-def _shown(value: Fraction) -> str:
-    """A decimal where it ends, else a fraction."""
-    rest, places = value.denominator, 0
-    while rest % 10 == 0 or rest % 5 == 0 or rest % 2 == 0:
-        rest //= 10 if rest % 10 == 0 else 5 if rest % 5 == 0 else 2
-        places += 1
+def _in_digits(text: str, start: int, end: int) -> list[Numeral]:
+    found: list[Numeral] = []
+    at = start
+    while run := RUN.search(text, at, end):
+        at = run.end()
+        if run["symbol"]:
+            found.append(Numeral(None, *run.span()))
+        elif not _INDEX.search(text, max(start, run.start() - 3), run.start()):
+            found.append(_numeral(text, run, start, end))
+            at = found[-1].end
+    return found
+
+
+# An exponent or an index whose base is no number: "cm^2", "x_{1}".
+_INDEX = re.compile(r"(?:\^|[^\W_]_)\{?[-+]?$")
+
+
+def _numeral(text: str, run: re.Match[str], floor: int, limit: int) -> Numeral:
+    prefix = read_prefix(text, floor, run.start())
+    suffix = read_suffix(text, run[0], run_value(run[0]), (run.end(), limit), money=prefix.money)
+    value = suffix.value * prefix.sign if suffix.value is not None and prefix.sign else None
+    return Numeral(_shown(value, suffix.power, suffix.percent), prefix.start, suffix.end, suffix.ordinal)
+
+
+def _in_words(text: str, start: int, end: int) -> list[Numeral]:
+    found = []
+    for words in IN_WORDS.finditer(text, start, end):
+        whole = words_value(words[0])
+        leads_on = LEADS_ON.match(text, words.end(), end)
+        if leads_on and whole is not None and whole.denominator == 1:
+            continue
+        prefix = read_prefix(text, start, words.start())
+        suffix = read_word_suffix(text, whole if prefix.sign and not leads_on else None, words.end(), end)
+        value = None if suffix.value is None else suffix.value * prefix.sign
+        found.append(Numeral(_shown(value, 0, suffix.percent), prefix.start, suffix.end, words=True))
+    return found
+
+
+def _shown(value: Fraction | None, power: int, percent: bool) -> str | None:
+    """A decimal where it ends, else a fraction; with an exponent where the digits would be too many."""
+    if value is None:
+        return None
+    if power and abs(power) <= MAX_DIGITS:
+        value, power = value * Fraction(10) ** power, 0
+    text = _decimal(value) or f"{value.numerator}/{value.denominator}"
+    if power and "/" in text:
+        return None
+    return text + (f"e{power}" if power else "") + ("%" if percent else "")
+
+
+def _decimal(value: Fraction) -> str | None:
+    rest = value.denominator
+    for prime in (10, 5, 2):
+        while rest % prime == 0:
+            rest //= prime
     if rest != 1:
-        return f"{value.numerator}/{value.denominator}"
+        return None
     with localcontext() as context:
         context.prec = 2 * MAX_DIGITS + 500
         text = format(Decimal(value.numerator) / Decimal(value.denominator), "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _magnitude(match: re.Match[str]) -> Fraction | None:
-    part = match.groupdict()
-    if part["plain"]:
-        digits = re.sub(_SEPARATOR, "", part["plain"])
-        return Fraction(digits) if len(digits) <= MAX_DIGITS else None
-    top = part["top"] or part["tops"] or re.sub(_SEPARATOR, "", part["over"] or "")
-    bottom = part["bottom"] or part["bottoms"] or part["under"]
-    if len(top) > MAX_DIGITS or int(bottom) == 0:
-        return None
-    return int(part["wide"] or part["whole"] or 0) + Fraction(int(top), int(bottom))
-
-
-def _numeral(match: re.Match[str]) -> Numeral | None:
-    """None: division by zero, or beyond MAX_DIGITS and MAX_EXPONENT."""
-    value = _magnitude(match)
-    power = int(match["power"] or match["tens"] or 0)
-    if value is None or abs(power) > MAX_EXPONENT:
-        return None
-    value *= 10 ** _SCALES.get(match["scale"] or "", 0)
-    negative = (match["sign"] == "-") != (match["inner"] == "-")
-    text = _shown(-value if negative else value) + (f"e{power}" if power else "") + ("%" if match["percent"] else "")
-    return Numeral(text, *match.span(), ordinal=match["ordinal"] is not None)
-
-
-def find_numerals(text: str, start: int, end: int) -> list[Numeral]:
-    found = [_numeral(match) for match in _NUMERAL.finditer(text, start, end)]
-    return [numeral for numeral in found if numeral is not None]
-
-
+_MAX_ANSWER, _MAX_WRITTEN = 1000, 200  # characters: of an answer that may hold a number, and of one that is one
 _CANONICAL = re.compile(r"(-?[0-9]+)(?:/([0-9]+)|(\.[0-9]+)?(?:e(-?[0-9]+))?)(%?)")
 
 
@@ -128,9 +119,10 @@ class _Value(NamedTuple):
 
 
 def _value(text: str) -> _Value | None:
-    """The one number of a short text; None: none, or several."""
-    found = find_numerals(text.translate(PLAIN), 0, len(text)) if len(text) <= 1000 else []
-    match = _CANONICAL.fullmatch(found[0].text) if len(found) == 1 else None
+    """The one number of a short text; None: none, several, or one that is not read."""
+    said = plain_answer(text) if len(text) <= _MAX_ANSWER else ""
+    found = find_numerals(said, 0, len(said))
+    match = _CANONICAL.fullmatch(found[0].text) if len(found) == 1 and found[0].text else None
     if match is None:
         return None
     whole, under, decimals, power, percent = match.groups()
@@ -141,12 +133,19 @@ def _value(text: str) -> _Value | None:
 
 def is_number(text: str) -> bool:
     """Whether a text is one number and at most a short unit beside it: "72", "$1,000.50", "5 cm", "1/2"."""
-    plain = text.translate(PLAIN).strip()
-    found = find_numerals(plain, 0, len(plain)) if len(plain) <= 200 else []
-    if len(found) != 1:
+    said = plain_answer(text) if len(text) <= _MAX_WRITTEN else ""
+    found = find_numerals(said, 0, len(said))
+    if len(found) != 1 or found[0].text is None:
         return False
-    rest = plain[: found[0].start] + plain[found[0].end :]
+    rest = said[: found[0].start] + said[found[0].end :]
     return re.fullmatch(r"[\s$£€¥.\\(]*[A-Za-z°²³. ()/]{0,20}", rest) is not None
+
+
+def number_in_words(text: str) -> str | None:
+    """The number of a text that is one number in words and nothing else."""
+    said = plain(text).strip(" .") if len(text) <= _MAX_WRITTEN else ""
+    found = _in_words(said, 0, len(said))
+    return found[0].text if len(found) == 1 and (found[0].start, found[0].end) == (0, len(said)) else None
 
 
 MIN_ROUNDED_PLACES = 4  # AddSub writes 2/3 as 0.666667, and the question's own numbers have 16 places

@@ -1,0 +1,236 @@
+"""A line that shows how its result was come by: "77 = 50 + 27", "28 (check: 28 + 4 = 32)", "4 dozen, which is 48"."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import NamedTuple
+
+from srit.tasks.reading.affixes import MONEY
+from srit.tasks.reading.digits import ANY_DIGIT, POINT_IN_DOUBT, Numeral
+from srit.tasks.reading.numerals import find_all_numerals, numbers_equal
+
+# "=" and what stands for it; "=>" is an arrow, "<=" a bound.
+_EQUALS = re.compile(
+    r"(?<![<>!])=+(?!>)|[≈≃≅]|\\approx(?![A-Za-z])|(?<=[0-9)])[ ](?:equals|is[ ]equal[ ]to)(?=[ ])", re.IGNORECASE
+)
+_PARENTHESES = re.compile(r"\([^()\n]*+(?:\)|$)|\[[^\[\]\n]*+(?:\]|$)")
+# What follows leads back to numbers of the question.
+_BECAUSE = re.compile(
+    r"\b(?:because|since|if|when|where|check(?:ing|ed)?|verif(?:y|ied|ying|ication)|given[ ]that|assuming"
+    r"|as[ ](?=\$?[0-9]))\b|[,;][ ]?as\b",
+    re.IGNORECASE,
+)
+_OPERAND = rf"(?:{MONEY}[ ]?)?(?:\.?[0-9]|[(√π]|\\(?:[dtc]?frac|sqrt|pi)(?![A-Za-z]))"
+_GOES_ON = re.compile(
+    rf"""
+    [ ]?(?:[-+*/×÷^·⋅–]|x(?![A-Za-z])|\\times|\\cdot|\\div)[ ]?{_OPERAND}
+  | \((?=[0-9])
+  | [ ](?:plus|minus|times|over|(?:multiplied|divided)[ ]by)[ ]{_OPERAND}
+  | [ ][A-Za-z]{{1,20}}[ ][+*×÷][ ]{_OPERAND}
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+# "6 more than 20", "20% of 50": the number leads to another.
+_COMPARED = re.compile(rf"[ ](?:more|less|fewer|greater|higher|lower)[ ]than[ ]{_OPERAND}", re.IGNORECASE)
+_ODDS = re.compile(rf"[ ](?:in|out[ ]of)[ ](?:every[ ])?{_OPERAND}", re.IGNORECASE)
+_SHARE_OF = re.compile(rf"[ ]of[ ]{_OPERAND}", re.IGNORECASE)
+# What restates the number before it, and what only concludes from it.
+_FINALLY = re.compile(
+    r"""
+    (?:(?P<restates>\b(?:which|that)(?:[ ](?:is|equals)|['’]s)\b|\bi\.?e\b\.?|\b(?:namely|in[ ]other[ ]words)\b
+          |[→⇒⟹]|=>|->|\\(?:[Rr]ightarrow|implies|to)(?![A-Za-z]))
+      |\b(?:so|thus|hence|therefore)\b
+      |\b(?:which|that)[ ](?:makes|gives|means|leaves|totals|yields|results[ ]in
+          |(?:adds|sums|comes|works|rounds|amounts|simplifies|evaluates|converts)(?:[ ](?:up|out))?[ ]to)\b
+      |[,;][ ](?:meaning|making|giving|leaving|totall?ing|yielding|equall?ing)\b
+      |\bresulting[ ]in\b|\bfor[ ]a[ ](?:grand[ ])?total[ ]of\b|\brounded[ ](?:(?:up|down)[ ])?to\b)
+    (?:[\s,:*]|\b(?:it|the[ ](?:answer|result|total)|that)[ ](?:is|equals)\b|\bit['’]s\b|\bequal[ ]to\b
+      |\ba[ ]total[ ]of\b|\b(?:the[ ]same[ ]as|exactly|about|approximately|roughly|just|only|in[ ]total)\b){0,8}+
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_NEXT_LETTER = re.compile(r"[ $]*(?:,|;|\bor\b|\band\b)[ $]*(?:or|and)?[ $]*[A-Za-z](?:_\{?\w\}?)?[ ]*")
+_SET_APART = re.compile(r"(?:[ ][A-Za-z]+){0,3}[ *_]*[:;,—][^0-9=]*")
+_SO = ("so", "thus", "hence", "therefore")
+_NOTHING_MORE = re.compile(r"[\s*_$.!)]*")
+_ONLY_A_NUMBER = re.compile(r"[(\[]\s?\\?\$?[0-9.,]+\s?[)\]]")
+_AT_THE_START = re.compile(r"[\s*_:\"'($]*")
+_SAID_BEFORE = re.compile(r"(?:^|\b(?:is|are|was|were|be|has|have|had|of)\b|[:#,])[\s*_$]*$", re.IGNORECASE)
+_SAID_AFTER = re.compile(r"[\s*_$.]*(?:[A-Za-z]+[\s*_$]*){0,3}")
+_ALSO = re.compile(r"(?:[ ][A-Za-z]+)?(?:,[ ]?(?:and[ ]|or[ ])?|[ ](?:and|or|&)[ ])", re.IGNORECASE)
+_START = attrgetter("start")
+
+
+class _Side(NamedTuple):
+    """What stands between two signs of equality."""
+
+    start: int
+    end: int
+    found: Sequence[Numeral]  # in digits or words
+    numerals: Sequence[Numeral]  # those of them that count
+
+
+class Line(NamedTuple):
+    """A stretch of text without its asides, taken apart at its signs of equality."""
+
+    text: str  # as long as the whole; asides are blank
+    whole: str
+    end: int  # what follows says why
+    sides: Sequence[_Side]
+
+    def says(self, numeral: Numeral) -> bool:
+        """Whether a number stands neither in an aside nor after "because"."""
+        return numeral.end <= self.end and not self.text[numeral.start : numeral.end].isspace()
+
+
+def take_apart(text: str, start: int, end: int) -> Line:
+    """Numbers in words count at the start of a side, and where a side has no others."""
+    said = _without_asides(text, start, end)
+    numerals = find_all_numerals(said, start, end)
+    because = _BECAUSE.search(said, numerals[0].end, end) if numerals else None
+    end = because.start() if because else end
+    signs = list(_EQUALS.finditer(said, start, end))
+    bounds = zip([start, *(sign.end() for sign in signs)], [*(sign.start() for sign in signs), end], strict=True)
+    return Line(said, text, end, [_side(said, numerals, *bound) for bound in bounds])
+
+
+def _without_asides(text: str, start: int, end: int) -> str:
+    """With blanks for what stands in parentheses, unless that is all there is."""
+    said = text[start:end]
+    for _ in range(2):  # parentheses in parentheses
+        said = _PARENTHESES.sub(_blank, said)
+    return text[:start] + said + text[end:] if ANY_DIGIT.search(said) else text
+
+
+def _blank(aside: re.Match[str]) -> str:
+    first = not _AT_THE_START.sub("", aside.string[: aside.start()], count=1)
+    return aside[0] if first or _ONLY_A_NUMBER.fullmatch(aside[0]) else " " * len(aside[0])
+
+
+def _side(text: str, numerals: Sequence[Numeral], start: int, end: int) -> _Side:
+    found = numerals[slice(*(bisect_left(numerals, at, key=_START) for at in (start, end)))]
+    begin = _AT_THE_START.match(text, start, end)
+    first = begin.end() if begin else start
+    digits = [numeral for numeral in found if not numeral.words or numeral.start <= first]
+    words = [numeral for numeral in found if text[numeral.start : numeral.end].lower() != "one"]
+    return _Side(start, end, found, digits or words)
+
+
+def goes_on(line: Line, numeral: Numeral, end: int) -> bool:
+    """Whether a number is the first of a sum."""
+    if _GOES_ON.match(line.whole, numeral.end, end):
+        return True
+    written = line.text[numeral.start : numeral.end]
+    return bool(re.search(r"[%/⁄½-¾⅐-⅞]|frac", written)) and bool(_SHARE_OF.match(line.text, numeral.end, end))
+
+
+def line_result(line: Line) -> Numeral | str | None:
+    """The number a line comes to; None: it has none, or only a sum; a str says why it is not read."""
+    sides = [side for side in line.sides if side.numerals]
+    if not sides:
+        return None
+    side = sides[-1]
+    first = side.numerals[0]
+    if is_part(line, first, side.end) and (before := _before_sum(line, side)):
+        return before
+    result = _last_said(line, side)
+    if result is None and not (goes_on(line, first, side.end) and first.text):
+        result = _first_said(line, side)
+    return "several numbers are announced" if _is_second(line, side) else result
+
+
+def _is_second(line: Line, side: _Side) -> bool:
+    """3 of "x = 2 or x = 3", where each is the value of a letter."""
+    index = line.sides.index(side)
+    before = line.sides[index - 1] if index > 1 else None
+    if before is None or not before.numerals or _same(before.numerals[0], side.numerals[0]):
+        return False
+    return len(before.numerals) == 1 and bool(_NEXT_LETTER.fullmatch(line.text, before.numerals[0].end, before.end))
+
+
+def is_preceded(line: Line, result: Numeral) -> bool:
+    """Whether a line begins with another number, and only then with the sum that comes to its result.
+
+    "28, 28 + 4 = 32": the sum may be a check.
+    """
+    side = next(side for side in line.sides if side.numerals)
+    if result in side.found or len(side.numerals) < 2:
+        return False
+    first, second, *_ = side.numerals
+    alone = _AT_THE_START.fullmatch(line.text, side.start, first.start)
+    apart = _SET_APART.fullmatch(line.text, first.end, second.start)
+    return bool(alone and apart) and not _same(first, result)
+
+
+def result_after(line: Line, numeral: Numeral) -> Numeral | str | None:
+    """What a number that is not the result itself leads to: 4 of "1/3 of 12, which is 4"; None: it is the result."""
+    side = next((side for side in line.sides if side.start <= numeral.start < side.end), None)
+    if side is None or not is_part(line, numeral, side.end):
+        return None
+    return _last_said(line, side) or (None if numeral.text is None else "a sum without its result")
+
+
+def is_part(line: Line, numeral: Numeral, end: int) -> bool:
+    """Whether a number is not read, or leads to another."""
+    return (
+        numeral.text is None or goes_on(line, numeral, end) or _COMPARED.match(line.text, numeral.end, end) is not None
+    )
+
+
+def _before_sum(line: Line, side: _Side) -> Numeral | None:
+    """77 of "77 = 50 + 27"."""
+    index = line.sides.index(side)
+    before = line.sides[index - 1] if index else None
+    if before is None or not before.numerals:
+        return None
+    numeral = before.numerals[-1]
+    alone = _SAID_BEFORE.search(line.text[before.start : numeral.start]) and _SAID_AFTER.fullmatch(
+        line.text, numeral.end, before.end
+    )
+    return numeral if alone and not goes_on(line, numeral, before.end) else None
+
+
+def _last_said(line: Line, side: _Side) -> Numeral | str | None:
+    """48 of "4 dozen, which is 48"; of "28, so 5 are left" it is unclear what answers."""
+    starts = {numeral.start: numeral for numeral in side.found}
+    first = side.numerals[0]
+    for finally_ in reversed(list(_FINALLY.finditer(line.text, first.end, side.end))):
+        numeral = starts.get(finally_.end())
+        if numeral and not is_part(line, numeral, side.end):
+            several = isinstance(_first_said(line, side), str)
+            if finally_["restates"] or several or is_part(line, first, side.end) or _same(first, numeral):
+                return numeral
+            ends = finally_[0].lower().startswith(_SO) and _NOTHING_MORE.fullmatch(line.text, numeral.end, side.end)
+            return numeral if ends else "several numbers are announced" if finally_[0].lower().startswith(_SO) else None
+    return None
+
+
+def _first_said(line: Line, side: _Side) -> Numeral | str:
+    first = side.numerals[0]
+    if _COMPARED.match(line.text, first.end, side.end) or _ODDS.match(line.text, first.end, side.end):
+        return "the number leads to another"
+    following = next((numeral for numeral in side.found if numeral.start >= first.end), None)
+    another = following and not goes_on(line, following, side.end) and not _same(first, following)
+    if following and another and _ALSO.fullmatch(line.text, first.end, following.start):
+        return "several numbers are announced"
+    return first
+
+
+def _same(first: Numeral, second: Numeral) -> bool:
+    return first.text is not None and second.text is not None and numbers_equal(first.text, second.text)
+
+
+_EUROS = re.compile(r"[ ]?(?:€|euros?\b|EUR\b)", re.IGNORECASE)
+
+
+def unreadable(text: str, numeral: Numeral) -> str | None:
+    """Why a number is not read, or None."""
+    written = text[numeral.start : numeral.end]
+    if numeral.text is None:
+        return f"{written!r:.40} is not read as a number"
+    euros = "€" in written or _EUROS.match(text, numeral.end)
+    doubt = POINT_IN_DOUBT.fullmatch(written) or (euros and re.search(r"(?<![0-9])[1-9][0-9]{0,2}\.[0-9]{3}$", written))
+    return f"{written!r:.40} may be thousands" if doubt else None
