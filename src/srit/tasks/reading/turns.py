@@ -173,7 +173,9 @@ def _another_question(text: str, start: int, end: int, question: str) -> int | N
     restated, in_parts = "", False  # "Passage: … Question: …" is one question; "Question 1: … Question 2: …" may be
     for mark in _QUESTION.finditer(text, start, end):
         label, number = re.sub(r"[\W\d_]+", "", mark[0]).casefold(), re.sub(r"\D+", "", mark[0])
-        own = _repeats(known, text[mark.end() : min(end, mark.end() + 300)])
+        own = _is_restated(
+            known, text[max(start, mark.start() - 2000) : mark.start()], text[mark.end() : min(end, mark.end() + 300)]
+        )
         if answered and answered.start() < mark.start():
             if not (in_parts and number and question.count(" ") >= 4):
                 return mark.start()
@@ -200,9 +202,15 @@ def _is_preamble(text: str, start: int, end: int) -> bool:
     )
 
 
+def _is_restated(known: set[str], before: str, after: str) -> bool:
+    """Whether the question is repeated after its mark, or around it: "Ana has 4 bags. Question: How many …"."""
+    asked = _ITS_ANSWER.split(after, 1)[0]
+    return _repeats(known, asked) or (len(before) < 2000 and _repeats(known, f"{before} {asked}"))
+
+
 def _repeats(known: set[str], said: str) -> bool:
-    """Whether a text begins with half of a question's words or more, hardly others, and no other numbers."""
-    words = re.findall(r"\w+", _ITS_ANSWER.split(said, 1)[0].casefold())
+    """Whether a text is half of a question's words or more, hardly any others, and no other numbers."""
+    words = re.findall(r"\w+", said.casefold())
     strange = [word for word in words if word not in known]
     return (
         2 * len(known.intersection(words)) >= len(known) > 0
