@@ -36,13 +36,15 @@ _GOES_ON = re.compile(
 # "6 more than 20", "20% of 50": the number leads to another.
 _COMPARED = re.compile(rf"[ ](?:more|less|fewer|greater|higher|lower)[ ]than[ ]{_OPERAND}", re.IGNORECASE)
 _ODDS = re.compile(rf"[ ](?:in|out[ ]of)[ ](?:every[ ])?{_OPERAND}", re.IGNORECASE)
+# "4 bags of 12"
+_IN_PARTS = re.compile(rf"[ ][A-Za-z]{{1,20}}[ ](?:of|with|at|by)[ ]{_OPERAND}", re.IGNORECASE)
 _SHARE_OF = re.compile(rf"[ ]of[ ]{_OPERAND}", re.IGNORECASE)
 # What restates the number before it, and what only concludes from it.
 _FINALLY = re.compile(
     r"""
     (?:(?P<restates>\b(?:which|that)(?:[ ](?:is|equals)|['’]s)\b|\bi\.?e\b\.?|\b(?:namely|in[ ]other[ ]words)\b
           |[→⇒⟹]|=>|->|\\(?:[Rr]ightarrow|implies|to)(?![A-Za-z]))
-      |\b(?:so|thus|hence|therefore)\b
+      |(?P<concludes>\b(?:so|thus|hence|therefore)\b)
       |\b(?:which|that)[ ](?:makes|gives|means|leaves|totals|yields|results[ ]in
           |(?:adds|sums|comes|works|rounds|amounts|simplifies|evaluates|converts)(?:[ ](?:up|out))?[ ]to)\b
       |[,;][ ](?:meaning|making|giving|leaving|totall?ing|yielding|equall?ing)\b
@@ -54,7 +56,6 @@ _FINALLY = re.compile(
 )
 _NEXT_LETTER = re.compile(r"[ $]*(?:,|;|\bor\b|\band\b)[ $]*(?:or|and)?[ $]*[A-Za-z](?:_\{?\w\}?)?[ ]*")
 _SET_APART = re.compile(r"(?:[ ][A-Za-z]+){0,3}[ *_]*[:;,—][^0-9=]*")
-_SO = ("so", "thus", "hence", "therefore")
 _NOTHING_MORE = re.compile(r"[\s*_$.!)]*")
 _ONLY_A_NUMBER = re.compile(r"[(\[]\s?\\?\$?[0-9.,]+\s?[)\]]")
 _AT_THE_START = re.compile(r"[\s*_:\"'($]*")
@@ -194,18 +195,24 @@ def _before_sum(line: Line, side: _Side) -> Numeral | None:
 
 
 def _last_said(line: Line, side: _Side) -> Numeral | str | None:
-    """48 of "4 dozen, which is 48"; of "28, so 5 are left" it is unclear what answers."""
+    """48 of "4 dozen, which is 48"; of "28, so 5 are left" it is unclear which answers."""
     starts = {numeral.start: numeral for numeral in side.found}
-    first = side.numerals[0]
-    for finally_ in reversed(list(_FINALLY.finditer(line.text, first.end, side.end))):
-        numeral = starts.get(finally_.end())
-        if numeral and not is_part(line, numeral, side.end):
-            several = isinstance(_first_said(line, side), str)
-            if finally_["restates"] or several or is_part(line, first, side.end) or _same(first, numeral):
-                return numeral
-            ends = finally_[0].lower().startswith(_SO) and _NOTHING_MORE.fullmatch(line.text, numeral.end, side.end)
-            return numeral if ends else "several numbers are announced" if finally_[0].lower().startswith(_SO) else None
+    for link in reversed(list(_FINALLY.finditer(line.text, side.numerals[0].end, side.end))):
+        numeral = starts.get(link.end())
+        if numeral is None or is_part(line, numeral, side.end) or _IN_PARTS.match(line.text, numeral.end, side.end):
+            continue
+        if link["restates"] or not isinstance(_first_said(line, side), Numeral) or _is_open(line, side, numeral):
+            return numeral
+        if not link["concludes"]:
+            return None
+        ends = _NOTHING_MORE.fullmatch(line.text, numeral.end, side.end)
+        return numeral if ends else "several numbers are announced"
     return None
+
+
+def _is_open(line: Line, side: _Side, numeral: Numeral) -> bool:
+    """Whether a side's first number is no result of its own, or the same as a later one."""
+    return is_part(line, side.numerals[0], side.end) or _same(side.numerals[0], numeral)
 
 
 def _first_said(line: Line, side: _Side) -> Numeral | str:
