@@ -24,7 +24,7 @@ DOCUMENTED = {
     if line.startswith("| ") and len(cells := [cell.strip() for cell in line.strip("|").split("|")]) == 6
 }
 NAMES = [*FAMILIES, *WRAPPED]
-TEXTS = {"glm_moe_dsa": "other texts"}  # its indexer picks tokens by scores, two of which are a tie in those of its name
+TEXTS = {"glm_moe_dsa": "other texts"}  # its indexer picks tokens by their scores, and those of its name hold a tie
 
 
 def ids(draw, n):

@@ -561,6 +561,7 @@ def test_what_is_not_settled_is_asked_again_by_another_process_and_counted(serve
             "right",
         ),
         ("<think>The answer is 2.", None, "its thought never ends"),
+        ("2, I think.</think>\n\nThe answer is 2.", "The answer is 2.", "right"),  # its beginning was cut off
         ("The answer is 2.<|im_start|> So <|im_end|>", "The answer is 2.", "right"),
         ("half a pair \ud800. The answer is 2.", None, "surrogate"),
         (" \n", None, "says nothing"),

@@ -113,6 +113,11 @@ _RULE = re.compile(r"\n[ \t]*[-=*_~#]{3,80}[ \t]*$")
 # ------------------------------------------------------------------------------------------------ reading
 
 
+def opens_thought(text: str) -> bool:
+    """Whether a thought is opened anywhere in a text."""
+    return re.search(_OPENS, text, re.VERBOSE | re.IGNORECASE) is not None
+
+
 def own_turn(text: str, question: str = "") -> Turn:
     """The place in a text of the answer to the question that was asked.
 
