@@ -24,6 +24,7 @@ DOCUMENTED = {
     if line.startswith("| ") and len(cells := [cell.strip() for cell in line.strip("|").split("|")]) == 6
 }
 NAMES = [*FAMILIES, *WRAPPED]
+TEXTS = {"glm_moe_dsa": "other texts"}  # its indexer picks tokens by their scores, and those of its name hold a tie
 
 
 def ids(draw, n):
@@ -46,7 +47,7 @@ def test_every_causal_family_of_transformers_is_in_the_table_or_left_out_for_a_r
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_family_has_the_numbers_of_its_own_forward_pass(name):
-    draw, model = random.Random(name), family_model(name)
+    draw, model = random.Random(TEXTS.get(name, name)), family_model(name)
     _, rows, decoding, _, without = DOCUMENTED[name]
     if rows == "refused":
         with pytest.raises(DataError, match="not supported"):

@@ -56,7 +56,7 @@ def recipe_of(student, folder, **fields):
 
 def make(folder, recipe, part="demonstrations"):
     told = []
-    with held(folder, recipe, progress=lambda *_: None, tell=told.append) as job:
+    with held(folder, recipe, progress=lambda *_: None, tell=told.append, only=part) as job:
         made = run_stages(job, part)
     return made, told
 

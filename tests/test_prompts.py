@@ -156,11 +156,11 @@ def test_a_template_s_text_that_the_tokenizer_does_not_know_is_no_special_token(
 
 def test_what_follows_a_text_that_ends_an_answer_is_not_judged(prompts):
     [problem] = find_task("sums").load("test", data=None, limit=1, seed=0)
-    text = f"The answer is {problem.answer}.\n\nQ: another? The answer is 999."
+    text = f"The answer is {problem.answer}.\n\nOnce more: the answer is 999."
     sampled = [Sampled(prompts.completion_ids(text), -1.0, truncated=False)]
 
     [whole] = make_predictions([problem], ("cot",), range(1), sampled, prompts)
-    [ended] = make_predictions([problem], ("cot",), range(1), sampled, prompts, stop=("\n\n", "Q:"))
+    [ended] = make_predictions([problem], ("cot",), range(1), sampled, prompts, stop=("\n\n", "Once"))
 
     assert (whole.answer, whole.verdict) == ("999", "wrong")
     assert (ended.text, ended.verdict) == (f"The answer is {problem.answer}.", "right")

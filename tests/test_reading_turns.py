@@ -111,6 +111,7 @@ def test_an_answer_ends_where_a_model_goes_on_with_something_else(continuation):
         f"Sure, let me restate it.\n\n**Question:** {ASKED}\n\n**Answer:** 60",
         f"First I read the task again.\n\nProblem: {ASKED}\nSolution: 60 apples.",
         "Passage: A bag holds 15 apples.\nQuestion: How many are in 4?\nAnswer: 60\nPassage: 8",
+        "Ana has 4 bags of 15 apples.\n\nQuestion: How many in all?\n\nAnswer: 60",
         "User: What is 4 * 15?\nAssistant: The answer is 60.",
         "<|im_start|>user\nWhat is 4 * 15?<|im_end|>\n<|im_start|>assistant\n60<|im_end|>",
         "<|im_start|>assistant\n60<|im_end|>\n8",

@@ -11,7 +11,7 @@ from srit.errors import RecipeError
 from srit.teachers.endpoint import key_for
 from srit.teachers.faults import Fault
 from srit.teachers.parameters import Parameters, adapted, is_limit_refused
-from srit.teachers.reply import Received, Said, read_reply
+from srit.teachers.reply import Received, Reply, read_reply
 
 LIMIT = 64
 
@@ -84,7 +84,7 @@ UNENDED = {
     "content_filter": ("filtered", False, True),
     "SAFETY": ("filtered", False, True),
     "recitation": ("filtered", False, True),
-    "tool_calls": ("call of a tool", False, True),
+    "tool_calls": ("tool call", False, True),
     "error": ("broke off", False, False),
     "abort": ("broke off", False, False),
     "network_error": ("broke off", False, False),
@@ -154,7 +154,7 @@ UNUSABLE = {
 def test_what_holds_no_answer_is_unsettled(name):
     said = read(UNUSABLE[name])
 
-    assert isinstance(said, Said) and said.text is None and not said.settled
+    assert isinstance(said, Reply) and said.text is None and not said.settled
 
 
 ERRORS = {
@@ -207,6 +207,8 @@ STATUSES = {
     "Azure's filter": (400, {"error": {"code": "content_filter", "message": "x"}}, "refused"),
     "Anthropic without credit": (400, {"error": {"message": "Your credit balance is too low"}}, "credit"),
     "no credit": (402, b"", "credit"),
+    "a question about money": (400, {"error": {"message": "Not read: Ann has no credit balance, and buys"}}, "refused"),
+    "a question about size": (429, {"error": {"message": "Slow down", "input": "Is 9 larger than 7?"}}, "limited"),
     "no quota": (429, {"error": {"code": "insufficient_quota", "message": "x"}}, "credit"),
     "a limit": (429, {"error": {"code": "rate_limit_exceeded", "message": "Limit 10, Used 9, Requested 2"}}, "limited"),
     "one too large": (429, {"error": {"code": "rate_limit_exceeded", "message": "Request too large for m"}}, "busy"),

@@ -337,7 +337,10 @@ def test_a_server_of_other_parameters_is_asked_by_them(server):
     fields = [set(body) - {"model", "messages"} for _, _, body in server.requests]
     assert fields.count({"max_completion_tokens"}) == 8 and len(fields) <= 8 + 4
     assert server.requests[-1][2]["max_completion_tokens"] == 64
-    assert [line.split(":")[0].strip() for line in told] == ["m takes no max_tokens", "m does not take temperature 0.0"]
+    assert [line.split(":")[0].strip() for line in told] == [
+        "m does not accept max_tokens",
+        "m does not accept temperature 0.0",
+    ]
     assert teacher.identity == OpenAITeacher(Endpoint(server.url, "m")).identity
 
 
@@ -558,6 +561,7 @@ def test_what_is_not_settled_is_asked_again_by_another_process_and_counted(serve
             "right",
         ),
         ("<think>The answer is 2.", None, "its thought never ends"),
+        ("2, I think.</think>\n\nThe answer is 2.", "The answer is 2.", "right"),  # its beginning was cut off
         ("The answer is 2.<|im_start|> So <|im_end|>", "The answer is 2.", "right"),
         ("half a pair \ud800. The answer is 2.", None, "surrogate"),
         (" \n", None, "says nothing"),

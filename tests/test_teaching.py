@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,6 +77,16 @@ def taught(tmp_path, tiny_student, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     taught = Taught(tmp_path, tiny_student)
     yield taught
+    taught.server.close()
+
+
+def test_demonstrations_need_no_weights_of_the_student(tmp_path, tiny_student):
+    unweighted = tmp_path / "student"
+    shutil.copytree(tiny_student, unweighted, ignore=shutil.ignore_patterns("*.safetensors"))
+    taught = Taught(tmp_path, unweighted)
+
+    assert taught.demonstrate()[:2] == (["p1", "p2", "p3"], 3)
+
     taught.server.close()
 
 

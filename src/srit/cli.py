@@ -314,7 +314,7 @@ def _recipe_of(folder: Path) -> Recipe:
 def _run(folder: Path, recipe: Recipe, only: str | None) -> None:
     from srit.stages import held, run_stages
 
-    with _progress() as (progress, tell), held(folder, recipe, progress=progress, tell=tell) as job:
+    with _progress() as (progress, tell), held(folder, recipe, progress=progress, tell=tell, only=only) as job:
         run_stages(job, only)
     if only is None or only == "results":
         _print_results(folder)

@@ -12,7 +12,7 @@ from srit.prompts import prompt_text
 from srit.recipe import Demonstrations
 from srit.records import Demonstration, Problem
 from srit.tasks import find_task, judge
-from srit.tasks.reading.turns import own_turn
+from srit.tasks.reading.turns import opens_thought, own_turn
 from srit.teachers import Answer, Question, Teacher, answer_key
 from srit.teachers.paid import Paid, holding, said_to
 
@@ -111,11 +111,13 @@ _OPENINGS = re.compile(rf"\A(?:\s*(?:{_TOKEN.pattern})(?:(?:assistant|model)\b\s
 def _own_text(text: str, question: str) -> tuple[str, bool]:
     """What a teacher wrote in its own turn, thoughts included, and whether its last thought is open.
 
-    Thoughts that are told by tokens of its family are left out: a student would learn to spell them.
+    Thoughts that are marked by tokens of its family are left out: a student would learn to spell them. So are those
+    whose beginning a server cut off: a student would close what it never opened.
     """
     turn = own_turn(text, question)
     own = _OPENINGS.sub("", text[: turn.end])
-    return (text[turn.start : turn.end] if _TOKEN.search(own) else own).strip(), turn.open_thought
+    headless = turn.start > 0 and not opens_thought(text[: turn.start])
+    return (text[turn.start : turn.end] if headless or _TOKEN.search(own) else own).strip(), turn.open_thought
 
 
 def _unfit(text: str, *, open_thought: bool) -> str:

@@ -38,6 +38,11 @@ def layout_of(model: Any, kind: RowKind) -> Layout:
     return Layout(kind, windows)
 
 
+def shares_prefixes(config: Any) -> bool:
+    """Whether every layer attends to all earlier tokens, so that one mask serves them all (see `masks` for windows)."""
+    return {window.kind for window in (windows_of(config) or {}).values()} == {"all"}
+
+
 class Group(NamedTuple):
     """A prompt and the completions that are scored behind it."""
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while paid work is on its way: it is waited for a little, and no more is begun."""
+"""Ctrl-C and SIGTERM while paid work is in flight: no more is begun, and what is in flight gets a few seconds."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-ONE_SIGNAL = 0.25  # seconds within which a second one is the same: `timeout` signals the process and then its group
+ONE_SIGNAL = 0.25  # seconds in which a second one is the same: `timeout` signals the process and then its group
 
 
 class Stop:
-    """Whether this process was told to stop."""
+    """Whether this process was asked to stop."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -22,14 +22,14 @@ class Stop:
 
 @contextmanager
 def stop_noted(wake: Callable[[], None]) -> Iterator[Stop]:
-    """A first SIGINT or SIGTERM is noted, and takes its effect when this is left; a second one takes it at once.
+    """Notes a first SIGINT or SIGTERM, which takes effect when this block is left; a second takes effect at once.
 
     Args:
-        wake: called by the signal's handler.
+        wake: called from the signal handler.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
-        yield stop  # signals are handled by the main thread alone
+        yield stop  # only the main thread handles signals
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     heard = {number: handler for number, handler in before.items() if handler not in (None, signal.SIG_IGN)}

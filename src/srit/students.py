@@ -84,8 +84,8 @@ def load_tokenizer(student: Student) -> Any:
 
     place = str(locate(student) or student.model)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place, revision=_revision(student))
-        config = AutoConfig.from_pretrained(place, revision=_revision(student))
+        tokenizer = AutoTokenizer.from_pretrained(place, revision=_revision(student), trust_remote_code=False)
+        config = AutoConfig.from_pretrained(place, revision=_revision(student), trust_remote_code=False)
         rows = config.get_text_config(decoder=True).vocab_size
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"student.model: no tokenizer for {student.model}: {_first_line(error)}") from None
@@ -132,7 +132,8 @@ def load_room(student: Student) -> Room | None:
     """How long a model's texts may be; None: as long as you like."""
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(str(locate(student) or student.model), revision=_revision(student))
+    place = str(locate(student) or student.model)
+    config = AutoConfig.from_pretrained(place, revision=_revision(student), trust_remote_code=False)
     return room_of(config)
 
 
@@ -190,6 +191,7 @@ def _base(student: Student, precision: Any) -> Any:
         loaded: Any = _auto_class(place, _revision(student)).from_pretrained(
             place,
             revision=_revision(student),
+            trust_remote_code=False,
             dtype=precision,
             quantization_config=_four_bits(student) if student.tuning == "qlora" else None,
             use_safetensors=True,
@@ -211,7 +213,7 @@ def _auto_class(place: str, revision: str | None) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-    config = AutoConfig.from_pretrained(place, **({"revision": revision} if revision else {}))
+    config = AutoConfig.from_pretrained(place, trust_remote_code=False, **({"revision": revision} if revision else {}))
     return AutoModelForCausalLM if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING else AutoModelForImageTextToText
 
 

@@ -80,10 +80,17 @@ class Forward:
         one, cache = torch.ones(1, 1, dtype=torch.long), self.new_cache() if self.cache_name else None
         with torch.no_grad():
             self._body(**self._inputs(one, None, None, cache))
-        parts = [vars(layer) for layer in cache.layers] if cache else []
-        of_token = sum(part[name].nbytes for part in parts for name in ("keys", "values") if part.get(name) is not None)
-        states = [state for part in parts for name in _STATES for state in part.get(name, {}).values()]
-        return max(1, of_token), sum(state.nbytes for state in states if state is not None)
+        if cache is None:
+            return 1, 0
+        kept = [vars(layer).get(name) for layer in cache.layers for name in ("keys", "values")]
+        of_token = sum(part.nbytes for part in kept if part is not None)
+        return max(1, of_token), sum(state.nbytes for state in self.states(cache))
+
+    @staticmethod
+    def states(cache: Cache) -> list[Tensor]:
+        """What a cache keeps of recurrent and convolutional layers, [rows, …] each."""
+        kept = [vars(layer).get(name, {}) for layer in cache.layers for name in _STATES]
+        return [state for by_index in kept for state in by_index.values() if state is not None]
 
     def _inputs(
         self, ids: Tensor, mask: Tensor | None, positions: Tensor | None, cache: Cache | None

@@ -51,6 +51,10 @@ class PaddedBatch:
         self._mask = torch.cat([self._mask, self._mask.new_ones(len(self._mask), 1)], dim=1)
         return self._step(tokens[:, None], self._mask.sum(1, keepdim=True) - 1)
 
+    def states(self) -> list[Tensor]:
+        """What layers keep beside keys and values, [rows, …] each."""
+        return self._forward.states(self._cache)
+
     def _keep(self, rows: Tensor) -> None:
         # Made for beam search, it also takes fewer or more rows than there are; every kind of layer has it.
         self._cache.reorder_cache(rows)  # type: ignore[arg-type]  # any integers do

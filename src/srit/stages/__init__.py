@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -137,11 +136,9 @@ def run_stages(job: Job, only: str | None = None) -> list[str]:
     made: list[str] = []
     kept: list[Stage] = []
     wanted = stages(job.recipe) if only is None else needed(job.recipe, only)
-    if any(stage.computes for stage in wanted):
-        job.way  # noqa: B018  # a student that cannot be computed is refused before a teacher is asked
     for stage in wanted:
         sums = {name: recorded_sum(job.run.manifest["stages"], name) for name in stage.inputs}
-        made_from = basis(stage, sums, student, job.way if stage.computes else None)
+        made_from = basis(stage, sums, student, job.known_way)
         mark = fingerprint(made_from)
         done = job.run.is_done(stage.name, mark)
         reopened = done and _unsettled(job.run.manifest["stages"][stage.name]) > 0
@@ -207,31 +204,39 @@ def _made(job: Job, stage: Stage, mark: str) -> dict[str, Json]:
 
 @contextmanager
 def held(
-    folder: Path, recipe: Recipe, *, progress: Progress, tell: Tell, shared: Shared | None = None
+    folder: Path,
+    recipe: Recipe,
+    *,
+    progress: Progress,
+    tell: Tell,
+    shared: Shared | None = None,
+    only: str | None = None,
 ) -> Iterator[Job]:
     """A run directory opened for a recipe, which is written into it, its student's precision decided.
 
-    How the student is computed is found out when a stage first needs it: a teacher's answers do without its weights.
-
     Args:
         shared: as for Job; its runs compute the same student in the same way.
+        only: as for `run_stages`; stages that compute nothing with the student need no weights of it.
     """
     with closing(Run(folder)) as run:
         recipe = pinned(recipe, begin_revisions(run, recipe, shared))
-        way = cache(partial(_decided, run, recipe, shared, tell))
-        if recipe.student.dtype == "auto":
-            recipe = resolved(recipe, way())
+        way = _way_for(recipe, run, shared, only)
+        if way is not None:
+            tell(f"     {recipe.student.model} computes in {way.line}")
+            tell(f"ok   {way.proof}")
+            if way.warning:
+                tell(f"WARN {way.warning}")
+            recipe = resolved(recipe, way)
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
         yield Job(run, recipe, way=way, progress=progress, tell=tell, shared=shared)
 
 
-def _decided(run: Run, recipe: Recipe, shared: Shared | None, tell: Tell) -> Way:
-    way = begin_way(run, recipe, shared)
-    tell(f"     {recipe.student.model} computes in {way.line}")
-    tell(f"ok   {way.proof}")
-    if way.warning:
-        tell(f"WARN {way.warning}")
-    return way
+def _way_for(recipe: Recipe, run: Run, shared: Shared | None, only: str | None) -> Way | None:
+    """The student's way, which is found out where a wanted stage computes with it."""
+    wanted = stages(recipe) if only is None else needed(recipe, only)
+    if recipe.teacher.kind == "local" or any(stage.computes for stage in wanted):
+        return begin_way(run, recipe, shared)
+    return begun_way(recipe, kept_way(run.manifest, recipe, identity(recipe.student)))
 
 
 def _line(counts: Mapping[str, Json]) -> str:

@@ -77,20 +77,20 @@ class Job:
         run: Run,
         recipe: Recipe,
         *,
-        way: Callable[[], Way],
+        way: Way | None,
         progress: Progress,
         tell: Tell,
         shared: Shared | None = None,
     ) -> None:
         """
         Args:
-            way: how the student is computed; asked once, when it is first needed.
+            way: how the student is computed; None: no stage that is wanted computes with it.
             shared: what the run has in common with others; None: it stands alone.
         """
         self.run = run
         self.shared = shared
         self.recipe = recipe
-        self._way = way
+        self.known_way = way
         self.progress = progress
         self.tell = tell
         self.teacher: Teacher | None = None  # one behind a server: what it has learned of it holds for every stage
@@ -101,7 +101,8 @@ class Job:
     @property
     def way(self) -> Way:
         """How the student is computed."""
-        return self._way()
+        assert self.known_way is not None, "a stage that computes says so: Stage.computes"
+        return self.known_way
 
     @cached_property
     def prompts(self) -> Prompts:

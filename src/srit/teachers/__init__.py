@@ -1,4 +1,4 @@
-"""Teachers: sources of step-by-step answers. One file a teacher, and the files that `openai` is made of."""
+"""Teachers: sources of step-by-step answers. One file for each teacher, and the parts of the `openai` one."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ class Answer(NamedTuple):
     """What a teacher said to one question."""
 
     problem_id: str
-    text: str | None  # as it was given; None: there is no whole answer, and `reason` says why
+    text: str | None  # exactly as the teacher gave it; None: no whole answer, and `reason` says why
     reason: str  # "" for an answer, else why there is none ("no recording", "cut: …", …)
     n_calls: int = 0  # requests sent for it
     n_prompt_tokens: int = 0
     n_completion_tokens: int = 0
     settled: bool = True  # asking again would not help; if not, a later run asks again
-    cut: bool = False  # it stopped at `limit`: a higher one would give more
-    limit: int | None = None  # tokens that it was allowed; None: a teacher without such a limit
-    raw: str = ""  # where there is no whole answer: what arrived instead of one
+    cut: bool = False  # it stopped at `limit`; a higher one would give more
+    limit: int | None = None  # tokens it was allowed; None: the teacher has no such limit
+    raw: str = ""  # what arrived instead of a whole answer
 
 
 class Teacher(Protocol):
     """Answers questions, in any order, each as soon as it has it."""
 
     name: str  # kept with every demonstration
-    identity: dict[str, object]  # all that shapes an answer but its limit: the key it is stored under
+    identity: dict[str, object]  # all that shapes an answer except its limit: part of the key it is stored under
 
     @property
     def max_tokens(self) -> int | None:
-        """Of one answer; None: a teacher without such a limit."""
+        """The limit of one answer; None: the teacher has none."""
         ...
 
     def answer(self, questions: Sequence[Question]) -> Generator[Answer]:

@@ -1,4 +1,4 @@
-"""One round of questions to a server: what is sent next, what has come, and what ends it."""
+"""One round of questions to a server: what is sent next, what arrived, and what ends it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from srit.stopping import Stop
 from srit.teachers import Answer, Question
 from srit.teachers.endpoint import NO_KEY, Endpoint
 from srit.teachers.faults import Fault, plain
-from srit.teachers.reply import Said
+from srit.teachers.reply import Reply
 from srit.teachers.schedule import Attempt, Schedule
 from srit.teachers.wire import Lost, NoConnection
 
 REPEATED = 20  # equal answers to different questions in a row: the teacher is broken
-AGAIN_SECONDS = 60.0  # that a server is waited for where all that is left failed in an earlier run as well
-TOLD_SECONDS = 15.0  # waits from which on a person is told
-TOLD_EVERY = 60.0  # seconds
+AGAIN_SECONDS = 60.0  # how long a server is waited for if every question left failed in an earlier run too
+SHOWN_SECONDS = 15.0  # waits from this length on are shown
+SHOWN_EVERY = 60.0  # seconds
 
-Outcome = Said | Fault | NoConnection | Lost
+Outcome = Reply | Fault | NoConnection | Lost
 
 
 class Asking:
-    """The state of one round; times are read from the clock here, and only here."""
+    """The state of one round. Only this class reads the clock."""
 
     def __init__(
         self, endpoint: Endpoint, key: str, questions: Sequence[Question], tell: Callable[[str], None]
@@ -49,7 +49,7 @@ class Asking:
         self._schedule = Schedule(attempts, endpoint.concurrency, patience, endpoint.first_wait_seconds, now)
         self._n_calls = self._n_tokens = 0
         self._lately: deque[tuple[str | None, str]] = deque(maxlen=REPEATED)
-        self._told = float("-inf")
+        self._shown = float("-inf")
         self._stops_at: float | None = None
 
     def goes_on(self, stop: Stop) -> bool:
@@ -57,7 +57,7 @@ class Asking:
         if stop.signal is not None and self._stops_at is None:
             self._stops_at = stop.since + self._endpoint.stop_seconds
             if n := len(self._schedule.running):
-                self._tell(f"     stopping: {n} on their way, waited for {self._endpoint.stop_seconds:.0f} s at most")
+                self._tell(f"     stopping; waiting up to {self._endpoint.stop_seconds:.0f} s for {n} in flight")
         if self._stops_at is not None:
             return bool(self._schedule.running) and time.monotonic() < self._stops_at
         return bool(self._schedule.running if self.failed else self._schedule.n_left)
@@ -76,7 +76,7 @@ class Asking:
             yield attempt
 
     def seconds_left(self) -> float | None:
-        """Until something is due, or a stop is; None: not before something arrives."""
+        """Until something is due or the stop is; None: nothing is until something arrives."""
         now = time.monotonic()
         if self._stops_at is not None:
             return max(0.0, self._stops_at - now)
@@ -85,7 +85,7 @@ class Asking:
         return self._schedule.seconds_left(now)
 
     def settle(self, attempt: Attempt, outcome: Outcome) -> Iterator[Answer]:
-        """What came of a request → answers, one for each question of its prompt; none where it is asked again."""
+        """The outcome of a request → one answer for each question with its prompt; none if it is sent again."""
         answer = self._answer(attempt, outcome)
         if answer is None:
             return
@@ -94,11 +94,11 @@ class Asking:
         for question in self._by_prompt[attempt.prompt]:
             yield answer._replace(problem_id=question.problem.id)
             answer = answer._replace(n_calls=0, n_prompt_tokens=0, n_completion_tokens=0)
-        if not attempt.failed_before:  # that it fails again is no news of the teacher
+        if not attempt.failed_before:  # failing again says nothing new about the teacher
             self._notice_repetition(answer.text, answer.reason)
 
     def _answer(self, attempt: Attempt, outcome: Outcome) -> Answer | None:
-        if isinstance(outcome, Said):
+        if isinstance(outcome, Reply):
             return self._delivered(attempt, outcome)
         if isinstance(outcome, Fault):
             return self._fault(attempt, outcome)
@@ -106,7 +106,7 @@ class Asking:
             return self._not_accepted(attempt, "away", None, str(outcome))
         return self._lost(attempt, str(outcome))
 
-    def _delivered(self, attempt: Attempt, said: Said) -> Answer | None:
+    def _delivered(self, attempt: Attempt, said: Reply) -> Answer | None:
         now = time.monotonic()
         attempt.n_prompt_tokens += said.n_prompt_tokens
         attempt.n_completion_tokens += said.n_completion_tokens
@@ -125,11 +125,11 @@ class Asking:
             self._schedule.again(attempt, time.monotonic())
             return None
         self._schedule.given_up(attempt)
-        # A server that has answered others knows the key and the model: it is this question that it does not want.
+        # A server that answered others accepts the key and knows the model: it refuses this question.
         one_alone = fault.kind in ("key", "model", "fields") and fault.status != 401 and self._schedule.n_answers > 0
         if fault.kind in ("refused", "resend") or one_alone:
-            # Not paid for, and perhaps the server's setting: a later run asks again.
-            return _answer(attempt, Said(None, f"refused: {fault.reason}", settled=False))
+            # Not paid for, and perhaps due to the server's settings: a later run asks again.
+            return _answer(attempt, Reply(None, f"refused: {fault.reason}", settled=False))
         self.failed = self.failed or self._end(fault)
         return None
 
@@ -142,7 +142,7 @@ class Asking:
             )
         if fault.kind == "fields":
             return RecipeError(
-                f"teacher: {endpoint.base_url} takes teacher.max_tokens neither as max_tokens nor as "
+                f"teacher: {endpoint.base_url} accepts teacher.max_tokens neither as max_tokens nor as "
                 f"max_completion_tokens ({why})"
             )
         if fault.kind == "redirect":
@@ -162,12 +162,12 @@ class Asking:
         becomes = self._schedule.not_accepted(attempt, kind, wait_seconds, now)
         silent, pause = now - self._schedule.last_answer, self._schedule.paused_until - now
         if becomes == "hopeless":
-            return _answer(attempt, Said(None, f"no answer: {why} (tried {attempt.n_waits} times)", settled=False))
+            return _answer(attempt, Reply(None, f"no answer: {why} (tried {attempt.n_waits} times)", settled=False))
         if becomes == "silent":
             why = f"no answer for {silent:.0f} s ({self._safe(why)}); what came is kept"
             self.failed = TeacherError(f"{self._endpoint.model}: {why}")
-        elif max(silent, pause) >= TOLD_SECONDS and now - self._told >= TOLD_EVERY:
-            self._told = now
+        elif max(silent, pause) >= SHOWN_SECONDS and now - self._shown >= SHOWN_EVERY:
+            self._shown = now
             waits = f"no answer for {silent:.0f} s" if silent > pause else f"waiting for {pause:.0f} s"
             self._tell(f"     {self._endpoint.model}: {waits} ({self._safe(why)}); still trying")
         return None
@@ -178,7 +178,7 @@ class Asking:
             self._schedule.at_the_end(attempt)
             return None
         self._schedule.given_up(attempt)
-        return _answer(attempt, Said(None, f"no whole answer: {why} (may have been paid)", settled=False))
+        return _answer(attempt, Reply(None, f"no whole answer: {why} (may have been paid)", settled=False))
 
     @property
     def _is_ending(self) -> bool:
@@ -202,12 +202,12 @@ class Asking:
             self.failed = TeacherError(f"{self._endpoint.model} gave {what} {REPEATED} times in a row")
 
     def _safe(self, text: str) -> str:
-        """A server may echo the key: nothing that is kept or shown holds it."""
+        """Without the key, which a server may echo: nothing that is kept or shown contains it."""
         return text if self._key == NO_KEY else text.replace(self._key, "…")
 
 
-def _answer(attempt: Attempt, said: Said) -> Answer:
-    """For a problem that is named later."""
+def _answer(attempt: Attempt, said: Reply) -> Answer:
+    """The answer to a problem that is filled in later."""
     return Answer(
         problem_id="",
         text=said.text,

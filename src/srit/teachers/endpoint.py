@@ -1,4 +1,4 @@
-"""Where and how a server is asked, and with which key: never a key in the clear, never a prompt in the open."""
+"""Where and how a server is asked, and with which key: neither keys nor prompts travel in the clear."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 from srit.errors import RecipeError
 
-NO_KEY = "none"  # what is sent where there is no key: servers at home ignore it, the client library wants some text
+NO_KEY = "none"  # sent where there is no key: the client library insists on one, and servers without keys ignore it
 
 _LOOPBACK = ("127.0.0.0/8", "0.0.0.0/32", "::1/128", "::/128")
-# Python's is_private also counts addresses kept for documentation and benchmarks, which routers may well pass on.
+# Python's is_private also includes addresses reserved for documentation and benchmarks, which may well be routed.
 _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10")
 _LOCAL_NAMES = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
 
@@ -24,7 +24,7 @@ class Endpoint:
 
     base_url: str
     model: str
-    api_key_env: str | None = "OPENAI_API_KEY"  # the variable that holds the key; a server at home needs none
+    api_key_env: str | None = "OPENAI_API_KEY"  # the variable that holds the key; None: no key is sent
     temperature: float | None = 0.0  # None: not sent
     max_tokens: int = 512
     concurrency: int = 8
@@ -33,7 +33,7 @@ class Endpoint:
     deadline_seconds: float = 600.0  # for one call, from sending to the last byte
     give_up_seconds: float = 600.0  # without one answer
     first_wait_seconds: float = 1.0  # after a question's first failure; twice as long after each further one
-    stop_seconds: float = 6.0  # that answers on their way are waited for when the program is stopped
+    stop_seconds: float = 6.0  # how long answers in flight are waited for when the program is stopped
 
 
 def key_for(base_url: str, api_key_env: str | None) -> str:
@@ -43,7 +43,7 @@ def key_for(base_url: str, api_key_env: str | None) -> str:
         api_key_env: the environment variable that holds the key; None: no key is sent.
 
     Raises:
-        RecipeError: the address would show a key or the prompts to others, or it needs a key that is not set.
+        RecipeError: the address would expose a key or the prompts, or needs a key that is not set.
     """
     address = urlsplit(base_url)
     if address.scheme not in ("http", "https") or not address.hostname:
@@ -69,8 +69,8 @@ def key_for(base_url: str, api_key_env: str | None) -> str:
 def _check_in_the_clear(base_url: str, host: str, api_key_env: str | None, *, has_key: bool) -> None:
     if not is_private(host):
         raise RecipeError(
-            f"teacher.base_url is {base_url!r}: a public address by plain http, where prompts and keys travel in the "
-            "clear and answers can be forged on the way; use https"
+            f"teacher.base_url is {base_url!r}: over plain http to a public address, prompts and keys travel in the "
+            "clear and answers can be forged; use https"
         )
     if has_key:
         raise RecipeError(
@@ -85,11 +85,11 @@ def is_loopback(host: str) -> bool:
 
 
 def is_private(host: str) -> bool:
-    """Whether a host is on a network of one's own, by its address or by the kind of its name."""
+    """Whether a host is on a private network, by its address or by the form of its name."""
     if _address(host):
         return _within(host, _LOOPBACK + _PRIVATE)
     name = host.rstrip(".").lower()
-    # A name beyond ASCII may be spelled with other dots and digits than it shows.
+    # A non-ASCII name may resolve with other dots and digits than it shows.
     return name.isascii() and ("." not in name or name.endswith(_LOCAL_NAMES))
 
 
@@ -100,7 +100,7 @@ def _within(host: str, networks: tuple[str, ...]) -> bool:
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:
-    """A host that is a number, in any spelling that resolvers take: 2130706433 and 0x7f.1 are 127.0.0.1."""
+    """The address of a numeric host, in any spelling that resolvers accept: 2130706433 and 0x7f.1 are 127.0.0.1."""
     try:
         found = ip_address(host)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a server's refusal means, whether it comes as a status or within a body of status 200.
+"""What a server's refusal means, whether it comes as a status or inside a body with status 200.
 
 Servers agree neither on the place of an error (`error`, `errors`, `detail`, `base_resp`, the body itself, the choice)
 nor on its code: a number, a number as text, or a name such as "overloaded_error".
@@ -18,10 +18,10 @@ SHOWN = 200  # characters of a message
 
 Kind = Literal[
     "busy",  # this request was not accepted: try it again
-    "limited",  # no request is accepted just now: all wait
+    "limited",  # no request is accepted for now: all of them wait
     "refused",  # this question alone
-    "resend",  # for how it was asked: the next request is another
-    "fields",  # for how it was asked, and there is no other way
+    "resend",  # because of the fields it was sent with, which have changed since
+    "fields",  # because of the fields it was sent with, and there are no others to try
     "key",
     "credit",
     "model",
@@ -34,19 +34,20 @@ class Fault(NamedTuple):
 
     kind: Kind
     reason: str  # for a person, in one line
-    status: int  # as the server says it, in the status line or in the body
+    status: int  # as the server gives it, in the status line or in the body
     wait_seconds: float | None  # as the server asks for
     complaint: str  # codes and message in full
-    named: str  # the fields of the request that it names
+    fields: str  # the fields of the request that it names
 
 
-class Told(NamedTuple):
-    """What an error says of itself."""
+class ErrorText(NamedTuple):
+    """What an error says about itself. A server may repeat the prompt in it: words of a question mean nothing here."""
 
     codes: tuple[str, ...]
     message: str
-    named: str
-    text: str  # all names and values
+    fields: str  # of the request, as far as it names any
+    delays: str  # what is called a time to retry
+    names: str  # of everything in it
 
 
 _CODES = re.compile(r"(?:error_?|http_?|status_?)*(?:code|status|type)|__type|reason", re.IGNORECASE)
@@ -55,9 +56,9 @@ _FIELDS = ("param", "loc", "field", "parameter")
 _DEPTH = 5
 
 _CREDIT = (
-    r"insufficient[_ ](?:quota|balance|credit|fund)|billing[_ ](?:hard|not|error)|payment[_ ]required|arrearage|"
-    r"credit balance|out of credit|no credit|not enough credit|more credits|available credits|spending limit|"
-    r"exceeded_current_quota|account balance"
+    r"insufficient[_ ](?:quota|balance|credit|fund)|billing_(?:hard|not)|payment[_ ]required|arrearage|"
+    r"exceeded_current_quota|your credit balance|(?:purchase|buy|add) (?:more )?credits|all available credits|"
+    r"monthly spending limit"
 )
 _FLAGGED = (
     r"moderat|flagged|content[_ -]?(?:filter|policy|management)|responsible_?ai|data_?inspection|safety|guardrail|"
@@ -65,7 +66,7 @@ _FLAGGED = (
     r"unsafe|sensitive (?:content|word|topic|information)|敏感|违规|不安全"
 )
 _TOO_LARGE = r"too (?:large|long|big|many tokens)|context.length|maximum context|larger than|reduce (?:the|your)"
-# What an error calls itself → the status that it would have had. The first that fits counts.
+# What an error calls itself → the status that it would have had; the first match counts.
 _NAMES = (
     (402, _CREDIT),
     (401, r"(?:invalid|incorrect)[_ ]api[_ ]?key|authentication|unauthori[sz]ed|unauthenticated"),
@@ -87,54 +88,57 @@ _WAIT = re.compile(
 )
 
 
-def fault_of(status: int, told: Told, headers: Mapping[str, str]) -> Fault:
-    """What to make of an error that came with a status, or that names one itself (`own_status`)."""
-    kind = _kind(status, told)
-    said = headers.get("location", "another address") if kind == "redirect" else told.message
-    reason = f"status {status}: {plain(said)}" if said.strip() else f"status {status}"
-    wait = _asked_wait(headers, told.text) if kind == "limited" or (kind == "busy" and status != 429) else None
-    return Fault(kind, reason, status, wait, " ".join((*told.codes, told.message)), told.named)
+def fault_of(status: int, error: ErrorText, headers: Mapping[str, str]) -> Fault:
+    """What to make of an error that came with a status, or that implies one (`implied_status`)."""
+    kind, complaint = _kind(status, error), " ".join((*error.codes, error.message))
+    shown = headers.get("location", "another address") if kind == "redirect" else error.message
+    reason = f"status {status}: {plain(shown)}" if shown.strip() else f"status {status}"
+    wait = None
+    if kind == "limited" or (kind == "busy" and status != 429):
+        wait = _requested_wait(headers, error.message + " " + error.delays)
+    return Fault(kind, reason, status, wait, complaint, error.fields)
 
 
-def _kind(status: int, told: Told) -> Kind:
-    text = told.text.lower()
-    if status == 402 or (status in (400, 403, 429) and re.search(_CREDIT, text)):
+def _kind(status: int, error: ErrorText) -> Kind:
+    complaint = " ".join((*error.codes, error.message)).lower()
+    if status == 402 or (status in (400, 403, 429) and re.search(_CREDIT, complaint)):
         return "credit"
     if 300 <= status < 400:
         return "redirect"
-    if status == 404 or any(re.search(r"model_?not_?found", code, re.IGNORECASE) for code in told.codes):
+    if status == 404 or any(re.search(r"model_?not_?found", code, re.IGNORECASE) for code in error.codes):
         return "model"
-    if status == 401 or (status == 403 and not re.search(_FLAGGED, text)):
+    if status == 401 or (status == 403 and not re.search(_FLAGGED, f"{complaint} {error.names}".lower())):
         return "key"
     if status == 429:
-        return "busy" if re.search(_TOO_LARGE, text) else "limited"
+        return "busy" if re.search(_TOO_LARGE, complaint) else "limited"
     return "busy" if status in (408, 409, 425) or status >= 500 else "refused"
 
 
-def own_status(told: Told) -> int | None:
-    """The status that an error would have had, by its code, its name or its words; None: they do not tell."""
-    for code in told.codes:
+def implied_status(error: ErrorText) -> int | None:
+    """The status that an error would have had, by its code, its name or its words; None: nothing says which."""
+    for code in error.codes:
         if re.fullmatch(r"[45]\d\d", code):
             return int(code)
-    for said in (" ".join(told.codes), told.message):
-        if stated := re.search(r"(?:status|error|http)\W{0,3}(?:code\W{0,3})?([45]\d\d)\b", said, re.IGNORECASE):
+    for words in (" ".join(error.codes), error.message):
+        if stated := re.search(r"(?:status|error|http)\W{0,3}(?:code\W{0,3})?([45]\d\d)\b", words, re.IGNORECASE):
             return int(stated[1])
         for status, pattern in _NAMES:
-            if re.search(pattern, said, re.IGNORECASE):
+            if re.search(pattern, words, re.IGNORECASE):
                 return status
     return None
 
 
-def told_by(value: Any) -> Told:
+def error_text(value: Any) -> ErrorText:
     """What an error says, wherever in a body it says it."""
     if isinstance(value, str):
-        return Told((), value, "", value)
+        return ErrorText((), value, "", "", "")
     pairs = list(_pairs(value, 0))
     codes = [str(scalar) for name, scalar in pairs if _CODES.fullmatch(name)]
     messages = [scalar for wanted in _MESSAGES for name, scalar in pairs if name == wanted and isinstance(scalar, str)]
-    named = [str(scalar) for name, scalar in pairs if name in _FIELDS]
-    text = " ".join(f"{name} {scalar}" for name, scalar in pairs)
-    return Told(tuple(codes), "; ".join(dict.fromkeys(messages)) or text, " ".join(named), text)
+    message = "; ".join(dict.fromkeys(messages)) or " ".join(f"{name} {scalar}" for name, scalar in pairs)
+    fields = [str(scalar) for name, scalar in pairs if name in _FIELDS]
+    delays = [f"{name} {scalar}" for name, scalar in pairs if "retry" in name.lower()]
+    return ErrorText(tuple(codes), message, " ".join(fields), " ".join(delays), " ".join(name for name, _ in pairs))
 
 
 def _pairs(value: Any, depth: int, name: str = "") -> Iterator[tuple[str, str | int]]:
@@ -142,7 +146,7 @@ def _pairs(value: Any, depth: int, name: str = "") -> Iterator[tuple[str, str | 
     if isinstance(value, bool) or value is None or depth > _DEPTH:
         return
     if isinstance(value, str) and value.lstrip().startswith("{"):
-        # What a gateway passes on of the server behind it is often JSON within a text.
+        # Gateways often pass on the error of the server behind them as JSON in a string.
         try:
             yield from _pairs(json.loads(value), depth + 1, name)
         except (ValueError, RecursionError):
@@ -164,17 +168,17 @@ def plain(text: str) -> str:
     return line if len(line) <= SHOWN else line[:SHOWN] + "…"
 
 
-def _asked_wait(headers: Mapping[str, str], text: str) -> float | None:
-    """Seconds that the server asks to wait, in a header or in words."""
+def _requested_wait(headers: Mapping[str, str], text: str) -> float | None:
+    """Seconds that the server asks to wait, in a header or in words; None if it does not."""
     for seconds in (_number(headers.get("retry-after-ms"), 0.001), _number(headers.get("retry-after"), 1.0)):
         if seconds is not None:
             return seconds
     if (date := _date(headers.get("retry-after", ""))) is not None:
         return date
-    if said := _WAIT.search(text):
-        unit = said[2].lower()
+    if found := _WAIT.search(text):
+        unit = found[2].lower()
         scale = 0.001 if unit.startswith(("ms", "milli")) else 60.0 if unit.startswith("m") else 1.0
-        return _number(said[1], scale)
+        return _number(found[1], scale)
     return None
 
 

@@ -1,12 +1,12 @@
 """A teacher behind an OpenAI-compatible endpoint: one retry loop, one budget, no answer paid for twice.
 
-What may come of a request is of four kinds. *Not accepted* (no connection, 429, 5xx): the question waits and is tried
-again; one that fails alone is given up after some tries, and where nobody is answered for `give_up_seconds`, all is.
-*Refused* (another 4xx): that question is not asked again by this run. *Lost* (cut or late after it was sent): tried
-once more, under the same idempotency key. *Delivered*: never asked again; what is unusable is tried once more.
+A request ends in one of four ways. *Not accepted* (no connection, 429, 5xx): the question waits and is tried again; one
+that fails alone is given up after some tries, and all are when nobody is answered for `give_up_seconds`. *Refused*
+(another 4xx): this run does not ask that question again. *Lost* (cut off or late after it was sent): tried once more,
+under the same idempotency key. *Delivered*: never asked again; if unusable, tried once more.
 
-`reply` and `faults` say what a response means, `parameters` what it teaches about the next request, `schedule` who is
-asked when, `asking` what becomes of a question; `wire` sends.
+`reply` and `faults` interpret responses, `parameters` what they teach about the next request, `schedule` decides which
+question is next, `asking` what becomes of each, and `wire` sends.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class _Request(NamedTuple):
 
 
 class OpenAITeacher:
-    """Asks a chat model; answers come in the order in which they arrive."""
+    """Asks a chat model; answers are yielded as they arrive."""
 
     def __init__(self, endpoint: Endpoint, tell: Callable[[str], None] = lambda line: None) -> None:
         """
         Args:
-            tell: shows a person a line: what the server does not take, and long waits.
+            tell: shows a line to a person: what the server does not accept, and long waits.
 
         Raises:
             RecipeError: the address would show a key, or the key is not in the environment.
@@ -52,7 +52,7 @@ class OpenAITeacher:
         self._endpoint = endpoint
         self._tell = tell
         self._key = key_for(endpoint.base_url, endpoint.api_key_env)
-        self._parameters = Parameters()  # what the server has not refused, in this `answer` and all later ones
+        self._parameters = Parameters()  # learned from the server's refusals, for this `answer` and all later ones
 
     def answer(self, questions: Sequence[Question]) -> Generator[Answer]:
         """One Answer a question, as they arrive; equal prompts are asked once.
@@ -81,7 +81,7 @@ class OpenAITeacher:
 
     def _send(self, connection: Any, request: _Request) -> Received:
         endpoint, (attempt, sent) = self._endpoint, request
-        # Another limit or other fields are another request: a server that keeps answers by this key would repeat one.
+        # Another limit or other fields make another request: a server that caches by this key must not repeat itself.
         shaped = self.identity | {"max_tokens": endpoint.max_tokens}
         shaped |= {} if sent == Parameters() else {"sent": [sent.limit, sorted(sent.refused)]}
         fields: dict[str, Any] = {"model": endpoint.model, "messages": [{"role": "user", "content": attempt.prompt}]}
@@ -96,23 +96,19 @@ class OpenAITeacher:
         raise arrived
 
     def _learned(self, request: _Request, fault: Fault) -> Fault:
-        """A refusal; where it is about the fields that were sent, later requests have others, and it says so."""
+        """A refusal as it is, or as a reason to send the request again with the fields that the server accepts."""
         if fault.kind not in ("refused", "busy"):
             return fault
         if request.sent != self._parameters:
-            return fault._replace(kind="resend")  # sent before another question's refusal changed them
+            return fault._replace(kind="resend")  # sent before another question's refusal changed the fields
         temperature, complaint = self._endpoint.temperature, fault.complaint.replace(request.attempt.prompt, "")
-        changed = adapted(request.sent, complaint, fault.named, temperature)
+        changed = adapted(request.sent, complaint, fault.fields, temperature)
         if changed is None:
-            hopeless = fault.kind == "refused" and is_limit_refused(request.sent, complaint, fault.named)
+            hopeless = fault.kind == "refused" and is_limit_refused(request.sent, complaint, fault.fields)
             return fault._replace(kind="fields") if hopeless else fault
         if changed.limit != request.sent.limit:
-            self._tell(
-                f"     {self.name} takes no {request.sent.limit}: teacher.max_tokens goes out as {changed.limit}"
-            )
+            self._tell(f"     {self.name} does not accept {request.sent.limit}: sending {changed.limit} instead")
         if "temperature" in changed.refused - request.sent.refused:
-            self._tell(
-                f"     {self.name} does not take temperature {temperature}: left out, so that the server's own holds"
-            )
+            self._tell(f"     {self.name} does not accept temperature {temperature}: using the server's default")
         self._parameters = changed
         return fault._replace(kind="resend")

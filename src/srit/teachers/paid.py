@@ -1,4 +1,4 @@
-"""Answers that a teacher has already given, and whether one of them still holds under the limit that is now set."""
+"""Answers a teacher has already given, and whether one of them still holds under the limit that is set now."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from srit.teachers import CUT, Answer, Question, Teacher, answer_key
 
 
 class Paid(NamedTuple):
-    """What was ever answered to a run, or to the runs of a study."""
+    """All that a run, or the runs of a study, were ever answered."""
 
-    answers: Mapping[str, Sequence[Answer]]  # by `answer_key`, in the order in which they came
-    keep: Callable[[str, Answer], None]  # adds one; returns when it cannot be lost any more
-    earlier_limits: tuple[int, ...]  # teacher.max_tokens of earlier runs; keys once held it
-    in_vain: set[str]  # keys of what this process asked without success: a later one asks it again
+    answers: Mapping[str, Sequence[Answer]]  # by `answer_key`, in order of arrival
+    keep: Callable[[str, Answer], None]  # adds one; returns once it cannot be lost
+    earlier_limits: tuple[int, ...]  # teacher.max_tokens of earlier runs: keys used to include it
+    in_vain: set[str]  # keys of what this process asked without success; the next one asks again
 
 
 def said_to(question: Question, teacher: Teacher, paid: Paid) -> list[Answer]:
-    """All that the teacher ever answered to a question, under whatever limit."""
+    """All that the teacher ever answered to a question, under any limit."""
     said = list(paid.answers.get(answer_key(teacher.identity, question.prompt), ()))
     if teacher.max_tokens is None:
         return said
@@ -29,23 +29,23 @@ def said_to(question: Question, teacher: Teacher, paid: Paid) -> list[Answer]:
 
 
 def _with_limit(answer: Answer, limit: int) -> Answer:
-    """An answer of a time when its limit was part of the key, and "stop" was believed in any case."""
+    """An answer from when the limit was part of the key and "stop" was always believed."""
     if answer.text is not None and answer.n_completion_tokens >= limit:
         return cut_at(limit, answer)
     return answer._replace(limit=limit, cut=answer.reason.startswith("cut"))
 
 
 def cut_at(limit: int, answer: Answer) -> Answer:
-    """A whole answer as it would have been under a limit that it does not fit."""
+    """A whole answer as it would have been under a limit it does not fit."""
     return answer._replace(text=None, reason=CUT, cut=True, limit=limit, raw=answer.text or answer.raw)
 
 
 def holding(said: Iterable[Answer], limit: int | None) -> Answer | None:
-    """The answer that asking under this limit would give again; None: the question is to be asked.
+    """The answer that asking under this limit would give again; None: the question has to be asked.
 
     Args:
-        said: to one question, under whatever limits.
-        limit: teacher.max_tokens as it is now.
+        said: answers to one question, under any limits.
+        limit: teacher.max_tokens as it is set now.
     """
     under = [answer for one in said if (answer := _under(one, limit)) is not None]
     return next((answer for answer in under if answer.text is not None), under[0] if under else None)
@@ -60,7 +60,7 @@ def _under(answer: Answer, limit: int | None) -> Answer | None:
         return None if answer.cut else answer
     if answer.cut or (answer.text is None and not answer.n_completion_tokens):
         return answer
-    # A lower limit than it was written under: a count that is missing leaves open whether it fits.
+    # Under a lower limit than it was written with, a missing count leaves open whether it fits.
     if not answer.n_completion_tokens:
         return None
     return cut_at(limit, answer) if answer.n_completion_tokens >= limit else answer

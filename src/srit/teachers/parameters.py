@@ -1,7 +1,7 @@
-"""By which fields a server takes the limit and the temperature, learned from what it refuses.
+"""The fields by which a server accepts the limit and the temperature, learned from what it refuses.
 
-OpenAI's reasoning models take neither `max_tokens` nor a temperature; others know only `max_tokens`. Servers say so
-with status 400 or 422, each in words of its own.
+OpenAI's reasoning models accept neither `max_tokens` nor a temperature; other servers know only `max_tokens`. Each says
+so with status 400 or 422, in its own words.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _TOO_MUCH = re.compile(
 
 
 class Parameters(NamedTuple):
-    """The fields of a request that servers differ in."""
+    """The fields of a request that differ between servers."""
 
     limit: str = LIMITS[0]  # the field that carries teacher.max_tokens
-    refused: frozenset[str] = frozenset()  # fields that the server does not take
+    refused: frozenset[str] = frozenset()  # fields the server does not accept
 
     def fields(self, max_tokens: int, temperature: float | None) -> dict[str, float | int]:
-        """As they are sent."""
+        """The fields as they are sent."""
         sent: dict[str, float | int] = {self.limit: max_tokens}
         if temperature is not None and "temperature" not in self.refused:
             sent["temperature"] = temperature
@@ -42,11 +42,11 @@ class Parameters(NamedTuple):
 
 
 def adapted(sent: Parameters, complaint: str, named: str, temperature: float | None) -> Parameters | None:
-    """What to send after a refusal; None if it is not about one of these fields, or there is nothing left to try.
+    """What to send after a refusal; None if it is not about these fields, or nothing is left to try.
 
     Args:
-        complaint: the server's message, without what it repeats of the prompt.
-        named: the field that the error itself names ("param", "loc"); "" if it names none.
+        complaint: the server's message, without the prompt if it repeats it.
+        named: the field that the error itself names ("param", "loc"); "" if none.
     """
     changed = _without_temperature(sent, complaint, named, temperature)
     changed = _other_limit(changed, complaint, named) or changed
@@ -54,14 +54,14 @@ def adapted(sent: Parameters, complaint: str, named: str, temperature: float | N
 
 
 def is_limit_refused(sent: Parameters, complaint: str, named: str) -> bool:
-    """Whether the server does not know the field that carries the limit; one that it finds too high it does know."""
+    """Whether the server does not know the field that carries the limit; if it finds the limit too high, it does."""
     return _is_about(sent.limit, complaint, named) and bool(_UNKNOWN_FIELD.search(complaint + " " + named))
 
 
 def _without_temperature(sent: Parameters, complaint: str, named: str, temperature: float | None) -> Parameters:
     if temperature is None or "temperature" in sent.refused or not _is_about("temperature", complaint, named):
         return sent
-    # Above what any server takes is the recipe's mistake: to leave it out would hide that.
+    # A value beyond what any server accepts is the recipe's mistake; leaving it out would hide that.
     if temperature > 1 and _TOO_MUCH.search(complaint):
         return sent
     near = " ".join(

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from srit.teachers import CUT
-from srit.teachers.faults import Fault, Told, fault_of, own_status, plain, told_by
+from srit.teachers.faults import ErrorText, Fault, error_text, fault_of, implied_status, plain
 
-KEPT = 4000  # characters of a body that is no answer; of an answer that is not whole, all are kept
+KEPT = 4000  # characters of a body that is not an answer; an answer that is not whole is kept in full
 
 
 class Received(NamedTuple):
@@ -21,14 +21,14 @@ class Received(NamedTuple):
     body: bytes
 
 
-class Said(NamedTuple):
-    """What was delivered for one question."""
+class Reply(NamedTuple):
+    """What a server delivered for one question."""
 
     text: str | None  # None: no whole answer, and `reason` says why
     reason: str = ""
     settled: bool = True  # asking again would give the same
     cut: bool = False  # at the limit that was asked for
-    raw: str = ""  # what there is instead of a whole answer
+    raw: str = ""  # what arrived instead of a whole answer
     n_prompt_tokens: int = 0
     n_completion_tokens: int = 0
 
@@ -39,42 +39,42 @@ _ENDS = {
     *("end", "end_turn", "complete", "completed", "finish", "finished", "done", "normal", "natural"),
 }
 _ENDS_LIKE = r"(?:eos|eot|im_end)(?:_|$)|end_?of_?"
-# Asked for in this order: model_length is not a limit of ours, max_tokens_error is no failure.
+# Tried in this order: "model_length" is not our limit, and "max_tokens_error" is not a failure.
 _OTHER_ENDS = (
-    (r"model_length|context|window|error_limit", "cut at the model's own length: no limit of srit's helps"),
+    (r"model_length|context|window|error_limit", "cut at the model's own length, which no setting raises"),
     (r"^length|max_|token_?limit|truncat|^limit|output_limit", CUT),
     (
         r"filter|safety|recitation|blocklist|prohibited|spii|guardrail|moderat|refus|sensitive|flagged|policy|block|harm",
         "filtered: the server stopped the answer",
     ),
-    (r"tool|function", "the answer is a call of a tool"),
+    (r"tool|function", "the answer is a tool call"),
 )
 _BROKEN = r"error|abort|cancel|interrupt|fail|time|insufficient|network|unavailable|overload|disconnect|rate_?limit"
-_TEXTS = ("text", "output_text", "")  # types of a part that belong to the answer; thoughts do not
+_TEXTS = ("text", "output_text", "")  # the types of parts that belong to the answer; thoughts do not
 
 
-def read_reply(received: Received, limit: int) -> Said | Fault:
-    """A response's meaning.
+def read_reply(received: Received, limit: int) -> Reply | Fault:
+    """The meaning of a response.
 
     Args:
-        limit: the tokens that the answer was allowed: one that used them all was cut, whatever its server says.
+        limit: tokens the answer was allowed; one that used them all was cut, whatever its server says.
     """
     value = _json(received.body)
     if received.status >= 300:
-        told = told_by(value) if isinstance(value, (dict, list)) else told_by(_start(received.body))
-        return fault_of(received.status, told, received.headers)
+        error = error_text(value if isinstance(value, (dict, list)) else _start(received.body))
+        return fault_of(received.status, error, received.headers)
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        value = value[0]  # Gemini's gateway puts an error into a list
+        value = value[0]  # Gemini's gateway wraps an error in a list
     if not isinstance(value, dict):
         return _unusable(received.body)
     choice = _choice(value)
-    if (told_error := _error_in(value, choice)) is not None:
-        status = own_status(told_error)
-        return _unusable(received.body) if status is None else fault_of(status, told_error, received.headers)
-    return _unusable(received.body) if choice is None else _said(choice, value.get("usage"), limit)
+    if (found := _error_in(value, choice)) is not None:
+        status = implied_status(found)
+        return _unusable(received.body) if status is None else fault_of(status, found, received.headers)
+    return _unusable(received.body) if choice is None else _delivered(choice, value.get("usage"), limit)
 
 
-def _said(choice: Mapping[str, Any], usage: Any, limit: int) -> Said:
+def _delivered(choice: Mapping[str, Any], usage: Any, limit: int) -> Reply:
     message = choice.get("message")
     message = message if isinstance(message, dict) else {"content": message or choice.get("text")}
     text, refusal = _content(message)
@@ -88,12 +88,12 @@ def _said(choice: Mapping[str, Any], usage: Any, limit: int) -> Said:
             (f"refused by the model: {plain(refusal)}", True) if refusal else ("unusable answer: no text", False)
         )
     if not why:
-        return Said(text, n_prompt_tokens=prompted, n_completion_tokens=completed)
-    return Said(None, why, settled, why == CUT, text or _thought(message), prompted, completed)
+        return Reply(text, n_prompt_tokens=prompted, n_completion_tokens=completed)
+    return Reply(None, why, settled, why == CUT, text or _thought(message), prompted, completed)
 
 
 def _unended(finish: str) -> tuple[str, bool]:
-    """Why an answer is not whole, by its server's word, "" if it is; whether asking again would end alike."""
+    """Why an answer is not whole, by its server's word ("" if it is), and whether asking again would end the same."""
     word = re.sub(r"\W+", "_", finish.lower()).removeprefix("finish_reason_").strip("_")
     if word in _ENDS or re.match(_ENDS_LIKE, word):
         return "", True
@@ -117,16 +117,16 @@ def _choice(value: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return first if isinstance(first, dict) else None
 
 
-def _error_in(value: Mapping[str, Any], choice: Mapping[str, Any] | None) -> Told | None:
+def _error_in(value: Mapping[str, Any], choice: Mapping[str, Any] | None) -> ErrorText | None:
     """The error that a body holds in place of an answer or beside it."""
     message = (choice or {}).get("message")
     for place in (value, choice or {}, message if isinstance(message, dict) else {}):
         for name in ("error", "errors"):
-            if place.get(name) and (told := told_by(place[name])).message:
-                return told
+            if place.get(name) and (error := error_text(place[name])).message:
+                return error
     # {"object": "error", "message": …}, {"detail": …}, {"code": …, "message": …}, {"base_resp": {"status_msg": …}}
     bare = choice is None and any(value.get(name) for name in _BARE_ERRORS)
-    return told_by(value) if bare else None
+    return error_text(value) if bare else None
 
 
 _BARE_ERRORS = ("message", "msg", "detail", "error_msg", "error_code", "base_resp", "code")
@@ -157,8 +157,8 @@ def _thought(message: Mapping[str, Any]) -> str:
 
 
 def _is_used_up(limit: int, usage: Any, completed: int) -> bool:
-    """Whether an answer took all that it was allowed. A server may let thoughts go beyond the limit: then only the rest
-    counts against it."""
+    """Whether an answer used all the tokens it was allowed. Some servers let thoughts exceed the limit; then only the
+    rest counts against it."""
     details = usage.get("completion_tokens_details") if isinstance(usage, dict) else None
     beyond = _count(details, "reasoning_tokens") if completed > limit else 0
     return completed - beyond >= limit
@@ -172,9 +172,9 @@ def _count(usage: Any, *names: str) -> int:
     return 0
 
 
-def _unusable(body: bytes) -> Said:
+def _unusable(body: bytes) -> Reply:
     start = _start(body)
-    return Said(None, f"unusable answer: {plain(start)}", settled=False, raw=start)
+    return Reply(None, f"unusable answer: {plain(start)}", settled=False, raw=start)
 
 
 def _start(body: bytes) -> str:

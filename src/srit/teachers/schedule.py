@@ -1,6 +1,6 @@
-"""Which question is asked next and when: what was not accepted waits, and the others are asked meanwhile.
+"""Which question is asked next, and when: those that were not accepted wait while the others are asked.
 
-Every time is a number of seconds that the caller reads from its clock, so that tests need none.
+The caller passes in the time, in seconds, so that tests need no clock.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from random import Random
 from typing import Literal
 
 MAX_WAIT = 60.0  # seconds between two tries where the server does not say
-TRIES = 6  # of a question that fails while others are answered, some 25 s from the first to the last
-PATIENT_TRIES = 9  # where nobody is answered any more, some two minutes
-# A limit on requests or tokens a minute may hit one question a few times more than that.
-MORE_FOR_LIMITED = 2
+TRIES = 6  # of a question that fails while others are answered; about 25 s from first to last
+PATIENT_TRIES = 9  # if nobody is answered any more; about two minutes
+MORE_IF_LIMITED = 2  # a limit per minute may hit one question a few more times
 
 
 @dataclass(slots=True, eq=False)
@@ -30,18 +29,18 @@ class Attempt:
     n_calls: int = 0
     n_prompt_tokens: int = 0
     n_completion_tokens: int = 0
-    n_waits: int = 0  # times that it was not accepted
-    n_refusals: int = 0  # of these, times that the server was there and said so
-    n_alone: int = 0  # of these, times that others had been answered since the time before
-    n_since: int = 0  # of these, times since anybody was answered
-    n_lost: int = 0  # times that nobody knows whether it was answered
+    n_waits: int = 0  # times it was not accepted
+    n_refusals: int = 0  # of these, by a server that was there
+    n_alone: int = 0  # of these, after others had been answered since the one before
+    n_since: int = 0  # of these, since anybody was answered
+    n_lost: int = 0  # times nobody knows whether it was answered
     n_unusable: int = 0
-    seen: tuple[int, int] = (0, 0)  # answers and limits that the schedule had counted at its last refusal
+    seen: tuple[int, int] = (0, 0)  # the schedule's answers and limits at its last refusal
 
 
 @dataclass(slots=True)
 class Schedule:
-    """The attempts that are still to be made."""
+    """The attempts still to be made."""
 
     attempts: Iterable[Attempt]
     concurrency: int
@@ -49,12 +48,12 @@ class Schedule:
     first_wait_seconds: float
     last_answer: float  # when the last answer came; at first, when asking began
     fresh: deque[Attempt] = field(init=False)  # never refused
-    later: list[tuple[float, int, Attempt]] = field(default_factory=list)  # by the time from which they may be asked
-    limited: deque[Attempt] = field(default_factory=deque)  # asked when all others are: whose limit it was is open
+    later: list[tuple[float, int, Attempt]] = field(default_factory=list)  # a heap, by when they may be asked
+    limited: deque[Attempt] = field(default_factory=deque)  # asked after all others, which shows whose limit it was
     running: set[Attempt] = field(default_factory=set)
     paused_until: float = 0.0  # for all of them
     n_answers: int = 0
-    n_limits: int = 0  # times that the server said it takes no requests at all
+    n_limits: int = 0  # times the server said that it accepts no requests for now
     in_vain: set[int] = field(default_factory=set)  # questions that failed since the last answer
     n_pauses: int = 0  # since the last answer
 
@@ -63,16 +62,16 @@ class Schedule:
 
     @property
     def n_left(self) -> int:
-        """Prompts that have neither an answer nor been given up."""
+        """Prompts that were neither answered nor given up."""
         return len(self.fresh) + len(self.later) + len(self.limited) + len(self.running)
 
     @property
     def is_silent(self) -> bool:
-        """Whether so many different questions have failed in a row that it is the server's state, and not theirs."""
+        """Whether so many different questions failed in a row that the server is down, rather than they bad."""
         return len(self.in_vain) >= 2 * self.concurrency + 2
 
     def take(self, now: float) -> Attempt | None:
-        """What is to be sent now; None: nothing is, until something arrives or `seconds_left` have passed."""
+        """What to send now; None: nothing until something arrives or `seconds_left` have passed."""
         if not self._has_room or now < self.paused_until:
             return None
         attempt = self._next(now)
@@ -83,7 +82,7 @@ class Schedule:
 
     def _next(self, now: float) -> Attempt | None:
         is_due = bool(self.later) and self.later[0][0] <= now
-        # Of a silent server, a question that it never saw says more than one which it refused.
+        # A question that a silent server never saw tells more about it than one that it refused.
         if is_due and not (self.is_silent and self.fresh):
             return heapq.heappop(self.later)[2]
         if self.fresh:
@@ -91,7 +90,7 @@ class Schedule:
         return self.limited.popleft() if self.limited else None
 
     def seconds_left(self, now: float) -> float | None:
-        """Until `take` may give something; None: not before something arrives."""
+        """Until `take` may return something; None: not until something arrives."""
         if not self._has_room or not (self.fresh or self.later or self.limited):
             return None
         due = now if self.fresh or self.limited else self.later[0][0]
@@ -102,34 +101,34 @@ class Schedule:
         return len(self.running) < (1 if self.is_silent else self.concurrency)
 
     def answered(self, attempt: Attempt, now: float) -> None:
-        """Something was delivered for it; its server is there."""
+        """Something was delivered for it."""
         self.running.remove(attempt)
         self.n_answers += 1
         self.last_answer, self.n_pauses = now, 0
         self.in_vain.clear()
 
     def given_up(self, attempt: Attempt) -> None:
-        """It is asked no more."""
+        """It is not asked again."""
         self.running.remove(attempt)
 
     def again(self, attempt: Attempt, when: float) -> None:
-        """It is asked again from then on."""
+        """It is asked again at that time."""
         self.running.remove(attempt)
         heapq.heappush(self.later, (when, attempt.number, attempt))
 
     def at_the_end(self, attempt: Attempt) -> None:
-        """It is asked again after all that were never asked: it may cost as long a wait as before."""
+        """It is asked again after all the fresh ones, since it may take as long as before."""
         self.running.remove(attempt)
         self.fresh.append(attempt)
 
     def not_accepted(
         self, attempt: Attempt, kind: Literal["away", "busy", "limited"], asked_wait: float | None, now: float
     ) -> Literal["waits", "hopeless", "silent"]:
-        """What becomes of it: asked again later; given up, since it fails and others do not; or all are given up.
+        """Decides that it is asked again later; that it is hopeless, as others succeed; or that the server is silent.
 
         Args:
-            kind: "away" where there was no connection, "limited" where no request is accepted, else "busy".
-            asked_wait: seconds that the server asks all to wait.
+            kind: "away" if there was no connection, "limited" if no request is accepted, else "busy".
+            asked_wait: seconds that the server asks everybody to wait.
         """
         attempt.n_waits += 1
         self.in_vain.add(attempt.number)
@@ -156,14 +155,14 @@ class Schedule:
         """Nothing is sent for a while."""
         if asked_wait is not None:
             self.paused_until = max(self.paused_until, now + asked_wait)
-        elif now >= self.paused_until:  # once for all requests that were on their way together
+        elif now >= self.paused_until:  # once for all requests that were in flight together
             self.n_pauses += 1
             self.paused_until = now + self._backoff(self.n_pauses, attempt.jitter)
 
     def _count_refusal(self, attempt: Attempt, *, is_limit: bool) -> None:
         answers, limits = attempt.seen
         others_answered = self.n_answers > answers
-        # A limit that others met as well is the server's state.
+        # A limit that others met too is not this question's fault.
         if attempt.n_refusals and others_answered and not (is_limit and self.n_limits > limits):
             attempt.n_alone += 1
         attempt.n_since = 1 if others_answered else attempt.n_since + 1
@@ -178,10 +177,10 @@ class Schedule:
             return False
         sure = attempt.n_alone > 0 or self.n_left == 1 or attempt.failed_before
         most = TRIES if sure else PATIENT_TRIES
-        return attempt.n_since >= most + MORE_FOR_LIMITED if is_limit else attempt.n_refusals >= most
+        return attempt.n_since >= most + MORE_IF_LIMITED if is_limit else attempt.n_refusals >= most
 
     def _is_proven(self, attempt: Attempt) -> bool:
-        """Whether the server answers, though not those that are left: each of them has failed."""
+        """Whether the server answers, but every question left has failed."""
         others_failed = not self.fresh and all(other.n_refusals for other in self.running)
         return others_failed and bool(self.n_answers or attempt.failed_before)
 

@@ -27,7 +27,7 @@ class Lost(Exception):
 
 
 def client(base_url: str, key: str, concurrency: int, deadline_seconds: float) -> Any:
-    """A client of the `openai` package that never tries twice by itself.
+    """A client of the `openai` package that never retries on its own.
 
     Args:
         deadline_seconds: for one call, from sending to the last byte.
@@ -46,10 +46,10 @@ def client(base_url: str, key: str, concurrency: int, deadline_seconds: float) -
 
 
 def send(client: Any, fields: dict[str, Any], idempotency_key: str) -> Received:
-    """One request for a chat completion, and whatever came back.
+    """Sends one request for a chat completion and returns the response, whatever its status.
 
     Raises:
-        NoConnection, Lost: nothing whole came back.
+        NoConnection, Lost: there was no whole response.
     """
     import openai
 
@@ -69,14 +69,14 @@ def send(client: Any, fields: dict[str, Any], idempotency_key: str) -> Received:
 
 
 class Arrived(NamedTuple, Generic[Request]):
-    """What came of a request."""
+    """A request and what came of it."""
 
     request: Request
     outcome: Received | Exception
 
 
 class Threads(Generic[Request]):
-    """Sends requests side by side. Its threads never keep the program from ending."""
+    """Sends requests concurrently. Its threads never keep the program from ending."""
 
     def __init__(self, send: Callable[[Request], Received], n: int) -> None:
         self._send = send
@@ -84,7 +84,7 @@ class Threads(Generic[Request]):
         self._arrived: SimpleQueue[Arrived[Request] | None] = SimpleQueue()
         self._n = n
         for _ in range(n):
-            # A pool of concurrent.futures is waited for when the program ends, however long a server takes.
+            # The program's end would wait for a pool of concurrent.futures, however long a server takes.
             threading.Thread(target=self._work, daemon=True).start()
 
     def put(self, request: Request) -> None:
@@ -92,18 +92,18 @@ class Threads(Generic[Request]):
         self._waiting.put(request)
 
     def get(self, seconds: float | None) -> Arrived[Request] | None:
-        """What arrives next; None when the time is over or `wake` was called."""
+        """What arrives next; None if nothing does in time, or `wake` was called."""
         try:
             return self._arrived.get(timeout=seconds)
         except Empty:
             return None
 
     def wake(self) -> None:
-        """Ends a `get`; may be called by a signal's handler."""
+        """Makes `get` return; safe to call from a signal handler."""
         self._arrived.put(None)
 
     def close(self) -> None:
-        """Lets each thread end after what it is at."""
+        """Lets each thread end after its current request."""
         for _ in range(self._n):
             self._waiting.put(None)
 

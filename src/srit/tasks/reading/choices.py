@@ -64,15 +64,15 @@ def _letters(choices: Sequence[str]) -> str:
 
 @lru_cache(maxsize=64)
 def _at_a_beginning(letters: str) -> tuple[re.Pattern[str], ...]:
-    behind = rf"(?=[.,:;。，、)\]}}!?*_\"'`$/<>]|\s?[-–—(]|\s*$|\s+(?:{_CONNECTIVES})\b|\s*\n)"
+    after = rf"(?=[.,:;。，、)\]}}!?*_\"'`$/<>]|\s?[-–—(]|\s*$|\s+(?:{_CONNECTIVES})\b|\s*\n)"
     lower = letters.lower()
     return tuple(
         re.compile(_OPEN + rest)
         for rest in (
             rf"(?i:\b(?:option|choice|letter)[ ])?\(\s?([{letters}{lower}])\s?\)",
-            rf"(?i:option|choice|letter)[ ][*\"']*([{letters}]\b|[{lower}]{behind})",
-            rf"([{letters}])(?:{behind}|(?<![AI])[ ](?!['’]))",
-            rf"([{lower}]){behind}",
+            rf"(?i:option|choice|letter)[ ][*\"']*([{letters}]\b|[{lower}]{after})",
+            rf"([{letters}])(?:{after}|(?<![AI])[ ](?!['’]))",
+            rf"([{lower}]){after}",
         )
     )
 
@@ -250,7 +250,7 @@ def _line_choice(text: str, clause: Clause, choices: Sequence[str]) -> Found | N
 
 
 def _concluded_choice(text: str, choices: Sequence[str]) -> Found | None:
-    """What the last sentence names: one letter in brackets or behind "option", yes or no, or one option's words."""
+    """What the last sentence names: one letter in brackets or after "option", yes or no, or one option's words."""
     sentences = find_sentences(text)
     if not sentences:
         return None

@@ -24,7 +24,8 @@ _DESCRIBES = (
 )
 _ANNOUNCED = re.compile(
     rf"""
-    \b(?:answer|ans|(?:correct|best|right|final|my)[ ](?:option|choice|letter|selection|pick|decision|guess))\b
+    \b(?:answer|ans|the[ ](?:option|choice|letter)(?=[ ]is[ ])
+      |(?:correct|best|right|final|my)[ ](?:option|choice|letter|selection|pick|decision|guess))\b
     (?:[ ](?:choice|option|letter))?
     [*_]{{0,3}}
     (?:\s{{0,3}}\([^()\n]{{0,60}}\))?

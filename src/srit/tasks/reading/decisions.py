@@ -37,10 +37,11 @@ def _choosing(n: int) -> re.Pattern[str]:
         (?:
             (?i:\bi(?:['’](?:d|ll|m)|[ ](?:would|will|am|must|have[ ]to))?|\bwe|\blet['’]s|\blet[ ]me)[ ][^.\n]{{0,30}}?
             \b(?:go(?:ing)?[ ]with|choos(?:e|ing)|chose|select(?:ing)?|pick(?:ing)?|opt(?:ing)?[ ]for|say
-              |settle[ ](?:on|for)|vote[ ]for|guess|believe|think|sure|certain|confident)
+              |settle[ ](?:on|for)|vote[ ]for|guess|believe|think|prefer|favor|sure|certain|confident)
             [ ](?:that[ ])?(?:it(?:['’]s|[ ]is|[ ]must[ ]be)[ ]|is[ ])?
           | {_START}(?i:(?:{_SO}|and)[, ]{{1,2}})?(?i:it|that|this)
             (?:['’]s|[ ](?:is|(?:must|has[ ]to|would|should|can[ ]only)[ ]be|leaves(?:[ ]us[ ]with)?))[ ](?:only[ ])?
+          | {_START}(?i:(?:{_SO}[, ]{{1,2}})?(?:choose|select|pick|mark|go[ ]with))[ ](?:option[ ])?
           | \b(?:leav(?:es|ing)(?:[ ]us[ ]with|[ ]only)?|leads[ ]to|points[ ]to)[ ]
           | {_START}(?i:{_SO})[ ,:]{{1,3}}
           | (?:=>|→|⇒)[ ]?

@@ -67,10 +67,10 @@ _ENDS = r"""
     | <extra_id_[0-9]{1,2}> | <reserved_[0-9]{1,4}> | <special_[0-9]{1,4}> | </?assistant>
     | ^\#\#\#[ ]?End\b
 """
-_LINE = r"^[ \t>\#*_\[(]{0,10}"
+_LINE = r"^[ \t>\#*_\[(•-]{0,10}"
 _NEXT = r"(?:(?:the[ ])?(?:next|new|another|second|third|follow-?up|additional|bonus|practice|similar)[ ])?"
 _COUNT = r"[ ]?(?:no\.?[ ]?|number[ ]|\#)?[0-9]{0,3}"
-_COLON = r"[*_)\]]{0,4}[ ]?[:：]"
+_COLON = r"(?:[ ]\([^()\n]{0,40}\))?[*_)\]]{0,4}[ ]?[:：]"
 _ENGLISH = r"question|problem|exercise|passage|instruction|user|human"
 _FOREIGN = r"frage|aufgabe|pregunta|pergunta|domanda|вопрос|问题|問題|题目|質問|用户"
 _ASKED = rf"""
@@ -78,6 +78,7 @@ _ASKED = rf"""
     | ^\#{{1,6}}[ ]{_NEXT}(?:question|problem|exercise|instruction|user|human){_COUNT}[ \t*]{{0,9}}$
     | ^[ \t]{{0,9}}(?:\*\*|\[){_NEXT}(?:question|problem|exercise|instruction|user){_COUNT}(?:\*\*|\])[ \t]{{0,9}}$
     | ^(?:question|problem|exercise)[ ][0-9]{{1,3}}[ \t]{{0,9}}$
+    | ^(?:next|new|another)[ ](?:question|problem|exercise)[ \t]{{0,9}}$
     | ^(?:user|human)[ \t]{{0,9}}$ | (?<=[.!?)]\s)(?-i:User|Human|Question|Q):(?=\s)
     | <(?:question|problem|query|instruction)(?:\s[^<>\n]{{0,200}})?>
 """
@@ -85,7 +86,9 @@ _ASKED = rf"""
 _PERHAPS = rf"""
     {_LINE}(?:context|article|paragraph|prompt|premise|scenario|task|input|assistant|ai|bot|student|teacher|customer|you
       |example[ ]?[0-9]{{1,3}}){_COLON}
-    | ^(?:assistant|model)[ \t]{{0,9}}$
+    | ^(?:assistant|model)[ \t]{{0,9}}$ | ^You\ are\ an?\ (?:AI|helpful|chat)
+    | ^(?:here|let['’]?s|let\ us|now|try)\b[^.\n]{{0,30}}\b(?:another|next|new)[ ](?:question|problem|exercise|one)\b
+    | ^[^\n]{{0,80}}\bend[ ]with:?[ ]["“]?the[ ]answer[ ]is   # the prompt's own instruction
 """
 _MARKS = re.compile(
     rf"""
@@ -103,10 +106,16 @@ _ANSWERED = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _PREAMBLE = re.compile(r"\s*(?:sure|ok|okay|certainly|of course|let['’]?s|let us|i['’]ll|here|great|alright)\b", re.I)
+_ITS_ANSWER = re.compile(r"\n\s*\n|\n[ \t*_#]{0,9}(?:answer|a|solution|response|assistant)\b", re.IGNORECASE)
 _RULE = re.compile(r"\n[ \t]*[-=*_~#]{3,80}[ \t]*$")
 
 
 # ------------------------------------------------------------------------------------------------ reading
+
+
+def opens_thought(text: str) -> bool:
+    """Whether a thought is opened anywhere in a text."""
+    return re.search(_OPENS, text, re.VERBOSE | re.IGNORECASE) is not None
 
 
 def own_turn(text: str, question: str = "") -> Turn:
@@ -169,7 +178,9 @@ def _another_question(text: str, start: int, end: int, question: str) -> int | N
     restated, in_parts = "", False  # "Passage: … Question: …" is one question; "Question 1: … Question 2: …" may be
     for mark in _QUESTION.finditer(text, start, end):
         label, number = re.sub(r"[\W\d_]+", "", mark[0]).casefold(), re.sub(r"\D+", "", mark[0])
-        own = _repeats(known, text[mark.end() : min(end, mark.end() + 300)])
+        own = _is_restated(
+            known, text[max(start, mark.start() - 2000) : mark.start()], text[mark.end() : min(end, mark.end() + 300)]
+        )
         if answered and answered.start() < mark.start():
             if not (in_parts and number and question.count(" ") >= 4):
                 return mark.start()
@@ -196,11 +207,21 @@ def _is_preamble(text: str, start: int, end: int) -> bool:
     )
 
 
+def _is_restated(known: set[str], before: str, after: str) -> bool:
+    """Whether the question is repeated after its mark, or around it: "Ana has 4 bags. Question: How many …"."""
+    asked = _ITS_ANSWER.split(after, 1)[0]
+    return _repeats(known, asked) or (len(before) < 2000 and _repeats(known, f"{before} {asked}"))
+
+
 def _repeats(known: set[str], said: str) -> bool:
-    """Whether most words of a line, and all its numbers, are the question's."""
-    words = re.findall(r"\w+", said.lstrip().partition("\n")[0].casefold())
+    """Whether a text is half of a question's words or more, hardly any others, and no other numbers."""
+    words = re.findall(r"\w+", said.casefold())
     strange = [word for word in words if word not in known]
-    return bool(words) and len(strange) <= len(words) / 5 and not any(map(str.isdigit, strange))
+    return (
+        2 * len(known.intersection(words)) >= len(known) > 0
+        and len(strange) <= len(words) / 5
+        and not any(map(str.isdigit, strange))
+    )
 
 
 def _trimmed(text: str, start: int, end: int) -> int:
