@@ -11,7 +11,7 @@ from srit.tasks.judging.units import split_unit
 from srit.tasks.judging.writing import plain, split_top
 from srit.tasks.reading.clauses import Box, Clause, Found, find_boxes, find_clauses, find_sentences, read_with
 from srit.tasks.reading.numbers import concluded_number
-from srit.tasks.reading.numerals import find_numerals
+from srit.tasks.reading.numerals import has_numeral
 
 MAX_FORMULA = 3000  # characters between two delimiters
 MAX_BETWEEN = 120  # characters between two formulas of one list
@@ -274,9 +274,9 @@ def _last_formula(text: str, formulas: list[Formula]) -> Found | None:
         chains = _chains(text, [formula for formula in formulas if start <= formula.start < end])
         if _WHERE.match(text, start, end):
             continue
-        if chains and not find_numerals(text, chains[-1].end, end):
+        if chains and not has_numeral(text, chains[-1].end, end):
             return _chained(text, _main(text, chains), "last sentence, last formula")
-        if chains or find_numerals(text, start, end):
+        if chains or has_numeral(text, start, end):
             return None
     return None
 
@@ -327,7 +327,7 @@ _INTRODUCES = re.compile(r"\b(?:is|are|be|were|equals?|either|both|namely)\s+$|[
 
 def _said_formula(text: str) -> Found | None:
     """A formula without delimiters, or several numbers, on which the last sentence ends: "The line is y = 3x + 7."."""
-    said = [(start, end) for start, end in find_sentences(text)[-3:] if find_numerals(text, start, end)]
+    said = [(start, end) for start, end in find_sentences(text)[-3:] if has_numeral(text, start, end)]
     if not said or _WHERE.match(text, *said[-1]):
         return None
     start, end = said[-1]

@@ -39,6 +39,12 @@ def find_numerals(text: str, start: int, end: int) -> list[Numeral]:
     return joined(text, _in_digits(text, start, end))
 
 
+def has_numeral(text: str, start: int, end: int) -> bool:
+    """Whether `find_numerals` would find any."""
+    runs = RUN.finditer(text, start, end)
+    return any(run["symbol"] or not _INDEX.search(text, max(start, run.start() - 3), run.start()) for run in runs)
+
+
 def find_all_numerals(text: str, start: int, end: int) -> list[Numeral]:
     """Numbers in digits, symbols or words, in order."""
     found = [*_in_digits(text, start, end), *_in_words(text, start, end)]
