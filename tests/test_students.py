@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -9,8 +10,10 @@ from tiny import chat_tokenizer
 from transformers import LlamaConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
+from srit.errors import DataError
+from srit.proof import prove
 from srit.recipe import Student
-from srit.students import load_model, load_prompts, trainable
+from srit.students import load_model, load_prompts, load_tokenizer, trainable
 
 
 def test_with_qlora_the_sampled_model_is_the_trained_one(tmp_path):
@@ -99,3 +102,25 @@ def test_a_base_model_of_another_family_goes_through_a_whole_run(tmp_path):
     cut = {row["model"]: row["truncated"] for row in rows}
     assert right["instructed"] > right["base"] and right["refined"] > right["base"]
     assert cut["instructed"] == cut["refined"] == 0
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"hidden_act": "foo"},
+        {"rope_parameters": {"rope_type": "foo"}},
+        {"layer_types": ["foo", "bar"]},
+        {"vocab_size": None},
+        {"hidden_size": "32"},
+    ],
+    ids=lambda field: next(iter(field)),
+)
+def test_a_config_that_transformers_does_not_understand_is_refused_as_data(field, tiny_student, tmp_path):
+    folder = shutil.copytree(tiny_student, tmp_path / "student")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | field))
+    student = Student(model=str(folder), dtype="float32")
+
+    with pytest.raises(DataError, match=r"student\.model: "):
+        load_tokenizer(student)
+        prove(load_model(student), student.model)

@@ -35,7 +35,7 @@ ANSWERS = 2
 SHARED_TOKENS = 4  # with which all prompts begin
 
 # What a way that a model's code does not support ends in.
-_BREAKS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, NotImplementedError, AssertionError)
+_BREAKS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError, StopIteration)
 
 
 class Proof(NamedTuple):

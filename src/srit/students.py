@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +85,10 @@ def load_tokenizer(student: Student) -> Any:
     from transformers import AutoConfig, AutoTokenizer
 
     place = str(locate(student) or student.model)
-    try:
+    with _refusing(f"no tokenizer for {student.model}"):
         tokenizer = AutoTokenizer.from_pretrained(place, revision=_revision(student), trust_remote_code=False)
         config = AutoConfig.from_pretrained(place, revision=_revision(student), trust_remote_code=False)
-        rows = config.get_text_config(decoder=True).vocab_size
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"student.model: no tokenizer for {student.model}: {_first_line(error)}") from None
+        rows = int(config.get_text_config(decoder=True).vocab_size)
     if len(tokenizer) > rows:
         raise DataError(f"student.model: {student.model}: the tokenizer has {len(tokenizer)} ids, the model {rows}")
     return tokenizer
@@ -133,8 +133,21 @@ def load_room(student: Student) -> Room | None:
     from transformers import AutoConfig
 
     place = str(locate(student) or student.model)
-    config = AutoConfig.from_pretrained(place, revision=_revision(student), trust_remote_code=False)
-    return room_of(config)
+    with _refusing(f"the config of {student.model} cannot be used"):
+        config = AutoConfig.from_pretrained(place, revision=_revision(student), trust_remote_code=False)
+        return room_of(config)
+
+
+@contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    """Says of a model why it cannot be loaded. What transformers raises of a config that it does not understand is no
+    one kind of error: a missing key, a check of its own, an iterator that ends."""
+    try:
+        yield
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:
+        raise DataError(f"student.model: {what}: {type(error).__name__}: {_first_line(error)}") from None
 
 
 def load_model(student: Student, adapter: Path | None = None) -> Any:
@@ -182,12 +195,11 @@ def torch_dtype(student: Student) -> Any:
 def _base(student: Student, precision: Any) -> Any:
     """The weights that the student starts from, checked; of 4 bits with tuning "qlora"."""
     import torch
-    from safetensors import SafetensorError
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
     place = str(locate(student) or student.model)
-    try:
+    with _refusing(f"{student.model} cannot be loaded"):
         loaded: Any = _auto_class(place, _revision(student)).from_pretrained(
             place,
             revision=_revision(student),
@@ -197,8 +209,6 @@ def _base(student: Student, precision: Any) -> Any:
             use_safetensors=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-        raise DataError(f"student.model: {student.model} cannot be loaded: {_first_line(error)}") from None
     model, report = loaded
     if missing := sorted(set(report["missing_keys"]) - {"lm_head.weight"}):
         raise DataError(f"student.model: {student.model} lacks the weights {', '.join(missing[:3])} …")
