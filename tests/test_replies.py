@@ -8,6 +8,7 @@ import pytest
 from teacher_server import answer
 
 from srit.errors import RecipeError
+from srit.teachers import faults
 from srit.teachers.endpoint import key_for
 from srit.teachers.faults import Fault
 from srit.teachers.parameters import Parameters, adapted, is_limit_refused
@@ -372,3 +373,13 @@ def test_a_key_never_travels_in_the_clear(monkeypatch, host):
     assert "sk-canary" not in str(caught.value)
     assert key_for(f"https://{host}/v1", "OPENAI_API_KEY") == key_for("http://127.0.0.2/v1", "OPENAI_API_KEY")
     assert key_for(f"http://{host}/v1", None) == "none"
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [("Please try again in 6m0s.", 360.0), ("try again in 1h2m3s", 3723.0), ("retry after 20s", 20.0)],
+)
+def test_a_wait_in_several_units_is_read_whole(words, seconds):
+    body = {"error": {"message": f"Rate limit reached. {words}", "code": "rate_limit_exceeded"}}
+
+    assert faults.fault_of(429, faults.error_text(body["error"]), {}).wait_seconds == seconds

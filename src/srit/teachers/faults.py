@@ -88,6 +88,10 @@ _WAIT = re.compile(
 )
 
 
+# "Please try again in 6m0s"
+_LONG_WAIT = re.compile(r"\b(?:in|after) (?:(\d{1,3})h)?(\d{1,4})m(\d{1,4}(?:\.\d+)?)s\b", re.IGNORECASE)
+
+
 def fault_of(status: int, error: ErrorText, headers: Mapping[str, str]) -> Fault:
     """What to make of an error that came with a status, or that implies one (`implied_status`)."""
     kind, complaint = _kind(status, error), " ".join((*error.codes, error.message))
@@ -175,6 +179,9 @@ def _requested_wait(headers: Mapping[str, str], text: str) -> float | None:
             return seconds
     if (date := _date(headers.get("retry-after", ""))) is not None:
         return date
+    if found := _LONG_WAIT.search(text):
+        hours, minutes, seconds = (float(part or 0) for part in found.groups())
+        return _number(str(3600 * hours + 60 * minutes + seconds), 1.0)
     if found := _WAIT.search(text):
         unit = found[2].lower()
         scale = 0.001 if unit.startswith(("ms", "milli")) else 60.0 if unit.startswith("m") else 1.0

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
+LEAST_WAIT = 0.25  # seconds: a server that asks for none, or for one in the past, is not asked without pause
 MAX_WAIT = 60.0  # seconds between two tries where the server does not say
 TRIES = 6  # of a question that fails while others are answered; about 25 s from first to last
 PATIENT_TRIES = 9  # if nobody is answered any more; about two minutes
@@ -154,7 +155,7 @@ class Schedule:
     def _pause(self, attempt: Attempt, asked_wait: float | None, now: float) -> None:
         """Nothing is sent for a while."""
         if asked_wait is not None:
-            self.paused_until = max(self.paused_until, now + asked_wait)
+            self.paused_until = max(self.paused_until, now + max(asked_wait, LEAST_WAIT))
         elif now >= self.paused_until:  # once for all requests that were in flight together
             self.n_pauses += 1
             self.paused_until = now + self._backoff(self.n_pauses, attempt.jitter)
