@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from srit.teachers import CUT
-from srit.teachers.faults import ErrorText, Fault, error_text, fault_of, implied_status, plain
+from srit.teachers.openai.faults import ErrorText, Fault, error_text, fault_of, implied_status, plain
 
 KEPT = 4000  # characters of a body that is not an answer; an answer that is not whole is kept in full
 
