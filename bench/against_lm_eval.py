@@ -27,16 +27,16 @@ from lm_eval.api.model import LM
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
-from srit.audit import judged_rows
-from srit.options import Options, make_options, option_scores, score
-from srit.predictions import make_predictions, make_requests
-from srit.prompts import Prompts
+from srit.cli.audit import judged_rows
+from srit.compute.rows import Group
 from srit.recipe import Student
 from srit.records import Prediction, Problem
-from srit.rows import Group
 from srit.samplers import SamplingSettings
 from srit.samplers.transformers import TransformersSampler
-from srit.students import load_model, load_tokenizer, locate
+from srit.stages.options import Options, make_options, option_scores, score
+from srit.stages.predictions import make_predictions, make_requests
+from srit.students.loading import load_model, load_tokenizer, locate
+from srit.students.prompts import Prompts
 from srit.tasks import benchmarks, find_task
 from srit.tasks.reading.choices import LETTERS
 

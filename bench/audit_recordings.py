@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from srit.audit import judged_rows
+from srit.cli.audit import judged_rows
 from srit.tasks import benchmarks
 
 

@@ -10,14 +10,14 @@ import sys
 import time
 from pathlib import Path
 
-from srit.predictions import make_predictions, make_requests
-from srit.prompts import Prompts
 from srit.recipe import read_recipe
 from srit.records import Problem
-from srit.run import read_records
+from srit.run_directory import read_records
 from srit.samplers import SamplingSettings
 from srit.samplers.transformers import TransformersSampler
-from srit.students import load_model, load_tokenizer
+from srit.stages.predictions import make_predictions, make_requests
+from srit.students.loading import load_model, load_tokenizer
+from srit.students.prompts import Prompts
 
 
 def main(folder: Path, n: int) -> None:

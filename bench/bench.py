@@ -31,20 +31,20 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, MistralConfig
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from srit.instructed import BATCH_TOKENS, Example, make_examples
-from srit.losses import LossSettings, Sides, dpo_loss
-from srit.pairs import right_sides
-from srit.precision import way_of
-from srit.predictions import make_requests
-from srit.prompts import Prompts
+from srit.compute.rows import Group, layout_of, logps_by_group, micro_batches
+from srit.machine.precision import way_of
 from srit.recipe import Recipe, read_recipe
 from srit.records import Completion, Demonstration, Problem
-from srit.refined import Preference, reference_logps
-from srit.rows import Group, layout_of, logps_by_group, micro_batches
-from srit.run import read_records, write_json
+from srit.run_directory import read_records, write_json
 from srit.samplers import SamplingSettings
 from srit.samplers.transformers import TransformersSampler
-from srit.students import load_model, load_tokenizer, trainable
+from srit.stages.pairs import right_sides
+from srit.stages.predictions import make_requests
+from srit.students.loading import load_model, load_tokenizer, trainable
+from srit.students.prompts import Prompts
+from srit.training.instruction import BATCH_TOKENS, Example, make_examples
+from srit.training.losses import LossSettings, Sides, dpo_loss
+from srit.training.preference import Preference, reference_logps
 
 RESULTS = Path(__file__).with_name("results.json")
 WINDOW = 48  # tokens; the prompts alone have more

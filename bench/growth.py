@@ -16,10 +16,10 @@ from typing import Any
 import torch
 
 from bench import Work, machine
-from srit.predictions import make_requests
-from srit.run import write_json
+from srit.run_directory import write_json
 from srit.samplers import SamplingSettings
 from srit.samplers.transformers import TransformersSampler
+from srit.stages.predictions import make_requests
 
 RESULTS = Path(__file__).with_name("growth.json")
 PICTURE = Path(__file__).parents[1] / "docs" / "growth.svg"

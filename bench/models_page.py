@@ -9,11 +9,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from families import FAMILIES, LEFT_OUT, WRAPPED, family_model
 
-from srit.adapters import choose_targets, left_out
+from srit.compute.head import parts_of
 from srit.errors import DataError
-from srit.head import parts_of
-from srit.proof import prove
+from srit.machine.proof import prove
 from srit.recipe import Lora
+from srit.students.adapters import choose_targets, left_out
 
 HEAD = """# Models
 

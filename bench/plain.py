@@ -19,13 +19,13 @@ from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from srit.problems import load
-from srit.prompts import prompt_text
 from srit.recipe import Recipe, read_recipe
 from srit.records import Problem
-from srit.students import locate, torch_dtype
+from srit.stages.problems import load
+from srit.students.loading import locate, torch_dtype
+from srit.students.prompts import prompt_text
+from srit.students.templates import CHATML
 from srit.tasks import find_task, judge
-from srit.templates import CHATML
 
 BATCH = 32  # prompts of `generate` at once; bench.py finds the best of 8, 16, 32 and 64
 

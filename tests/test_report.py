@@ -7,9 +7,9 @@ import pytest
 
 from srit.recipe import check_recipe
 from srit.records import Completion, Demonstration, Pair, Prediction, Problem
-from srit.report import headline, make_report, stories, visible
-from srit.results import make_results
-from srit.run import write_json, write_records
+from srit.run_directory import write_json, write_records
+from srit.stages.report import headline, make_report, stories, visible
+from srit.stages.results import make_results
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)> {{ 7 * 7 }} \x1b[31m \u202e <!-- javascript:x"
 RECIPE = check_recipe(

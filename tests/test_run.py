@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from srit.cli import app
 from srit.errors import DataError, MachineError
+from srit.pipeline.running import needed
 from srit.recipe import read_recipe
 from srit.records import Demonstration, Prediction
-from srit.run import Journal, Run, building, read_manifest, read_records, write_records
-from srit.stages import needed
+from srit.run_directory import Journal, Run, building, read_manifest, read_records, write_records
 
 RECIPE = """\
 name: tiny

@@ -9,10 +9,10 @@ from itertools import pairwise
 import pytest
 from teacher_server import Reply, TeacherServer, answer
 
-from srit.demonstrations import ask, make_demonstrations, spent_on
 from srit.errors import DataError, RecipeError, TeacherError
 from srit.recipe import Demonstrations
 from srit.records import Problem
+from srit.stages.demonstrations import ask, make_demonstrations, spent_on
 from srit.tasks import find_task
 from srit.teachers import Answer, Question, answer_key
 from srit.teachers.endpoint import Endpoint
@@ -520,16 +520,16 @@ def test_journals_of_the_time_when_the_limit_was_in_the_key_are_read(server):
     keys = [answer_key(teacher.identity | {"max_tokens": 64}, q.prompt) for q in questions(3)]
     old = {key: [one] for key, one in zip(keys, kept, strict=True)}
 
-    def held(limit, *earlier):
+    def open_run(limit, *earlier):
         asked_now = OpenAITeacher(Endpoint(server.url, "m", max_tokens=limit))
         paid = Paid(old, print, earlier, set())
         found = [known(said_to(q, asked_now, paid), limit) for q in questions(3)]
         return [one and (one.text or one.reason) for one in found]
 
     cut = "cut: raise teacher.max_tokens"
-    assert held(64) == ["The answer is 2.", cut, cut]
-    assert held(256, 64) == ["The answer is 2.", None, None]
-    assert held(256) == [None, None, None]  # no run of this folder ever had another limit
+    assert open_run(64) == ["The answer is 2.", cut, cut]
+    assert open_run(256, 64) == ["The answer is 2.", None, None]
+    assert open_run(256) == [None, None, None]  # no run of this folder ever had another limit
 
 
 SETTLED, UNSETTLED = Answer("p", None, "filtered", limit=64), Answer("p", None, "refused", settled=False, limit=64)

@@ -9,15 +9,20 @@ same times. What is damaged on the disk without a write is not seen in large fil
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
 
-from srit.embedded import cache
-from srit.run import canonical, sha256_of, write_bytes
+from srit.run_directory import canonical, sha256_of, write_bytes
 
 LARGE = 16 * 2**20  # bytes: smaller files take some milliseconds to read
 SETTLED_SECONDS = 3.0  # file systems keep times to up to 2 seconds
+
+
+def cache() -> Path:
+    """Where converted weights, probes and sums are kept, for all runs."""
+    return Path(os.environ.get("SRIT_CACHE", Path.home() / ".cache" / "srit"))
 
 
 def sum_of(path: Path) -> str:
