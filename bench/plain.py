@@ -127,7 +127,7 @@ def generate(
 
 
 def make_pairs(recipe: Recipe, train: list[Problem], answers: Any) -> list[dict[str, Any]]:
-    """Pair correct with wrong answers, or the demonstration with them if none is correct, as many as the recipe allows."""
+    """Pair correct with wrong answers, or else the demonstration with wrong ones, as many as the recipe allows."""
     shown = {use.task: recipe.demonstrations.limit or len(train) for use in recipe.tasks.train}
     pairs = []
     for problem, found in answers:
