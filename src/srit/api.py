@@ -146,7 +146,10 @@ def evaluate(
 
 
 def report(folder: Path | str) -> Path:
-    """Write report.html from what a run directory holds so far.
+    """Write report.html from what a run holds so far.
+
+    Args:
+        folder: a run directory.
 
     Returns:
         The path of the page.
@@ -162,7 +165,14 @@ def report(folder: Path | str) -> Path:
 
 
 def load_results(folder: Path | str) -> Any:
-    """Read the results.json of a run directory.
+    """Read the results of a run.
+
+    Args:
+        folder: a run directory.
+
+    Returns:
+        The content of its results.json: "rows" (each model's accuracy on each task and prompt, 0 to 1, with a 95 %
+        interval), "pooled" (those of all tasks of a domain), "comparisons" (two models on the same problems) and more.
 
     Raises:
         DataError: there are no results yet, or the file is damaged.
@@ -178,6 +188,13 @@ def load_results(folder: Path | str) -> Any:
 
 def plan(recipe: Recipe, out: Path | str | None = None) -> RunPlan:
     """Estimate what `run` would do with the same arguments. Nothing is made, downloaded or spent.
+
+    Args:
+        recipe: what would be run.
+        out: the run directory; None: runs/NAME. It need not exist.
+
+    Returns:
+        Every stage with the reason why it would run, and what it all takes.
 
     Raises:
         SritError: as for `run`, as far as it can be known beforehand.
