@@ -32,6 +32,6 @@ def test_srit_study_x_is_srit_study_run_x(tmp_path):
 def test_help_loads_neither_torch_nor_pydantic():
     code = "import sys, srit.cli; print({'torch', 'transformers', 'pydantic', 'rich.progress'} & set(sys.modules))"
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.home())
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout == "set()\n"
