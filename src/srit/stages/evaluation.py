@@ -292,7 +292,7 @@ def _make_results(job: Job, partial: Path) -> Mapping[str, Json]:
             line = f"instructed is worse than base in-domain ({c.prompt} prompt): look at the demonstrations"
             job.invariant("stage 1 helped", False, line)
     checks = [job.invariant("answers end by themselves", False, line) for line in _cut(results, recipe)]
-    timings = {name: float(entry["seconds"]) for name, entry in job.run.manifest["stages"].items()}
+    timings = {name: float(entry.seconds) for name, entry in job.run.manifest.stages.items()}
     write_results(job.run.path("results.json"), replace(results, timings=timings, environment=environment()))
     return {"rows": len(results.rows), "invariants": checks}
 

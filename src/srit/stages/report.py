@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from srit.errors import DataError
 from srit.recipe import Recipe
 from srit.records import Check, Completion, Demonstration, Domain, Model, Pair, Prediction, Problem, TrainingLog
-from srit.run_directory import read_records
+from srit.run_directory import Manifest, StageEntry, read_records
 from srit.scores import Comparison, Results
 from srit.stages.results import BASE, DOMAINS, INSTRUCTED, OPTIONS, REFINED, first_fault, over_domain, read_results
 
@@ -80,7 +80,7 @@ class TrainingCurve(NamedTuple):
     steps: int
 
 
-def make_report(folder: Path, manifest: Mapping[str, Any], recipe: Recipe) -> str:
+def make_report(folder: Path, manifest: Manifest, recipe: Recipe) -> str:
     """Return the page's HTML. Answers are foreign text: escaped, and their invisible characters shown.
 
     Raises:
@@ -92,7 +92,7 @@ def make_report(folder: Path, manifest: Mapping[str, Any], recipe: Recipe) -> st
     pages.filters["visible"] = visible
     path = folder / "results.json"
     results = read_results(path) if path.exists() else Results((), (), (), ())
-    stages = manifest["stages"]
+    stages = manifest.stages
     logs = {name: read_log(folder / f"{name}.json") for name in stages if (folder / f"{name}.json").exists()}
     return pages.get_template("report.html.jinja").render(
         name=recipe.name,
@@ -106,7 +106,7 @@ def make_report(folder: Path, manifest: Mapping[str, Any], recipe: Recipe) -> st
         options=results.options,
         curves=[curve for name, log in logs.items() if log.history for curve in _curves(name, log)],
         invariants=_checks(stages, logs),
-        counts={name: _numbers(entry["counts"]) for name, entry in stages.items() if "predictions" not in name},
+        counts={name: _numbers(entry.counts) for name, entry in stages.items() if "predictions" not in name},
         traces=list(traces(folder, TRACES)),
         environment=results.environment,
     )
@@ -264,13 +264,13 @@ def _points(values: Sequence[float], low: float, high: float) -> str:
     return " ".join(f"{300 * i / across:.1f},{105 - 85 * (v - low) / up:.1f}" for i, v in enumerate(values))
 
 
-def _checks(stages: Mapping[str, Any], logs: Mapping[str, TrainingLog]) -> list[Check]:
+def _checks(stages: Mapping[str, StageEntry], logs: Mapping[str, TrainingLog]) -> list[Check]:
     """Collect the checks of all stages: those of the manifest, then those of the training."""
     return [
         check
         for name, entry in stages.items()
         for check in (
-            *(Check(**counted) for counted in entry["counts"].get("invariants", [])),
+            *(Check(**counted) for counted in entry.counts.get("invariants", [])),
             *(logs[name].invariants if name in logs else ()),
         )
     ]
