@@ -1,7 +1,7 @@
-"""How many greedy answers differ between batches: python bench/batch_invariance.py RUN [N]
+"""Count the greedy answers that depend on the batch size: python bench/batch_invariance.py RUN [N]
 
-Answers N evaluation problems of a finished run with its instructed model, one at a time and 32 at a time,
-and counts the answers whose tokens, and whose verdicts, differ.
+Answers N evaluation problems of a finished run with its instructed model, one at a time and 32 at a time, and counts
+the answers whose tokens, and whose verdicts, differ.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import sys
 import time
 from pathlib import Path
 
-from srit.predictions import make_predictions, make_requests
-from srit.prompts import Prompts
 from srit.recipe import read_recipe
 from srit.records import Problem
-from srit.run import read_records
+from srit.run_directory import read_records
 from srit.samplers import SamplingSettings
 from srit.samplers.transformers import TransformersSampler
-from srit.students import load_model, load_tokenizer
+from srit.stages.predictions import make_predictions, make_requests
+from srit.students.loading import load_model, load_tokenizer
+from srit.students.prompts import Prompts
 
 
 def main(folder: Path, n: int) -> None:

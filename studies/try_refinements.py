@@ -14,17 +14,17 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from srit.pairs import make_pairs
-from srit.predictions import make_predictions, make_requests
-from srit.problems import load
-from srit.prompts import Prompts
 from srit.recipe import Recipe, TaskUse, read_recipe
 from srit.records import Completion, Demonstration, Problem
-from srit.refined import make_preferences, reference_logps, refine
-from srit.run import read_records
+from srit.run_directory import read_records
 from srit.samplers import SamplingSettings
 from srit.samplers.transformers import TransformersSampler
-from srit.students import load_model, load_tokenizer, trainable
+from srit.stages.pairs import make_pairs
+from srit.stages.predictions import make_predictions, make_requests
+from srit.stages.problems import load
+from srit.students.loading import load_model, load_tokenizer, trainable
+from srit.students.prompts import Prompts
+from srit.training.preference import make_preferences, reference_logps, refine
 
 SEED = 100  # of the dev problems: others than the recipe's own
 

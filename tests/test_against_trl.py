@@ -7,10 +7,10 @@ from test_training import EXAMPLES, PREFERENCES
 from tiny import tiny_model, tiny_tokenizer
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from srit.instructed import instruct
 from srit.recipe import Optimization, Refine
-from srit.refined import reference_logps, refine
-from srit.training import _rate
+from srit.training.instruction import instruct
+from srit.training.loop import _rate
+from srit.training.preference import reference_logps, refine
 
 ONE_STEP = {"epochs": 1, "batch_size": 64, "learning_rate": 1e-9, "clip": 1e9}
 

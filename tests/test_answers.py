@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from srit.audit import audit, judged_rows
+from srit.cli.audit import audit, judged_rows
 from srit.errors import DataError
 from srit.tasks import benchmarks, gym, jsonl, judge
 from srit.tasks.reading.numbers import read_number

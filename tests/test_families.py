@@ -9,13 +9,13 @@ from families import FAMILIES, LEFT_OUT, WRAPPED, family_model
 from tiny import VOCABULARY
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from srit.adapters import choose_targets, left_out
+from srit.compute.rows import Group, layout_of, logps_by_group, micro_batches
 from srit.errors import DataError
-from srit.proof import prove
+from srit.machine.proof import prove
 from srit.recipe import Lora
-from srit.rows import Group, layout_of, logps_by_group, micro_batches
 from srit.samplers import Request, SamplingSettings
 from srit.samplers.transformers import TransformersSampler
+from srit.students.adapters import choose_targets, left_out
 
 PAGE = Path(__file__).parents[1] / "docs" / "models.md"
 DOCUMENTED = {

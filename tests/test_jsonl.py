@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from srit.audit import audit
+from srit.cli.audit import audit
 from srit.errors import DataError
 from srit.tasks import find_task, judge
 from srit.tasks.golds import Final, final_answer, numbering, refuse_solution

@@ -23,7 +23,7 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from typer.testing import CliRunner
 
 from srit.cli import app
-from srit.lengths import Room, room_of
+from srit.students.lengths import Room, room_of
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from srit.losses import LOSSES, LossSettings, Sides, loss_of_equals
 from srit.recipe import Refine
-from srit.refined import step_0_loss
+from srit.training.losses import LOSSES, LossSettings, Sides, loss_of_equals
+from srit.training.preference import step_0_loss
 
 CHOSEN, REJECTED, REF_CHOSEN, REF_REJECTED = np.random.default_rng(0).normal(-40, 15, (4, 256))
 N_CHOSEN, N_REJECTED = np.random.default_rng(1).integers(1, 90, (2, 256)).astype(float)

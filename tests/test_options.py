@@ -7,15 +7,15 @@ import torch
 from tiny import tiny_model, tiny_tokenizer
 
 from srit.cli import _print_results
+from srit.compute.rows import Group
 from srit.errors import DataError
-from srit.options import CHUNK, make_options, option_scores, score, score_in_chunks, scored_texts
-from srit.prompts import Prompts
+from srit.pipeline.running import open_run, plan, run_stages, stages
 from srit.recipe import check_recipe
 from srit.records import OptionScores, Problem
-from srit.report import make_report
-from srit.rows import Group
-from srit.run import read_records
-from srit.stages import held, plan, run_stages, stages
+from srit.run_directory import read_manifest, read_records
+from srit.stages.options import CHUNK, make_options, option_scores, score, score_in_chunks, scored_texts
+from srit.stages.report import make_report
+from srit.students.prompts import Prompts
 from srit.study.outcomes import outcome
 from srit.tasks import find_task
 
@@ -141,7 +141,7 @@ def finished(tmp_path_factory, tiny_student):
 
 
 def run(folder, recipe):
-    with held(folder / "out", recipe, progress=lambda *_: None, tell=lambda _: None) as job:
+    with open_run(folder / "out", recipe, progress=lambda *_: None, tell=lambda _: None) as job:
         return run_stages(job)
 
 
@@ -163,7 +163,7 @@ def test_a_run_scores_options_of_every_model_on_tasks_that_have_them(finished):
 def test_results_study_and_page_hold_the_options_beside_the_answers(finished):
     folder, recipe, _ = finished
     results = json.loads((folder / "out/results.json").read_bytes())
-    manifest = json.loads((folder / "out/manifest.json").read_bytes())
+    manifest = read_manifest(folder / "out")
 
     rows = results["options"]
     assert {(r["model"], r["prompt"], r["scored"]) for r in rows} == {
@@ -180,7 +180,7 @@ def test_results_study_and_page_hold_the_options_beside_the_answers(finished):
 
 def test_a_scoring_model_is_frozen_and_loaded_once(finished):
     folder, recipe, _ = finished
-    with held(folder / "out", recipe, progress=lambda *_: None, tell=lambda _: None) as job:
+    with open_run(folder / "out", recipe, progress=lambda *_: None, tell=lambda _: None) as job:
         model = job.scoring("instructed")
 
         # only then are the logits of a bfloat16 model summed in float32

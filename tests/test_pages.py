@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from srit.cli import app
-from srit.doctor import diagnose
+from srit.cli.doctor import diagnose
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -37,7 +37,7 @@ def test_the_pages_of_a_kept_study_are_those_of_its_raw_results(tmp_path, kept):
 
 
 def test_the_doctor_names_what_is_missing_and_the_remedy(tmp_path, monkeypatch):
-    monkeypatch.setattr("srit.doctor.find_spec", lambda module: None)
+    monkeypatch.setattr("srit.cli.doctor.find_spec", lambda module: None)
 
     lines = {finding.what: finding for finding in diagnose(tmp_path)}
 

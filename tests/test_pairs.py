@@ -1,8 +1,8 @@
 import pytest
 
-from srit.pairs import is_bare, make_pairs, right_sides
 from srit.recipe import Pairs
 from srit.records import Completion, Demonstration, Problem
+from srit.stages.pairs import is_bare, make_pairs, right_sides
 
 PROBLEM = Problem("p", "sums", "train", "1 + 1?", "2")
 DEMONSTRATION = Demonstration("p", "sums", "solver", "1 + 1 = 2. The answer is 2.", "2", "right", True, "correct")

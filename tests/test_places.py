@@ -7,11 +7,11 @@ from typer.testing import CliRunner
 
 from srit.cli import app
 from srit.errors import RecipeError
+from srit.pipeline.job import LONGEST_PLACE, evaluated
+from srit.pipeline.running import stages
 from srit.recipe import check_recipe
-from srit.report import stories
-from srit.stages import stages
 from srit.stages.evaluation import in_results
-from srit.stages.job import LONGEST_PLACE, evaluated
+from srit.stages.report import stories
 
 
 def recipe_of(*uses, **fields):

@@ -4,15 +4,15 @@ import pytest
 import torch
 from tiny import save_tiny_student
 
-from srit import probe
-from srit.attention import PRODUCTS
-from srit.precision import begun_way, way_of
-from srit.probe import AGREES, ANSWER_TOKENS, Tried, choose, tried
+from srit.compute.attention import PRODUCTS
+from srit.compute.plan import ComputePlan
+from srit.machine import probe
+from srit.machine.precision import begun_way, way_of
+from srit.machine.probe import AGREES, ANSWER_TOKENS, Tried, choose, tried
 from srit.recipe import check_recipe
-from srit.way import Way
 
 LOGPS = [-30.0, -50.0]
-PROVEN = partial(Way, decoding="slots", proof="as proven", targets="all-linear")
+PROVEN = partial(ComputePlan, decoding="slots", proof="as proven", targets="all-linear")
 
 
 def near(seconds, nats_a_token=0.0):
@@ -61,7 +61,7 @@ def test_a_machine_is_probed_once_and_a_run_goes_on_as_it_began(tmp_path, monkey
     monkeypatch.setattr(probe, "measure", None)  # calling it would fail
 
     assert way_of(recipe, None) == first
-    begun = Way("bfloat16", "separate", "padded", "as it began", "as proven", "all-linear")
+    begun = ComputePlan("bfloat16", "separate", "padded", "as it began", "as proven", "all-linear")
     assert way_of(recipe, begun._asdict()) == begun
     assert begun_way(recipe_of(tmp_path / "student", dtype="float32"), begun._asdict()) is None
 
@@ -78,9 +78,9 @@ def test_the_ways_are_taken_in_turn_and_the_least_time_of_each_counts(monkeypatc
 
 
 def test_in_bfloat16_steps_are_kept_in_float32(tmp_path):
-    from srit.instructed import Example, instruct
     from srit.recipe import Optimization
-    from srit.students import trainable
+    from srit.students.loading import trainable
+    from srit.training.instruction import Example, instruct
 
     student = recipe_of(save_tiny_student(tmp_path / "student"), dtype="bfloat16").student
     model = trainable(student, None)

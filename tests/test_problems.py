@@ -1,8 +1,8 @@
 import pytest
 
 from srit.errors import DataError
-from srit.problems import check_overlap, refuse_namesakes, refuse_overlap
 from srit.records import Problem
+from srit.stages.problems import check_overlap, refuse_namesakes, refuse_overlap
 
 
 def problem(identity, question, choices=None):

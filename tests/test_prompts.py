@@ -2,12 +2,12 @@ import pytest
 from tiny import chat_tokenizer, tiny_tokenizer
 from transformers import ByT5Tokenizer
 
-from srit.completions import make_completions
 from srit.errors import DataError
-from srit.predictions import make_predictions
-from srit.prompts import Prompts, prompt_text
 from srit.recipe import Sample
 from srit.samplers import Sampled
+from srit.stages.completions import make_completions
+from srit.stages.predictions import make_predictions
+from srit.students.prompts import Prompts, prompt_text
 from srit.tasks import find_task
 
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from srit.records import Prediction
-from srit.results import make_results
+from srit.stages.results import make_results
 
 
 def predictions(task, verdicts):

@@ -4,8 +4,8 @@ import pytest
 import torch
 from tiny import CONFIGS, VOCABULARY, tiny_model
 
-from srit.attention import PRODUCTS, product_attention
-from srit.rows import Group, add_gradient, lay_out, layout_of, logps_by_group, micro_batches, pack, token_logps
+from srit.compute.attention import PRODUCTS, product_attention
+from srit.compute.rows import Group, add_gradient, lay_out, layout_of, logps_by_group, micro_batches, pack, token_logps
 
 
 def random_groups(n, seed=0):

@@ -11,11 +11,9 @@ import yaml
 from typer.testing import CliRunner
 
 from srit.cli import app
-from srit.errors import DataError, MachineError
+from srit.pipeline.running import needed
 from srit.recipe import read_recipe
-from srit.records import Demonstration, Prediction
-from srit.run import Journal, Run, building, read_manifest, read_records, write_records
-from srit.stages import needed
+from srit.run_directory import read_manifest
 
 RECIPE = """\
 name: tiny
@@ -147,7 +145,7 @@ def test_the_command_of_one_stage_makes_that_stage_and_what_it_needs_and_nothing
         done = CliRunner().invoke(app, [command, str(out)])
         so_far += made
         assert done.exit_code == 0, done.output
-        assert sorted(read_manifest(out)["stages"]) == sorted(so_far), command
+        assert sorted(read_manifest(out).stages) == sorted(so_far), command
         assert (out / "predictions").exists() == (command == "evaluate")
 
 
@@ -168,59 +166,3 @@ def test_the_parts_of_a_run_of_two_rounds_end_with_the_second(part, last, absent
     assert not any(name.startswith(absent) for name in names)
     assert ("controls/instruct" in names) == (part == "results")
     assert ("round-1/accepted" in names) == (part != "instructed")  # what a second round starts from
-
-
-def test_two_processes_do_not_share_a_run(tmp_path):
-    held = Run(tmp_path / "run")
-
-    with pytest.raises(MachineError, match="another srit process"):
-        Run(tmp_path / "run")
-
-    del held
-
-
-def test_a_journal_drops_a_line_that_a_kill_cut_and_goes_on(tmp_path):
-    path = tmp_path / "answers.jsonl"
-    journal = Journal(path)
-    journal.append({"id": 1, "text": "\ud800"})
-    path.write_bytes(path.read_bytes() + b'{"id": 2, "te')
-
-    again = Journal(path)
-    again.append({"id": 3})
-
-    assert [row["id"] for row in Journal(path).rows] == [1, 3]
-
-
-def test_a_folder_that_was_not_finished_is_not_there(tmp_path):
-    with pytest.raises(RuntimeError), building(tmp_path / "model") as folder:
-        (folder / "weights").write_text("half")
-        raise RuntimeError
-
-    assert not (tmp_path / "model").exists()
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("{", "demonstrations.jsonl:2"),
-        ("[1]", "demonstrations.jsonl:2"),
-        ("{}", "the field 'problem_id' is missing"),
-    ],
-)
-def test_a_damaged_record_is_named_by_its_line(tmp_path, line, message):
-    path = tmp_path / "demonstrations.jsonl"
-    write_records(path, [Demonstration("p", "sums", "t", "\u2028", None, "unread", False, "unread")])
-    path.write_text(path.read_text() + line + "\n")
-
-    with pytest.raises(DataError, match="jsonl:2") as caught:
-        read_records(path, Demonstration)
-
-    assert message in str(caught.value)
-
-
-def test_records_survive_the_way_to_disk_and_back(tmp_path):
-    record = Prediction("p", "sums", "cot", 0, "a\x85b\ud800", 3, False, None, (1, 2), "none", "unread")
-
-    write_records(tmp_path / "predictions.jsonl", [record])
-
-    assert read_records(tmp_path / "predictions.jsonl", Prediction) == [record]

@@ -11,9 +11,9 @@ from transformers import LlamaConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from srit.errors import DataError
-from srit.proof import prove
+from srit.machine.proof import prove
 from srit.recipe import Student
-from srit.students import load_model, load_prompts, load_tokenizer, trainable
+from srit.students.loading import load_model, load_prompts, load_tokenizer, trainable
 
 
 def test_with_qlora_the_sampled_model_is_the_trained_one(tmp_path):
@@ -38,7 +38,11 @@ def test_with_qlora_the_sampled_model_is_the_trained_one(tmp_path):
 
 
 def test_two_processes_that_use_a_student_first_do_not_disturb_each_other(tmp_path):
-    code = "from srit.recipe import Student; from srit.students import identity; print(identity(Student(model=NAME)))"
+    code = (
+        "from srit.recipe import Student\n"
+        "from srit.students.loading import identity\n"
+        "print(identity(Student(model=NAME)))"
+    )
     command = [sys.executable, "-c", code.replace("NAME", "'smollm2-135m-instruct'")]
     alone = os.environ | {"SRIT_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
 

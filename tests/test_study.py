@@ -14,13 +14,14 @@ import torch
 from typer.testing import CliRunner
 
 from srit.cli import app
+from srit.compute.plan import ComputePlan
 from srit.errors import RecipeError
 from srit.intervals import Interval, mcnemar_exact, paired_bootstrap, wilson
+from srit.pipeline.job import Shared
+from srit.pipeline.running import open_run, run_stages
 from srit.recipe import check_recipe, read_recipe
 from srit.records import Completion, Prediction
-from srit.run import read_records, write_bytes, write_json
-from srit.stages import held, run_stages
-from srit.stages.job import Shared
+from srit.run_directory import read_records, write_bytes, write_json
 from srit.study.claims import outcome_of, points, verdicts
 from srit.study.figures import Figure, Key, compare_answers, figure, results_of
 from srit.study.grid import Claim, Study, read_study, shipped_studies
@@ -31,7 +32,6 @@ from srit.study.plan import plan_study, symbols
 from srit.study.sidebyside import independent, side_by_side
 from srit.study.statistics import Sample, cohen_h, hierarchical_interval, holm, sign_flip_test, t_test
 from srit.study.tables import Entry, Table, make_curves, make_tables
-from srit.way import Way
 
 STUDY = """\
 name: tiny
@@ -908,7 +908,7 @@ def test_the_teacher_is_asked_once_over_runs_that_share_a_folder(tmp_path, tiny_
         [cell, *_] = read_study(str(tiny_study), [f"demonstrations.limit={limit}"]).cells
         told = []
         folder = tmp_path / str(limit)
-        with held(folder, cell.recipes[0], progress=print, tell=told.append, shared=Shared(tmp_path, {})) as job:
+        with open_run(folder, cell.recipes[0], progress=print, tell=told.append, shared=Shared(tmp_path, {})) as job:
             run_stages(job, "demonstrations")
         assert len((folder / "demonstrations.jsonl").read_text().splitlines()) == limit
 
@@ -919,10 +919,10 @@ def test_the_teacher_is_asked_once_over_runs_that_share_a_folder(tmp_path, tiny_
 def test_runs_that_share_a_folder_compute_a_student_in_one_way(tmp_path, tiny_study):
     [cell, *_] = read_study(str(tiny_study), ["student.dtype=auto"]).cells
     student = cell.recipes[0].student
-    way = Way("float32", "separate", "padded", "as another run began", "as proven", "")
+    way = ComputePlan("float32", "separate", "padded", "as another run began", "as proven", "")
     write_json(tmp_path / "ways.json", {f"{student.model} None full auto": way._asdict()})
 
-    with held(tmp_path / "run", cell.recipes[0], progress=print, tell=print, shared=Shared(tmp_path, {})) as job:
+    with open_run(tmp_path / "run", cell.recipes[0], progress=print, tell=print, shared=Shared(tmp_path, {})) as job:
         assert job.way == way
 
 

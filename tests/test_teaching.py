@@ -14,12 +14,12 @@ from teacher_server import Reply, TeacherServer, answer
 from typer.testing import CliRunner
 
 from srit.cli import app
+from srit.pipeline.job import Shared
+from srit.pipeline.running import open_run, run_stages, stages
 from srit.recipe import read_recipe
 from srit.records import Demonstration, Prediction
-from srit.results import make_results
-from srit.run import read_records
-from srit.stages import held, run_stages, stages
-from srit.stages.job import Shared
+from srit.run_directory import read_records
+from srit.stages.results import make_results
 
 RECIPE = """\
 name: taught
@@ -175,7 +175,7 @@ def test_runs_that_share_their_work_ask_again_once_and_all_get_what_came_of_it(t
     def kept(shared, name):
         taught.server.requests.clear()
         folder = taught.folder / name
-        with held(folder, recipe, progress=print, tell=print, shared=shared) as job:
+        with open_run(folder, recipe, progress=print, tell=print, shared=shared) as job:
             run_stages(job, "demonstrations")
         made = read_records(folder / "demonstrations.jsonl", Demonstration)
         return [d.problem_id for d in made if d.kept], len(taught.server.requests)
@@ -214,7 +214,7 @@ def test_what_a_teacher_did_not_answer_counts_as_not_right(tmp_path, tiny_studen
     path = tmp_path / "recipe.yaml"
     path.write_text(EVALUATION.format(student=tiny_student, problems=problems, recording=recording))
 
-    with held(tmp_path / "run", read_recipe(str(path)), progress=print, tell=print) as job:
+    with open_run(tmp_path / "run", read_recipe(str(path)), progress=print, tell=print) as job:
         made = [stage for stage in stages(job.recipe) if stage.name == "problems" or "teacher" in stage.name]
         counts = [stage.make(job, tmp_path) for stage in made][-1]
         found = read_records(tmp_path / "run" / made[-1].outputs[0], Prediction)

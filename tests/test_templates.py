@@ -10,8 +10,8 @@ from tiny import chat_tokenizer, tiny_tokenizer
 from transformers import AutoTokenizer
 
 from srit.errors import DataError
-from srit.prompts import Prompts
-from srit.templates import TODAY, open_thought
+from srit.students.prompts import Prompts
+from srit.students.templates import TODAY, open_thought
 
 TAIL = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 OPENING = "{% if add_generation_prompt %}<|im_start|>assistant\nTHOUGHT{% endif %}"

@@ -12,11 +12,11 @@ from peft import AutoPeftModelForCausalLM
 from tiny import chat_tokenizer, tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from srit import trained
 from srit.recipe import Student
 from srit.samplers import Request, SamplingSettings
 from srit.samplers.transformers import TransformersSampler
-from srit.students import EMBEDDED, load_model, load_prompts, trainable
+from srit.students import saved as trained
+from srit.students.loading import EMBEDDED, load_model, load_prompts, trainable
 
 # Of models that users have: ids that are no tokens, one end or several, and settings that transformers does not save.
 SETTINGS = [
@@ -132,8 +132,9 @@ def test_the_adapter_of_an_embedded_student_names_a_base_that_others_find(studen
 def test_an_adapter_s_files_are_the_same_in_every_process(student, tmp_path):
     made = student()
     code = (
-        "import sys, torch; from pathlib import Path; from srit import trained; from srit.recipe import Student\n"
-        "from srit.students import load_prompts, trainable\n"
+        "import sys, torch; from pathlib import Path; from srit.recipe import Student\n"
+        "from srit.students import saved as trained\n"
+        "from srit.students.loading import load_prompts, trainable\n"
         "student = Student.model_validate_json(sys.argv[1]); torch.manual_seed(0)\n"
         "trained.save(Path(sys.argv[2]), trainable(student, None), load_prompts(student), student, name='instructed')\n"
     )

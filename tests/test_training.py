@@ -16,19 +16,19 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
+from srit.compute.rows import Group
 from srit.errors import TrainingError
-from srit.instructed import Example, instruct
-from srit.prompts import Prompts, prompt_text
 from srit.recipe import Optimization, Refine, Student
 from srit.records import Completion, Problem
-from srit.refined import Preference, disagreement, reference_logps, refine
-from srit.rows import Group
 from srit.samplers import Request, SamplingSettings
 from srit.samplers.transformers import TransformersSampler
 from srit.stages.training import AGREEMENT
-from srit.students import dropout, load_model, trainable
+from srit.students.loading import dropout, load_model, trainable
+from srit.students.prompts import Prompts, prompt_text
 from srit.tasks import find_task
-from srit.training import order
+from srit.training.instruction import Example, instruct
+from srit.training.loop import order
+from srit.training.preference import Preference, disagreement, reference_logps, refine
 
 EXAMPLES = [Example(tuple(range(3, 6 + n % 5)), tuple(range(20 + n, 24 + n + n % 3))) for n in range(10)]
 SETTINGS = Optimization(epochs=2, learning_rate=1e-2, batch_size=4, row_tokens=40)
@@ -60,7 +60,7 @@ def test_the_gradient_of_a_step_does_not_depend_on_its_rows(tmp_path):
 
 
 def test_training_that_was_stopped_ends_in_the_same_bits(tmp_path, monkeypatch):
-    monkeypatch.setattr("srit.training.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("srit.training.loop.CHECKPOINT_SECONDS", 0.0)
     whole, history = trained(tmp_path / "whole")
 
     with pytest.raises(Killed):
@@ -75,7 +75,7 @@ def test_training_that_was_stopped_ends_in_the_same_bits(tmp_path, monkeypatch):
     "damage", [lambda data: data[:-9], lambda data: b"", lambda data: data[:99] + b"x" + data[100:]]
 )
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, monkeypatch, damage):
-    monkeypatch.setattr("srit.training.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("srit.training.loop.CHECKPOINT_SECONDS", 0.0)
     whole, history = trained(tmp_path / "whole")
     with pytest.raises(Killed):
         trained(tmp_path / "stopped", kill_at=5)

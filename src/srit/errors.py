@@ -39,7 +39,7 @@ class TrainingError(SritError):
     exit_code = 6
 
 
-class YieldError(TrainingError):
+class TooFewPairs(TrainingError):
     """Too few problems give a pair; with other pairs or another loss the same answers may do."""
 
 

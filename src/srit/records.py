@@ -1,18 +1,55 @@
 """The records that flow through a run; each is one line of a JSON Lines file.
 
-Frozen, flat and without behavior: checked where a file is read (`run.read_records`), trusted after.
+Frozen, flat and without behavior: checked where a file is read (`run_directory.read_records`), trusted after.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast, get_args
 
 PromptKind = Literal["direct", "cot"]
 Split = Literal["train", "dev", "test"]
 
 # "error" is the judge's own failure (a time limit, a crash). It is never counted as wrong in silence.
 Verdict = Literal["right", "wrong", "unread", "error"]
+
+ModelKind = Literal["base", "instructed", "instructed-again", "refined", "control", "teacher"]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One of the models that a run compares."""
+
+    kind: ModelKind
+    round: int = 0  # of stage 2 that made it, from 1; 0: none did
+    is_last: bool = True  # whether that round is the run's last one
+    control: str = ""  # of kind "control": which one
+
+    def __str__(self) -> str:
+        """Return the name in files, results and tables: "instructed", "refined-1", "control-right"."""
+        if self.kind == "control":
+            return f"control-{self.control}"
+        return self.kind if self.is_last else f"{self.kind}-{self.round}"
+
+    @classmethod
+    def named(cls, name: str, round: int = 0) -> Model:
+        """Return the model that a file or a table names, the inverse of `str`.
+
+        Args:
+            round: as its results record it; a name has only that of an earlier round.
+
+        Raises:
+            ValueError: no run has such a model.
+        """
+        kind, _, detail = name.partition("-")
+        if name in get_args(ModelKind) and name != "control":
+            return cls(cast(ModelKind, name), round)
+        if kind == "refined" and detail.isascii() and detail.isdigit():
+            return cls("refined", int(detail), is_last=False)
+        if kind == "control" and detail:
+            return cls("control", control=detail)
+        raise ValueError(f"{name!r} is not a model of a run")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from srit.run import write_json
+from srit.run_directory import write_json
 from srit.samplers import Request, Sampled, Sampler, SamplingSettings
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache
 
-from srit.head import Head, parts_of
+from srit.compute.head import Head, parts_of
 
 CACHE_SHARE = 0.25  # of the machine's memory, at most, for the cache of a batch
 _STATES = ("conv_states", "recurrent_states")  # of a layer, one for each row

@@ -17,9 +17,9 @@ from transformers.cache_utils import DummyLayer, DynamicLayer, DynamicSlidingWin
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from srit.attention import attend
-from srit.head import Head
-from srit.masks import Masks, Windows, as_input, masks_for
+from srit.compute.attention import attend
+from srit.compute.head import Head
+from srit.compute.masks import Masks, Windows, as_input, masks_for
 from srit.samplers.prefixes import lay_out
 
 ATTENTION = "srit_grouped"  # the `attn_implementation` under which `grouped_attention` is registered

@@ -13,15 +13,15 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from srit.compute.head import parts_of
+from srit.compute.masks import windows_of
+from srit.compute.plan import Decoding
 from srit.errors import MachineError
-from srit.head import parts_of
-from srit.masks import windows_of
 from srit.samplers import Request, Sampled, SamplingSettings
 from srit.samplers.draw import Draw
 from srit.samplers.forward import Forward
 from srit.samplers.padded import PaddedBatch, WholeBatch
 from srit.samplers.slots import SlotBatch, has_slots
-from srit.way import Decoding
 
 WHOLE_TOKENS = 16_384  # that go through a model at every step where nothing is cached
 REFILL_SHARE = 0.25  # of the rows must be free before others enter: prompts are computed better together

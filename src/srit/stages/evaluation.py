@@ -10,16 +10,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from srit.demonstrations import ask, questions_of, spent_on
 from srit.intervals import compare
-from srit.predictions import judged, make_predictions
-from srit.predictions import make_requests as make_evaluation_requests
+from srit.pipeline.job import SAMPLES, SCORES, Evaluated, Job, Stage, evaluated, rounds_of, start_inputs, start_of
 from srit.recipe import Recipe, TaskUse
 from srit.records import OptionScores, Prediction, Problem
-from srit.results import OPTIONS, TEACHER, make_results, option_rows
-from srit.run import Json, read_records, write_json, write_records
+from srit.run_directory import Json, read_records, write_json, write_records
 from srit.samplers import SamplingSettings
-from srit.stages.job import SAMPLES, SCORES, Evaluated, Job, Stage, evaluated, rounds_of, start_inputs, start_of
+from srit.stages.demonstrations import ask, questions_of, spent_on
+from srit.stages.predictions import judged, make_predictions
+from srit.stages.predictions import make_requests as make_evaluation_requests
+from srit.stages.results import OPTIONS, TEACHER, make_results, option_rows
 from srit.stages.teaching import asked_again, paid_answers, teacher_of, teacher_settings, teacher_sources
 from srit.tasks import find_task
 from srit.teachers import Answer
@@ -210,7 +210,7 @@ def options_stage(recipe: Recipe, model: str, folder: str, task: Evaluated) -> S
     inputs = (problems,) if model == "base" else (problems, folder)
 
     def make(job: Job, partial: Path) -> Mapping[str, Json]:
-        from srit.options import make_options, score_in_chunks
+        from srit.stages.options import make_options, score_in_chunks
 
         found = [problem for problem in job.problems(f"evaluate-{task.place}") if problem.choices]
         options = make_options(found, job.recipe.evaluate.prompts, job.prompts)
@@ -277,7 +277,7 @@ def _make_results(job: Job, partial: Path) -> Mapping[str, Json]:
             job.invariant("stage 1 helped", False, line)
     lines = _cut(results["rows"], recipe)
     checks = [job.invariant("answers end by themselves", False, line) for line in lines]
-    results["timings"] = {name: entry["seconds"] for name, entry in job.run.manifest["stages"].items()}
+    results["timings"] = {name: entry.seconds for name, entry in job.run.manifest.stages.items()}
     results["environment"] = environment()
     write_json(job.run.path("results.json"), results)
     return {"rows": len(results["rows"]), "invariants": checks}

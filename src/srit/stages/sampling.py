@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from srit.completions import make_completions, make_requests, probe, stop_rate
-from srit.errors import TrainingError, YieldError
-from srit.lengths import Asked, too_long
-from srit.pairs import make_pairs, prompts_of
+from srit.errors import TooFewPairs, TrainingError
+from srit.pipeline.job import SAMPLES, Job, Stage, refine_problems, start_inputs, start_of
 from srit.recipe import Recipe
 from srit.records import Completion, Demonstration, Problem
-from srit.run import Json, read_records, write_records
+from srit.run_directory import Json, read_records, write_records
 from srit.samplers import SamplingSettings
-from srit.stages.job import SAMPLES, Job, Stage, refine_problems, start_inputs, start_of
+from srit.stages.completions import make_completions, make_requests, probe, stop_rate
+from srit.stages.pairs import make_pairs, prompts_of
+from srit.students.lengths import Asked, too_long
 
 LEAST_STOP_RATE = 0.95
 LEAST_YIELD = 0.02  # of the probe's problems must give a pair
@@ -77,7 +77,7 @@ def _check_yield(job: Job, problems: Sequence[Problem], completions: Sequence[Co
     why = "; ".join(f"{name} ({n})" for name, n in Counter(counts).most_common() if name.startswith("none: "))
     only_pairs = not (job.recipe.refine.nll_weight and job.recipe.refine.nll_on == "right")
     if share < LEAST_YIELD and only_pairs:
-        raise YieldError(
+        raise TooFewPairs(
             f"of {len(problems)} problems tried, {counts['problems with pairs']} give a pair: {why}. Take problems "
             "that the student has sometimes right (tasks.train), or more samples, or a higher sample.temperature"
         )

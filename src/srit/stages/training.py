@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from srit import trained
 from srit.errors import DataError, TrainingError
+from srit.pipeline.job import TRAINS, Job, Stage, refine_problems, start_inputs, start_of
 from srit.recipe import Recipe
 from srit.records import Completion, Demonstration, Pair, Problem
-from srit.run import Json, building, read_records, write_json
-from srit.stages.job import TRAINS, Job, Stage, refine_problems, start_inputs, start_of
-from srit.students import dropout
+from srit.run_directory import Json, building, read_records, write_json
+from srit.students import saved as trained
+from srit.students.loading import dropout
 
 if TYPE_CHECKING:
-    from srit.instructed import Example
+    from srit.training.instruction import Example
 
 # Nats a token between sampler and trainer. By rounding alone: float32 1e-5; bfloat16 4e-3, and up to 0.03 where an
 # adapter is so little trained that what it adds is lost in it. Another model in place of the instructed one: 0.15 up.
@@ -33,7 +33,7 @@ def instructed_stage(recipe: Recipe) -> Stage:
 
 
 def _make_instructed(job: Job, partial: Path) -> Mapping[str, Json]:
-    from srit.training import seed_torch
+    from srit.training.loop import seed_torch
 
     job.check_lengths()
     seed_torch(f"{job.recipe.seed}/instructed")  # a new adapter begins with random values
@@ -45,7 +45,7 @@ def _make_instructed(job: Job, partial: Path) -> Mapping[str, Json]:
 
 
 def _instruct(job: Job, model: Any, partial: Path, name: str, *, max_tokens: int | None) -> Mapping[str, Json]:
-    from srit.instructed import instruct, make_examples
+    from srit.training.instruction import instruct, make_examples
 
     recipe = job.recipe
     demonstrations = read_records(job.run.path("demonstrations.jsonl"), Demonstration)
@@ -128,7 +128,7 @@ def _refinement(recipe: Recipe, also: set[str]) -> Json:
 
 
 def _make_refined(job: Job, partial: Path, number: int, name: str, *, only_right: bool) -> Mapping[str, Json]:
-    from srit.refined import make_preferences, n_row_tokens, refine, step_0_loss
+    from srit.training.preference import make_preferences, n_row_tokens, refine, step_0_loss
 
     recipe, problems = job.recipe, job.problems(refine_problems(job.recipe))
     completions = read_records(job.run.path(f"round-{number}/completions.jsonl"), Completion)
@@ -171,7 +171,7 @@ def _make_refined(job: Job, partial: Path, number: int, name: str, *, only_right
 
 def _reference(job: Job, model: Any, preferences: Sequence[Any], partial: Path) -> list[list[float]]:
     """Taken before the first step, and kept: a resumed training must not take them from moved weights."""
-    from srit.refined import reference_logps
+    from srit.training.preference import reference_logps
 
     path = partial / "reference.json"
     if not path.exists():
@@ -183,7 +183,7 @@ def _reference(job: Job, model: Any, preferences: Sequence[Any], partial: Path) 
 def _check_agreement(
     job: Job, number: int, model: Any, completions: Sequence[Completion], problems: Sequence[Problem]
 ) -> Json:
-    from srit.refined import disagreement
+    from srit.training.preference import disagreement
 
     some = completions[:: max(1, len(completions) // AGREEMENT_SAMPLES)][:AGREEMENT_SAMPLES]
     by_id = {problem.id: problem for problem in problems}
@@ -210,7 +210,7 @@ def control_stage(recipe: Recipe, control: Literal["instruct", "right"]) -> Stag
 
 def _make_more_instruction(job: Job, partial: Path) -> Mapping[str, Json]:
     """Stage 1 goes on for as many tokens as round 1 of stage 2 takes."""
-    from srit.refined import make_preferences, n_row_tokens
+    from srit.training.preference import make_preferences, n_row_tokens
 
     problems = job.problems(refine_problems(job.recipe))
     completions = read_records(job.run.path("round-1/completions.jsonl"), Completion)

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from srit.errors import DataError, RecipeError
+from srit.pipeline.job import Progress, Shared, Tell
+from srit.pipeline.running import open_run, run_stages
 from srit.recipe import Recipe
-from srit.run import Json, Run, read_manifest, write_bytes, write_json
-from srit.stages import held, run_stages
+from srit.run_directory import Json, Run, read_manifest, write_bytes, write_json
 from srit.stages.evaluation import environment, in_results, tuned_on
-from srit.stages.job import Progress, Shared, Tell
 from srit.study.figures import FORMAT
 from srit.study.grid import Cell, Grid
 from srit.study.outcomes import outcome, study_bytes
@@ -97,7 +97,7 @@ def _run_cell(cell: Cell, number: int, seed: int, shared: Shared, told: str, pro
     def in_grid(what: str, done: int, total: int) -> None:
         progress(f"{told}: {what}", done, total)
 
-    with held(folder, recipe, progress=in_grid, tell=lambda line: tell(f"  {line}"), shared=shared) as job:
+    with open_run(folder, recipe, progress=in_grid, tell=lambda line: tell(f"  {line}"), shared=shared) as job:
         run_stages(job)
     return {"status": "done", **outcome(folder, recipe)}
 
@@ -142,12 +142,11 @@ def _timings(grid: Grid, out: Path) -> Json:
     for cell in grid.cells:
         for seed in grid.study.seeds:
             try:
-                stages = read_manifest(folder_of(out, cell, seed))["stages"]
+                stages = read_manifest(folder_of(out, cell, seed)).stages
             except DataError:  # of that cell alone, which has failed with it
                 stages = {}
             runs[f"{cell.name}, seed {seed}"] = {
-                name: {"seconds": entry["seconds"], "shared": entry.get("shared", False)}
-                for name, entry in stages.items()
+                name: {"seconds": entry.seconds, "shared": entry.shared} for name, entry in stages.items()
             }
     made = [stage["seconds"] for stages in runs.values() for stage in stages.values() if not stage["shared"]]
     return {"environment": environment(), "runs": runs, "stages made": len(made), "seconds": round(sum(made), 1)}

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from srit.intervals import Interval
-from srit.results import DOMAINS
+from srit.stages.results import DOMAINS
 from srit.study.figures import Figure, Key, Results, common_seeds, compare_answers, difference, domain_tasks
 from srit.study.statistics import Paired, holm, t_test
 

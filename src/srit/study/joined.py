@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from srit.errors import DataError
-from srit.run import Json
+from srit.run_directory import Json
 from srit.study.figures import FORMAT, Key, Results
 
 _RANK = {"waiting": 0, "failed": 1, "done": 2}

@@ -8,13 +8,13 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from srit.pipeline.job import slug
+from srit.pipeline.running import stages
 from srit.recipe import Recipe
 from srit.records import OptionScores, Prediction
-from srit.results import TEACHER
-from srit.run import Json, read_manifest, read_records
-from srit.stages import stages
+from srit.run_directory import Json, read_manifest, read_records
 from srit.stages.evaluation import answered, options_file, predictions_file, scored
-from srit.stages.job import slug
+from srit.stages.results import TEACHER
 
 ENDS = 10  # the first and the last tenth of a training's steps stand for its ends
 OF_PAIRS = {"preference_loss", "chosen_logps", "rejected_logps", "margins", "accuracies"}  # 0 in a step without any
@@ -23,9 +23,9 @@ DIGITS = 6  # of a float; the seventh differs between processors
 
 def outcome(folder: Path, recipe: Recipe) -> Json:
     """Answers, trainings and counts of a run."""
-    done, wanted = read_manifest(folder)["stages"], {stage.name for stage in stages(recipe)}
+    done, wanted = read_manifest(folder).stages, {stage.name for stage in stages(recipe)}
     # A folder keeps what an earlier form of its recipe had made.
-    counts = {name: entry["counts"] for name, entry in done.items() if name in wanted}
+    counts = {name: entry.counts for name, entry in done.items() if name in wanted}
     trainings = [name for name in counts if (folder / f"{name}.json").exists() and "steps" in counts[name]]
     # Only where they were asked for: a study without them stays the same bytes.
     options = {"options": list(_options(folder, recipe))} if recipe.evaluate.options else {}

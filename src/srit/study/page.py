@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from srit.run import write_bytes
+from srit.run_directory import write_bytes
 from srit.study.claims import Verdict, verdicts
 from srit.study.figures import Results
 from srit.study.tables import Curve, Entry, Table, make_curves, make_tables
@@ -60,7 +60,7 @@ def html(results: Results, found: Sequence[Verdict], tables: Sequence[Table], cu
     """One page that stands by itself; all text is escaped."""
     from jinja2 import Environment, PackageLoader
 
-    from srit.report import visible
+    from srit.stages.report import visible
 
     pages = Environment(loader=PackageLoader("srit.study", "."), autoescape=True, trim_blocks=True)
     pages.filters["visible"] = visible

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from srit.estimate import Work, dollars, gpu_seconds, n_problems, seconds, teaching, work_of
+from srit.pipeline.estimate import Work, dollars, gpu_seconds, n_problems, seconds, teaching, work_of
+from srit.pipeline.fingerprints import basis, fingerprint
+from srit.pipeline.job import Stage, evaluated
+from srit.pipeline.running import plan, stages
 from srit.recipe import Recipe, TaskUse
-from srit.results import TEACHER
-from srit.run import canonical, read_manifest
-from srit.stages import plan, stages
-from srit.stages.fingerprints import basis, fingerprint
-from srit.stages.job import Stage, evaluated
+from srit.run_directory import canonical, read_manifest
+from srit.stages.results import TEACHER
 from srit.stages.teaching import teacher_settings
 from srit.study.cells import folder_of
 from srit.study.grid import Cell, Grid
@@ -85,7 +85,7 @@ def _problems(recipe: Recipe, output: str) -> object:
 
 def _done(cell: Cell, number: int, grid: Grid, out: Path) -> Iterator[str]:
     folder = folder_of(out, cell, grid.study.seeds[number])
-    if not read_manifest(folder)["stages"]:
+    if not read_manifest(folder).stages:
         return
     recipe = cell.recipes[number]
     for (_, key), (_, reason) in zip(symbols(recipe), plan(folder, recipe), strict=True):

@@ -9,12 +9,12 @@ from random import Random
 from typing import Literal
 
 from srit.errors import RecipeError, SritError, TeacherError
-from srit.stopping import Stop
 from srit.teachers import Answer, Question
 from srit.teachers.endpoint import NO_KEY, Endpoint
 from srit.teachers.faults import Fault, plain
 from srit.teachers.reply import Reply
 from srit.teachers.schedule import Attempt, Schedule
+from srit.teachers.stopping import Stop
 from srit.teachers.wire import Lost, NoConnection
 
 REPEATED = 20  # equal answers to different questions in a row: the teacher is broken

@@ -15,7 +15,6 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
-from srit.stopping import stop_noted
 from srit.teachers import Answer, Question, answer_key
 from srit.teachers.asking import Asking, Outcome
 from srit.teachers.endpoint import Endpoint, key_for
@@ -23,6 +22,7 @@ from srit.teachers.faults import Fault
 from srit.teachers.parameters import Parameters, adapted, is_limit_refused
 from srit.teachers.reply import Received, read_reply
 from srit.teachers.schedule import Attempt
+from srit.teachers.stopping import stop_noted
 from srit.teachers.wire import Lost, NoConnection, Threads, client, send
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from srit.errors import DataError
 from srit.records import Problem
-from srit.run import sha256_of
+from srit.run_directory import sha256_of
 from srit.tasks.lines import Row, answered_rows, id_field, label, output_field
 from srit.teachers import Answer, Question
 

@@ -1,0 +1,85 @@
+"""What this machine has, and which parts of srit work on it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from srit.students.embedded import EMBEDDED
+from srit.sums import cache
+
+_EXTRAS = {
+    "hub": ("datasets", "benchmarks from the hub"),
+    "math": ("math_verify", "judging MATH"),
+    "gym": ("reasoning_gym", "generated problems of reasoning-gym"),
+    "openai": ("openai", "a teacher behind an OpenAI-compatible server"),
+    "qlora": ("bitsandbytes", "adapters over a base of 4 bits"),
+}
+_LEAST_DISK = 5e9  # bytes; a run of the embedded student with its converted weights takes about 1
+
+
+class Finding(NamedTuple):
+    """One line of the diagnosis."""
+
+    ok: bool
+    what: str
+    found: str
+
+
+def diagnose(folder: Path) -> list[Finding]:
+    """What a run in `folder` can count on; takes a second for a matrix product."""
+    import torch
+
+    disk = shutil.disk_usage(folder).free
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    findings = [
+        Finding(True, "python", platform.python_version()),
+        Finding(True, "torch, transformers, peft", ", ".join(map(version, ("torch", "transformers", "peft")))),
+        Finding(True, "processor", f"{os.cpu_count()} cores, {memory / 2**30:.0f} GiB, {_products()}"),
+        Finding(disk > _LEAST_DISK, "disk", f"{disk / 1e9:.0f} GB free at {folder.resolve()}"),
+        Finding(os.access(_existing(cache()), os.W_OK), "cache", f"{cache()} (SRIT_CACHE sets another)"),
+    ]
+    gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
+    findings.append(Finding(True, "GPU", ", ".join(gpus) or "none: models run on the processor"))
+    findings.append(Finding(True, "sampler: transformers", "works on any machine"))
+    vllm = "works" if find_spec("vllm") and gpus else "needs a GPU and pip install 'srit[vllm]'"
+    findings.append(Finding(vllm == "works", "sampler: vllm", vllm))
+    for name, embedded in EMBEDDED.items():
+        findings.append(_installed(f"student {name}", embedded.package, embedded.install))
+    for extra, (module, use) in _EXTRAS.items():
+        there = find_spec(module) is not None
+        findings.append(Finding(there, f"{extra}: {use}", "installed" if there else f"pip install 'srit[{extra}]'"))
+    return findings
+
+
+def _installed(what: str, package: str, remedy: str) -> Finding:
+    try:
+        return Finding(True, what, f"{package} {version(package)}")
+    except PackageNotFoundError:
+        return Finding(False, what, remedy)
+
+
+def _products() -> str:
+    """How fast matrices are multiplied, by precision: what training and prefilling hang on."""
+    import torch
+
+    told = []
+    for kind in ("float32", "bfloat16"):
+        matrix = torch.ones(1024, 1024, dtype=getattr(torch, kind))
+        matrix @ matrix
+        started, n = time.perf_counter(), 0
+        while time.perf_counter() - started < 0.3:
+            matrix @ matrix
+            n += 1
+        told.append(f"{kind} {2 * 1024**3 * n / (time.perf_counter() - started) / 1e9:.0f}")
+    return " and ".join(told) + " GFLOP/s"
+
+
+def _existing(path: Path) -> Path:
+    return next(parent for parent in (path, *path.parents) if parent.exists())

@@ -1,0 +1,1 @@
+"""How a student is computed on this machine: probed, proven, and kept."""

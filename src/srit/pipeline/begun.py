@@ -1,0 +1,68 @@
+"""What a run decided when it began, and stays with: how its student is computed, and which commits its hub ids are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from srit.compute.plan import ComputePlan
+from srit.machine.precision import way_of
+from srit.pipeline.job import Shared
+from srit.recipe import Recipe
+from srit.run_directory import Json, Manifest, Run, write_json
+from srit.stages.teaching import models_of
+from srit.students.loading import commit_of, hub_name, identity
+
+
+def begin_way(run: Run, recipe: Recipe, shared: Shared | None) -> ComputePlan:
+    """As the run began, or those that it shares its work with; kept for both."""
+    student_sum = identity(recipe.student)
+    kept = kept_way(run.manifest, recipe, student_sum)
+    if shared is not None:
+        place, student = shared.folder / "ways.json", recipe.student
+        known = json.loads(place.read_bytes()) if place.exists() else {}
+        of_student = f"{student.model} {student.revision} {student.tuning} {student.dtype}"
+        kept = known.setdefault(of_student, way_of(recipe, known.get(of_student, kept))._asdict())
+        write_json(place, known)
+    way = way_of(recipe, kept)
+    decided = {"way": way._asdict(), "way_of": _computed_of(recipe, student_sum)}
+    run.manifest = run.manifest.model_copy(update=decided)
+    return way
+
+
+def kept_way(manifest: Manifest, recipe: Recipe, student: str) -> Mapping[str, Json] | None:
+    """The way that a run began with, where the student is still the same."""
+    same = manifest.way_of in (None, _computed_of(recipe, student))
+    return manifest.way if same else None
+
+
+def _computed_of(recipe: Recipe, student: str) -> Json:
+    return [student, recipe.student.tuning, recipe.student.lora.model_dump(mode="json")["target_modules"]]
+
+
+def begin_revisions(run: Run, recipe: Recipe, shared: Shared | None) -> dict[str, str]:
+    """The commits that the recipe's hub ids stood for when the run began, or those that it shares its work with.
+
+    What a name on the hub means may change between two stages; an adapter fits the weights that it was trained on.
+    """
+    place = None if shared is None else shared.folder / "revisions.json"
+    known = dict(run.manifest.revisions)
+    if place is not None and place.exists():
+        known = json.loads(place.read_bytes())
+    for model in models_of(recipe):
+        if hub_name(model) not in known and (commit := commit_of(model)) is not None:
+            known[hub_name(model)] = commit
+    if place is not None:
+        write_json(place, known)
+    run.manifest = run.manifest.model_copy(update={"revisions": known})
+    return known
+
+
+def pinned(recipe: Recipe, revisions: Mapping[str, str]) -> Recipe:
+    """The recipe with the commits of its hub ids, as far as they are known."""
+    student, teacher = recipe.student, recipe.teacher
+    student = student.model_copy(update={"revision": revisions.get(hub_name(student), student.revision)})
+    for model in models_of(recipe)[1:]:
+        commit = revisions.get(hub_name(model), teacher.revision)
+        teacher = teacher.model_copy(update={"revision": commit})
+    return recipe.model_copy(update={"student": student, "teacher": teacher})

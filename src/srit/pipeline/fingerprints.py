@@ -1,0 +1,126 @@
+"""What a stage is made from, as a sum: equal fingerprints are the same work, in whichever run.
+
+Versions of torch and transformers are not part of it: an upgrade changes the last digits of a model's numbers, and
+hours of training would be done again for that. They are kept with each stage, and a run that goes on with others says
+so (`mixed_versions`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from srit.compute.plan import ComputePlan
+from srit.pipeline.job import NOT_THERE, Stage
+from srit.run_directory import Json, StageEntry, canonical, write_json
+from srit.stages.evaluation import environment
+
+
+def basis(
+    stage: Stage,
+    input_sums: Mapping[str, str],
+    student: str,
+    way: ComputePlan | None,
+    sources: Mapping[str, Json] | None = None,
+) -> dict[str, Json]:
+    """All that goes into a stage's outputs, as JSON.
+
+    Args:
+        student: hash of the weights and the tokenizer; left out where the stage uses neither.
+        way: how the student is computed; of it only what shapes the outputs.
+        sources: of what the stage reads from outside of the run; None: as it is there now.
+    """
+    shaping = {field: getattr(way, field) for field in stage.computes} if way is not None and stage.computes else None
+    whole = {
+        "work": stage.work or stage.name,
+        "version": stage.version,
+        "settings": stage.settings,
+        "inputs": dict(input_sums),
+        "student": student if stage.uses_student else None,
+        "way": shaping,
+        "sources": dict(stage.sources() if sources is None else sources),
+    }
+    plain: dict[str, Json] = json.loads(canonical(whole))
+    return plain
+
+
+def fingerprint(made_from: Mapping[str, Json]) -> str:
+    """Of a stage's `basis`."""
+    return hashlib.sha256(canonical(made_from)).hexdigest()
+
+
+def difference(made_from: Mapping[str, Json], entry: StageEntry) -> str:
+    """What is not as it was when a stage was made.
+
+    Args:
+        entry: the stage's, of a manifest; one that an earlier srit wrote says less.
+    """
+    if entry.version is None:
+        return "made by an earlier srit"
+    part = next((part for part in _TOLD if made_from[part] != getattr(entry, part)), "version")
+    path, now = _first_change(made_from[part], getattr(entry, part))
+    name = path[-1] if path and part == "sources" else ".".join(path)
+    return f"{name} is not there" if now == NOT_THERE else _TOLD[part].format(name).removesuffix(": ")
+
+
+_TOLD = {
+    "version": "this srit makes it otherwise",
+    "settings": "its settings changed: {}",
+    "sources": "{} has changed",
+    "inputs": "made from another {}",
+    "student": "the student's weights or tokenizer have changed",
+    "way": "the student is computed otherwise: {}",
+}
+
+
+def _first_change(now: Json, then: Json) -> tuple[list[str], Json]:
+    """The names that lead to the first value which is another, and that value."""
+    if not isinstance(now, dict):
+        return [], now
+    name = next((name for name in sorted({*now, *then}) if now.get(name) != then.get(name)), "")
+    path, value = _first_change(now.get(name), then.get(name))
+    return [name, *path], value
+
+
+def changed_outputs(stage: Stage, made_from: Mapping[str, Json], entry: StageEntry) -> Iterable[str]:
+    """The outputs that may be others: of problems, those files whose own tasks or data changed."""
+    now, then = made_from["sources"], entry.sources
+    alike = made_from["version"] == entry.version and made_from["student"] == entry.student
+    if not alike or set(now) != set(stage.outputs):
+        return stage.outputs
+    return [name for name in stage.outputs if now[name] != then.get(name)]
+
+
+def mixed_versions(entries: Mapping[str, StageEntry], kept: Iterable[Stage]) -> str:
+    """Which finished stages computed with other versions than those here, in a line; "" where none did.
+
+    Args:
+        entries: of a manifest, by stage.
+        kept: stages that are not made again.
+    """
+    others: dict[str, list[str]] = {}
+    for stage in kept:
+        then = _versions(entries[stage.name].environment) if stage.computes else ""
+        if then and then != _versions(environment()):
+            others.setdefault(then, []).append(stage.name)
+    told = "; ".join(f"{then} made {', '.join(names)}" for then, names in others.items())
+    return told and f"{told}, and {_versions(environment())} goes on: {_MIXED}"
+
+
+_MIXED = "the last digits may differ. For one version throughout, choose another --out"
+
+
+def _versions(found: Mapping[str, str]) -> str:
+    return ", ".join(f"{package} {found[package]}" for package in ("torch", "transformers", "peft") if package in found)
+
+
+def begun_elsewhere(partial: Path) -> str:
+    """Which versions began an unfinished stage, in a line, where they are not those here; "" where they are."""
+    place, now = partial / "environment.json", _versions(environment())
+    if not place.exists():
+        write_json(place, environment())
+        return ""
+    then = _versions(json.loads(place.read_bytes()))
+    return "" if then == now else f"{then} began it, and {now} goes on: {_MIXED}"

@@ -1,0 +1,133 @@
+"""problems/train.jsonl → demonstrations.jsonl: a teacher's step-by-step answers, judged."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+
+from srit.errors import DataError
+from srit.recipe import Demonstrations
+from srit.records import Demonstration, Problem
+from srit.students.prompts import prompt_text
+from srit.tasks import find_task, judge
+from srit.tasks.reading.turns import opens_thought, own_turn
+from srit.teachers import Answer, Question, Teacher, answer_key
+from srit.teachers.paid import Paid, holding, said_to
+
+
+def questions_of(problems: Iterable[Problem], limit: int | None) -> list[Question]:
+    """The first `limit` problems of each task, as the teacher is asked them."""
+    asked: Counter[str] = Counter()
+    questions = []
+    for problem in problems:
+        asked[problem.task] += 1
+        if limit is None or asked[problem.task] <= limit:
+            questions.append(Question(problem, prompt_text(find_task(problem.task), problem, "cot")))
+    return questions
+
+
+def make_demonstrations(
+    questions: Sequence[Question], teacher: Teacher, settings: Demonstrations, paid: Paid
+) -> tuple[list[Demonstration], Counter[str], int]:
+    """Demonstrations in problem order, counts of the kept and refused by reason, and of questions that are not settled.
+
+    Args:
+        paid: answers of earlier calls, which are not asked for again.
+
+    Raises:
+        DataError: no answer can be trained on.
+    """
+    answers = ask(questions, teacher, paid)
+    made = [_judged(q.problem, answers[q.problem.id], teacher.name, settings) for q in questions]
+    counts = Counter(f"{'kept' if d.kept else 'refused'}: {d.reason}" for d in made)
+    if not any(d.kept for d in made):
+        reasons = "; ".join(f"{reason} ({n} times)" for reason, n in counts.most_common(3))
+        raise DataError(f"none of the {len(made)} demonstrations can be trained on: {reasons}")
+    return made, counts, sum(not answers[q.problem.id].settled for q in questions)
+
+
+def ask(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> dict[str, Answer]:
+    """The teacher's answers by problem: those that hold, and of the others what it says now."""
+    keys = {q.problem.id: answer_key(teacher.identity, q.prompt) for q in questions}
+    answers, waiting = {}, []
+    for question in questions:
+        said = said_to(question, teacher, paid)
+        if (known := holding(said, teacher.max_tokens)) is not None:
+            answers[question.problem.id] = known
+        elif said and keys[question.problem.id] in paid.in_vain:
+            answers[question.problem.id] = said[-1]
+        else:
+            waiting.append(question._replace(failed_before=any(not answer.settled for answer in said)))
+    with closing(teacher.answer(waiting)) as arriving:
+        for answer in arriving:
+            key = keys[answer.problem_id]
+            paid.keep(key, answer)
+            if not answer.settled:
+                paid.in_vain.add(key)
+            answers[answer.problem_id] = answer
+    return answers
+
+
+def spent_on(questions: Iterable[Question], teacher: Teacher, paid: Paid) -> dict[str, int]:
+    """Requests and tokens that a set of questions ever took, those without an answer included."""
+    prompts = {question.prompt: question for question in questions}
+    said = [answer for question in prompts.values() for answer in said_to(question, teacher, paid)]
+    return {name: sum(getattr(answer, name) for answer in said) for name in _SPENT}
+
+
+_SPENT = ("n_calls", "n_prompt_tokens", "n_completion_tokens")
+
+
+def _judged(problem: Problem, answer: Answer, teacher: str, settings: Demonstrations) -> Demonstration:
+    """What of an answer is trained on, and whether it is: nothing after the answer's own end is."""
+    if answer.text is None:
+        return Demonstration(problem.id, problem.task, teacher, "", None, "unread", False, answer.reason)
+    text, open_thought = _own_text(answer.text, problem.question)
+    judgment = judge(find_task(problem.task), problem, text)
+    unfit = _unfit(text, open_thought=open_thought)
+    return Demonstration(
+        problem_id=problem.id,
+        task=problem.task,
+        teacher=teacher,
+        text=text,
+        answer=judgment.answer,
+        verdict=judgment.verdict,
+        kept=not unfit and (settings.keep == "all" or judgment.verdict == "right"),
+        reason=unfit or judgment.verdict,
+    )
+
+
+# Tokens by which models of any family begin and end a turn, where a server wrote them out.
+_TOKEN = re.compile(
+    r"<\|[^|<>\n]{2,40}\|>|<｜[^｜<>\n]{1,40}｜>|</?s>|<(?:bos|eos|pad|unk|eot|eom|eod|end|endoftext|im_start|im_end)>|"
+    r"</?(?:start|end)_of_(?:turn|text|sentence|utterance|role)>|\[/?(?:INST|BOS|EOS|PAD)\]|<</?SYS>>",
+    re.IGNORECASE,
+)
+_OPENINGS = re.compile(rf"\A(?:\s*(?:{_TOKEN.pattern})(?:(?:assistant|model)\b\s*)?)+", re.IGNORECASE)
+
+
+def _own_text(text: str, question: str) -> tuple[str, bool]:
+    """What a teacher wrote in its own turn, thoughts included, and whether its last thought is open.
+
+    Thoughts that are marked by tokens of its family are left out: a student would learn to spell them. So are those
+    whose beginning a server cut off: a student would close what it never opened.
+    """
+    turn = own_turn(text, question)
+    own = _OPENINGS.sub("", text[: turn.end])
+    headless = turn.start > 0 and not opens_thought(text[: turn.start])
+    return (text[turn.start : turn.end] if headless or _TOKEN.search(own) else own).strip(), turn.open_thought
+
+
+def _unfit(text: str, *, open_thought: bool) -> str:
+    """Why nobody should learn a text, whatever it answers; "" if there is nothing against it."""
+    if open_thought:
+        return "its thought never ends"
+    if not text:
+        return "it says nothing"
+    if token := _TOKEN.search(text):
+        return f"it spells out a token ({token[0]})"
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        return "it holds half a surrogate pair, which no tokenizer takes"
+    return ""

@@ -1,0 +1,126 @@
+"""Which layers of a model take adapters: those whose adapters act the same beside their layer and merged into it.
+
+PEFT's "all-linear" is right for most families. It fails where a layer is read by its weight and not called (Mamba's
+`dt_proj`, whose adapter is passed over until it is merged), where one layer stands in several places (Zamba), where a
+linear layer's subclass returns more than a tensor (routers of experts), and where PEFT refuses a layer by its name.
+Training goes through the adapters and sampling through merged weights, so such a layer would train one model and sample
+another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+import torch
+
+from srit.compute.head import parts_of
+from srit.compute.plan import Targets
+from srit.errors import DataError
+from srit.recipe import Lora
+
+TEXT_TOKENS = 32
+TOLERANCE = 2e-3  # nats, of a log-probability; float32 rounding leaves 1e-5 of what a random adapter changes
+ALL = "all-linear"
+
+_BREAKS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, NotImplementedError)
+
+
+def lora_config(lora: Lora, targets: Targets, **more: Any) -> Any:
+    """The adapters that a recipe asks for, on these layers."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]
+        lora_dropout=0.0,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        task_type="CAUSAL_LM",
+        **more,
+    )
+
+
+def choose_targets(load: Callable[[], Any], lora: Lora, name: str) -> Targets:
+    """The recipe's target modules; for "all-linear" where it fails, a pattern of the linear layers that can be adapted.
+
+    Args:
+        load: gives the model in float32, as loaded; called again for each try, which may leave it changed.
+        name: of the model, for a message.
+
+    Raises:
+        DataError: the modules that the recipe names cannot be adapted, or none can.
+    """
+    problem = _problem(load(), lora, lora.target_modules)
+    if not problem:
+        return lora.target_modules
+    if lora.target_modules != ALL:
+        raise DataError(f"student.lora.target_modules is {lora.target_modules!r}: {problem}: name others, or {ALL!r}")
+    prefix, kinds = _linear_kinds(load())
+    good = [kind for kind in kinds if not _problem(load(), lora, _pattern(prefix, [kind]))]
+    if not good or (problem := _problem(load(), lora, _pattern(prefix, good))):
+        raise DataError(f"student.model: {name} takes no adapters ({problem}): set student.tuning to full")
+    return _pattern(prefix, good)
+
+
+def left_out(model: Any, targets: Targets) -> list[str]:
+    """Kinds of linear layers of the text model that get no adapter though the recipe asks for all."""
+    prefix, kinds = _linear_kinds(model)
+    chosen = targets if isinstance(targets, str) and targets != ALL else ".*"
+    return [kind for kind in kinds if not re.fullmatch(chosen, f"{prefix}x.{kind}")]
+
+
+def _linear_kinds(model: Any) -> tuple[str, list[str]]:
+    """Where the text model stands in the model, and the last parts of its linear layers' names, the head left out."""
+    parts, head = parts_of(model), model.get_output_embeddings()
+    decoder = parts.decoder if parts else model
+    prefix = next(name for name, module in model.named_modules() if module is decoder)
+    names = [
+        name for name, module in decoder.named_modules() if isinstance(module, torch.nn.Linear) and module is not head
+    ]
+    return f"{prefix}." if prefix else "", list(dict.fromkeys(map(_kind, names)))
+
+
+def _kind(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _pattern(prefix: str, kinds: Sequence[str]) -> str:
+    return rf"{re.escape(prefix)}.*\.(?:{'|'.join(map(re.escape, kinds))})"
+
+
+def _problem(model: Any, lora: Lora, targets: Targets) -> str:
+    """What is wrong with adapters on these layers; "" if they train, and change the model as much when merged."""
+    from peft import get_peft_model
+
+    torch.manual_seed(0)
+    try:
+        # Random, where they would be zero at first and could not be told from none.
+        adapted = get_peft_model(model, lora_config(lora, targets, init_lora_weights=False))
+        ids = _text(model.get_input_embeddings().num_embeddings).to(adapted.device)
+        beside = adapted(input_ids=ids, use_cache=False).logits.log_softmax(-1)
+        beside[..., 0].sum().backward()
+        silent = _silent(adapted)
+        adapted.merge_adapter()
+        with torch.no_grad():
+            gap = float((adapted(input_ids=ids, use_cache=False).logits.log_softmax(-1) - beside).abs().max())
+        adapted.unmerge_adapter()
+    except _BREAKS as error:
+        return f"{type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else ''}"
+    if not gap <= TOLERANCE:
+        return f"merged into the weights, adapters change log-probabilities by {gap:.2g} nats"
+    return f"no gradient reaches adapters of {', '.join(silent)}" if silent else ""
+
+
+def _silent(adapted: Any) -> list[str]:
+    """Kinds of layers none of whose adapters has a gradient. Of experts, those that no token was sent to have none."""
+    trained = [
+        (name.partition(".lora_")[0], weight) for name, weight in adapted.named_parameters() if weight.requires_grad
+    ]
+    heard = {_kind(layer) for layer, weight in trained if weight.grad is not None}
+    return sorted({_kind(layer) for layer, _ in trained} - heard)
+
+
+def _text(vocabulary: int) -> torch.Tensor:
+    return torch.tensor([Random(0).choices(range(vocabulary), k=TEXT_TOKENS)])

@@ -1,0 +1,325 @@
+"""Loading the student: its weights, adapters and tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from srit.compute.plan import Targets
+from srit.errors import DataError
+from srit.recipe import Student
+from srit.run_directory import canonical
+from srit.students.embedded import EMBEDDED, locate_embedded
+from srit.students.lengths import Room, room_of
+from srit.students.prompts import Prompts
+from srit.sums import sum_of
+
+
+def identity(student: Student) -> str:
+    """A hash of the weights and the tokenizer that the student starts from; without loading them.
+
+    Of a hub id it is one of its name and revision: `commit_of` has the revision that does not move.
+
+    Raises:
+        DataError: the model is not there.
+    """
+    folder = locate(student)
+    if folder is None:
+        return hashlib.sha256(canonical([student.model, student.revision])).hexdigest()
+    base = _base_of_adapter(folder)
+    if base is None or base == folder:
+        return sum_of(folder)
+    return hashlib.sha256(canonical([sum_of(folder), sum_of(base)])).hexdigest()
+
+
+def _base_of_adapter(folder: Path) -> Path | None:
+    """The local folder that an adapter's weights are added to those of, where the folder holds an adapter."""
+    try:
+        base = Path(json.loads((folder / "adapter_config.json").read_bytes())["base_model_name_or_path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return base if base.is_dir() else None
+
+
+def hub_name(student: Student) -> str:
+    """A hub id and its revision, as one name."""
+    return f"{student.model}@{student.revision}" if student.revision else student.model
+
+
+def commit_of(student: Student) -> str | None:
+    """The commit that a hub id's revision stands for: as the hub says now, or its cache where it cannot be reached.
+
+    None for a local folder, and where nobody knows: loading tells what is wrong.
+    """
+    if locate(student) is not None:
+        return None
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(student.model, "config.json", revision=student.revision)).parent.name
+    except (OSError, ValueError):
+        return None
+
+
+def locate(student: Student) -> Path | None:
+    """The student's local folder, made on first use for an embedded one; None for a hub id."""
+    if student.model in EMBEDDED:
+        return locate_embedded(student.model)
+    path = Path(student.model)
+    if path.is_dir():
+        return path
+    if path.is_absolute() or student.model.startswith("."):
+        raise DataError(f"student.model: there is no folder {path}")
+    return None
+
+
+def load_tokenizer(student: Student) -> Any:
+    """
+    Raises:
+        DataError: there is none that can be read.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    place = str(locate(student) or student.model)
+    with _refusing(f"no tokenizer for {student.model}"):
+        _check_sizes(student, place)
+        tokenizer = AutoTokenizer.from_pretrained(place, revision=_revision(student), trust_remote_code=False)
+        config = AutoConfig.from_pretrained(place, revision=_revision(student), trust_remote_code=False)
+        rows = int(config.get_text_config(decoder=True).vocab_size)
+    if len(tokenizer) > rows:
+        raise DataError(f"student.model: {student.model}: the tokenizer has {len(tokenizer)} ids, the model {rows}")
+    return tokenizer
+
+
+# What a config calls its layers, attention heads and key-value heads, width and vocabulary.
+_SIZES = (
+    *("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers"),
+    *("num_attention_heads", "n_head", "n_heads", "num_heads", "num_key_value_heads", "decoder_attention_heads"),
+    *("hidden_size", "n_embd", "d_model", "vocab_size"),
+)
+
+
+def _check_sizes(student: Student, place: str) -> None:
+    """Before transformers reads the config: it divides by these sizes, or builds a model that holds nothing.
+
+    Raises:
+        DataError: the config has a size below 1, such as a model without layers.
+    """
+    from transformers import PreTrainedConfig
+
+    config, _ = PreTrainedConfig.get_config_dict(place, revision=_revision(student))
+    text = config.get("text_config")
+    sizes = config | text if isinstance(text, dict) else config
+    for name in _SIZES:
+        size = sizes.get(name)
+        if isinstance(size, int) and size < 1:
+            raise DataError(
+                f"student.model: {student.model}: {name} is {size} in its config.json, and a model needs at least 1: "
+                "mend the file, or take another student"
+            )
+
+
+def load_prompts(student: Student, *, field: str = "student.chat_template") -> Prompts:
+    """A model's tokenizer with its chat template, and all that ends its answers.
+
+    Args:
+        field: of the recipe, where another template can be given.
+
+    Raises:
+        DataError: there is no tokenizer, or its template cannot be used.
+    """
+    tokenizer = load_tokenizer(student)
+    return Prompts(tokenizer, student.chat_template, stated_ends=_stated_ends(student, tokenizer), field=field)
+
+
+def _stated_ends(student: Student, tokenizer: Any) -> list[int]:
+    """The ids that `generate` would end an answer with, without loading the weights."""
+    from transformers import GenerationConfig, PreTrainedConfig
+
+    place, revision = str(locate(student) or student.model), _revision(student)
+    try:
+        return _ids_of(GenerationConfig.from_pretrained(place, revision=revision).eos_token_id, len(tokenizer))
+    except (OSError, ValueError):
+        pass  # there are no generation settings
+    config, _ = PreTrainedConfig.get_config_dict(place, revision=revision)
+    ids = _ids_of((config.get("text_config") or config).get("eos_token_id"), len(tokenizer))
+    # Configs keep the defaults of their class, which mean nothing in another vocabulary.
+    return [token_id for token_id in ids if token_id in tokenizer.added_tokens_decoder]
+
+
+def _ids_of(stated: Any, vocabulary: int) -> list[int]:
+    """One id, several, or none, as ids of the vocabulary."""
+    ids = stated if isinstance(stated, list) else [stated]
+    return [token_id for token_id in ids if isinstance(token_id, int) and 0 <= token_id < vocabulary]
+
+
+def load_room(student: Student) -> Room | None:
+    """How long a model's texts may be; None: as long as you like."""
+    from transformers import AutoConfig
+
+    place = str(locate(student) or student.model)
+    with _refusing(f"the config of {student.model} cannot be used"):
+        config = AutoConfig.from_pretrained(place, revision=_revision(student), trust_remote_code=False)
+        return room_of(config)
+
+
+@contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    """Says of a model why it cannot be loaded. What transformers raises of a config that it does not understand is no
+    one kind of error: a missing key, a check of its own, an iterator that ends."""
+    try:
+        yield
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:
+        raise DataError(f"student.model: {what}: {type(error).__name__}: {_first_line(error)}") from None
+
+
+def load_model(student: Student, adapter: Path | None = None) -> Any:
+    """The student in evaluation mode, with an adapter merged into its weights where one is given.
+
+    Merged, since an unmerged adapter halves the decoding speed; in float32, and rounded to the student's precision
+    once, after that. Never to 4 bits: with tuning "qlora" the base has the values that its 4 bits stand for, which
+    are those it is trained with.
+
+    Raises:
+        DataError: weights are missing, of another shape, or not finite.
+    """
+    import torch
+
+    precision = torch_dtype(student)
+    if adapter is not None and (adapter / "adapter_config.json").exists():
+        from peft import PeftModel
+
+        model = _base(student, torch.float32)
+        if student.tuning == "qlora":
+            model = model.dequantize()
+        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().to(precision)
+    elif adapter is not None:
+        model = _auto_class(str(adapter), None).from_pretrained(str(adapter), dtype=precision)
+    else:
+        model = _base(student, precision)
+        if student.tuning == "qlora":
+            model = model.dequantize()
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def torch_dtype(student: Student) -> Any:
+    """Of the student's weights while it computes.
+
+    Raises:
+        ValueError: "auto" was not resolved (`precision.resolved`).
+    """
+    import torch
+
+    if student.dtype == "auto":
+        raise ValueError("the student's dtype is still auto")
+    return getattr(torch, student.dtype)
+
+
+def _base(student: Student, precision: Any) -> Any:
+    """The weights that the student starts from, checked; of 4 bits with tuning "qlora"."""
+    import torch
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    place = str(locate(student) or student.model)
+    with _refusing(f"{student.model} cannot be loaded"):
+        loaded: Any = _auto_class(place, _revision(student)).from_pretrained(
+            place,
+            revision=_revision(student),
+            trust_remote_code=False,
+            dtype=precision,
+            quantization_config=_four_bits(student) if student.tuning == "qlora" else None,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    model, report = loaded
+    if missing := sorted(set(report["missing_keys"]) - {"lm_head.weight"}):
+        raise DataError(f"student.model: {student.model} lacks the weights {', '.join(missing[:3])} …")
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise DataError(f"student.model: {student.model}: {name} holds values that are not finite")
+    return model
+
+
+def _auto_class(place: str, revision: str | None) -> Any:
+    """What loads a model: a text model, or one that also sees, whose text model is used."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    config = AutoConfig.from_pretrained(place, trust_remote_code=False, **({"revision": revision} if revision else {}))
+    return AutoModelForCausalLM if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING else AutoModelForImageTextToText
+
+
+def _four_bits(student: Student) -> Any:
+    """NF4 with double quantization (Dettmers et al. 2023, arXiv 2305.14314)."""
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch_dtype(student),
+    )
+
+
+def trainable(student: Student, start: Path | None, *, targets: Targets = "all-linear", attention: str = "sdpa") -> Any:
+    """The student with what is trained of it: a new adapter or one that goes on, or all its weights.
+
+    In evaluation mode, so without dropout, whatever its config says: the log-probabilities of policy, reference and
+    sampler are compared, and a training that goes on after a kill ends in the same bits.
+
+    Args:
+        targets: modules that get a new adapter.
+        attention: its `attn_implementation` where it would be "sdpa"; `attention.py` has another.
+    """
+    from srit.compute.attention import attend
+
+    if student.tuning == "full":
+        return attend(load_model(student, start), attention)
+    from peft import PeftModel, get_peft_model
+
+    from srit.students.adapters import lora_config
+
+    model = _base(student, torch_dtype(student)) if student.tuning == "qlora" else load_model(student)
+    model = attend(model, attention)
+    # Adapters compute in the base's precision: float32 ones beside a bfloat16 base would cast every activation twice.
+    # `training.train` keeps their float32 values.
+    autocast = student.tuning == "qlora"
+    if start is not None:
+        adapted = PeftModel.from_pretrained(model, str(start), is_trainable=True, autocast_adapter_dtype=autocast)
+        return _without_dropout(adapted)
+    return _without_dropout(get_peft_model(model, lora_config(student.lora, targets), autocast_adapter_dtype=autocast))
+
+
+def _without_dropout(model: Any) -> Any:
+    model.eval()
+    for module in model.modules():
+        # In evaluation mode bitsandbytes packs its weights anew, for products of less precision.
+        if type(module).__name__ == "Linear4bit":
+            module.train()
+    return model
+
+
+def dropout(config: Any) -> dict[str, float]:
+    """The dropout that a model's config asks for, by the names of its fields."""
+    fields = [(str(name), value) for name, value in config.get_text_config().to_dict().items()]
+    for _, value in fields:
+        if isinstance(value, dict):  # such as MPT's attn_config
+            fields += [(str(name), inner) for name, inner in value.items()]
+    heads = ("classifier", "summary", "pooler")  # of models that write no text
+    rates = {name: value for name, value in fields if "drop" in name and isinstance(value, float) and value > 0}
+    return {name: rate for name, rate in rates.items() if not name.startswith(heads)}
+
+
+def _revision(student: Student) -> str:
+    return student.revision or "main"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,107 @@
+"""demonstrations.jsonl → instructed/: stage 1, instruction-tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import torch
+
+from srit.compute.plan import RowKind
+from srit.compute.rows import Group, add_gradient, layout_of, micro_batches
+from srit.recipe import Instruct, Optimization
+from srit.records import Demonstration, Problem, PromptKind
+from srit.students.prompts import Prompts, prompt_text
+from srit.tasks import find_task
+from srit.training.loop import Metrics, steps_of, steps_up_to, train
+
+BATCH_TOKENS = 2048  # that go through the model at once: a bound on memory, without effect on the result
+
+
+class Example(NamedTuple):
+    """What stage 1 trains on: a completion behind a prompt."""
+
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+
+
+def make_examples(
+    demonstrations: Sequence[Demonstration],
+    problems: Mapping[str, Problem],
+    prompts: Prompts,
+    settings: Instruct,
+    seed: int,
+) -> list[Example]:
+    """One example for each kept demonstration, under the CoT prompt for a `cot_fraction` of each task's."""
+    examples = []
+    kept = [d for d in demonstrations if d.kept]
+    for task in dict.fromkeys(d.task for d in kept):
+        of_task = [d for d in kept if d.task == task]
+        under_cot = set(Random(f"{seed}/instruct/{task}").sample(range(len(of_task)), _share(of_task, settings)))
+        for index, demonstration in enumerate(of_task):
+            kind: PromptKind = "cot" if index in under_cot else "direct"
+            problem = problems[demonstration.problem_id]
+            text = prompt_text(find_task(task), problem, kind)
+            bare = kind == "direct" and settings.direct_target == "answer"
+            target = problem.answer if bare else demonstration.text
+            examples.append(Example(prompts.prompt_ids(text, where=problem.id), prompts.completion_ids(target)))
+    return examples
+
+
+def instruct(
+    model: Any,
+    examples: Sequence[Example],
+    settings: Optimization,
+    *,
+    rows: RowKind = "shared",
+    seed: str,
+    checkpoints: Path,
+    progress: Callable[[int, int], None],
+    max_tokens: int | None = None,
+) -> list[Metrics]:
+    """Trains the model in place on the examples' completions; the loss is in nats a token.
+
+    Args:
+        rows: how completions are put into rows.
+        max_tokens: stop after so many tokens in rows (a control's equal compute), going through the
+            examples as often as it takes; None: `settings.epochs` times.
+    """
+    steps = steps_of(len(examples), settings, seed)
+    if max_tokens is not None:
+        sizes = [len(example.prompt_ids) + len(example.completion_ids) for example in examples]
+        steps = steps_up_to(max_tokens, sizes, settings, seed)
+    layout = layout_of(model, rows)
+
+    def accumulate(step: int) -> Metrics:
+        groups = _merged([examples[index] for index in steps[step]])
+        n_tokens = sum(len(completion) for group in groups for completion in group.completions)
+        total = 0.0
+        for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, layout=layout):
+            # Over the tokens of the whole step: the gradient is the same however the step is split.
+            loss = add_gradient(model, batch, groups, lambda scored: -torch.cat(list(scored.values())).sum() / n_tokens)
+            total += loss.item()
+        return {"loss": total, "tokens": float(sum(group.n_tokens for group in groups))}
+
+    return train(
+        model,
+        accumulate,
+        n_steps=len(steps),
+        settings=settings,
+        seed=seed,
+        checkpoints=checkpoints,
+        progress=progress,
+    )
+
+
+def _share(demonstrations: Sequence[Demonstration], settings: Instruct) -> int:
+    return round(settings.cot_fraction * len(demonstrations))
+
+
+def _merged(examples: Sequence[Example]) -> list[Group]:
+    """Completions of one prompt share its computation."""
+    completions: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+    for example in examples:
+        completions.setdefault(example.prompt_ids, []).append(example.completion_ids)
+    return [Group(prompt, tuple(answers)) for prompt, answers in completions.items()]
