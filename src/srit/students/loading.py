@@ -119,7 +119,7 @@ def _check_sizes(student: Student, place: str) -> None:
         if isinstance(size, int) and size < 1:
             raise DataError(
                 f"student.model: {student.model}: {name} is {size} in its config.json, and a model needs at least 1: "
-                "mend the file, or take another student"
+                "correct the file or choose another student"
             )
 
 
