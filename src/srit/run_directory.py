@@ -1,8 +1,8 @@
 """The run directory: the only code that writes files, and what is known about each of them.
 
-Order of writing: temporary file, flush, fsync, rename, fsync of the folder, and the manifest last. What
-exists under its name is whole. A stage is done when the manifest holds its fingerprint and its outputs
-still have the recorded sums; nothing looks at times.
+A write goes to a temporary file, which is flushed, synced and renamed; then the folder is synced, and the manifest
+is written last. A file that exists under its name is therefore complete. A stage is done when the manifest holds its
+fingerprint and its outputs still have the recorded sums; modification times play no part.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import hashlib
 import json
 import os
 import shutil
-import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from srit.errors import DataError, MachineError
 
@@ -26,15 +26,15 @@ Json = Any
 
 
 def canonical(value: Json) -> bytes:
-    """One spelling for equal JSON values."""
+    """Return the one spelling that equal JSON values share."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def sha256_of(path: Path, of_file: Callable[[Path], str] | None = None) -> str:
-    """Of a file's bytes, or of a folder's names and bytes.
+    """Return the SHA-256 of a file's bytes, or of a folder's names and bytes, in hexadecimal.
 
     Args:
-        of_file: what finds the sum of one file; None: this.
+        of_file: computes the sum of a single file; None: read the file.
     """
     if path.is_dir():
         parts = {str(p.relative_to(path)): sha256_of(p, of_file) for p in sorted(path.rglob("*")) if p.is_file()}
@@ -46,7 +46,7 @@ def sha256_of(path: Path, of_file: Callable[[Path], str] | None = None) -> str:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all."""
+    """Write a file atomically: all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("wb") as file:
@@ -54,62 +54,66 @@ def write_bytes(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
-    _sync_folder(path.parent)
+    _sync(path.parent)
 
 
 def write_json(path: Path, value: Json) -> None:
-    """One JSON value, indented for people."""
+    """Write one JSON value, indented for readers."""
     write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
 
 
-def write_records(path: Path, records: Iterable[Any]) -> None:
-    """One record a line. Escaped to ASCII: a teacher's lone surrogate has no UTF-8."""
-    write_bytes(path, b"".join(json.dumps(asdict(record)).encode() + b"\n" for record in records))
+def write_records(path: Path, records: Collection[object]) -> None:
+    """Write one record per line, escaped to ASCII: a lone surrogate in a teacher's answer has no UTF-8."""
+    adapters = {kind: TypeAdapter(kind) for kind in {type(record) for record in records}}
+    rows = (adapters[type(record)].dump_python(record) for record in records)
+    write_bytes(path, b"".join(json.dumps(row).encode() + b"\n" for row in rows))
 
 
 def read_records(path: Path, kind: type[Record]) -> list[Record]:
-    """The records of a file, checked.
+    """Read the records of a file and check the type of every field; fields that `kind` does not have are ignored.
 
     Raises:
-        DataError: a line is not such a record; names file, line and field.
+        DataError: a line is not such a record; names the file, the line and the field.
     """
-    hints = get_type_hints(kind)
+    adapter = TypeAdapter(kind)
     records = []
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         if line.strip():
-            records.append(_record(line, kind, hints, f"{path}:{number}"))
+            try:
+                records.append(_record(line, adapter))
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{path}:{number}: {_reason(error)}") from None
     return records
 
 
-def _record(line: bytes, kind: type[Record], hints: Mapping[str, Any], where: str) -> Record:
+def _record(line: bytes, adapter: TypeAdapter[Record]) -> Record:
     try:
-        row = json.loads(line)
-        if not isinstance(row, dict):
-            raise ValueError(f"a record is a JSON object, this is {type(row).__name__}")
-        values = {name: _typed(row[name], hints[name]) for name in (f.name for f in fields(kind))}  # type: ignore[arg-type]
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: {error}") from None
-    except KeyError as error:
-        raise DataError(f"{where}: the field {error} is missing") from None
-    return kind(**values)
+        return adapter.validate_json(line, strict=True)
+    except ValidationError as error:
+        if error.errors()[0]["type"] != "json_invalid":
+            raise
+    # pydantic's parser accepts no lone surrogates. Its strict mode accepts no lists for tuples, except in JSON: so the
+    # types are checked with each surrogate replaced, and the values are taken from the line itself.
+    row = json.loads(line)
+    adapter.validate_json(json.dumps(row, ensure_ascii=False).encode(errors="replace"), strict=True)
+    return adapter.validate_python(row)
 
 
-def _typed(value: Json, hint: Any) -> Any:
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return None if value is None else _typed(value, next(a for a in arguments if a is not type(None)))
-    if origin is tuple and isinstance(value, list):
-        return tuple(value)
-    if hint is float and isinstance(value, int):
-        return float(value)
-    if isinstance(hint, type) and not isinstance(value, hint):
-        raise ValueError(f"{value!r} is no {hint.__name__}")
-    return value
+def _reason(error: Exception) -> str:
+    """The first fault of a record or manifest, with the field it is in."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    fault = error.errors(include_url=False)[0]
+    field = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "missing":
+        return f"the field {field!r} is missing"
+    message = f"{fault['msg'][:1].lower()}{fault['msg'][1:]}, not {fault['input']!r:.80}"
+    return f"the field {field!r}: {message}" if field else message
 
 
 @contextmanager
 def building(folder: Path) -> Iterator[Path]:
-    """A folder made beside its place and renamed when whole."""
+    """Yield a folder beside `folder` that takes its place once the block has finished without an error."""
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -123,12 +127,12 @@ def building(folder: Path) -> Iterator[Path]:
         folder.rename(old)
         shutil.rmtree(old)
     partial.rename(folder)
-    _sync_folder(folder.parent)
+    _sync(folder.parent)
 
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """While one process makes what is kept at a path, others that come here wait; then they should look again."""
+    """Let one process at a time make what belongs at a path; those that waited should look again first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -136,7 +140,7 @@ def file_lock(path: Path) -> Iterator[None]:
 
 
 class Journal:
-    """Lines that survive a kill: each is appended whole and synced before it counts."""
+    """A JSON Lines file that survives a kill: each line is appended in one write and synced before it counts."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -144,11 +148,11 @@ class Journal:
         data = path.read_bytes() if path.exists() else b""
         whole = data[: data.rfind(b"\n") + 1]
         if whole != data:
-            write_bytes(path, whole)  # a kill cut the last line
+            write_bytes(path, whole)  # a kill truncated the last line
         self.rows: list[Json] = [json.loads(line) for line in whole.split(b"\n") if line]
 
     def append(self, row: Json) -> None:
-        """Returns when the line is on disk."""
+        """Append a line, and return once it is on disk."""
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(descriptor, json.dumps(row).encode() + b"\n")
@@ -158,37 +162,75 @@ class Journal:
         self.rows.append(row)
 
 
+class StageEntry(BaseModel, frozen=True, extra="allow"):
+    """What the manifest holds about a finished stage.
+
+    Every version of srit has written the fields without a default. Fields of later versions are kept as they are.
+    """
+
+    fingerprint: str
+    outputs: dict[str, str]  # sums by path in the run directory
+    counts: dict[str, Json]
+    seconds: float  # that the stage took where it was made
+    # What the fingerprint is the sum of: see `fingerprints.basis`.
+    work: str = ""
+    version: int | None = None
+    settings: Json = None
+    inputs: dict[str, str] = {}
+    student: str | None = None
+    way: Json = None
+    sources: dict[str, Json] = {}
+    environment: dict[str, str] = {}  # versions of packages
+    shared: bool = False  # taken from another run
+    made_by: str = Field(default="", alias="made by")  # the run it was taken from
+
+
+class Manifest(BaseModel, frozen=True, extra="allow"):
+    """What a run directory knows about itself: manifest.json."""
+
+    stages: dict[str, StageEntry]
+    revisions: dict[str, str] = {}  # commits by hub id
+    way: dict[str, Json] | None = None  # how the student is computed, and of which student that holds
+    way_of: Json = Field(default=None, alias="way of")
+
+
 class Run:
-    """A run directory, held by one process at a time."""
+    """A run directory, open in one process at a time."""
 
     def __init__(self, folder: Path) -> None:
         """
         Raises:
-            MachineError: the folder cannot be written, or another process holds it.
+            MachineError: the folder cannot be written, or another process has it open.
+            DataError: its manifest is damaged.
         """
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = (folder / ".lock").open("w")
         except OSError as error:
-            raise MachineError(f"{folder}: cannot be written ({error.strerror}): choose another with --out") from None
+            raise MachineError(f"{folder}: cannot be written ({error.strerror}); choose another with --out") from None
         try:
-            # Freed by the kernel when the process ends, however it ends; a pid file is not.
+            # The kernel releases it however the process ends; a pid file would stay.
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.manifest = read_manifest(folder)
         except BlockingIOError:
-            raise MachineError(f"{folder}: another srit process is at work here; wait for it or end it") from None
-        self.manifest: dict[str, Any] = read_manifest(folder)
+            self.close()
+            message = f"{folder}: another srit process is running here; wait for it to finish, or stop it"
+            raise MachineError(message) from None
+        except DataError:
+            self.close()
+            raise
 
     def close(self) -> None:
-        """Lets another process, or another part of this one, hold the folder."""
+        """Let another process, or another part of this one, open the folder."""
         self._lock.close()
 
     def path(self, name: str) -> Path:
-        """Of an output, by its name in the manifest."""
+        """Return the path of an output, given its name in the manifest."""
         return self.folder / name
 
     def partial(self, stage: str, fingerprint: str) -> Path:
-        """Where a stage keeps what it has finished before all is; of this fingerprint alone."""
+        """Return the folder for a stage's partial work, and remove that of other fingerprints."""
         kept = self.folder / ".partial" / stage.replace("/", "-") / fingerprint[:16]
         if kept.parent.exists():
             for stale in sorted(set(kept.parent.iterdir()) - {kept}):
@@ -197,104 +239,116 @@ class Run:
         return kept
 
     def is_done(self, stage: str, fingerprint: str) -> bool:
-        """Whether the stage's outputs are there, whole, and made from just these inputs."""
-        entry = self.manifest["stages"].get(stage)
-        return entry is not None and entry["fingerprint"] == fingerprint and is_whole(self.folder, entry)
+        """Return whether the stage's outputs exist, are intact and were made from exactly these inputs."""
+        entry = self.manifest.stages.get(stage)
+        return entry is not None and entry.fingerprint == fingerprint and is_whole(self.folder, entry)
 
-    def commit(self, stage: str, entry: Mapping[str, Json], outputs: Sequence[str]) -> None:
-        """Records a stage as done; what it kept on the way is removed."""
-        sums = {name: sha256_of(self.path(name)) for name in outputs}
-        self.manifest["stages"][stage] = {**entry, "outputs": sums}
-        write_json(self.folder / "manifest.json", self.manifest)
+    def sums(self, outputs: Sequence[str]) -> dict[str, str]:
+        """Return the sums of outputs as they are now."""
+        return {name: sha256_of(self.path(name)) for name in outputs}
+
+    def commit(self, stage: str, entry: StageEntry) -> None:
+        """Record a stage as done, and remove its partial work."""
+        self.manifest.stages[stage] = entry
+        write_json(self.folder / "manifest.json", _as_json(self.manifest))
         self.clear(stage)
 
     def clear(self, stage: str) -> None:
-        """Removes what a finished stage kept on the way; a kill may have come between the manifest and this."""
+        """Remove a finished stage's partial work; a kill may have come between writing the manifest and this."""
         shutil.rmtree(self.folder / ".partial" / stage.replace("/", "-"), ignore_errors=True)
 
     def share(self, stage: str, outputs: Sequence[str], kept: Path, *, anew: bool = False) -> None:
-        """Puts a finished stage where other runs find it: hard links, and what the manifest says of it.
+        """Put a finished stage where other runs find it: hard links to its outputs, and its entry.
 
-        Nothing here writes into a file that exists, so a link is as good as a copy. Outputs are kept by their
-        place among the stage's outputs, since the same work may have another name elsewhere.
+        No existing file is ever written into, so a link is as good as a copy. Outputs are numbered in the stage's
+        order, since the same work may have another name in another run.
 
         Args:
-            anew: in place of what is there, which an earlier run had to leave unfinished.
+            anew: replace what is there, which an earlier run had to leave unfinished.
         """
         if (kept / "entry.json").exists() and not anew:
             return
-        _remove(kept)  # what an interrupted removal left
-        entry = self.manifest["stages"][stage]
+        _remove(kept)  # an interrupted removal may have left some of it
+        entry = self.manifest.stages[stage]
         with building(kept) as partial:
             for number, name in enumerate(outputs):
                 _link(self.path(name), partial / str(number))
-            sums = [entry["outputs"][name] for name in outputs]
-            write_json(partial / "entry.json", {**entry, "outputs": sums, "made by": "/".join(self.folder.parts[-2:])})
+            sums = [entry.outputs[name] for name in outputs]
+            made_by = "/".join(self.folder.parts[-2:])
+            write_json(partial / "entry.json", {**_as_json(entry), "outputs": sums, "made by": made_by})
 
     def adopt(self, stage: str, outputs: Sequence[str], kept: Path) -> bool:
-        """Takes a stage that another run has shared; False if there is none, or it is damaged."""
+        """Take over a stage that another run has shared; return False if there is none or it is damaged."""
         if not (kept / "entry.json").exists():
             return False
-        entry = json.loads((kept / "entry.json").read_bytes())
-        for number, total in enumerate(entry["outputs"]):
-            if not (kept / str(number)).exists() or sha256_of(kept / str(number)) != total:
-                shutil.rmtree(kept)
-                return False
+        entry = _shared_entry(kept, outputs)
+        if entry is None:
+            shutil.rmtree(kept)
+            return False
         for number, name in enumerate(outputs):
-            place = self.path(name)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            partial = place.with_name(f".{place.name}.partial")
-            _remove(partial)
-            _link(kept / str(number), partial)
-            if place.is_dir():
-                shutil.rmtree(place)  # a folder cannot be renamed over another
-            partial.replace(place)
-            _sync_folder(place.parent)
-        self.commit(stage, {**entry, "shared": True}, outputs)
+            _place(kept / str(number), self.path(name))
+        self.commit(stage, entry)
         return True
 
 
-def is_whole(folder: Path, entry: Mapping[str, Any]) -> bool:
-    """Whether a finished stage's outputs are there and still have their recorded sums.
-
-    Args:
-        entry: the stage's, of a manifest.
-    """
-    outputs: Mapping[str, str] = entry["outputs"]
-    return all((folder / name).exists() and sha256_of(folder / name) == total for name, total in outputs.items())
-
-
-def recorded_sum(stages: Mapping[str, Any], output: str) -> str:
-    """The sum of a finished output, from a manifest's stages; "" where none has made it."""
-    return next((str(entry["outputs"][output]) for entry in stages.values() if output in entry["outputs"]), "")
+def _shared_entry(kept: Path, outputs: Sequence[str]) -> StageEntry | None:
+    """The entry of a shared stage under the names that its outputs have here; None: it is damaged."""
+    try:
+        row = json.loads((kept / "entry.json").read_bytes())
+        sums = dict(zip(outputs, row["outputs"], strict=True))
+        entry = StageEntry.model_validate({**row, "outputs": sums, "shared": True})
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    places = [kept / str(number) for number in range(len(outputs))]
+    whole = all(place.exists() and sha256_of(place) == sums[name] for place, name in zip(places, outputs, strict=True))
+    return entry if whole else None
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a run, or that of one which has not begun.
+def _place(source: Path, target: Path) -> None:
+    """Link a file or folder to its place, in place of what is there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    _remove(partial)
+    _link(source, partial)
+    if target.is_dir():
+        shutil.rmtree(target)  # a folder cannot be renamed over another
+    partial.replace(target)
+    _sync(target.parent)
+
+
+def is_whole(folder: Path, entry: StageEntry) -> bool:
+    """Return whether a finished stage's outputs exist and still have their recorded sums."""
+    return all((folder / name).exists() and sha256_of(folder / name) == total for name, total in entry.outputs.items())
+
+
+def recorded_sum(stages: Mapping[str, StageEntry], output: str) -> str:
+    """Return the sum of a finished output; "" if no stage has made it."""
+    return next((entry.outputs[output] for entry in stages.values() if output in entry.outputs), "")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest of a run; that of a run that has not begun has no stages.
 
     Raises:
-        DataError: it is damaged.
+        DataError: it is damaged; names the file and the field.
     """
     path = folder / "manifest.json"
     if not path.exists():
-        return {"stages": {}}
+        return Manifest(stages={})
     try:
-        manifest: dict[str, Any] = json.loads(path.read_bytes())
-        if broken := [name for name, entry in manifest["stages"].items() if not _is_entry(entry)]:
-            raise ValueError(f"the entry of {broken[0]!r:.80} is none")
-        return manifest
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"{path}: damaged ({error}); put back a copy, or start over in another folder") from None
+        return Manifest.model_validate(json.loads(path.read_bytes()))
+    except (ValueError, RecursionError) as error:
+        reason = f"{path}: damaged ({_reason(error)}); restore a copy, or start over in another folder"
+        raise DataError(reason) from None
 
 
-def _is_entry(entry: Any) -> bool:
-    """Whether an entry of a manifest has what every version of srit has written."""
-    kinds = {"fingerprint": str, "outputs": dict, "counts": dict, "seconds": int | float}
-    return isinstance(entry, dict) and all(isinstance(entry.get(name), kind) for name, kind in kinds.items())
+def _as_json(value: Manifest | StageEntry) -> dict[str, Json]:
+    """As it was read, with what was set since: an entry of an earlier srit stays without the fields of a later one."""
+    return value.model_dump(by_alias=True, exclude_unset=True)
 
 
 def _link(source: Path, target: Path) -> None:
-    """A file or folder under a second name; copied where the file system has no links."""
+    """Give a file or folder a second name; copy it where the file system has no links."""
     if source.is_dir():
         shutil.copytree(source, target, copy_function=_link_file)
     else:
@@ -321,6 +375,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-_sync_folder = _sync

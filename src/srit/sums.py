@@ -1,9 +1,9 @@
-"""Sums of what a run reads from outside of its directory, by content: a changed file is another input.
+"""SHA-256 sums of what a run reads from outside its directory: a file whose content changed is a different input.
 
-Weights have gigabytes, and `srit plan` asks for their sums as well: the sum of a large file is remembered with the
-file's size, inode and times (mtime and ctime, in nanoseconds: no tool can set ctime back). Small files are always
-read, and no sum is remembered of a file that was changed within the last seconds, since a second change may leave the
-same times. What is damaged on the disk without a write is not seen in large files.
+Weights take gigabytes, and `srit plan` needs their sums too. The sum of a large file is therefore cached under the
+file's size, inode and times (mtime and ctime in nanoseconds; no tool can set ctime back). Small files are always read.
+The sum of a file that changed within the last few seconds is not cached, since a second change could leave the same
+times. Damage on the disk without a write goes unnoticed in large files.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from pathlib import Path
 
 from srit.run_directory import canonical, sha256_of, write_bytes
 
-LARGE = 16 * 2**20  # bytes: smaller files take some milliseconds to read
-SETTLED_SECONDS = 3.0  # file systems keep times to up to 2 seconds
+LARGE = 16 * 2**20  # bytes; smaller files are read in milliseconds
+SETTLED_SECONDS = 3.0  # file systems round times to 2 seconds or finer
 
 
 def cache() -> Path:
-    """Where converted weights, probes and sums are kept, for all runs."""
+    """Return the folder where all runs keep converted weights, probes and sums."""
     return Path(os.environ.get("SRIT_CACHE", Path.home() / ".cache" / "srit"))
 
 
 def sum_of(path: Path) -> str:
-    """Of a file's bytes, or of a folder's names and bytes; large files may be remembered."""
-    return sha256_of(path, _remembered)
+    """Return `sha256_of` a file or folder; the sums of large files may come from the cache."""
+    return sha256_of(path, _cached)
 
 
-def _remembered(path: Path) -> str:
+def _cached(path: Path) -> str:
     state = _state(path)
     if state["size"] < LARGE:
         return sha256_of(path)
@@ -40,13 +40,13 @@ def _remembered(path: Path) -> str:
     began, total = time.time(), sha256_of(path)
     newest = max(state["mtime_ns"], state["ctime_ns"]) / 1e9
     if _state(path) == state and began - newest > SETTLED_SECONDS:
-        with suppress(OSError):  # remembered or not, it is the sum
+        with suppress(OSError):  # the sum is right whether or not it could be cached
             write_bytes(place, total.encode())
     return total
 
 
 def _state(path: Path) -> dict[str, int]:
-    """What changes with every write to a file."""
+    """Return what every write to a file changes."""
     found = path.stat()
     return {
         "size": found.st_size,

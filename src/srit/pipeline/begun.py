@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from srit.compute.plan import ComputePlan
 from srit.machine.precision import way_of
 from srit.pipeline.job import Shared
 from srit.recipe import Recipe
-from srit.run_directory import Json, Run, write_json
+from srit.run_directory import Json, Manifest, Run, write_json
 from srit.stages.teaching import models_of
 from srit.students.loading import commit_of, hub_name, identity
 
@@ -26,14 +25,15 @@ def begin_way(run: Run, recipe: Recipe, shared: Shared | None) -> ComputePlan:
         kept = known.setdefault(of_student, way_of(recipe, known.get(of_student, kept))._asdict())
         write_json(place, known)
     way = way_of(recipe, kept)
-    run.manifest |= {"way": way._asdict(), "way of": _computed_of(recipe, student_sum)}
+    decided = {"way": way._asdict(), "way_of": _computed_of(recipe, student_sum)}
+    run.manifest = run.manifest.model_copy(update=decided)
     return way
 
 
-def kept_way(manifest: Mapping[str, Any], recipe: Recipe, student: str) -> Mapping[str, Json] | None:
+def kept_way(manifest: Manifest, recipe: Recipe, student: str) -> Mapping[str, Json] | None:
     """The way that a run began with, where the student is still the same."""
-    same = manifest.get("way of") in (None, _computed_of(recipe, student))
-    return manifest.get("way") if same else None
+    same = manifest.way_of in (None, _computed_of(recipe, student))
+    return manifest.way if same else None
 
 
 def _computed_of(recipe: Recipe, student: str) -> Json:
@@ -46,7 +46,7 @@ def begin_revisions(run: Run, recipe: Recipe, shared: Shared | None) -> dict[str
     What a name on the hub means may change between two stages; an adapter fits the weights that it was trained on.
     """
     place = None if shared is None else shared.folder / "revisions.json"
-    known: dict[str, str] = run.manifest.get("revisions", {})
+    known = dict(run.manifest.revisions)
     if place is not None and place.exists():
         known = json.loads(place.read_bytes())
     for model in models_of(recipe):
@@ -54,7 +54,7 @@ def begin_revisions(run: Run, recipe: Recipe, shared: Shared | None) -> dict[str
             known[hub_name(model)] = commit
     if place is not None:
         write_json(place, known)
-    run.manifest["revisions"] = known
+    run.manifest = run.manifest.model_copy(update={"revisions": known})
     return known
 
 

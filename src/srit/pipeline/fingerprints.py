@@ -11,11 +11,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from srit.compute.plan import ComputePlan
 from srit.pipeline.job import NOT_THERE, Stage
-from srit.run_directory import Json, canonical, write_json
+from srit.run_directory import Json, StageEntry, canonical, write_json
 from srit.stages.evaluation import environment
 
 
@@ -52,16 +51,16 @@ def fingerprint(made_from: Mapping[str, Json]) -> str:
     return hashlib.sha256(canonical(made_from)).hexdigest()
 
 
-def difference(made_from: Mapping[str, Json], entry: Mapping[str, Json]) -> str:
+def difference(made_from: Mapping[str, Json], entry: StageEntry) -> str:
     """What is not as it was when a stage was made.
 
     Args:
         entry: the stage's, of a manifest; one that an earlier srit wrote says less.
     """
-    if "version" not in entry:
+    if entry.version is None:
         return "made by an earlier srit"
-    part = next((part for part in _TOLD if made_from[part] != entry.get(part)), "version")
-    path, now = _first_change(made_from[part], entry.get(part))
+    part = next((part for part in _TOLD if made_from[part] != getattr(entry, part)), "version")
+    path, now = _first_change(made_from[part], getattr(entry, part))
     name = path[-1] if path and part == "sources" else ".".join(path)
     return f"{name} is not there" if now == NOT_THERE else _TOLD[part].format(name).removesuffix(": ")
 
@@ -78,23 +77,23 @@ _TOLD = {
 
 def _first_change(now: Json, then: Json) -> tuple[list[str], Json]:
     """The names that lead to the first value which is another, and that value."""
-    if not isinstance(now, dict) or not isinstance(then, dict):
+    if not isinstance(now, dict):
         return [], now
     name = next((name for name in sorted({*now, *then}) if now.get(name) != then.get(name)), "")
     path, value = _first_change(now.get(name), then.get(name))
     return [name, *path], value
 
 
-def changed_outputs(stage: Stage, made_from: Mapping[str, Json], entry: Mapping[str, Json]) -> Iterable[str]:
+def changed_outputs(stage: Stage, made_from: Mapping[str, Json], entry: StageEntry) -> Iterable[str]:
     """The outputs that may be others: of problems, those files whose own tasks or data changed."""
-    now, then = made_from["sources"], entry.get("sources")
-    alike = made_from["version"] == entry.get("version") and made_from["student"] == entry.get("student")
-    if not alike or set(now) != set(stage.outputs) or not isinstance(then, dict):
+    now, then = made_from["sources"], entry.sources
+    alike = made_from["version"] == entry.version and made_from["student"] == entry.student
+    if not alike or set(now) != set(stage.outputs):
         return stage.outputs
     return [name for name in stage.outputs if now[name] != then.get(name)]
 
 
-def mixed_versions(entries: Mapping[str, Any], kept: Iterable[Stage]) -> str:
+def mixed_versions(entries: Mapping[str, StageEntry], kept: Iterable[Stage]) -> str:
     """Which finished stages computed with other versions than those here, in a line; "" where none did.
 
     Args:
@@ -103,7 +102,7 @@ def mixed_versions(entries: Mapping[str, Any], kept: Iterable[Stage]) -> str:
     """
     others: dict[str, list[str]] = {}
     for stage in kept:
-        then = _versions(entries[stage.name].get("environment", {})) if stage.computes else ""
+        then = _versions(entries[stage.name].environment) if stage.computes else ""
         if then and then != _versions(environment()):
             others.setdefault(then, []).append(stage.name)
     told = "; ".join(f"{then} made {', '.join(names)}" for then, names in others.items())

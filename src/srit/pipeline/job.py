@@ -180,7 +180,7 @@ class Job:
         return None if model == "base" else self.run.path(model)
 
     def _sum_of(self, model: str) -> str:
-        return "" if model == "base" else recorded_sum(self.run.manifest["stages"], model)
+        return "" if model == "base" else recorded_sum(self.run.manifest.stages, model)
 
     def invariant(self, name: str, ok: bool, line: str) -> Json:
         """Tells of an invariant, and returns it for the record."""

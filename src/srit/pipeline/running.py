@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import yaml
 
@@ -23,7 +23,7 @@ from srit.pipeline.begun import begin_revisions, begin_way, kept_way, pinned
 from srit.pipeline.fingerprints import basis, begun_elsewhere, changed_outputs, difference, fingerprint, mixed_versions
 from srit.pipeline.job import UNSETTLED, Job, Progress, Shared, Stage, Tell, evaluated, rounds_of
 from srit.recipe import Recipe
-from srit.run_directory import Json, Run, is_whole, read_manifest, recorded_sum, write_bytes
+from srit.run_directory import Json, Run, StageEntry, is_whole, read_manifest, recorded_sum, write_bytes
 from srit.stages.evaluation import (
     accepted_stage,
     environment,
@@ -88,8 +88,8 @@ def needed(recipe: Recipe, part: str) -> list[Stage]:
 def plan(folder: Path, recipe: Recipe) -> list[Plan]:
     """What would run in a run directory, without making anything."""
     manifest = read_manifest(folder)
-    recipe = pinned(recipe, manifest.get("revisions", {}))
-    student, entries = identity(recipe.student), manifest["stages"]
+    recipe = pinned(recipe, manifest.revisions)
+    student, entries = identity(recipe.student), manifest.stages
     way = begun_way(recipe, kept_way(manifest, recipe, student))
     if way is not None:
         recipe = resolved(recipe, way)
@@ -105,7 +105,12 @@ def plan(folder: Path, recipe: Recipe) -> list[Plan]:
 
 
 def _reason(
-    folder: Path, stage: Stage, entries: Mapping[str, Any], student: str, way: ComputePlan | None, redone: set[str]
+    folder: Path,
+    stage: Stage,
+    entries: Mapping[str, StageEntry],
+    student: str,
+    way: ComputePlan | None,
+    redone: set[str],
 ) -> tuple[str, Iterable[str]]:
     """Why a stage would run, and which of its outputs may then be others."""
     entry = entries.get(stage.name)
@@ -114,7 +119,7 @@ def _reason(
     if changed := sorted(redone.intersection(stage.inputs)):
         return f"made from {changed[0]}, which is made again", stage.outputs
     made_from = basis(stage, {name: recorded_sum(entries, name) for name in stage.inputs}, student, way)
-    if entry["fingerprint"] != fingerprint(made_from):
+    if entry.fingerprint != fingerprint(made_from):
         return difference(made_from, entry), changed_outputs(stage, made_from, entry)
     return ("", ()) if is_whole(folder, entry) else ("a file of it is missing or damaged", stage.outputs)
 
@@ -123,7 +128,7 @@ def versions_line(folder: Path, planned: Sequence[Plan]) -> str:
     """What a run would mix, in a line: stages that other versions computed, and those that it would make."""
     again = any(stage.computes for stage, reason in planned if reason)
     kept = [stage for stage, reason in planned if not reason]
-    return mixed_versions(read_manifest(folder)["stages"], kept) if again else ""
+    return mixed_versions(read_manifest(folder).stages, kept) if again else ""
 
 
 def run_stages(job: Job, only: str | None = None) -> list[str]:
@@ -137,17 +142,17 @@ def run_stages(job: Job, only: str | None = None) -> list[str]:
     kept: list[Stage] = []
     wanted = stages(job.recipe) if only is None else needed(job.recipe, only)
     for stage in wanted:
-        sums = {name: recorded_sum(job.run.manifest["stages"], name) for name in stage.inputs}
+        sums = {name: recorded_sum(job.run.manifest.stages, name) for name in stage.inputs}
         made_from = basis(stage, sums, student, job.known_way)
         mark = fingerprint(made_from)
         done = job.run.is_done(stage.name, mark)
-        reopened = done and _unsettled(job.run.manifest["stages"][stage.name]) > 0
+        reopened = done and _unsettled(job.run.manifest.stages[stage.name]) > 0
         if not reopened and (done or _taken(job, stage, mark)):
             job.run.clear(stage.name)
             _given(job, stage, mark)
             kept.append(stage)
             continue
-        if stage.computes and (line := mixed_versions(job.run.manifest["stages"], kept)):
+        if stage.computes and (line := mixed_versions(job.run.manifest.stages, kept)):
             job.tell(f"WARN {line}")
             kept.clear()  # told once
         started = time.monotonic()
@@ -159,8 +164,15 @@ def run_stages(job: Job, only: str | None = None) -> list[str]:
             job.tell(f"WARN {stage.name}: {error}; what was made before holds")
             continue
         seconds = round(time.monotonic() - started, 1)
-        entry = {"fingerprint": mark, **made_from, "counts": counts, "seconds": seconds, "environment": environment()}
-        job.run.commit(stage.name, entry, stage.outputs)
+        entry = StageEntry(
+            fingerprint=mark,
+            **made_from,
+            outputs=job.run.sums(stage.outputs),
+            counts=counts,
+            seconds=seconds,
+            environment=environment(),
+        )
+        job.run.commit(stage.name, entry)
         _given(job, stage, mark, anew=reopened)
         made.append(stage.name)
         job.tell(f"{stage.name} done in {seconds:.0f} s  {_line(counts)}")
@@ -180,9 +192,9 @@ def _given(job: Job, stage: Stage, mark: str, *, anew: bool = False) -> None:
         job.run.share(stage.name, stage.outputs, job.shared.folder / "pool" / mark, anew=anew)
 
 
-def _unsettled(entry: Mapping[str, Any]) -> int:
+def _unsettled(entry: StageEntry) -> int:
     """Questions that a finished stage had no answer to: the same command asks them again."""
-    return int(entry.get("counts", {}).get(UNSETTLED, 0))
+    return int(entry.counts.get(UNSETTLED, 0))
 
 
 def _made(job: Job, stage: Stage, mark: str) -> dict[str, Json]:

@@ -277,7 +277,7 @@ def _make_results(job: Job, partial: Path) -> Mapping[str, Json]:
             job.invariant("stage 1 helped", False, line)
     lines = _cut(results["rows"], recipe)
     checks = [job.invariant("answers end by themselves", False, line) for line in lines]
-    results["timings"] = {name: entry["seconds"] for name, entry in job.run.manifest["stages"].items()}
+    results["timings"] = {name: entry.seconds for name, entry in job.run.manifest.stages.items()}
     results["environment"] = environment()
     write_json(job.run.path("results.json"), results)
     return {"rows": len(results["rows"]), "invariants": checks}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from srit.records import Completion, Demonstration, Pair, Prediction, Problem
-from srit.run_directory import read_records
+from srit.run_directory import Manifest, StageEntry, read_records
 from srit.stages.results import DOMAINS, OPTIONS
 
 STORIES = 12  # problems shown at full length
@@ -38,14 +38,14 @@ class Story(NamedTuple):
     parts: list[Part]
 
 
-def make_report(folder: Path, manifest: Mapping[str, Any], recipe: Any) -> str:
+def make_report(folder: Path, manifest: Manifest, recipe: Any) -> str:
     """The page's HTML. Answers are foreign text: escaped, and their invisible characters shown."""
     from jinja2 import Environment, PackageLoader
 
     pages = Environment(loader=PackageLoader("srit.stages", "."), autoescape=True, trim_blocks=True)
     pages.filters["visible"] = visible
     results = _json(folder / "results.json") or {"rows": [], "pooled": [], "comparisons": []}
-    stages = manifest["stages"]
+    stages = manifest.stages
     trainings = {name: _json(folder / f"{name}.json") for name in stages if (folder / f"{name}.json").exists()}
     return pages.get_template("report.html.jinja").render(
         name=recipe.name,
@@ -61,7 +61,7 @@ def make_report(folder: Path, manifest: Mapping[str, Any], recipe: Any) -> str:
         options=results.get("options", []),
         curves=[curve for name, kept in trainings.items() if "history" in kept for curve in _curves(name, kept)],
         invariants=_invariants(stages, trainings),
-        counts={name: _numbers(entry["counts"]) for name, entry in stages.items() if "predictions" not in name},
+        counts={name: _numbers(entry.counts) for name, entry in stages.items() if "predictions" not in name},
         stories=list(stories(folder, STORIES)),
         environment=results.get("environment", {}),
     )
@@ -217,11 +217,11 @@ def _points(values: Sequence[float], low: float, high: float) -> str:
     return " ".join(f"{300 * i / across:.1f},{105 - 85 * (v - low) / up:.1f}" for i, v in enumerate(values))
 
 
-def _invariants(stages: Mapping[str, Any], trainings: Mapping[str, Any]) -> list[Any]:
+def _invariants(stages: Mapping[str, StageEntry], trainings: Mapping[str, Any]) -> list[Any]:
     return [
         check
         for name, entry in stages.items()
-        for check in (*entry["counts"].get("invariants", []), *trainings.get(name, {}).get("invariants", []))
+        for check in (*entry.counts.get("invariants", []), *trainings.get(name, {}).get("invariants", []))
     ]
 
 

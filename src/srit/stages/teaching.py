@@ -12,7 +12,7 @@ from srit.pipeline.job import NOT_THERE, UNSETTLED, Job, Stage, evaluated
 from srit.recipe import Recipe, Student, TaskUse
 from srit.recipe import Teacher as TeacherSettings
 from srit.records import Split
-from srit.run_directory import Journal, Json, write_records
+from srit.run_directory import Journal, Json, StageEntry, write_records
 from srit.samplers import Request, SamplingSettings
 from srit.stages import problems as problem_sets
 from srit.stages.demonstrations import make_demonstrations, questions_of, spent_on
@@ -138,13 +138,12 @@ def paid_answers(job: Job) -> Paid:
         answers.setdefault(key, []).append(answer)
 
     in_vain = set() if job.shared is None else job.shared.in_vain
-    return Paid(answers, keep, tuple(_earlier_limits(job.run.manifest["stages"].values())), in_vain)
+    return Paid(answers, keep, tuple(_earlier_limits(job.run.manifest.stages.values())), in_vain)
 
 
-def _earlier_limits(entries: Iterable[Mapping[str, Json]]) -> Iterator[int]:
+def _earlier_limits(entries: Iterable[StageEntry]) -> Iterator[int]:
     for entry in entries:
-        settings = entry.get("settings")
-        teacher = settings.get("teacher") if isinstance(settings, dict) else None
+        teacher = entry.settings.get("teacher") if isinstance(entry.settings, dict) else None
         if isinstance(teacher, dict) and isinstance(teacher.get("max_tokens"), int):
             yield teacher["max_tokens"]
 

@@ -142,12 +142,11 @@ def _timings(grid: Grid, out: Path) -> Json:
     for cell in grid.cells:
         for seed in grid.study.seeds:
             try:
-                stages = read_manifest(folder_of(out, cell, seed))["stages"]
+                stages = read_manifest(folder_of(out, cell, seed)).stages
             except DataError:  # of that cell alone, which has failed with it
                 stages = {}
             runs[f"{cell.name}, seed {seed}"] = {
-                name: {"seconds": entry["seconds"], "shared": entry.get("shared", False)}
-                for name, entry in stages.items()
+                name: {"seconds": entry.seconds, "shared": entry.shared} for name, entry in stages.items()
             }
     made = [stage["seconds"] for stages in runs.values() for stage in stages.values() if not stage["shared"]]
     return {"environment": environment(), "runs": runs, "stages made": len(made), "seconds": round(sum(made), 1)}

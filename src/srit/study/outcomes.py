@@ -23,9 +23,9 @@ DIGITS = 6  # of a float; the seventh differs between processors
 
 def outcome(folder: Path, recipe: Recipe) -> Json:
     """Answers, trainings and counts of a run."""
-    done, wanted = read_manifest(folder)["stages"], {stage.name for stage in stages(recipe)}
+    done, wanted = read_manifest(folder).stages, {stage.name for stage in stages(recipe)}
     # A folder keeps what an earlier form of its recipe had made.
-    counts = {name: entry["counts"] for name, entry in done.items() if name in wanted}
+    counts = {name: entry.counts for name, entry in done.items() if name in wanted}
     trainings = [name for name in counts if (folder / f"{name}.json").exists() and "steps" in counts[name]]
     # Only where they were asked for: a study without them stays the same bytes.
     options = {"options": list(_options(folder, recipe))} if recipe.evaluate.options else {}

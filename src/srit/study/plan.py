@@ -85,7 +85,7 @@ def _problems(recipe: Recipe, output: str) -> object:
 
 def _done(cell: Cell, number: int, grid: Grid, out: Path) -> Iterator[str]:
     folder = folder_of(out, cell, grid.study.seeds[number])
-    if not read_manifest(folder)["stages"]:
+    if not read_manifest(folder).stages:
         return
     recipe = cell.recipes[number]
     for (_, key), (_, reason) in zip(symbols(recipe), plan(folder, recipe), strict=True):

@@ -83,7 +83,7 @@ def terms(answer: str, gold: str) -> bool:
         if same is not None:
             return same
     return bool(
-        verify(_solved(right), _solved(left), timeout_seconds=None, raise_on_error=True, allow_set_relation_comp=True)  # type: ignore[arg-type]
+        verify(_solved(right), _solved(left), timeout_seconds=None, raise_on_error=True, allow_set_relation_comp=True)
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from srit.recipe import check_recipe
 from srit.records import Completion, Demonstration, Pair, Prediction, Problem
-from srit.run_directory import write_json, write_records
+from srit.run_directory import Manifest, StageEntry, write_json, write_records
 from srit.stages.report import headline, make_report, stories, visible
 from srit.stages.results import make_results
 
@@ -66,8 +66,8 @@ def finished(tmp_path):
         tmp_path / "round-1/refined.json",
         {"history": history, "invariants": [{"name": "x", "ok": True, "line": HOSTILE}]},
     )
-    entry = {"seconds": 3.0, "counts": {HOSTILE: 3}, "outputs": {}, "fingerprint": ""}
-    return tmp_path, {"stages": {"round-1/refined": entry}}
+    entry = StageEntry(seconds=3.0, counts={HOSTILE: 3}, outputs={}, fingerprint="")
+    return tmp_path, Manifest(stages={"round-1/refined": entry})
 
 
 class Tags(HTMLParser):
@@ -118,7 +118,7 @@ def test_pass_at_k_is_shown_where_it_was_asked_for(finished):
 
 
 def test_a_run_that_is_not_finished_says_so_and_shows_no_figure(tmp_path):
-    page = make_report(tmp_path, {"stages": {}}, RECIPE)
+    page = make_report(tmp_path, Manifest(stages={}), RECIPE)
 
     assert "not finished" in page and "<rect" not in page
     assert headline({"pooled": [], "comparisons": []}) == "Self-refinement: not finished"

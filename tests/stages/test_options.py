@@ -12,7 +12,7 @@ from srit.errors import DataError
 from srit.pipeline.running import open_run, plan, run_stages, stages
 from srit.recipe import check_recipe
 from srit.records import OptionScores, Problem
-from srit.run_directory import read_records
+from srit.run_directory import read_manifest, read_records
 from srit.stages.options import CHUNK, make_options, option_scores, score, score_in_chunks, scored_texts
 from srit.stages.report import make_report
 from srit.students.prompts import Prompts
@@ -163,7 +163,7 @@ def test_a_run_scores_options_of_every_model_on_tasks_that_have_them(finished):
 def test_results_study_and_page_hold_the_options_beside_the_answers(finished):
     folder, recipe, _ = finished
     results = json.loads((folder / "out/results.json").read_bytes())
-    manifest = json.loads((folder / "out/manifest.json").read_bytes())
+    manifest = read_manifest(folder / "out")
 
     rows = results["options"]
     assert {(r["model"], r["prompt"], r["scored"]) for r in rows} == {

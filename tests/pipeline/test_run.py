@@ -1,0 +1,211 @@
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+import yaml
+from typer.testing import CliRunner
+
+from srit.cli import app
+from srit.pipeline.running import needed
+from srit.recipe import read_recipe
+from srit.run_directory import read_manifest
+
+RECIPE = """\
+name: tiny
+student: {{model: "{student}", tuning: full}}
+tasks:
+  train: [{{task: sums, limit: 12}}, {{task: switches, limit: 12}}]
+  dev: [{{task: sums, limit: 4}}]
+  evaluate: [{{task: sums, limit: 6}}, {{task: doors, limit: 6}}]
+instruct: {{epochs: 30, learning_rate: 1e-2, batch_size: 24, direct_target: answer}}
+sample: {{direct: 2, cot: 2, max_new_tokens: 12}}
+refine: {{epochs: 1, batch_size: 8, nll_weight: 0.5}}
+controls: [instruct]
+evaluate: {{max_new_tokens: 8, teacher: true, noise_floor: true}}
+rows: 16
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory, tiny_student):
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(RECIPE.format(student=tiny_student))
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(recipe, tmp_path_factory):
+    """A run that was left alone."""
+    out = tmp_path_factory.mktemp("run") / "whole"
+    srit("run", recipe, "--out", out)
+    return out
+
+
+@pytest.fixture
+def copied(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "copy")
+
+
+def srit(*arguments):
+    done = CliRunner().invoke(app, [*map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    return done
+
+
+def contents(folder):
+    """Sums of all results; timings and where the run was differ between runs that are alike."""
+    sums = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (".lock", "manifest.json")):
+        data = path.read_bytes()
+        if path.name == "results.json":
+            data = json.dumps({k: v for k, v in json.loads(data).items() if k != "timings"}).encode()
+        sums[str(path.relative_to(folder))] = hashlib.sha256(data).hexdigest()
+    return sums
+
+
+def planned(recipe, out, *overrides):
+    lines = srit("plan", recipe, "--out", out, *overrides).stdout.splitlines()
+    return {line.split()[1] for line in lines if line.startswith("run")}
+
+
+def kill_within(stage, command, out):
+    """Runs a command until the stage has begun, and kills it."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not any((out / ".partial" / stage).glob("*/*")):
+        assert process.poll() is None, f"it ended before {stage}"
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+
+
+def test_a_run_killed_again_and_again_gives_the_same_files_as_one_left_alone(tmp_path, recipe, whole):
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "srit", "run", str(recipe), "--out", str(out)]
+
+    for stage in ("instructed", "round-1-refined", "predictions-refined-doors"):
+        kill_within(stage, command, out)
+        assert stage not in {name.replace("/", "-") for name in read_manifest(out).stages}
+    subprocess.run(command, check=True, capture_output=True)
+
+    assert contents(out) == contents(whole)
+
+
+def test_results_have_every_model_on_every_task(whole):
+    rows = json.loads((whole / "results.json").read_bytes())["rows"]
+
+    models = {"base", "instructed", "instructed-again", "refined", "control-instruct", "teacher"}
+    assert {row["model"] for row in rows} == models
+    assert {(row["task"], row["domain"]) for row in rows} == {("sums", "in"), ("doors", "out")}
+    assert {(row["prompt"], row["accuracy"]) for row in rows if row["model"] == "teacher"} == {("cot", 1.0)}
+    assert [row["model"] for row in rows].count("instructed-again") == 4
+
+
+def test_answers_that_were_cut_are_warned_of(whole):
+    checks = read_manifest(whole).stages["results"].counts["invariants"]
+
+    cut = [check["line"] for check in checks if "answers were cut at evaluate.max_new_tokens" in check["line"]]
+    assert cut[0].startswith("base: ")  # random weights do not end their answers
+
+
+def test_a_finished_run_has_nothing_left_to_do(recipe, whole):
+    assert planned(recipe, whole) == set()
+
+
+@pytest.mark.parametrize(
+    ("override", "again", "stays"),
+    [
+        (
+            "refine.beta=0.3",
+            {"round-1/refined", "predictions/refined/sums", "results"},
+            {"problems", "demonstrations", "instructed", "round-1/pairs", "predictions/base/sums"}
+            | {"predictions/instructed/sums"},
+        ),
+        ("instruct.epochs=31", {"instructed", "round-1/completions", "round-1/refined"}, {"demonstrations"}),
+    ],
+)
+def test_a_changed_field_makes_again_what_depends_on_it_and_nothing_else(recipe, whole, override, again, stays):
+    made = planned(recipe, whole, override)
+
+    assert made >= again and not made & stays
+
+
+def test_what_accepts_a_round_makes_no_model_again(recipe, whole):
+    assert planned(recipe, whole, "refine.accept=always") == {"round-1/accepted"}
+
+
+def test_a_damaged_file_is_made_again_from_what_is_still_there(recipe, copied):
+    (copied / "round-1/pairs.jsonl").write_text("")
+
+    made = planned(recipe, copied)
+
+    assert "round-1/pairs" in made and "round-1/completions" not in made
+
+
+def test_what_a_kill_left_of_a_finished_stage_is_removed(recipe, copied):
+    left = copied / ".partial/round-1-accepted/0123456789abcdef"
+    left.mkdir(parents=True)
+
+    srit("run", recipe, "--out", copied)
+
+    assert not left.exists()
+
+
+def test_a_new_adapter_depends_on_the_seed_and_not_on_what_the_process_drew_before(tmp_path, recipe):
+    def adapter(name, drawn_before, *overrides):
+        torch.manual_seed(drawn_before)
+        short = ["student.tuning=lora", "instruct.epochs=1", "controls=[]", "tasks.evaluate=[{task: sums, limit: 2}]"]
+        out = tmp_path / name
+        srit("run", recipe, "--out", out, *short, *overrides)
+        return (out / "instructed/adapter_model.safetensors").read_bytes()
+
+    first = adapter("first", 1)
+
+    assert adapter("again", 2) == first
+    assert adapter("other", 2, "seed=7") != first
+
+
+ONE_STAGE = {
+    "demonstrate": ["problems", "demonstrations"],
+    "instruct": ["instructed"],
+    "sample": ["round-1/completions"],
+    "pair": ["round-1/pairs"],
+    "refine": ["round-1/refined"],
+    "evaluate": ["predictions/base/sums", "predictions/instructed/sums", "predictions/refined/sums", "results"],
+}
+
+
+def test_the_command_of_one_stage_makes_that_stage_and_what_it_needs_and_nothing_else(tmp_path, recipe):
+    out, so_far = tmp_path / "run", []
+    out.mkdir()
+    plain = ["controls=[]", "tasks.evaluate=[{task: sums, limit: 2}]", "evaluate.teacher=false"]
+    settings = read_recipe(str(recipe), [*plain, "evaluate.noise_floor=false"])
+    (out / "recipe.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+    for command, made in ONE_STAGE.items():
+        srit(command, out)
+        so_far += made
+        assert sorted(read_manifest(out).stages) == sorted(so_far), command
+        assert (out / "predictions").exists() == (command == "evaluate")
+
+
+@pytest.mark.parametrize(
+    ("part", "last", "absent"),
+    [
+        ("instructed", "instructed", "round-1/"),
+        ("completions", "round-2/completions", "round-2/pairs"),
+        ("pairs", "round-2/pairs", "round-2/refined"),
+        ("refined", "round-2/refined", "predictions/"),
+        ("results", "results", "round-2/accepted"),
+    ],
+)
+def test_the_parts_of_a_run_of_two_rounds_end_with_the_second(part, last, absent):
+    names = [stage.name for stage in needed(read_recipe("quickstart", ["rounds=2", "controls=[instruct]"]), part)]
+
+    assert names[-1] == last and names[0] == "problems"
+    assert not any(name.startswith(absent) for name in names)
+    assert ("controls/instruct" in names) == (part == "results")
+    assert ("round-1/accepted" in names) == (part != "instructed")  # what a second round starts from

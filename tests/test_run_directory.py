@@ -1,0 +1,154 @@
+"""The run directory: what is written whole, read back and checked."""
+
+import json
+from contextlib import closing
+
+import pytest
+
+from srit.errors import DataError, MachineError
+from srit.records import Completion, Demonstration, Prediction
+from srit.run_directory import Journal, Manifest, Run, StageEntry, building, read_manifest, read_records, write_records
+
+
+def test_two_processes_do_not_share_a_run(tmp_path):
+    with closing(Run(tmp_path / "run")), pytest.raises(MachineError, match="another srit process"):
+        Run(tmp_path / "run")
+
+    Run(tmp_path / "run").close()
+
+
+def test_a_journal_drops_a_line_that_a_kill_cut_and_goes_on(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    journal = Journal(path)
+    journal.append({"id": 1, "text": "\ud800"})
+    path.write_bytes(path.read_bytes() + b'{"id": 2, "te')
+
+    again = Journal(path)
+    again.append({"id": 3})
+
+    assert [row["id"] for row in Journal(path).rows] == [1, 3]
+
+
+def test_a_folder_that_was_not_finished_is_not_there(tmp_path):
+    with pytest.raises(RuntimeError), building(tmp_path / "model") as folder:
+        (folder / "weights").write_text("half")
+        raise RuntimeError
+
+    assert not (tmp_path / "model").exists()
+
+
+COMPLETION = Completion("p", "sums", "cot", 0, "2\u2028", (5, 7), -1.5, False, "2", "right", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "Expecting property name enclosed in double quotes"),
+        ("[" * 100_000, "recursion"),
+        ("[1]", r"input should be an object, not \[1\]"),
+        ("{}", "the field 'problem_id' is missing"),
+        ({"index": "0"}, "the field 'index': input should be a valid integer, not '0'"),
+        ({"index": True}, "the field 'index': input should be a valid integer, not True"),
+        ({"truncated": 0}, "the field 'truncated': input should be a valid boolean, not 0"),
+        ({"answer": 2}, "the field 'answer': input should be a valid string, not 2"),
+        (
+            {"verdict": "rihgt"},
+            "the field 'verdict': input should be 'right', 'wrong', 'unread' or 'error'",
+        ),
+        ({"token_ids": [5, "7"]}, "the field 'token_ids.1': input should be a valid integer, not '7'"),
+        (
+            {"token_ids": [5, "7"], "text": "\ud800"},
+            "the field 'token_ids.1': input should be a valid integer, not '7'",
+        ),
+        ({"token_ids": {}}, "the field 'token_ids': input should be a valid array, not {}"),
+    ],
+)
+def test_a_damaged_record_is_named_by_its_file_line_and_field(tmp_path, line, message):
+    path = tmp_path / "completions.jsonl"
+    write_records(path, [COMPLETION])
+    row = json.loads(path.read_bytes())
+    path.write_text(path.read_text() + (json.dumps(row | line) if isinstance(line, dict) else line) + "\n")
+
+    with pytest.raises(DataError, match=rf"completions\.jsonl:2: .*{message}"):
+        read_records(path, Completion)
+
+
+def test_a_record_of_a_later_srit_is_read_without_its_new_fields(tmp_path):
+    path = tmp_path / "completions.jsonl"
+    write_records(path, [COMPLETION])
+    row = json.loads(path.read_bytes())
+
+    path.write_text(json.dumps({**row, "new": 1, "logp": -2}) + "\n\n" + json.dumps(row))
+
+    later, plain = read_records(path, Completion)
+    assert (plain, later.logp, type(later.logp)) == (COMPLETION, -2.0, float)
+
+
+def test_records_survive_the_way_to_disk_and_back(tmp_path):
+    record = Prediction("p", "sums", "cot", 0, "a\x85b\ud800", 3, False, None, (1, 2), "none", "unread")
+    demonstration = Demonstration("p", "sums", "t", "\u2028\U0001f600", None, "unread", False, "unread")
+
+    write_records(tmp_path / "predictions.jsonl", [record])
+    write_records(tmp_path / "demonstrations.jsonl", [demonstration])
+
+    assert read_records(tmp_path / "predictions.jsonl", Prediction) == [record]
+    assert read_records(tmp_path / "demonstrations.jsonl", Demonstration) == [demonstration]
+    assert b'"span": [1, 2]' in (tmp_path / "predictions.jsonl").read_bytes()
+    assert rb"a\u0085b\ud800" in (tmp_path / "predictions.jsonl").read_bytes()
+
+
+# ----------------------------------------------------------------------------------------------------- manifest
+
+
+@pytest.mark.parametrize(
+    ("manifest", "field"),
+    [
+        ("{}", "the field 'stages' is missing"),
+        ('{"stages": []}', "the field 'stages'"),
+        ('{"stages": {"problems": null}}', "the field 'stages.problems'"),
+        ('{"stages": {"problems": "done"}}', "the field 'stages.problems'"),
+        ('{"stages": {"problems": {"fingerprint": "x"}}}', "the field 'stages.problems.outputs' is missing"),
+        ('{"stages": {"problems": {"fingerprint": "x", "outputs": []}}}', "the field 'stages.problems.outputs'"),
+        ('{"stages":', "Expecting value"),
+    ],
+)
+def test_a_damaged_manifest_is_named_by_its_file_and_field(tmp_path, manifest, field):
+    (tmp_path / "manifest.json").write_text(manifest)
+
+    with pytest.raises(DataError, match=rf"manifest\.json: damaged \({field}.*restore a copy"):
+        read_manifest(tmp_path)
+
+
+def test_a_manifest_keeps_what_other_versions_of_srit_wrote_and_gains_nothing(tmp_path):
+    entry = {"fingerprint": "x", "outputs": {}, "counts": {"n": 1}, "seconds": 1.5}
+    others = {"earlier": entry, "later": {**entry, "student": None, "made by": "a/seed-0", "new": [1]}}
+    (tmp_path / "manifest.json").write_text(json.dumps({"stages": others, "way of": None, "new": 2}))
+
+    with closing(Run(tmp_path)) as run:
+        run.commit("problems", StageEntry(**entry))
+
+    written = json.loads((tmp_path / "manifest.json").read_bytes())
+    assert written == {"stages": {**others, "problems": entry}, "way of": None, "new": 2}
+
+
+@pytest.fixture
+def runs(tmp_path):
+    with closing(Run(tmp_path / "first")) as first, closing(Run(tmp_path / "second")) as second:
+        yield first, second
+
+
+def test_a_stage_shared_by_another_run_is_taken_unless_it_is_damaged(tmp_path, runs):
+    first, second = runs
+    first.path("answers").write_text("42")
+    entry = StageEntry(fingerprint="x", outputs=first.sums(["answers"]), counts={}, seconds=1.0)
+    first.commit("teacher", entry)
+    first.share("teacher", ["answers"], tmp_path / "pool/x")
+
+    assert second.adopt("student", ["renamed"], tmp_path / "pool/x")
+    assert second.path("renamed").read_text() == "42" and second.is_done("student", "x")
+    assert second.manifest.stages["student"].shared
+    assert read_manifest(second.folder) == Manifest(stages=second.manifest.stages)
+
+    (tmp_path / "pool/x/entry.json").write_text("{")
+    assert not second.adopt("other", ["other"], tmp_path / "pool/x")
+    assert not (tmp_path / "pool/x").exists()
