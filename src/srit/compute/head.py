@@ -66,21 +66,28 @@ def parts_of(model: PreTrainedModel) -> Parts | None:
     """
     if model not in _PARTS:
         training = model.training
-        model.eval()  # with dropout, two passes would differ
+        model.eval()  # type: ignore[no-untyped-call]  # with dropout, two passes would differ
         _PARTS[model] = next(filter(None, (_tried(model, decoder) for decoder in _decoders(model))), None)
         model.train(training)
     return _PARTS[model]
 
 
+def output_head(model: PreTrainedModel) -> torch.nn.Module:
+    """Return the module that turns hidden states into logits."""
+    head: torch.nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    return head
+
+
 def _decoders(model: PreTrainedModel) -> list[torch.nn.Module]:
     """Return the modules that may be the decoder: `get_decoder` gives Llama 4 itself, and the head of ModernBERT."""
-    found = [model.get_decoder(), model.base_model, getattr(model, "model", None)]
+    own = model.get_decoder()  # type: ignore[no-untyped-call]
+    found = [own, model.base_model, getattr(model, "model", None)]
     return [decoder for decoder in found if isinstance(decoder, torch.nn.Module) and decoder is not model]
 
 
 @torch.no_grad()
 def _tried(model: PreTrainedModel, decoder: torch.nn.Module) -> Parts | None:
-    head = model.get_output_embeddings()
+    head = output_head(model)
     ids = torch.arange(1, 1 + TRIED_TOKENS, device=model.device)[None]
     try:
         own = _precise(model(input_ids=ids, use_cache=False).logits).log_softmax(-1)

@@ -13,4 +13,6 @@ LanguageModel: TypeAlias = "PreTrainedModel | PeftModel"
 
 def without_adapter(model: LanguageModel) -> PreTrainedModel:
     """Return the model that an adapter is attached to, or the model itself if it has no adapter."""
-    return cast("PreTrainedModel", model.get_base_model() if hasattr(model, "get_base_model") else model)
+    # Not by `peft_config`, which PEFT also leaves on the base model.
+    found = cast("PeftModel", model).get_base_model() if hasattr(model, "get_base_model") else model
+    return cast("PreTrainedModel", found)

@@ -7,14 +7,13 @@ from typing import Literal, NamedTuple
 # The `attn_implementation` of a model in training: torch's fused kernel, or the matrix products of `attention`.
 Attention = Literal["sdpa", "srit_products"]
 
-# How completions are put into rows. "shared": the completions of one prompt stand beside each other, and a row holds
-# several groups. "separate": each completion follows its own copy of the prompt, padded on the right. "alone": the same,
-# but each row goes through the model by itself, without a mask.
+# How completions are put into rows. "shared": the completions of a prompt share one copy of it, and a row holds several
+# prompts. "separate": each completion follows its own copy of the prompt, padded on the right. "alone": likewise, but
+# each row goes through the model by itself, without a mask.
 RowKind = Literal["shared", "separate", "alone"]
 
 # How answers are decoded side by side. "slots": each has a slot of the cache. "padded": prompts are padded on the left.
-# "even": only prompts of the same length share a batch. "whole": there is no cache, and every step starts from the first
-# token.
+# "even": only prompts of the same length share a batch. "whole": without a cache, every step recomputes all tokens.
 Decoding = Literal["slots", "padded", "even", "whole"]
 
 

@@ -1,9 +1,9 @@
 """Packs the completions of a prompt into one row, and computes the log-probability of each of their tokens.
 
-A group is a prompt and its completions. A shared row holds the prompt once, followed by its completions. Each completion
-attends to the prompt and to itself, and its positions continue from the end of the prompt, so every token is computed as
-if its completion alone followed the prompt. A prompt of P tokens with k completions of C tokens costs P + kC tokens
-instead of k(P + C). Several groups share a row, up to a budget.
+A group is a prompt and its completions. A shared row holds the prompt once, followed by its completions. Each
+completion attends to the prompt and to itself, and its positions continue from the end of the prompt, so every token is
+computed as if its completion alone followed the prompt. A prompt of P tokens with k completions of C tokens costs
+P + kC tokens instead of k(P + C). Several groups share a row, up to a budget.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from srit.compute.rows import Group, layout_of, logps_by_group, micro_batches
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
 
+ROW_TOKENS = 512  # tokens in a packed row
 BATCH_TOKENS = 4096  # tokens that go through the model at once, padding included: it bounds memory
 
 
@@ -21,7 +22,7 @@ def score(
     groups: Sequence[Group],
     *,
     rows: RowKind,
-    row_tokens: int,
+    row_tokens: int = ROW_TOKENS,
     batch_tokens: int = BATCH_TOKENS,
 ) -> list[list[float]]:
     """Compute the summed log-probabilities of each group's completions, in nats.

@@ -31,7 +31,7 @@ def compute_plan_of(recipe: Recipe, kept: Mapping[str, Json] | None) -> ComputeP
 
 
 def begun_compute_plan(recipe: Recipe, kept: Mapping[str, Json] | None) -> ComputePlan | None:
-    """Read the plan in a manifest; None if there is none, it has other fields, or the recipe names another precision."""
+    """Read the plan in a manifest; None if it is missing, has other fields, or the recipe names another precision."""
     if not kept or set(kept) != set(ComputePlan._fields) or recipe.student.dtype not in ("auto", kept["dtype"]):
         return None
     return _read(kept)

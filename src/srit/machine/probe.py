@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from srit.compute.attention import use_attention
+from srit.compute.head import output_head
 from srit.compute.plan import Attention, ComputePlan, Rates, RowKind, Targets
 from srit.compute.rows import Group, layout_of, logps_by_group, micro_batches
 from srit.machine.proof import Proof, prove
@@ -105,7 +106,7 @@ def _unlearned_end(model: PreTrainedModel, student: Student) -> str:
 
     An adapter changes hidden states but not the weights of tokens, so the student would write any of those tokens.
     """
-    prompts, head = load_prompts(student), model.get_output_embeddings()
+    prompts, head = load_prompts(student), output_head(model)
     if not isinstance(head, torch.nn.Linear):
         return ""
     directions = torch.nn.functional.normalize(head.weight.float(), dim=1)
@@ -202,9 +203,7 @@ def _groups(vocabulary: int) -> list[Group]:
     return [Group(ids(PROMPT_TOKENS), tuple(ids(ANSWER_TOKENS) for _ in range(ANSWERS))) for _ in range(PROMPTS)]
 
 
-def _step(
-    model: LanguageModel, groups: Sequence[Group], rows: RowKind, attention: Attention = "sdpa"
-) -> list[float]:
+def _step(model: LanguageModel, groups: Sequence[Group], rows: RowKind, attention: Attention = "sdpa") -> list[float]:
     """Compute a training step's gradient, and return the answers' log-probabilities."""
     use_attention(model, attention)
     size = sum(group.n_tokens for group in groups)

@@ -141,7 +141,7 @@ def _groups(vocabulary: int) -> list[Group]:
 
 @torch.no_grad()
 def _text_logps(model: PreTrainedModel, prompt: Sequence[int], answer: Sequence[int]) -> Tensor:
-    """Return the log-probabilities at each place of an answer, [tokens, vocabulary], nats, from the whole text alone."""
+    """Return the log-probabilities at each token of an answer, [tokens, vocabulary], in nats, from the text alone."""
     logits = model(input_ids=torch.tensor([[*prompt, *answer]], device=model.device), use_cache=False).logits[0]
     logps: Tensor = logits[len(prompt) - 1 : -1].double().log_softmax(-1)
     return logps

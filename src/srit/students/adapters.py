@@ -1,8 +1,8 @@
 """Chooses the layers that get adapters: those whose adapters act the same beside their layer and merged into it.
 
 PEFT's "all-linear" is right for most model families. It fails if a layer's weight is read without calling the layer
-(Mamba's `dt_proj`, whose adapter has no effect until it is merged), if one layer is used in several places (Zamba), if a
-subclass of Linear returns more than a tensor (expert routers), and if PEFT refuses a layer by its name. Training goes
+(Mamba's `dt_proj`, whose adapter has no effect until it is merged), if one layer is used in several places (Zamba), if
+a subclass of Linear returns more than a tensor (expert routers), and if PEFT refuses a layer by its name. Training goes
 through the adapters and sampling through merged weights, so such a layer would train one model and sample another.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from srit.compute.head import parts_of
+from srit.compute.head import output_head, parts_of
 from srit.compute.plan import Targets
 from srit.errors import DataError
 from srit.recipe import Lora
@@ -78,7 +78,7 @@ def left_out(model: PreTrainedModel, targets: Targets) -> list[str]:
 
 def _linear_kinds(model: PreTrainedModel) -> tuple[str, list[str]]:
     """Return the text model's name prefix, and the last parts of its linear layers' names, the head excluded."""
-    parts, head = parts_of(model), model.get_output_embeddings()
+    parts, head = parts_of(model), output_head(model)
     decoder: torch.nn.Module = parts.decoder if parts else model
     prefix = next(name for name, module in model.named_modules() if module is decoder)
     names = [
@@ -120,7 +120,8 @@ def _problem(model: PreTrainedModel, lora: Lora, targets: Targets) -> str:
 
 def n_embeddings(model: LanguageModel) -> int:
     """Return the number of tokens that a model has input embeddings for."""
-    return int(model.get_input_embeddings().num_embeddings)
+    embeddings: Any = model.get_input_embeddings()  # families have classes of their own for it
+    return int(embeddings.num_embeddings)
 
 
 def _silent(adapted: PeftModel) -> list[str]:

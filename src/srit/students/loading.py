@@ -192,17 +192,20 @@ def load_model(student: Student, adapter: Path | None = None) -> PreTrainedModel
     if adapter is not None and (adapter / "adapter_config.json").exists():
         from peft import PeftModel
 
-        model = _base(student, torch.float32)
-        if student.tuning == "qlora":
-            model = model.dequantize()
-        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().to(precision)
+        base = _dequantized(_base(student, torch.float32), student)
+        model: Any = PeftModel.from_pretrained(base, str(adapter)).merge_and_unload().to(precision)
     elif adapter is not None:
         model = _auto_class(str(adapter), None).from_pretrained(str(adapter), dtype=precision)
     else:
-        model = _base(student, precision)
-        if student.tuning == "qlora":
-            model = model.dequantize()
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        model = _dequantized(_base(student, precision), student)
+    loaded: PreTrainedModel = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    return loaded
+
+
+def _dequantized(model: PreTrainedModel, student: Student) -> PreTrainedModel:
+    if student.tuning == "qlora":
+        model = model.dequantize()  # type: ignore[no-untyped-call]
+    return model
 
 
 def torch_dtype(student: Student) -> torch.dtype:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 TRIGGER = "Let's think step by step."  # Kojima et al. 2022, arXiv 2205.11916
 
-_TAG = re.compile(r"[<\[]\S{2,}[>\]]")  # an end that is text rather than a token; answers contain it for no other reason
+_TAG = re.compile(
+    r"[<\[]\S{2,}[>\]]"
+)  # an end that is text rather than a token; answers contain it for no other reason
 
 
 def prompt_text(problem: Problem, kind: PromptKind) -> str:
@@ -117,7 +119,7 @@ class Prompts:
         written = token_ids[:-1] if token_ids and token_ids[-1] in self.stop_ids else token_ids
         begun = dropwhile(self._turns.__contains__, written)
         said = [i for i in takewhile(lambda i: i not in self._turns, begun) if i not in self._special]
-        decoded: str = self._tokenizer.decode(said, clean_up_tokenization_spaces=False)
+        decoded = str(self._tokenizer.decode(said, clean_up_tokenization_spaces=False))
         return decoded.partition(self._closing)[0] if self._closing else decoded
 
     def is_text(self, token_ids: Sequence[int]) -> bool:
@@ -172,7 +174,7 @@ def _special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Return the tokens that are never part of an answer's text. Tags of thoughts are part of it, even if special."""
     marked = {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special}
     ids = {*tokenizer.all_special_ids, *marked}
-    return frozenset(i for i in ids if not is_thought(tokenizer.convert_ids_to_tokens(i)))
+    return frozenset(i for i in ids if not is_thought(_token(tokenizer, i)))
 
 
 def _marks(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
@@ -198,7 +200,7 @@ def _find_end(chat: Chat, marks: frozenset[int], stated: Sequence[int]) -> tuple
     closing, also = (_before(tokenizer, *one).strip() for one in zip(tails, (last, inner), strict=True))
     closing = closing if _TAG.fullmatch(closing) and also.startswith(closing) else ""
     if closing and is_token(tokenizer, closing):
-        return int(tokenizer.convert_tokens_to_ids(closing)), ""
+        return tokenizer.get_vocab()[closing], ""
     # Some templates always end with the opening of an assistant's turn, which does not end an answer.
     opens = token_ids_of(tokenizer, chat.introduction())
     if last is not None and (last in stated or last == inner or last not in opens):
@@ -214,4 +216,8 @@ def _find_end(chat: Chat, marks: frozenset[int], stated: Sequence[int]) -> tuple
 
 
 def _before(tokenizer: PreTrainedTokenizerBase, text: str, token_id: int | None) -> str:
-    return text if token_id is None else text.partition(tokenizer.convert_ids_to_tokens(token_id))[0]
+    return text if token_id is None else text.partition(_token(tokenizer, token_id))[0]
+
+
+def _token(tokenizer: PreTrainedTokenizerBase, token_id: int) -> str:
+    return str(tokenizer.convert_ids_to_tokens(token_id))

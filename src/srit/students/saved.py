@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from srit.compute.model import without_adapter
 from srit.recipe import Student
@@ -32,7 +32,8 @@ def save(folder: Path, model: LanguageModel, prompts: Prompts, student: Student,
         name: the folder's name in its run.
     """
     # PEFT would ask the hub whether the base's vocabulary has grown; srit never changes a vocabulary.
-    model.save_pretrained(folder, **({"save_embedding_layers": False} if hasattr(model, "peft_config") else {}))
+    options: dict[str, Any] = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
+    model.save_pretrained(str(folder), **options)
     prompts.save(folder)
     _save_ends(folder, model, prompts.stop_ids)
     if (folder / ADAPTER).exists():

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from os.path import commonprefix
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from srit.errors import DataError
 
@@ -80,7 +80,7 @@ class Chat:
         Raises:
             DataError: the template fails.
         """
-        turns = [
+        turns: list[Any] = [
             {"role": "user" if place % 2 == 0 else "assistant", "content": self._content(text)}
             for place, text in enumerate(texts)
         ]
@@ -98,7 +98,7 @@ class Chat:
         return _after(self.write(QUESTION, opens=True), QUESTION)
 
     def answered(self) -> str:
-        """Return a question and its answer, cut from a longer chat if the template requires a user's turn at the end."""
+        """Return a question and its answer, cut from a longer chat if the template demands a final user turn."""
         try:
             return self.write(QUESTION, ANSWER)
         except DataError as fault:

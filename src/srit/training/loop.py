@@ -130,7 +130,7 @@ def _masters(trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
         masters[name] = weight
         if weight.dtype.itemsize < 4:
             masters[name] = weight.detach().float().requires_grad_()
-            weight.register_post_accumulate_grad_hook(partial(_hand_over, masters[name]))
+            weight.register_post_accumulate_grad_hook(partial(_hand_over, masters[name]))  # type: ignore[no-untyped-call]
     return masters
 
 

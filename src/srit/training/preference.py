@@ -23,8 +23,8 @@ from srit.training.losses import LOSSES, LossSettings, Sides, loss_of_equals
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
 
-# Nats per token between the policy before its first step and its reference, in float32 and in lower precision. Rows that
-# are packed differently give 1e-5, and 0.02 in bfloat16; another model is 0.15 away.
+# Nats per token between the policy before its first step and its reference, in float32 and in lower precision. Rows
+# that are packed differently give 1e-5, and 0.02 in bfloat16; another model is 0.15 away.
 STEP_0_TOLERANCE = (1e-3, 5e-2)
 
 
@@ -209,6 +209,6 @@ def step_0_loss(settings: Refine) -> float | None:
 def _check_step_0(gap: float, tolerance: float) -> None:
     if gap > tolerance:
         raise TrainingError(
-            f"before the first step the policy is {gap:.3f} nats a token away from its reference; if they were one "
-            f"model, it would be at most {tolerance}: the adapter or the reference's log-probabilities belong to another"
+            f"before the first step the policy is {gap:.3f} nats a token away from its reference, more than the "
+            f"{tolerance} of one model: the adapter or the reference's log-probabilities belong to another"
         )
