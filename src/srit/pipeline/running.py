@@ -18,7 +18,7 @@ import yaml
 
 from srit.compute.plan import ComputePlan
 from srit.errors import DataError, SritError, TooFewPairs, TrainingError
-from srit.machine.precision import begun_way, resolved
+from srit.machine.precision import begun_compute_plan, resolved
 from srit.pipeline.begun import begin_revisions, begin_way, kept_way, pinned
 from srit.pipeline.fingerprints import basis, begun_elsewhere, changed_outputs, difference, fingerprint, mixed_versions
 from srit.pipeline.job import UNSETTLED, Job, Progress, Shared, Stage, Tell, evaluated, rounds_of
@@ -35,7 +35,7 @@ from srit.stages.evaluation import (
     teacher_predictions_stage,
 )
 from srit.stages.sampling import completions_stage, pairs_stage
-from srit.stages.teaching import demonstrations_stage, problems_stage
+from srit.stages.teaching import demonstrations_stage, models_of, problems_stage
 from srit.stages.training import control_stage, instructed_stage, refined_stage
 from srit.students.loading import identity
 
@@ -90,7 +90,7 @@ def plan(folder: Path, recipe: Recipe) -> list[Plan]:
     manifest = read_manifest(folder)
     recipe = pinned(recipe, manifest.revisions)
     student, entries = identity(recipe.student), manifest.stages
-    way = begun_way(recipe, kept_way(manifest, recipe, student))
+    way = begun_compute_plan(recipe, kept_way(manifest, recipe, student))
     if way is not None:
         recipe = resolved(recipe, way)
     redone: set[str] = set()
@@ -246,9 +246,9 @@ def open_run(
 def _way_for(recipe: Recipe, run: Run, shared: Shared | None, only: str | None) -> ComputePlan | None:
     """The student's way, which is found out where a wanted stage computes with it."""
     wanted = stages(recipe) if only is None else needed(recipe, only)
-    if recipe.teacher.kind == "local" or any(stage.computes for stage in wanted):
+    if len(models_of(recipe)) > 1 or any(stage.computes for stage in wanted):
         return begin_way(run, recipe, shared)
-    return begun_way(recipe, kept_way(run.manifest, recipe, identity(recipe.student)))
+    return begun_compute_plan(recipe, kept_way(run.manifest, recipe, identity(recipe.student)))
 
 
 def _line(counts: Mapping[str, Json]) -> str:

@@ -18,7 +18,7 @@ from srit.records import Completion, Problem
 from srit.students.prompts import Prompts
 from srit.training.instruction import BATCH_TOKENS
 from srit.training.loop import Metrics, steps_of, steps_up_to, train
-from srit.training.losses import LOSSES, LossSettings, Sides, loss_of_equals
+from srit.training.losses import Sides, loss_kind
 
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
@@ -183,9 +183,9 @@ def _loss_parts(
         return logps.sum() * 0, nll, {"nll": nll.item()}
     chosen, rejected = (list(side) for side in zip(*preference.pairs, strict=True))
     policy, frozen, tokens = (Sides(of[chosen], of[rejected]) for of in (logps, reference, lengths))
-    losses = LOSSES[settings.loss](policy, frozen, tokens, _shape(settings))
+    losses = loss_kind(settings.loss).loss(policy, frozen, tokens, settings)
     with torch.no_grad():
-        margins = settings.beta * ((policy.chosen - frozen.chosen) - (policy.rejected - frozen.rejected))
+        margins = beta_of(settings) * ((policy.chosen - frozen.chosen) - (policy.rejected - frozen.rejected))
         logged = {
             "preference_loss": losses.sum().item(),
             "nll": nll.item(),
@@ -197,13 +197,9 @@ def _loss_parts(
     return losses.sum(), nll, logged
 
 
-def _shape(settings: Refine) -> LossSettings:
-    return LossSettings(settings.beta, settings.label_smoothing, settings.gamma)
-
-
-def step_0_loss(settings: Refine) -> float | None:
-    """Return the preference loss if policy and reference are equal, log 2 for "sigmoid"; None without a reference."""
-    return loss_of_equals(settings.loss, _shape(settings))
+def beta_of(settings: Refine) -> float:
+    """Return the factor of logged margins; 1 for a loss without a beta, whose margins are nats."""
+    return float(getattr(settings, "beta", 1.0))
 
 
 def _check_step_0(gap: float, tolerance: float) -> None:
