@@ -73,8 +73,8 @@ def _below(target: Tensor, ends: Tensor) -> Tensor:
 def restricted(logits: Tensor, settings: SamplingSettings) -> Tensor:
     """Divide logits by the temperature and set those of excluded tokens to -inf: by top_k, then top_p, then min_p.
 
-    transformers' warpers do the same but for rounding: their top_p sums in the other direction and left out other tokens
-    in 9 of 192 rows of 49,152, and their min_p takes twice as long.
+    The logits warpers of transformers round differently: their top_p sums in the other direction, which changed the
+    tokens left out in 9 of 192 rows of 49,152 logits, and their min_p takes twice as long.
 
     Args:
         logits: [rows, vocabulary].
