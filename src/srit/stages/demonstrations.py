@@ -24,7 +24,7 @@ def questions_of(problems: Iterable[Problem], limit: int | None) -> list[Questio
     for problem in problems:
         asked[problem.task] += 1
         if limit is None or asked[problem.task] <= limit:
-            questions.append(Question(problem, prompt_text(find_task(problem.task), problem, "cot")))
+            questions.append(Question(problem, prompt_text(problem, "cot")))
     return questions
 
 
