@@ -18,8 +18,7 @@ from srit.teachers import Answer, Question, answer_key
 from srit.teachers.endpoint import Endpoint
 from srit.teachers.local import LocalTeacher
 from srit.teachers.openai import OpenAITeacher
-from srit.teachers.paid import Paid, said_to
-from srit.teachers.paid import holding as known
+from srit.teachers.paid import Paid, earlier_answers, valid_answer
 from srit.teachers.recording import RecordingTeacher
 from srit.teachers.solver import SolverTeacher
 
@@ -112,10 +111,10 @@ def test_retry_after_is_honored(server):
 @pytest.mark.parametrize(
     ("reply", "kind", "message"),
     [
-        (Reply({"error": {"message": f"bad key {KEY}"}}, status=401), TeacherError, "OPENAI_API_KEY is refused"),
+        (Reply({"error": {"message": f"bad key {KEY}"}}, status=401), TeacherError, "OPENAI_API_KEY was refused"),
         (Reply(b"", status=402), TeacherError, "no credit"),
         (Reply({"error": {"code": "insufficient_quota"}}, status=429), TeacherError, "no credit"),
-        (Reply(b"", status=404), RecipeError, "knows no model 'm'"),
+        (Reply(b"", status=404), RecipeError, "has no model 'm'"),
         (Reply(b"", status=307, headers={"Location": "http://127.0.0.1:9/"}), TeacherError, "redirects to"),
     ],
 )
@@ -216,7 +215,7 @@ def test_a_lone_surrogate_arrives_as_it_was_sent(server):
     [
         ("https://me:secret@example.com/v1", "environment variable"),
         ("ftp://example.com", "must begin with"),
-        ("https://example.com/v1", "holds no key"),
+        ("https://example.com/v1", "is not set"),
     ],
 )
 def test_an_address_that_would_leak_is_refused(monkeypatch, url, message):
@@ -331,7 +330,7 @@ def test_a_refusal_without_a_reason_is_the_keys_only_while_nobody_was_answered(s
 
     [refused] = [one for one in answers if one.text is None]
     assert "status 403: not for …" in refused.reason
-    with pytest.raises(TeacherError, match=r"OPENAI_API_KEY is refused \(status 403: not for …\)"):
+    with pytest.raises(TeacherError, match=r"OPENAI_API_KEY was refused \(status 403: not for …\)"):
         server.default = FORBIDDEN
         asked(server, n=4)
 
@@ -355,8 +354,8 @@ def reasoning_server(body):
 
 def test_a_server_of_other_parameters_is_asked_by_them(server):
     server.default = reasoning_server
-    told = []
-    teacher = OpenAITeacher(Endpoint(server.url, "m", concurrency=2, max_tokens=64), told.append)
+    lines = []
+    teacher = OpenAITeacher(Endpoint(server.url, "m", concurrency=2, max_tokens=64), lines.append)
 
     answers = [*teacher.answer(questions(5)), *teacher.answer(questions(8)[5:])]
 
@@ -364,7 +363,7 @@ def test_a_server_of_other_parameters_is_asked_by_them(server):
     fields = [set(body) - {"model", "messages"} for _, _, body in server.requests]
     assert fields.count({"max_completion_tokens"}) == 8 and len(fields) <= 8 + 4
     assert server.requests[-1][2]["max_completion_tokens"] == 64
-    assert [line.split(":")[0].strip() for line in told] == [
+    assert [line.split(":")[0].strip() for line in lines] == [
         "m does not accept max_tokens",
         "m does not accept temperature 0.0",
     ]
@@ -424,7 +423,7 @@ def test_answers_on_their_way_when_it_is_stopped_are_taken_and_no_more_is_asked(
         os.kill(os.getpid(), number)
 
     server.default = reply
-    teacher = OpenAITeacher(Endpoint(server.url, "m", concurrency=2), tell=lambda line: noted.set())
+    teacher = OpenAITeacher(Endpoint(server.url, "m", concurrency=2), report=lambda line: noted.set())
     threading.Thread(target=stop).start()
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -462,7 +461,7 @@ def test_recordings_answer_by_id(tmp_path):
     assert texts([path], "a") == ["first", None]
     assert texts([path], "b") == ["other", None]
     assert texts([path, more], "a") == ["first", "from another file"]
-    with pytest.raises(DataError, match="no variant 'c', only a, b"):
+    with pytest.raises(DataError, match="'c' is not in the file; it has a, b"):
         RecordingTeacher([path], "c")
 
 
@@ -523,7 +522,7 @@ def test_journals_of_the_time_when_the_limit_was_in_the_key_are_read(server):
     def open_run(limit, *earlier):
         asked_now = OpenAITeacher(Endpoint(server.url, "m", max_tokens=limit))
         paid = Paid(old, print, earlier, set())
-        found = [known(said_to(q, asked_now, paid), limit) for q in questions(3)]
+        found = [valid_answer(earlier_answers(q, asked_now, paid), limit) for q in questions(3)]
         return [one and (one.text or one.reason) for one in found]
 
     cut = "cut: raise teacher.max_tokens"
@@ -537,7 +536,7 @@ WHOLE, CUT_SHORT = Answer("p", "2", "", limit=64), Answer("p", None, "cut", cut=
 
 
 @pytest.mark.parametrize(
-    ("said", "limit", "expected"),
+    ("answers", "limit", "expected"),
     [
         ([], 64, None),
         ([UNSETTLED], 64, None),
@@ -547,12 +546,12 @@ WHOLE, CUT_SHORT = Answer("p", "2", "", limit=64), Answer("p", None, "cut", cut=
         ([CUT_SHORT], 65, None),
         ([CUT_SHORT, WHOLE], 256, "2"),
         ([WHOLE], 256, "2"),
-        ([WHOLE], 32, None),  # nobody counted its tokens
+        ([WHOLE], 32, None),  # its tokens were not counted
         ([WHOLE], None, "2"),
     ],
 )
-def test_an_answer_holds_while_asking_again_would_give_the_same(said, limit, expected):
-    found = known(said, limit)
+def test_an_answer_holds_while_asking_again_would_give_the_same(answers, limit, expected):
+    found = valid_answer(answers, limit)
 
     assert (found and (found.text or found.reason)) == expected
 
