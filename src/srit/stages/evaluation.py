@@ -85,7 +85,7 @@ def predictions_stage(recipe: Recipe, model: str, folder: str, task: Evaluated) 
         ),
         **({"limit": limit} if limit else {}),
         "seed": recipe.seed if recipe.evaluate.pass_at else None,
-        "sampler": recipe.sampler,
+        **recipe.model_dump(mode="json", include={"sampler"}),
         "rows": rows,
         **_computed(recipe),
     }
@@ -289,7 +289,7 @@ def _cut(rows: Sequence[Mapping[str, Any]], recipe: Recipe) -> Iterator[str]:
         cut, n = (sum(row[what] for row in rows if row["model"] == model) for what in ("truncated", "n"))
         limit = f"evaluate.max_new_tokens ({recipe.evaluate.max_new_tokens})"
         if model == TEACHER:
-            limit = f"teacher.max_tokens ({recipe.teacher.max_tokens})"
+            limit = f"teacher.max_tokens ({getattr(recipe.teacher, 'max_tokens', None)})"
         if cut > MOST_CUT * n:
             yield f"{model}: {cut} of {n} answers were cut at {limit}: let them be longer"
 

@@ -10,12 +10,12 @@ from typing import Literal
 
 from srit.errors import RecipeError, SritError, TeacherError
 from srit.teachers import Answer, Question
-from srit.teachers.endpoint import NO_KEY, Endpoint
-from srit.teachers.faults import Fault, one_line
-from srit.teachers.reply import Reply
-from srit.teachers.schedule import Attempt, Schedule
-from srit.teachers.stopping import Stop
-from srit.teachers.wire import Lost, NoConnection
+from srit.teachers.openai.endpoint import NO_KEY, Endpoint
+from srit.teachers.openai.faults import Fault, one_line
+from srit.teachers.openai.reply import Reply
+from srit.teachers.openai.schedule import Attempt, Schedule
+from srit.teachers.openai.stopping import Stop
+from srit.teachers.openai.wire import Lost, NoConnection
 
 REPEATED = 20  # so many equal answers in a row to different questions mean that the teacher is broken
 AGAIN_SECONDS = 60.0  # how long to wait for a server if all questions left failed in an earlier run too
