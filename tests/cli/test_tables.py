@@ -6,28 +6,28 @@ import pytest
 from rich.console import Console
 
 from srit.cli.tables import accuracy_table, print_results
+from srit.records import Model
+from srit.scores import Comparison, Interval, Results, Score
 
-TASK = "jsonl:/a/long/path/to/the/problems/of/a/task.jsonl"
+BASE, INSTRUCTED, REFINED = Model("base"), Model("instructed"), Model("refined")
+TASK, POOLED = "jsonl:/a/long/path/to/the/problems/of/a/task.jsonl", "all in-domain tasks"
 
 
-def score(model, correct, n=40):
+def score(task, model, correct, n=40):
     share = correct / n
-    place = {"model": model, "task": TASK, "domain": "in", "prompt": "cot"}
-    return {**place, "n": n, "accuracy": share, "ci95": [share - 0.1, share + 0.1]}
+    interval = Interval(share - 0.1, share + 0.1)
+    return Score(model, 0, "cot", "in", n, correct, share, interval, 0, 0, 0, 20.0, task)
+
+
+def scores(task):
+    return tuple(score(task, *row) for row in ((BASE, 2, 10), (INSTRUCTED, 20), (REFINED, 30)))
 
 
 def comparison(task):
-    place = {"a": "refined", "b": "instructed", "domain": "in", "task": task, "prompt": "cot"}
-    return {**place, "delta": 0.25, "ci95": [0.05, 0.45], "p": 0.0123}
+    return Comparison(REFINED, INSTRUCTED, task, "in", "cot", 40, 0.25, Interval(0.05, 0.45), 0.0123, 10, 0, 0.2)
 
 
-SCORES = [score("base", 2, 10), score("instructed", 20), score("refined", 30)]
-POOLED = "all in-domain tasks"
-RESULTS = {
-    "rows": SCORES,
-    "pooled": [row | {"task": POOLED} for row in SCORES],
-    "comparisons": [comparison(POOLED), comparison(TASK)],
-}
+RESULTS = Results(scores(TASK), scores(None), (comparison(POOLED), comparison(TASK)), ())
 
 
 def printed(table, width):

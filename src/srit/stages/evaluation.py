@@ -13,13 +13,23 @@ from typing import Any
 from srit.intervals import compare
 from srit.pipeline.job import SAMPLES, SCORES, Evaluated, Job, Stage, evaluated, rounds_of, start_inputs, start_of
 from srit.recipe import Recipe, TaskUse
-from srit.records import OptionScores, Prediction, Problem
+from srit.records import Model, OptionScores, Prediction, Problem
 from srit.run_directory import Json, read_records, write_json, write_records
 from srit.samplers import SamplingSettings
+from srit.scores import Results
 from srit.stages.demonstrations import ask, questions_of, spent_on
 from srit.stages.predictions import judged, make_predictions
 from srit.stages.predictions import make_requests as make_evaluation_requests
-from srit.stages.results import OPTIONS, TEACHER, make_results, option_rows
+from srit.stages.results import (
+    BASE,
+    INSTRUCTED,
+    OPTIONS,
+    TEACHER,
+    make_results,
+    option_rows,
+    over_domain,
+    write_results,
+)
 from srit.stages.teaching import asked_again, paid_answers, teacher_of, teacher_settings, teacher_sources
 from srit.tasks import find_task
 from srit.teachers import Answer
@@ -259,36 +269,41 @@ def answered(recipe: Recipe) -> list[tuple[str, Evaluated]]:
 
 def _make_results(job: Job, partial: Path) -> Mapping[str, Json]:
     recipe = job.recipe
+    rounds = {f"refined-{n}" if n < recipe.rounds else "refined": n for n in rounds_of(recipe)}
     predictions = {
-        (model, task.label): read_records(job.run.path(predictions_file(model, task)), Prediction)
+        (Model.named(model, rounds.get(model, 0)), task.label): read_records(
+            job.run.path(predictions_file(model, task)), Prediction
+        )
         for model, task in answered(recipe)
     }
-    rounds = {f"refined-{n}" if n < recipe.rounds else "refined": n for n in rounds_of(recipe)}
-    results = make_results(predictions, tuned_on(recipe), rounds, pass_at=recipe.evaluate.pass_at, seed=recipe.seed)
+    results = make_results(predictions, tuned_on(recipe), pass_at=recipe.evaluate.pass_at, seed=recipe.seed)
     if recipe.evaluate.options:
-        results["options"] = option_rows(
-            (model, [replace(scores, task=task.label) for scores in read_records(job.run.path(place), OptionScores)])
+        options = option_rows(
+            (
+                Model.named(model, rounds.get(model, 0)),
+                [replace(scores, task=task.label) for scores in read_records(job.run.path(place), OptionScores)],
+            )
             for model, task in scored(recipe)
             for place in [options_file(model, task)]
         )
-    for row in results["comparisons"]:
-        if (row["a"], row["b"], row["task"]) == ("instructed", "base", "all in-domain") and row["ci95"][1] < 0:
-            line = f"instructed is worse than base in-domain ({row['prompt']} prompt): look at the demonstrations"
+        results = replace(results, options=options)
+    for c in results.comparisons:
+        if (c.a, c.b, c.task) == (INSTRUCTED, BASE, over_domain("in")) and c.ci95.high < 0:
+            line = f"instructed is worse than base in-domain ({c.prompt} prompt): look at the demonstrations"
             job.invariant("stage 1 helped", False, line)
-    lines = _cut(results["rows"], recipe)
-    checks = [job.invariant("answers end by themselves", False, line) for line in lines]
-    results["timings"] = {name: entry.seconds for name, entry in job.run.manifest.stages.items()}
-    results["environment"] = environment()
-    write_json(job.run.path("results.json"), results)
-    return {"rows": len(results["rows"]), "invariants": checks}
+    checks = [job.invariant("answers end by themselves", False, line) for line in _cut(results, recipe)]
+    timings = {name: float(entry.seconds) for name, entry in job.run.manifest.stages.items()}
+    write_results(job.run.path("results.json"), replace(results, timings=timings, environment=environment()))
+    return {"rows": len(results.rows), "invariants": checks}
 
 
-def _cut(rows: Sequence[Mapping[str, Any]], recipe: Recipe) -> Iterator[str]:
+def _cut(results: Results, recipe: Recipe) -> Iterator[str]:
     """Models whose accuracy says little, since their answers are longer than they may be."""
-    for model in dict.fromkeys(row["model"] for row in rows):
-        cut, n = (sum(row[what] for row in rows if row["model"] == model) for what in ("truncated", "n"))
+    for model in dict.fromkeys(row.model for row in results.rows):
+        of_model = [row for row in results.rows if row.model == model]
+        cut, n = sum(row.truncated for row in of_model), sum(row.n for row in of_model)
         limit = f"evaluate.max_new_tokens ({recipe.evaluate.max_new_tokens})"
-        if model == TEACHER:
+        if model.kind == "teacher":
             limit = f"teacher.max_tokens ({getattr(recipe.teacher, 'max_tokens', None)})"
         if cut > MOST_CUT * n:
             yield f"{model}: {cut} of {n} answers were cut at {limit}: let them be longer"
