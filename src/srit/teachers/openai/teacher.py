@@ -1,4 +1,4 @@
-"""Asks a chat model behind an OpenAI-compatible server."""
+"""Ask a chat model behind an OpenAI-compatible server."""
 
 from __future__ import annotations
 
