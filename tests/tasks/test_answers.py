@@ -10,7 +10,7 @@ from srit.cli.audit import audit, judged_rows
 from srit.errors import DataError
 from srit.tasks import benchmarks, gym, jsonl, judge
 from srit.tasks.reading.numbers import read_number
-from srit.tasks.reading.numerals import numbers_equal
+from srit.tasks.reading.numerals.numerals import numbers_equal
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"  # next to the checkout
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not beside the checkout")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from srit.tasks.reading.clauses import Found
-from srit.tasks.reading.mentions import (
+from srit.tasks.reading.options.mentions import (
     LETTERS,
     Mention,
     find_mentions,
@@ -16,7 +16,7 @@ from srit.tasks.reading.mentions import (
     is_denied,
     letter_pattern,
     mention_of,
-    take_sides,
+    split_mentions,
 )
 
 _SO = r"(?:so|but|thus|therefore|hence|consequently|accordingly|overall|in[ ]conclusion|finally)"
@@ -82,7 +82,7 @@ _WEIGHED = re.compile(r"\b(?:either|between)\b[^.\n]{0,80}", re.IGNORECASE)
 
 def _by_elimination(text: str, mentions: list[Mention], choices: Sequence[str]) -> Found | None:
     """The option that is left where a text rules out all others, or the other one of two that it weighs."""
-    left = set(LETTERS[: len(choices)]) - {mention.letter for mention in take_sides(text, mentions).denied}
+    left = set(LETTERS[: len(choices)]) - {mention.letter for mention in split_mentions(text, mentions).denied}
     for weighed in deque(_WEIGHED.finditer(text), 1):
         left &= {mention.letter for mention in find_mentions(text, *weighed.span(), choices)} or left
     if len(choices) < 3 or len(left) != 1:

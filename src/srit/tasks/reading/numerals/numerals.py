@@ -7,10 +7,10 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import NamedTuple
 
-from srit.tasks.reading.affixes import read_prefix, read_suffix, read_word_suffix
-from srit.tasks.reading.amounts import joined
-from srit.tasks.reading.digits import MAX_DIGITS, RUN, Numeral, run_value
-from srit.tasks.reading.number_words import IN_WORDS, LEADS_ON, words_value
+from srit.tasks.reading.numerals.affixes import read_prefix, read_suffix, read_word_suffix
+from srit.tasks.reading.numerals.amounts import joined
+from srit.tasks.reading.numerals.digits import MAX_DIGITS, RUN, Numeral, run_value
+from srit.tasks.reading.numerals.number_words import IN_WORDS, LEADS_ON, words_value
 
 # One character each, so that spans stay true.
 PLAIN = str.maketrans(

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from fractions import Fraction
 
-from srit.tasks.reading.affixes import MONEY
-from srit.tasks.reading.digits import Numeral
-from srit.tasks.reading.number_words import SCALES
+from srit.tasks.reading.numerals.affixes import MONEY
+from srit.tasks.reading.numerals.digits import Numeral
+from srit.tasks.reading.numerals.number_words import SCALES
 
 # Each row from the largest unit to the smallest.
 _PARTS_OF_UNITS = (

@@ -6,8 +6,8 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from srit.tasks.reading.digits import CLOUDED, CODES, POWER_OF_TEN, REPEATING, SCIENTIFIC, SPACED, exponent
-from srit.tasks.reading.number_words import PARTS, SCALES, words_value
+from srit.tasks.reading.numerals.digits import CLOUDED, CODES, POWER_OF_TEN, REPEATING, SCIENTIFIC, SPACED, exponent
+from srit.tasks.reading.numerals.number_words import PARTS, SCALES, words_value
 
 MONEY = rf"(?:(?:US|AU?|CA?|NZ|HK|SG?|R|NT)?\\?\$|[£€¥₹₽₩₺₫₴₦₱฿₪]|\b(?:{'|'.join(CODES)})\.?)"
 _SIGNS = re.compile(

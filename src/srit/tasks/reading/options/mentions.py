@@ -1,4 +1,4 @@
-"""Options as a text names them, and whether it holds them right or wrong there."""
+"""RowOptions as a text names them, and whether it holds them right or wrong there."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _is_part_of_a_name(text: str, start: int) -> bool:
 
 
 def find_mentions(text: str, start: int, end: int, choices: Sequence[str]) -> Iterator[Mention]:
-    """Options named by their letters, in their order."""
+    """RowOptions named by their letters, in their order."""
     for match in _letters(min(len(choices), len(LETTERS))).finditer(text, start, end):
         mention = mention_of(text, match, choices)
         if mention.marked or not _is_part_of_a_name(text, mention.start):
@@ -103,7 +103,7 @@ def find_mentions(text: str, start: int, end: int, choices: Sequence[str]) -> It
 
 
 def find_words(text: str, start: int, end: int, choices: Sequence[str]) -> list[Mention]:
-    """Options named by their own words, in their order; a longer option hides those within it."""
+    """RowOptions named by their own words, in their order; a longer option hides those within it."""
     found: list[Mention] = []
     longest_first = sorted(zip(LETTERS, choices, strict=False), key=lambda option: -len(option[1]))
     for letter, choice in longest_first:
@@ -209,12 +209,12 @@ def is_called_right(text: str, mention: Mention) -> re.Match[str] | None:
     return _RIGHT_AFTER.match(text, mention.stop) or _KEPT_AFTER.match(text, mention.stop) or _TICKED.search(before)
 
 
-class Sides(NamedTuple):
+class SplitMentions(NamedTuple):
     kept: list[Mention]  # of options that are ruled out nowhere in the passage
     denied: list[Mention]
 
 
-def take_sides(text: str, mentions: Sequence[Mention]) -> Sides:
+def split_mentions(text: str, mentions: Sequence[Mention]) -> SplitMentions:
     """Splits the options that a passage names; "not A or B" and "A and B are wrong" rule out both."""
     out = [is_denied(text, mention) for mention in mentions]
     joints = [_JOINT.fullmatch(text, one.stop, other.start) for one, other in pairwise(mentions)]
@@ -230,4 +230,4 @@ def take_sides(text: str, mentions: Sequence[Mention]) -> Sides:
         out[index] = out[index] or listed
     denied = [mention for mention, is_out in zip(mentions, out, strict=True) if is_out]
     letters = {mention.letter for mention in denied}
-    return Sides([mention for mention in mentions if mention.letter not in letters], denied)
+    return SplitMentions([mention for mention in mentions if mention.letter not in letters], denied)

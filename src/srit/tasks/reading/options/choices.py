@@ -8,19 +8,19 @@ from functools import lru_cache
 
 from srit.tasks import Reading
 from srit.tasks.reading.clauses import CONCLUDES, LEFT_OPEN, Clause, Found, find_clauses, find_sentences, read_with
-from srit.tasks.reading.decisions import decided_choice
-from srit.tasks.reading.mentions import (
+from srit.tasks.reading.numbers import announced_number
+from srit.tasks.reading.numerals.numerals import is_number, numbers_equal
+from srit.tasks.reading.options.decisions import decided_choice
+from srit.tasks.reading.options.mentions import (
     LETTERS,
     Mention,
-    Sides,
+    SplitMentions,
     find_mentions,
     find_words,
     is_denied,
     mention_of,
-    take_sides,
+    split_mentions,
 )
-from srit.tasks.reading.numbers import announced_number
-from srit.tasks.reading.numerals import is_number, numbers_equal
 
 _HEDGES = (
     r"either|both|most likely|likely|probably|going to be|definitely|clearly|obviously|certainly|almost certainly"
@@ -99,14 +99,14 @@ def _announced_choice(text: str, clause: Clause, choices: Sequence[str]) -> Foun
     return _yes_or_no(text, clause, choices) or _option_text(text, clause, choices)
 
 
-def _sides(text: str, clause: Clause, choices: Sequence[str]) -> Sides:
+def _sides(text: str, clause: Clause, choices: Sequence[str]) -> SplitMentions:
     mentions = list(find_mentions(text, clause.start, clause.end, choices))
     if not mentions and not _is_yes_no(choices):
         mentions = find_words(text, clause.start, clause.end, choices)
-    return take_sides(text, mentions)
+    return split_mentions(text, mentions)
 
 
-def _left_standing(sides: Sides, clause: Clause, choices: Sequence[str]) -> Found | None:
+def _left_standing(sides: SplitMentions, clause: Clause, choices: Sequence[str]) -> Found | None:
     """The option that is left where others are ruled out: "not (A), it is (C)", "neither A nor B, so D"."""
     kept, denied = sides
     letters = {mention.letter for mention in kept} or set(_letters(choices)) - {mention.letter for mention in denied}

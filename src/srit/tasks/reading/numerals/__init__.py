@@ -1,0 +1,1 @@
+"""One number as it is written: found in a text, and compared."""

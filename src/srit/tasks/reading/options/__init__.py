@@ -1,0 +1,1 @@
+"""Which option of a question a text decides for."""
