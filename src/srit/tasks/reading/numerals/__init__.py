@@ -1,1 +1,1 @@
-"""One number as it is written: found in a text, and compared."""
+"""Finds the numbers of a text as they are written, and compares them."""

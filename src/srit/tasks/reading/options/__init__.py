@@ -1,1 +1,1 @@
-"""Which option of a question a text decides for."""
+"""Reads which of a question's options a text decides on."""
