@@ -40,7 +40,7 @@ from srit.stages.predictions import make_predictions, make_requests
 from srit.students.loading import load_model, load_tokenizer, locate
 from srit.students.prompts import Prompts
 from srit.tasks import benchmarks, find_task
-from srit.tasks.reading.choices import LETTERS
+from srit.tasks.reading.options.choices import LETTERS
 
 THEIRS = Path(lm_eval.__file__).parent / "tasks"
 SHOWN = 8  # differences listed

@@ -10,7 +10,7 @@ from srit.cli.audit import audit, judged_rows
 from srit.errors import DataError
 from srit.tasks import benchmarks, gym, jsonl, judge
 from srit.tasks.reading.numbers import read_number
-from srit.tasks.reading.numerals import numbers_equal
+from srit.tasks.reading.numerals.numerals import numbers_equal
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"  # next to the checkout
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not beside the checkout")
@@ -198,7 +198,7 @@ def test_an_audit_counts_and_names_an_id_without_a_problem(tmp_path):
     found = audit(benchmarks.make("gsm8k"), recording, problems)
     assert (found.n, found.read, found.correct, found.errors, found.accuracy) == (3, 2, 1, 0, 1 / 3)
     assert (found.unread, found.disagreements) == (("p3",), ("p2",))
-    with pytest.raises(DataError, match=r"r\.jsonl:1: id: 'p9' is no problem"):
+    with pytest.raises(DataError, match=r"r\.jsonl:1: id: gsm8k has no problem 'p9'"):
         audit(benchmarks.make("gsm8k"), write(tmp_path / "r.jsonl", {"id": "p9", "output": ""}), problems)
 
 

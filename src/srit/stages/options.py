@@ -23,7 +23,7 @@ from srit.records import OptionScores, Problem, PromptKind
 from srit.run_directory import write_json
 from srit.students.prompts import Prompts
 from srit.tasks import Task, find_task
-from srit.tasks.reading.mentions import LETTERS
+from srit.tasks.reading.options.mentions import LETTERS
 
 CHUNK = 256  # prompts that are committed together
 

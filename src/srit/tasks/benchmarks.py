@@ -18,17 +18,17 @@ from srit.tasks import Family, Reading
 from srit.tasks.golds import Numbering, gold_of
 from srit.tasks.labels import unlabeled
 from srit.tasks.lines import MissingSplit, Row, id_field, optional_text, read_rows, text_field
-from srit.tasks.reading.choices import read_choice
 from srit.tasks.reading.formulas import read_math
-from srit.tasks.reading.mentions import LETTERS
 from srit.tasks.reading.numbers import read_number
-from srit.tasks.reading.numerals import is_number, numbers_equal
+from srit.tasks.reading.numerals.numerals import is_number, numbers_equal
+from srit.tasks.reading.options.choices import read_choice
+from srit.tasks.reading.options.mentions import LETTERS
 
-Kind = Literal["number", "choice", "math"]
+BenchmarkKind = Literal["number", "choice", "math"]
 Fields = dict[str, Any]  # id, question, choices, answer, rationale: a row as in the local files
 
 _FILES: dict[Split, tuple[str, ...]] = {"train": ("train",), "dev": ("validation", "dev"), "test": ("test",)}
-_INSTRUCTIONS: dict[Kind, str] = {
+_INSTRUCTIONS: dict[BenchmarkKind, str] = {
     "number": 'Solve the problem. End with "The answer is" and the number.',
     "choice": 'Choose the best option. End with "The answer is" and its letter in parentheses.',
     "math": "Solve the problem. Put the final answer in \\boxed{}.",
@@ -51,7 +51,7 @@ class Benchmark:
     """What is known of a benchmark."""
 
     name: str
-    kind: Kind
+    kind: BenchmarkKind
     license: str
     sizes: str
     hub: Mapping[Split, Hub]
@@ -397,7 +397,7 @@ def problem_of(row: Row, task: str, split: Split, numbering: Callable[[], Number
     return Problem(identity, task, split, question, gold.answer, gold.choices, worked)
 
 
-def check_gold(problem: Problem, kind: Kind, where: str) -> None:
+def check_gold(problem: Problem, kind: BenchmarkKind, where: str) -> None:
     """
     Raises:
         DataError: the judge could not find the gold answer equal to itself.

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 from srit.errors import DataError
-from srit.tasks.labels import Options, labeled, unlabeled
+from srit.tasks.labels import RowOptions, labeled, unlabeled
 from srit.tasks.lines import Row, choices_field, text_field
-from srit.tasks.reading.mentions import LETTERS
-from srit.tasks.reading.numerals import is_number, numbers_equal
+from srit.tasks.reading.numerals.numerals import is_number, numbers_equal
+from srit.tasks.reading.options.mentions import LETTERS
 from srit.tasks.reading.texts import texts_equal
 
 MAX_ANSWER = 300  # characters that a reply could be expected to repeat
@@ -234,7 +234,7 @@ _WHOLE = re.compile(r"[0-9]{1,2}")
 _LETTER = re.compile(r"[*_\s]*(?:(?i:option|choice|answer)\s)?[(\[（]?\s?([A-Za-z])\s?[)\]）]?[.:]?[*_\s]*")
 
 
-def _letter(answer: str, options: Options, numbering: Callable[[], Numbering] | None, where: str) -> str:
+def _letter(answer: str, options: RowOptions, numbering: Callable[[], Numbering] | None, where: str) -> str:
     n = len(options.words)
     if len(answer) == 1 and answer in LETTERS[:n]:
         return answer
@@ -249,12 +249,12 @@ def _letter(answer: str, options: Options, numbering: Callable[[], Numbering] | 
     return LETTERS[place]
 
 
-def _numbered(options: Options) -> bool:
+def _numbered(options: RowOptions) -> bool:
     """Whether the options bring numbers of their own, which a gold number then is."""
     return bool(options.labels) and options.labels[0].isdigit()
 
 
-def _named(answer: str, options: Options, where: str) -> int | None:
+def _named(answer: str, options: RowOptions, where: str) -> int | None:
     """The option that a letter, or an option's words, or both, name."""
     by_words, alone, both = _by_words(answer, options), _LETTER.fullmatch(answer), labeled(answer)
     label = alone[1] if alone else both.label if both else ""
@@ -269,14 +269,14 @@ def _named(answer: str, options: Options, where: str) -> int | None:
     return by_letter
 
 
-def _place(answer: str, options: Options, how: Numbering) -> int | None:
+def _place(answer: str, options: RowOptions, how: Numbering) -> int | None:
     """Which option a whole number is; None: none."""
     if how == "words":
         return _by_words(answer, options)
     return int(answer) - how if 0 <= int(answer) - how < len(options.words) else None
 
 
-def _by_words(answer: str, options: Options) -> int | None:
+def _by_words(answer: str, options: RowOptions) -> int | None:
     """The only option with these words, or with this number."""
     for same in (_same_words, _same_number):
         found = [place for place, words in enumerate(options.words) if words and same(answer, words)]
@@ -299,5 +299,5 @@ def _same_number(one: str, other: str) -> bool:
     return is_number(one) and is_number(other) and numbers_equal(one, other) and (units[0] == units[1] or "" in units)
 
 
-def _none_of(options: Options) -> str:
+def _none_of(options: RowOptions) -> str:
     return f"none of {', '.join(LETTERS[: len(options.words)])}, and not the words of just one option"

@@ -29,10 +29,10 @@ from srit.tasks import Family, Reading
 from srit.tasks.benchmarks import check_gold, checked, drawn, phrase, problem_of
 from srit.tasks.golds import Numbering, numbering, refuse_solution
 from srit.tasks.lines import MissingSplit, Row, read_rows
-from srit.tasks.reading.choices import read_choice
 from srit.tasks.reading.formulas import read_math
 from srit.tasks.reading.numbers import read_number
-from srit.tasks.reading.numerals import is_number
+from srit.tasks.reading.numerals.numerals import is_number
+from srit.tasks.reading.options.choices import read_choice
 from srit.tasks.reading.quantities import has_words, read_quantity
 from srit.tasks.reading.texts import read_text, texts_equal
 

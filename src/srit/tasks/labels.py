@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from srit.errors import DataError
-from srit.tasks.reading.mentions import LETTERS
+from srit.tasks.reading.options.mentions import LETTERS
 
 _SEQUENCES = (
     tuple(LETTERS.lower()),
@@ -48,7 +48,7 @@ class Labeled(NamedTuple):
     sure: bool  # no initial of a name, as in "B. Franklin"
 
 
-class Options(NamedTuple):
+class RowOptions(NamedTuple):
     """The options of a row in their own words."""
 
     words: tuple[str, ...]
@@ -65,7 +65,7 @@ def labeled(text: str) -> Labeled | None:
     return Labeled(label, words, bool(match["within"] or match["closed"] or not _NAME.fullmatch(words)))
 
 
-def unlabeled(choices: Sequence[str], where: str) -> Options:
+def unlabeled(choices: Sequence[str], where: str) -> RowOptions:
     """Options without the letters, or numbers, that all of them begin with in order.
 
     Raises:
@@ -73,7 +73,7 @@ def unlabeled(choices: Sequence[str], where: str) -> Options:
     """
     found = [labeled(choice) for choice in choices]
     parts = [part for part in found if part is not None]
-    plain = Options(tuple(choices), ())
+    plain = RowOptions(tuple(choices), ())
     if len(parts) < len(choices) or any(_REFERS.match(part.words) for part in parts):
         return plain
     labels, words = tuple(part.label.lower() for part in parts), tuple(part.words for part in parts)
@@ -81,7 +81,7 @@ def unlabeled(choices: Sequence[str], where: str) -> Options:
     if len(set(words)) == 1:
         return plain  # the label is all that tells them apart
     if labels in sequences:
-        return Options(words, labels)
+        return RowOptions(words, labels)
     if all(part.sure for part in parts) and any(sorted(labels) == sorted(sequence) for sequence in sequences):
         raise DataError(
             f"{where}: choices: they bring the labels {', '.join(labels).upper()}, out of order, so a gold letter may "

@@ -1,8 +1,8 @@
-"""Options read: by their letters, by what is ruled out, by their words."""
+"""RowOptions read: by their letters, by what is ruled out, by their words."""
 
 import pytest
 
-from srit.tasks.reading.choices import read_choice
+from srit.tasks.reading.options.choices import read_choice
 
 FOUR = ("gold", "lead", "coal", "salt")
 FIVE = ("bank", "library", "mall", "store", "new york")

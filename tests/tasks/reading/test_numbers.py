@@ -9,7 +9,7 @@ from srit.records import Problem
 from srit.tasks import judge
 from srit.tasks.jsonl import JsonlTask
 from srit.tasks.reading.numbers import read_number
-from srit.tasks.reading.numerals import is_number, numbers_equal
+from srit.tasks.reading.numerals.numerals import is_number, numbers_equal
 from srit.tasks.reading.texts import texts_equal
 
 
@@ -459,7 +459,7 @@ def test_texts_without_numbers_are_equal_but_for_case_blanks_and_a_stop():
 # 100,000 characters each; the last 20,000 are read.
 _HOSTILE = """
 import sys
-from srit.tasks.reading.numerals import is_number, numbers_equal
+from srit.tasks.reading.numerals.numerals import is_number, numbers_equal
 from srit.tasks.reading.quantities import read_quantity
 from srit.tasks.reading.texts import texts_equal
 

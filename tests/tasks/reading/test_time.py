@@ -6,7 +6,7 @@ import sys
 SCRIPT = r"""
 import faulthandler
 
-from srit.tasks.reading.choices import read_choice
+from srit.tasks.reading.options.choices import read_choice
 from srit.tasks.reading.formulas import read_math
 from srit.tasks.reading.numbers import read_number
 from srit.tasks.reading.texts import read_text

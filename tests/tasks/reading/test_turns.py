@@ -2,9 +2,9 @@
 
 import pytest
 
-from srit.tasks.reading.choices import read_choice
 from srit.tasks.reading.formulas import read_math
 from srit.tasks.reading.numbers import read_number
+from srit.tasks.reading.options.choices import read_choice
 from srit.tasks.reading.texts import read_text
 from srit.tasks.reading.turns import own_turn
 from srit.tasks.story.reading import read_answer

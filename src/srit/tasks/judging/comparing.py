@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from srit.tasks.judging.forms import BaseNumeral, Collection, Equation, Expression, Form, Interval, Matrix, Words
+from srit.tasks.judging.forms import BaseNumeral, Collection, Equation, Expression, Form, Matrix, RealInterval, Words
 from srit.tasks.judging.units import units_agree
 from srit.tasks.judging.writing import number, tight
-from srit.tasks.reading.numerals import numbers_equal
+from srit.tasks.reading.numerals.numerals import numbers_equal
 
 Decided = bool | None  # None: undecided
 
@@ -55,7 +55,7 @@ def equal(answer: Form, gold: Form, values: Values) -> Decided:
     if isinstance(answer, Matrix) and isinstance(gold, Matrix):
         same_shape = list(map(len, answer.rows)) == list(map(len, gold.rows))
         return same_shape and _in_order(_cells(answer), _cells(gold), values)
-    if isinstance(answer, Interval) and isinstance(gold, Interval):
+    if isinstance(answer, RealInterval) and isinstance(gold, RealInterval):
         return _intervals(answer, gold, values)
     if isinstance(answer, Collection) and answer.kind != "tuple":
         return _several(answer, gold, values)
@@ -168,7 +168,7 @@ def _based(item: Form) -> BaseNumeral | None:
 # Sets, points, intervals.
 
 
-def _intervals(answer: Interval, gold: Interval, values: Values) -> Decided:
+def _intervals(answer: RealInterval, gold: RealInterval, values: Values) -> Decided:
     if (answer.low_closed, answer.high_closed) != (gold.low_closed, gold.high_closed):
         return False
     return _in_order((answer.low, answer.high), (gold.low, gold.high), values)
@@ -184,7 +184,7 @@ def _several(several: Collection, other: Form, values: Values) -> Decided:
         if "set" in (several.kind, other.kind):
             return _same_set(several.items, other.items, values)
         return _matched(several.items, other.items, values)
-    if isinstance(other, Collection | Interval | Matrix):
+    if isinstance(other, Collection | RealInterval | Matrix):
         if several.kind == "union":
             return False if isinstance(other, Matrix) else None
         if several.kind == "set" and len(several.items) == 1:
@@ -255,7 +255,7 @@ def _ordered(answer: Form, gold: Form, values: Values) -> Decided:
 def _coordinates(item: Form) -> tuple[Form, ...] | None:
     if isinstance(item, Collection):
         return item.items
-    if isinstance(item, Interval):
+    if isinstance(item, RealInterval):
         return None if item.low_closed or item.high_closed else (item.low, item.high)
     if isinstance(item, Matrix):
         vector = len(item.rows) == 1 or all(len(row) == 1 for row in item.rows)

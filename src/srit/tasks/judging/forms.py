@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from srit.tasks.judging.units import NO_UNIT, Unit, split_unit
-from srit.tasks.judging.writing import Part, number, plain, rimless, split_top, tight, unwrapped
-from srit.tasks.reading.numerals import number_in_words
+from srit.tasks.judging.writing import Segment, number, plain, rimless, split_top, tight, unwrapped
+from srit.tasks.reading.numerals.numerals import number_in_words
 
 MAX_DEPTH = 12  # brackets in brackets that are told apart; what is deeper is one expression
 MAX_CHARS = 4000  # a longer text is one expression
@@ -49,7 +49,7 @@ class Collection(NamedTuple):
     items: tuple[Form, ...]
 
 
-class Interval(NamedTuple):
+class RealInterval(NamedTuple):
     """The numbers between two ends; "3 < x" is one too."""
 
     low: Form
@@ -73,10 +73,10 @@ class Equation(NamedTuple):
     value: Form  # the right side
 
 
-Form = Expression | BaseNumeral | Words | Collection | Interval | Matrix | Equation
+Form = Expression | BaseNumeral | Words | Collection | RealInterval | Matrix | Equation
 EMPTY = Collection("set", ())
 MINUS_INFINITY, INFINITY = Expression("-\\infty"), Expression("\\infty")
-REALS = Interval(MINUS_INFINITY, INFINITY, low_closed=False, high_closed=False)
+REALS = RealInterval(MINUS_INFINITY, INFINITY, low_closed=False, high_closed=False)
 
 
 def form(latex: str) -> Form:
@@ -126,7 +126,7 @@ def _ungrouped(text: str) -> str:
     return _GROUPED.sub(lambda grouped: grouped[0].replace(",", ""), text)
 
 
-def _items(text: str, *, bracketed: bool) -> list[Part]:
+def _items(text: str, *, bracketed: bool) -> list[Segment]:
     """The parts of a list. A comma with no blank after it may group thousands, unless it is all that separates."""
     tight_commas = len(re.findall(r",(?=\S)", text))
     grouping = sum(grouped[0].count(",") for grouped in _GROUPED.finditer(text))
@@ -142,7 +142,7 @@ def _listed(text: str, depth: int) -> Form | None:
     if len(parts) < 2:
         return None
     items = _flat(_form(part.text, depth) for part in parts)
-    if all(isinstance(item, Interval) or (isinstance(item, Collection) and item.kind == "union") for item in items):
+    if all(isinstance(item, RealInterval) or (isinstance(item, Collection) and item.kind == "union") for item in items):
         both = _between(items) if parts[-1].separator == "and" else None
         return both or Collection("union", items)
     joined = any(part.separator in ("and", "or") for part in parts)
@@ -158,14 +158,14 @@ def _flat(forms: Iterable[Form]) -> tuple[Form, ...]:
     return tuple(found)
 
 
-def _between(items: tuple[Form, ...]) -> Interval | None:
+def _between(items: tuple[Form, ...]) -> RealInterval | None:
     """ "x > 1 and x < 5" as one interval; no number is in "x < 1 and x > 5", which is meant as a union."""
-    intervals = [item for item in items if isinstance(item, Interval)]
+    intervals = [item for item in items if isinstance(item, RealInterval)]
     lows = [item for item in intervals if item.high == INFINITY and item.low != MINUS_INFINITY]
     highs = [item for item in intervals if item.low == MINUS_INFINITY and item.high != INFINITY]
     if len(items) != 2 or len(lows) != 1 or len(highs) != 1 or _reversed(lows[0].low, highs[0].high):
         return None
-    return Interval(lows[0].low, highs[0].high, lows[0].low_closed, highs[0].high_closed)
+    return RealInterval(lows[0].low, highs[0].high, lows[0].low_closed, highs[0].high_closed)
 
 
 def _reversed(low: Form, high: Form) -> bool:
@@ -215,16 +215,16 @@ def _inequality(sides: list[str], signs: list[str], depth: int) -> Form | None:
     names = [_name(side) is not None and number(side) is None for side in sides]
     if signs == ["\\neq"] and names[0]:
         end = _form(sides[1], depth)
-        below, above = Interval(MINUS_INFINITY, end, False, False), Interval(end, INFINITY, False, False)
+        below, above = RealInterval(MINUS_INFINITY, end, False, False), RealInterval(end, INFINITY, False, False)
         return Collection("union", (below, above))
     if not set(signs) <= set(_LESS):
         return None
     if len(sides) == 2 and names[0] and not names[1]:
-        return Interval(MINUS_INFINITY, _form(sides[1], depth), False, _LESS[signs[0]])
+        return RealInterval(MINUS_INFINITY, _form(sides[1], depth), False, _LESS[signs[0]])
     if len(sides) == 2 and names[1] and not names[0]:
-        return Interval(_form(sides[0], depth), INFINITY, _LESS[signs[0]], False)
+        return RealInterval(_form(sides[0], depth), INFINITY, _LESS[signs[0]], False)
     if len(sides) == 3 and names[1]:
-        return Interval(_form(sides[0], depth), _form(sides[2], depth), _LESS[signs[0]], _LESS[signs[1]])
+        return RealInterval(_form(sides[0], depth), _form(sides[2], depth), _LESS[signs[0]], _LESS[signs[1]])
     return None
 
 
@@ -237,7 +237,7 @@ def _joined(text: str, depth: int) -> Form | None:
 
 def _as_interval(item: Form) -> Form:
     if isinstance(item, Collection) and item.kind == "tuple" and len(item.items) == 2:
-        return Interval(*item.items, low_closed=False, high_closed=False)
+        return RealInterval(*item.items, low_closed=False, high_closed=False)
     return item
 
 
@@ -270,7 +270,7 @@ def _bracketed(text: str, depth: int) -> Form | None:
         return _form(inner, depth) if inner else None
     ends = any("\\infty" in part.text for part in parts)
     if len(items) == 2 and (ends or (opening, closing) != ("(", ")")):
-        return Interval(*items, low_closed=opening == "[", high_closed=closing == "]")
+        return RealInterval(*items, low_closed=opening == "[", high_closed=closing == "]")
     return Collection("tuple", items)
 
 

@@ -80,7 +80,7 @@ Unit = frozenset[tuple[str, int]]  # powers of named units; empty: none, or a no
 NO_UNIT: Unit = frozenset()
 
 
-class Quantity(NamedTuple):
+class ValueWithUnit(NamedTuple):
     """What stands before a unit, and the unit."""
 
     value: str
@@ -95,7 +95,7 @@ _TOKEN = re.compile(
 )
 
 
-def split_unit(text: str) -> Quantity:
+def split_unit(text: str) -> ValueWithUnit:
     """A plain text without its unit or noun, if it ends in one, or begins with the sign of a currency."""
     start = _tail(text)
     value, tail = text[:start].strip(), text[start:]
@@ -103,10 +103,10 @@ def split_unit(text: str) -> Quantity:
     if currency:
         value, tail = currency[1] + currency[3].strip(), (currency[2] or "rs") + " " + tail
     if not tail.strip() or not re.search(r"[\w)}]", value):
-        return Quantity(text, NO_UNIT)
+        return ValueWithUnit(text, NO_UNIT)
     if not currency and "\\text" not in tail and number(value) is None and not _named(tail):
-        return Quantity(text, NO_UNIT)
-    return Quantity(value, _unit(tail))
+        return ValueWithUnit(text, NO_UNIT)
+    return ValueWithUnit(value, _unit(tail))
 
 
 def _tail(text: str) -> int:

@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from srit.tasks.reading.numerals import PLAIN, find_numerals
+from srit.tasks.reading.numerals.numerals import PLAIN, find_numerals
 
 _GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho varsigma sigma tau"
 _GREEK += " upsilon phi chi psi omega"
@@ -164,7 +164,7 @@ _OPENS = r"\\begin\b|\\\{|[{(\[]"
 _CLOSES = r"\\end\b|\\\}|[})\]]"
 
 
-class Part(NamedTuple):
+class Segment(NamedTuple):
     """A part of a text, and the separator in front of it."""
 
     separator: str  # "" for the first
@@ -176,7 +176,7 @@ def _tokens(separators: str) -> re.Pattern[str]:
     return re.compile(rf"(?P<opens>{_OPENS})|(?P<closes>{_CLOSES})|(?P<separator>{separators})|\\[A-Za-z]+|\\.")
 
 
-def split_top(text: str, separators: str) -> list[Part]:
+def split_top(text: str, separators: str) -> list[Segment]:
     """The parts between separators outside brackets. A bracket of any kind closes one of any other: "(0, 1]".
 
     Args:
@@ -186,9 +186,9 @@ def split_top(text: str, separators: str) -> list[Part]:
     for token in _tokens(separators).finditer(text):
         depth = max(0, depth + (token["opens"] is not None) - (token["closes"] is not None))
         if token["separator"] is not None and depth == 0:
-            parts.append(Part(before, text[start : token.start()].strip()))
+            parts.append(Segment(before, text[start : token.start()].strip()))
             start, before = token.end(), token[0].strip()
-    return [*parts, Part(before, text[start:].strip())]
+    return [*parts, Segment(before, text[start:].strip())]
 
 
 def unwrapped(text: str) -> tuple[str, str, str] | None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from srit.tasks import Reading
 from srit.tasks.reading.corrections import confirms, last_correction
-from srit.tasks.reading.numerals import plain
+from srit.tasks.reading.numerals.numerals import plain
 from srit.tasks.reading.tags import answer_part, opening_tag
 from srit.tasks.reading.turns import own_turn
 

@@ -11,7 +11,7 @@ from srit.tasks.judging.units import split_unit
 from srit.tasks.judging.writing import plain, split_top
 from srit.tasks.reading.clauses import Box, Clause, Found, find_boxes, find_clauses, find_sentences, read_with
 from srit.tasks.reading.numbers import concluded_number
-from srit.tasks.reading.numerals import has_numeral
+from srit.tasks.reading.numerals.numerals import has_numeral
 
 MAX_FORMULA = 3000  # characters between two delimiters
 MAX_BETWEEN = 120  # characters between two formulas of one list
@@ -185,7 +185,7 @@ def _box_content(text: str, box: Box) -> str:
     return f"{assigned[0].strip()} {content}" if assigned and content and "=" not in content else content
 
 
-class Chain(NamedTuple):
+class FormulaList(NamedTuple):
     """Formulas of one list."""
 
     start: int
@@ -193,21 +193,21 @@ class Chain(NamedTuple):
     answer: str
 
 
-def _chains(text: str, formulas: list[Formula]) -> list[Chain]:
-    chains: list[Chain] = []
+def _formula_lists(text: str, formulas: list[Formula]) -> list[FormulaList]:
+    lists: list[FormulaList] = []
     for formula in formulas:
         content = _final(text[slice(*formula.inner)])
-        if chains and _continues(text[chains[-1].end : formula.start]):
-            chains[-1] = Chain(chains[-1].start, formula.end, _joined([chains[-1].answer, content]))
+        if lists and _continues(text[lists[-1].end : formula.start]):
+            lists[-1] = FormulaList(lists[-1].start, formula.end, _joined([lists[-1].answer, content]))
         else:
-            chains.append(Chain(formula.start, formula.end, content))
-    return chains
+            lists.append(FormulaList(formula.start, formula.end, content))
+    return lists
 
 
 # Announced answers.
 
 _LEAD = re.compile(r"(?:[\s*:_\"'`(~≈]|[A-Za-z,]++(?![\\^_{=0-9]))*+")
-_PROSE_BEHIND = re.compile(
+_PROSE_AFTER = re.compile(
     r"[,;]?\s+(?:because|since|as|which|when|where|so|by|if|that|with|after|using|hence|therefore|thus|but)\b"
     r"|\s\((?=[A-Za-z]{3})|\s[–—]\s|</?[A-Za-z]"
 )
@@ -215,15 +215,15 @@ _PROSE_BEHIND = re.compile(
 
 def _announced(text: str, clause: Clause, formulas: list[Formula]) -> Found | None:
     within = [f for f in formulas if clause.start <= f.start and (f.start < clause.end or f.start == clause.start)]
-    chains = _chains(text, within)
-    if chains and not text[clause.start : chains[0].start].strip(" *:\n(_"):
-        return _chained(text, chains[0], clause.rule)
-    if chains and _LEAD.fullmatch(text, clause.start, chains[0].start):
-        return _chained(text, _main(text, chains), clause.rule)
+    lists = _formula_lists(text, within)
+    if lists and not text[clause.start : lists[0].start].strip(" *:\n(_"):
+        return _found_list(text, lists[0], clause.rule)
+    if lists and _LEAD.fullmatch(text, clause.start, lists[0].start):
+        return _found_list(text, _main(text, lists), clause.rule)
     start = clause.start - (text[clause.start - 1 : clause.start] in ("\f", "\b"))  # no blanks, see _final
     said = text[start : clause.end].strip(" *_`\"'\n").removeprefix("$").removesuffix("$").strip(" ")
-    behind = _PROSE_BEHIND.search(said)
-    said = said[: behind.start()] if behind and behind.start() else said
+    prose = _PROSE_AFTER.search(said)
+    said = said[: prose.start()] if prose and prose.start() else said
     if not re.search(r"[<>]\s?[\w\\]+\s?[<>]?.*,", said):
         said = said.removeprefix("<").removesuffix(">").strip(" ")
     return Found(_final(said), clause.start, clause.end, clause.rule) if said else None
@@ -233,16 +233,16 @@ def _announced(text: str, clause: Clause, formulas: list[Formula]) -> Found | No
 _CIRCUMSTANCE = re.compile(r"[\s,]*(?:at|when|where|since|because)\s*", re.IGNORECASE)
 
 
-def _main(text: str, chains: list[Chain]) -> Chain:
+def _main(text: str, lists: list[FormulaList]) -> FormulaList:
     """The last list of formulas that is no circumstance of the one before it."""
-    last = len(chains) - 1
-    while last > 0 and _CIRCUMSTANCE.fullmatch(text, chains[last - 1].end, chains[last].start):
+    last = len(lists) - 1
+    while last > 0 and _CIRCUMSTANCE.fullmatch(text, lists[last - 1].end, lists[last].start):
         last -= 1
-    return chains[last]
+    return lists[last]
 
 
-def _chained(text: str, chain: Chain, rule: str) -> Found | None:
-    return Found(chain.answer + _unit(text, chain.end), chain.start, chain.end, rule) if chain.answer else None
+def _found_list(text: str, listed: FormulaList, rule: str) -> Found | None:
+    return Found(listed.answer + _unit(text, listed.end), listed.start, listed.end, rule) if listed.answer else None
 
 
 _UNIT = re.compile(
@@ -271,12 +271,12 @@ _WHERE = re.compile(r"\s*(?:where|here|with|check|note|verify)\b", re.IGNORECASE
 def _last_formula(text: str, formulas: list[Formula]) -> Found | None:
     """The last list of formulas in the last sentence that has one, unless a number stands behind it."""
     for start, end in reversed(_whole_sentences(text, formulas)):
-        chains = _chains(text, [formula for formula in formulas if start <= formula.start < end])
+        lists = _formula_lists(text, [formula for formula in formulas if start <= formula.start < end])
         if _WHERE.match(text, start, end):
             continue
-        if chains and not has_numeral(text, chains[-1].end, end):
-            return _chained(text, _main(text, chains), "last sentence, last formula")
-        if chains or has_numeral(text, start, end):
+        if lists and not has_numeral(text, lists[-1].end, end):
+            return _found_list(text, _main(text, lists), "last sentence, last formula")
+        if lists or has_numeral(text, start, end):
             return None
     return None
 

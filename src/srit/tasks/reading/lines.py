@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from srit.tasks.reading.affixes import MONEY
-from srit.tasks.reading.digits import ANY_DIGIT, POINT_IN_DOUBT, Numeral
-from srit.tasks.reading.numerals import find_all_numerals, numbers_equal
+from srit.tasks.reading.numerals.affixes import MONEY
+from srit.tasks.reading.numerals.digits import ANY_DIGIT, POINT_IN_DOUBT, Numeral
+from srit.tasks.reading.numerals.numerals import find_all_numerals, numbers_equal
 
 # "=" and what stands for it; "=>" is an arrow, "<=" a bound.
 _EQUALS = re.compile(
@@ -74,7 +74,7 @@ class _Side(NamedTuple):
     numerals: Sequence[Numeral]  # those of them that count
 
 
-class Line(NamedTuple):
+class ParsedLine(NamedTuple):
     """A stretch of text without its asides, taken apart at its signs of equality."""
 
     text: str  # as long as the whole; asides are blank
@@ -87,7 +87,7 @@ class Line(NamedTuple):
         return numeral.end <= self.end and not self.text[numeral.start : numeral.end].isspace()
 
 
-def take_apart(text: str, start: int, end: int) -> Line:
+def take_apart(text: str, start: int, end: int) -> ParsedLine:
     """Numbers in words count at the start of a side, and where a side has no others."""
     said = _without_asides(text, start, end)
     numerals = find_all_numerals(said, start, end)
@@ -95,7 +95,7 @@ def take_apart(text: str, start: int, end: int) -> Line:
     end = because.start() if because else end
     signs = list(_EQUALS.finditer(said, start, end))
     bounds = zip([start, *(sign.end() for sign in signs)], [*(sign.start() for sign in signs), end], strict=True)
-    return Line(said, text, end, [_side(said, numerals, *bound) for bound in bounds])
+    return ParsedLine(said, text, end, [_side(said, numerals, *bound) for bound in bounds])
 
 
 def _without_asides(text: str, start: int, end: int) -> str:
@@ -120,7 +120,7 @@ def _side(text: str, numerals: Sequence[Numeral], start: int, end: int) -> _Side
     return _Side(start, end, found, digits or words)
 
 
-def goes_on(line: Line, numeral: Numeral, end: int) -> bool:
+def goes_on(line: ParsedLine, numeral: Numeral, end: int) -> bool:
     """Whether a number is the first of a sum."""
     if _GOES_ON.match(line.whole, numeral.end, end):
         return True
@@ -128,7 +128,7 @@ def goes_on(line: Line, numeral: Numeral, end: int) -> bool:
     return bool(re.search(r"[%/⁄½-¾⅐-⅞]|frac", written)) and bool(_SHARE_OF.match(line.text, numeral.end, end))
 
 
-def line_result(line: Line) -> Numeral | str | None:
+def line_result(line: ParsedLine) -> Numeral | str | None:
     """The number a line comes to; None: it has none, or only a sum; a str says why it is not read."""
     sides = [side for side in line.sides if side.numerals]
     if not sides:
@@ -143,7 +143,7 @@ def line_result(line: Line) -> Numeral | str | None:
     return "several numbers are announced" if _is_second(line, side) else result
 
 
-def _is_second(line: Line, side: _Side) -> bool:
+def _is_second(line: ParsedLine, side: _Side) -> bool:
     """3 of "x = 2 or x = 3", where each is the value of a letter."""
     index = line.sides.index(side)
     before = line.sides[index - 1] if index > 1 else None
@@ -152,7 +152,7 @@ def _is_second(line: Line, side: _Side) -> bool:
     return len(before.numerals) == 1 and bool(_NEXT_LETTER.fullmatch(line.text, before.numerals[0].end, before.end))
 
 
-def is_preceded(line: Line, result: Numeral) -> bool:
+def is_preceded(line: ParsedLine, result: Numeral) -> bool:
     """Whether a line begins with another number, and only then with the sum that comes to its result.
 
     "28, 28 + 4 = 32": the sum may be a check.
@@ -166,7 +166,7 @@ def is_preceded(line: Line, result: Numeral) -> bool:
     return bool(alone and apart) and not _same(first, result)
 
 
-def result_after(line: Line, numeral: Numeral) -> Numeral | str | None:
+def result_after(line: ParsedLine, numeral: Numeral) -> Numeral | str | None:
     """What a number that is not the result itself leads to: 4 of "1/3 of 12, which is 4"; None: it is the result."""
     side = next((side for side in line.sides if side.start <= numeral.start < side.end), None)
     if side is None or not (is_part(line, numeral, side.end) or _ends_sum(line, side, numeral)):
@@ -174,20 +174,20 @@ def result_after(line: Line, numeral: Numeral) -> Numeral | str | None:
     return _last_said(line, side) or (None if numeral.text is None else "a sum without its result")
 
 
-def _ends_sum(line: Line, side: _Side, numeral: Numeral) -> bool:
+def _ends_sum(line: ParsedLine, side: _Side, numeral: Numeral) -> bool:
     """Whether a number is the last of a sum: 5 of "3 * 5"."""
     before = [earlier for earlier in side.found if earlier.end <= numeral.start]
     return bool(before) and goes_on(line, before[-1], numeral.end)
 
 
-def is_part(line: Line, numeral: Numeral, end: int) -> bool:
+def is_part(line: ParsedLine, numeral: Numeral, end: int) -> bool:
     """Whether a number is not read, or leads to another."""
     return (
         numeral.text is None or goes_on(line, numeral, end) or _COMPARED.match(line.text, numeral.end, end) is not None
     )
 
 
-def _before_sum(line: Line, side: _Side) -> Numeral | None:
+def _before_sum(line: ParsedLine, side: _Side) -> Numeral | None:
     """77 of "77 = 50 + 27"."""
     index = line.sides.index(side)
     before = line.sides[index - 1] if index else None
@@ -200,7 +200,7 @@ def _before_sum(line: Line, side: _Side) -> Numeral | None:
     return numeral if alone and not goes_on(line, numeral, before.end) else None
 
 
-def _last_said(line: Line, side: _Side) -> Numeral | str | None:
+def _last_said(line: ParsedLine, side: _Side) -> Numeral | str | None:
     """48 of "4 dozen, which is 48"; of "28, so 5 are left" it is unclear which answers."""
     starts = {numeral.start: numeral for numeral in side.found}
     for link in reversed(list(_FINALLY.finditer(line.text, side.numerals[0].end, side.end))):
@@ -216,12 +216,12 @@ def _last_said(line: Line, side: _Side) -> Numeral | str | None:
     return None
 
 
-def _is_open(line: Line, side: _Side, numeral: Numeral) -> bool:
+def _is_open(line: ParsedLine, side: _Side, numeral: Numeral) -> bool:
     """Whether a side's first number is no result of its own, or the same as a later one."""
     return is_part(line, side.numerals[0], side.end) or _same(side.numerals[0], numeral)
 
 
-def _first_said(line: Line, side: _Side) -> Numeral | str:
+def _first_said(line: ParsedLine, side: _Side) -> Numeral | str:
     first = side.numerals[0]
     if _COMPARED.match(line.text, first.end, side.end) or _ODDS.match(line.text, first.end, side.end):
         return "the number leads to another"

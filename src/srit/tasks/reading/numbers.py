@@ -16,9 +16,9 @@ from srit.tasks.reading.clauses import (
     find_sentences,
     read_with,
 )
-from srit.tasks.reading.digits import ANY_DIGIT, Numeral
-from srit.tasks.reading.lines import Line, is_preceded, line_result, result_after, take_apart, unreadable
-from srit.tasks.reading.numerals import LIST_MARK, find_all_numerals, find_numerals
+from srit.tasks.reading.lines import ParsedLine, is_preceded, line_result, result_after, take_apart, unreadable
+from srit.tasks.reading.numerals.digits import ANY_DIGIT, Numeral
+from srit.tasks.reading.numerals.numerals import LIST_MARK, find_all_numerals, find_numerals
 
 
 def read_number(text: str, question: str = "") -> Reading:
@@ -193,7 +193,7 @@ class _Sum(NamedTuple):
     result: Numeral
 
 
-def _sum_beside(line: Line, end: int) -> _Sum | None:
+def _sum_beside(line: ParsedLine, end: int) -> _Sum | None:
     start = line.sides[0].start
     equals = max(line.whole.rfind(sign, start, end) for sign in "=≈")
     if equals < start or (equals < line.end and line.text[equals] in "=≈"):
@@ -205,7 +205,7 @@ def _sum_beside(line: Line, end: int) -> _Sum | None:
     return _Sum(start, why, find_numerals(line.whole, start, equals), results[0]) if results else None
 
 
-def _weighed(text: str, line: Line, beside: _Sum) -> Found | str:
+def _weighed(text: str, line: ParsedLine, beside: _Sum) -> Found | str:
     """What a sentence says, if the sum beside it comes to that; the sum's result, if the sentence says what is added.
 
     Neither, and the sum may be a check: "She has 28 apples (28 + 4 = 32)."

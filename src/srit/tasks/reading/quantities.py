@@ -8,7 +8,7 @@ from typing import NamedTuple
 from srit.tasks import Reading
 from srit.tasks.reading.clauses import Found, read_with
 from srit.tasks.reading.numbers import find_number
-from srit.tasks.reading.numerals import find_all_numerals, is_number, numbers_equal, plain_answer
+from srit.tasks.reading.numerals.numerals import find_all_numerals, is_number, numbers_equal, plain_answer
 from srit.tasks.reading.units import MONTHS, is_unit, unit_words
 
 _MAX_CHARS, _MAX_WORDS = 200, 5

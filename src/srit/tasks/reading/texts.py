@@ -6,7 +6,7 @@ import re
 
 from srit.tasks import Reading
 from srit.tasks.reading.clauses import MAX_CLAUSE, Clause, Found, find_clauses, read_with
-from srit.tasks.reading.numerals import is_number, number_in_words, numbers_equal, plain
+from srit.tasks.reading.numerals.numerals import is_number, number_in_words, numbers_equal, plain
 from srit.tasks.reading.quantities import find_quantity, has_words, quantities_equal
 from srit.tasks.reading.tags import opening_tag
 from srit.tasks.reading.units import unit_words

@@ -15,14 +15,14 @@ from srit.errors import DataError
 from srit.records import Problem, Split
 from srit.tasks import Family, Reading
 from srit.tasks.story import logic, numbers, unseen
-from srit.tasks.story.reading import Kind, normal, read_answer
+from srit.tasks.story.reading import AnswerKind, normal, read_answer
 from srit.tasks.story.words import Story, Template
 
 _DEFAULT_LIMIT = 1000
 _MAX_DRAWS = 5000  # for one problem; a fourth of the questions are test, so thousands in vain: all are used
 
 _SPLITS: tuple[Split, ...] = ("test", "dev", "train", "train")
-_INSTRUCTIONS: dict[Kind, str] = {
+_INSTRUCTIONS: dict[AnswerKind, str] = {
     "number": "Solve the problem. End with: The answer is <number>.",
     "yes or no": "Solve the problem. End with: The answer is <yes or no>.",
     "name": "Solve the problem. End with: The answer is <name>.",
@@ -39,7 +39,7 @@ class StoryTask:
     """Problems from several wordings in turn, with people, things and numbers drawn at random."""
 
     name: str
-    kind: Kind
+    kind: AnswerKind
     templates: tuple[Template, ...]
     about: str
     instruction: str = field(init=False)
@@ -92,7 +92,7 @@ class StoryTask:
         return problem.rationale
 
 
-def _task(name: str, kind: Kind, templates: tuple[Template, ...], what: str) -> StoryTask:
+def _task(name: str, kind: AnswerKind, templates: tuple[Template, ...], what: str) -> StoryTask:
     return StoryTask(
         name, kind, templates, f'{what}; generated, {_DEFAULT_LIMIT} a split; {kind} after "The answer is"'
     )

@@ -10,7 +10,7 @@ from srit.tasks.reading.clauses import Found, read_with
 from srit.tasks.reading.tags import opening_tag
 from srit.tasks.story.words import NAMES
 
-Kind = Literal["number", "yes or no", "name"]
+AnswerKind = Literal["number", "yes or no", "name"]
 
 
 class _Rules(NamedTuple):
@@ -34,17 +34,17 @@ def _rules(said: str, bare: str, loose: str) -> _Rules:
     return _Rules(re.compile(_SAID + said), re.compile(_BARE.replace("X", bare)), re.compile(loose))
 
 
-_RULES: dict[Kind, _Rules] = {
+_RULES: dict[AnswerKind, _Rules] = {
     "number": _rules(f"({_NUMBER}){_NO_SUM}", _NUMBER, f"({_NUMBER})"),
     "yes or no": _rules(f"({_YES})", _YES, rf"\b({_YES})"),
     "name": _rules(f"({_NAME}|{_WORD})", f"{_NAME}|{_WORD}", rf"\b({_NAME})"),
 }
 
 
-_LOOSE: dict[Kind, str] = {"number": "number", "yes or no": "yes or no", "name": "name of the question"}
+_LOOSE: dict[AnswerKind, str] = {"number": "number", "yes or no": "yes or no", "name": "name of the question"}
 
 
-def read_answer(text: str, question: str, kind: Kind) -> Reading:
+def read_answer(text: str, question: str, kind: AnswerKind) -> Reading:
     """The last "answer is X", else a text that is X alone, else the last number, yes or no, or listed name.
 
     As everywhere, what is read is the part of the text that answers the question: see `srit.tasks.reading`.
@@ -52,7 +52,7 @@ def read_answer(text: str, question: str, kind: Kind) -> Reading:
     return read_with(text, lambda plain: _find_answer(plain, question, kind), question)
 
 
-def _find_answer(text: str, question: str, kind: Kind) -> Found | str:
+def _find_answer(text: str, question: str, kind: AnswerKind) -> Found | str:
     rules = _RULES[kind]
     if said := list(rules.said.finditer(text)):
         return _found(said[-1], 'the last "answer is"')

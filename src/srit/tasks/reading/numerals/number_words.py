@@ -1,4 +1,4 @@
-"""Numbers in English words: "two hundred and four", "three and a half", "a dozen"."""
+"""Reads numbers in English words: "two hundred and four", "three and a half", "a dozen"."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _VALUES = {word: value for value, word in enumerate(_BELOW_20.split(" "))} | {
     word: 10 * value for value, word in enumerate(_FULL_TENS.split(" "), start=2)
 }
 
-# The longest first: "sixty" before "six".
+# The longest words come first: "sixty" before "six".
 _NUMBER = "|".join(sorted([*_VALUES, *SCALES], key=len, reverse=True))
 _PART = "|".join(sorted(PARTS, key=len, reverse=True))
 IN_WORDS = re.compile(
@@ -33,18 +33,18 @@ IN_WORDS = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-# "one of them", "half of it", "half an hour": a part of something that may be a number.
+# "one of them", "half of it", "half an hour": part of something that may itself be a number.
 LEADS_ON = re.compile(r"[ -](?:of|an?)\b", re.IGNORECASE)
 
 
 def words_value(words: str) -> Fraction | None:
-    """ "two hundred and four" is 204; None: number words, but no one number, as in "nineteen ninety"."""
+    """Returns 204 for "two hundred and four"; None if the words are not one number, as in "nineteen ninety"."""
     tokens = re.findall(rf"an?\b|and|point|,|dozen|halves|(?:{_PART})s?\b|{_NUMBER}", words.lower())
     return _shaped("".join(map(_kind, tokens)), tokens)
 
 
 def _kind(token: str) -> str:
-    """One character for each kind of word, so that a pattern can say which orders make a number."""
+    """Maps each word to one character, so that a pattern can say which sequences make a number."""
     if token in SCALES:
         return "h" if token == "hundred" else "s"
     if token in _VALUES:
@@ -53,7 +53,7 @@ def _kind(token: str) -> str:
     return {"a": "a", "an": "a", "and": "&", "point": ".", ",": ",", "dozen": "z"}.get(token, "p")
 
 
-# In the characters of `_kind`.
+# These patterns use the characters of `_kind`.
 _BELOW_100 = "(?:tu?|e|u)"
 _BELOW_1000 = f"(?:(?:{_BELOW_100}|a)?h(?:&?{_BELOW_100})?|{_BELOW_100})"
 _WHOLE = f"(?:0|(?:(?:(?:{_BELOW_1000}|a)?s,?&?)+{_BELOW_1000}?|{_BELOW_1000}))"
@@ -91,7 +91,7 @@ def _shaped(kinds: str, tokens: list[str]) -> Fraction | None:
 
 
 def _share(over: Fraction, word: str, *, alone: bool) -> Fraction | None:
-    """ "one third", "two thirds", "half"; a "twenty-fifth" counts in order."""
+    """Returns the value of "one third", "two thirds", or "half"; None for an ordinal such as "twenty-fifth"."""
     single = word in PARTS
     name = word if single else "half" if word == "halves" else word.removesuffix("s")
     if single != (over == 1) or (alone and word != "half"):
@@ -100,7 +100,7 @@ def _share(over: Fraction, word: str, *, alone: bool) -> Fraction | None:
 
 
 def _whole(tokens: list[str]) -> Fraction | None:
-    """None: a scale follows a smaller one, as in "two thousand million"."""
+    """Returns None if a scale follows a smaller one, as in "two thousand million"."""
     total = group = 0
     last = max(SCALES.values()) + 1
     for token in tokens:

@@ -1,4 +1,4 @@
-"""The option that a text without an announcement decides for."""
+"""Reads the option that a text decides on without announcing an answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from srit.tasks.reading.clauses import Found
-from srit.tasks.reading.mentions import (
+from srit.tasks.reading.options.mentions import (
     LETTERS,
     Mention,
     find_mentions,
@@ -16,7 +16,7 @@ from srit.tasks.reading.mentions import (
     is_denied,
     letter_pattern,
     mention_of,
-    take_sides,
+    split_mentions,
 )
 
 _SO = r"(?:so|but|thus|therefore|hence|consequently|accordingly|overall|in[ ]conclusion|finally)"
@@ -25,7 +25,7 @@ _START = r"(?:^|[.!?,;][ ])[ \t*_]{0,6}"
 
 @lru_cache(maxsize=64)
 def _choosing(n: int) -> re.Pattern[str]:
-    """ "I'd go with C", "it must be (b)", "Hence, B.", "leaving D": a decision for a letter."""
+    """Returns a pattern for a decision on a letter: "I'd go with C", "it must be (b)", "Hence, B.", "leaving D"."""
     closing = r"[\"'*_)\]]{0,4}"
     ends = (
         rf"(?!{closing},?[ ](?:or|and)\b)"
@@ -54,7 +54,7 @@ def _choosing(n: int) -> re.Pattern[str]:
 
 @lru_cache(maxsize=64)
 def _all_but(n: int) -> re.Pattern[str]:
-    """ "All except C are wrong", "none but (b) fits"."""
+    """Returns a pattern for "All except C are wrong", "none but (b) fits"."""
     return re.compile(
         r"\b(?i:all|every(?:thing|[ ]?one)?|each|none|nothing)\b[^.\n]{0,30}?"
         rf"[ ](?i:except|but|besides|other[ ]than|apart[ ]from)[ ](?:for[ ])?(?:{letter_pattern(n)})"
@@ -63,7 +63,7 @@ def _all_but(n: int) -> re.Pattern[str]:
 
 
 def decided_choice(text: str, choices: Sequence[str]) -> Found | None:
-    """The last option that a text decides for, or calls the best."""
+    """Finds the last option that a text decides on or calls the best."""
     chosen = [mention_of(text, match, choices) for match in _choosing(min(len(choices), len(LETTERS))).finditer(text)]
     mentions = list(find_mentions(text, 0, len(text), choices))
     called = [(mention, match) for mention in mentions if (match := is_called_right(text, mention))]
@@ -81,8 +81,8 @@ _WEIGHED = re.compile(r"\b(?:either|between)\b[^.\n]{0,80}", re.IGNORECASE)
 
 
 def _by_elimination(text: str, mentions: list[Mention], choices: Sequence[str]) -> Found | None:
-    """The option that is left where a text rules out all others, or the other one of two that it weighs."""
-    left = set(LETTERS[: len(choices)]) - {mention.letter for mention in take_sides(text, mentions).denied}
+    """Finds the option that is left when a text rules out all others, or the other one of two that it weighs."""
+    left = set(LETTERS[: len(choices)]) - {mention.letter for mention in split_mentions(text, mentions).denied}
     for weighed in deque(_WEIGHED.finditer(text), 1):
         left &= {mention.letter for mention in find_mentions(text, *weighed.span(), choices)} or left
     if len(choices) < 3 or len(left) != 1:

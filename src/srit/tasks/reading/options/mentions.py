@@ -1,4 +1,4 @@
-"""Options as a text names them, and whether it holds them right or wrong there."""
+"""Finds where a text names options, and whether it calls them right or wrong there."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _JOINS = r"because|since|as|for|which|and|or|nor|but|due|based|given|so|if|with|
 
 
 class Mention(NamedTuple):
-    """An option's letter or words in a text."""
+    """Marks an option's letter or words in a text."""
 
     letter: str  # A for the first option
     start: int
     end: int
-    stop: int  # after the closing bracket and the option's own words that may follow
+    stop: int  # after the closing bracket and any of the option's own words that follow
     marked: bool = False  # in brackets or called an option: "(b)", "option b"
 
 
 @lru_cache(maxsize=64)
 def letter_pattern(n: int) -> str:
-    """A letter of n options as it is named in running text; its letter in one of three groups.
+    """Returns a pattern for the letters of n options in running text, with the letter in one of three groups.
 
-    Told from the article "A", the pronoun "I" and letters within other words: "(b)", "option b", "B", "A is".
+    Matches "(b)", "option b", "B", and "A is", but not the article "A", the pronoun "I", or letters within words.
     """
     upper, lower = LETTERS[:n], LETTERS[:n].lower()
     plain = re.sub("[AI]", "", upper)
@@ -52,13 +52,13 @@ def _words(option: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1024)
 def _words_pattern(option: str) -> re.Pattern[str] | None:
-    """An option's own words wherever they stand; None where it has none, or very many."""
+    """Returns a pattern for an option's own words, or None if it has none, or more than 20."""
     pattern = r"\W{1,3}".join(map(re.escape, _words(option)[:20]))
     return re.compile(rf"\b{pattern}\b", re.IGNORECASE) if 0 < len(_words(option)) <= 20 else None
 
 
 def mention_of(text: str, match: re.Match[str], choices: Sequence[str]) -> Mention:
-    """A mention from the match of its letter; the option's words after it, as far as they go, are a part of it."""
+    """Makes a mention from the match of its letter, extended over as many of the option's words as follow it."""
     group = match.lastindex or 0
     letter, stop = match[group].upper(), match.end()
     gap = _GAP.match(text, stop)
@@ -82,7 +82,7 @@ _FUNCTION_WORDS = (
     "option options choice choices letter letters answer answers exclude eliminate reject discard dismiss "
     "leaves leaving between among"
 )
-# After any other word a bare letter is part of a name: "vitamin C", "point A".
+# After any other word, a bare letter is part of a name: "vitamin C", "point A".
 _BEFORE_A_LETTER = frozenset(_FUNCTION_WORDS.split())
 _PRECEDING = re.compile(r"([A-Za-z][\w'’]*)[ ][*_\"']{0,3}$")
 
@@ -95,7 +95,7 @@ def _is_part_of_a_name(text: str, start: int) -> bool:
 
 
 def find_mentions(text: str, start: int, end: int, choices: Sequence[str]) -> Iterator[Mention]:
-    """Options named by their letters, in their order."""
+    """Finds options named by their letters, in order."""
     for match in _letters(min(len(choices), len(LETTERS))).finditer(text, start, end):
         mention = mention_of(text, match, choices)
         if mention.marked or not _is_part_of_a_name(text, mention.start):
@@ -103,7 +103,7 @@ def find_mentions(text: str, start: int, end: int, choices: Sequence[str]) -> It
 
 
 def find_words(text: str, start: int, end: int, choices: Sequence[str]) -> list[Mention]:
-    """Options named by their own words, in their order; a longer option hides those within it."""
+    """Finds options named by their own words, in order; a longer option hides those within it."""
     found: list[Mention] = []
     longest_first = sorted(zip(LETTERS, choices, strict=False), key=lambda option: -len(option[1]))
     for letter, choice in longest_first:
@@ -188,13 +188,13 @@ _PLURAL = re.compile(rf"{_CLOSING}[ ](?:are|were|do[ ]not|don['’]t|both|all)\b
 
 
 def _before(text: str, mention: Mention) -> str:
-    """What stands before a mention in its sentence."""
+    """Returns what stands before a mention in its sentence."""
     left = text[max(0, mention.start - 60) : mention.start]
     return re.split(r"[.!?\n;](?=\s|$)", left)[-1]
 
 
 def is_denied(text: str, mention: Mention) -> bool:
-    """Whether a text rules an option out where it names it: "not (A)", "(A) is wrong", "A: incorrect"."""
+    """Whether a text rules out an option where it names it: "not (A)", "(A) is wrong", "A: incorrect"."""
     before = _before(text, mention)
     if _KEPT_AFTER.match(text, mention.stop) or _KEPT_BEFORE.search(before):
         return False
@@ -202,20 +202,20 @@ def is_denied(text: str, mention: Mention) -> bool:
 
 
 def is_called_right(text: str, mention: Mention) -> re.Match[str] | None:
-    """The words that call an option right: "(B) is the best choice", "C: correct", "B it is"."""
+    """Finds the words that call an option right: "(B) is the best choice", "C: correct", "B it is"."""
     before = _before(text, mention)
     if is_denied(text, mention) or _SUPPOSED.search(before):
         return None
     return _RIGHT_AFTER.match(text, mention.stop) or _KEPT_AFTER.match(text, mention.stop) or _TICKED.search(before)
 
 
-class Sides(NamedTuple):
-    kept: list[Mention]  # of options that are ruled out nowhere in the passage
+class SplitMentions(NamedTuple):
+    kept: list[Mention]  # of options that the passage rules out nowhere
     denied: list[Mention]
 
 
-def take_sides(text: str, mentions: Sequence[Mention]) -> Sides:
-    """Splits the options that a passage names; "not A or B" and "A and B are wrong" rule out both."""
+def split_mentions(text: str, mentions: Sequence[Mention]) -> SplitMentions:
+    """Splits the options of a passage into kept and denied; "not A or B" and "A and B are wrong" deny both."""
     out = [is_denied(text, mention) for mention in mentions]
     joints = [_JOINT.fullmatch(text, one.stop, other.start) for one, other in pairwise(mentions)]
     for index, joint in enumerate(joints):
@@ -230,4 +230,4 @@ def take_sides(text: str, mentions: Sequence[Mention]) -> Sides:
         out[index] = out[index] or listed
     denied = [mention for mention, is_out in zip(mentions, out, strict=True) if is_out]
     letters = {mention.letter for mention in denied}
-    return Sides([mention for mention in mentions if mention.letter not in letters], denied)
+    return SplitMentions([mention for mention in mentions if mention.letter not in letters], denied)

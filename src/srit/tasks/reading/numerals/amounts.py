@@ -1,4 +1,4 @@
-"""Numbers side by side that are one: "4 dollars and 25 cents", "1 hour 30 minutes", "5 to 6", "2√3"."""
+"""Joins neighboring numbers that are one number: "4 dollars and 25 cents", "1 hour 30 minutes", "5 to 6", "2√3"."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable
 from fractions import Fraction
 
-from srit.tasks.reading.affixes import MONEY
-from srit.tasks.reading.digits import Numeral
-from srit.tasks.reading.number_words import SCALES
+from srit.tasks.reading.numerals.affixes import MONEY
+from srit.tasks.reading.numerals.digits import Numeral
+from srit.tasks.reading.numerals.number_words import SCALES
 
-# Each row from the largest unit to the smallest.
+# Each row goes from the largest unit to the smallest.
 _PARTS_OF_UNITS = (
     ("years?|yrs?", "months?|mos?", "weeks?|wks?", "days?", "hours?|hrs?|h", "minutes?|mins?|m", "seconds?|secs?|s"),
     ("miles?|mi", "yards?|yds?", "feet|foot|ft", "inch|inches|in"),
@@ -39,7 +39,7 @@ _MAX_GAP = 24
 
 
 def joined(text: str, numerals: Iterable[Numeral]) -> list[Numeral]:
-    """The same numbers, those that are one joined: read where dollars and cents make it, else not read."""
+    """Joins the numbers that are one: dollars and cents are read as such, any other joined number is not read."""
     found: list[Numeral] = []
     for numeral in numerals:
         if found and numeral.start < found[-1].end:
@@ -75,7 +75,7 @@ def _is_range(text: str, first: Numeral, second: Numeral, gap: str) -> bool:
     before = text[max(0, first.start - 24) : first.start]
     if _APART.fullmatch(gap) or (gap == " and " and _PAIRED.search(before)):
         return True
-    # "18-15" is a difference, and "from 5 to 6" may say what became of it.
+    # "18-15" is a difference, and "from 5 to 6" may be a change from 5 to the answer 6.
     return bool(_TO.fullmatch(gap)) and _ascend(first, second) and not before.endswith(("from ", "From "))
 
 
@@ -86,7 +86,7 @@ def _ascend(first: Numeral, second: Numeral) -> bool:
 
 
 def _is_part(text: str, second: Numeral, gap: str) -> bool:
-    """√3 of "2√3", 30 minutes of "1 hour 30 minutes"."""
+    """Whether the second number is part of the first, as in "2√3" or "1 hour 30 minutes"."""
     if second.text is None and _TIMES.fullmatch(gap) and _SYMBOL.match(text, second.start):
         return True
     between, after = _UNIT_BETWEEN.fullmatch(gap), _UNIT_AFTER.match(text, second.end)

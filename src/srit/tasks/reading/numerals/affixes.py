@@ -1,4 +1,4 @@
-"""What stands right before and right after a number and belongs to it: sign, currency, power, scale, percent."""
+"""Reads what belongs to a number right before and after it: sign, currency, power, scale, percent."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from srit.tasks.reading.digits import CLOUDED, CODES, POWER_OF_TEN, REPEATING, SCIENTIFIC, SPACED, exponent
-from srit.tasks.reading.number_words import PARTS, SCALES, words_value
+from srit.tasks.reading.numerals.digits import CLOUDED, CODES, POWER_OF_TEN, REPEATING, SCIENTIFIC, SPACED, exponent
+from srit.tasks.reading.numerals.number_words import PARTS, SCALES, words_value
 
 MONEY = rf"(?:(?:US|AU?|CA?|NZ|HK|SG?|R|NT)?\\?\$|[£€¥₹₽₩₺₫₴₦₱฿₪]|\b(?:{'|'.join(CODES)})\.?)"
 _SIGNS = re.compile(
@@ -19,29 +19,29 @@ _JOINED = re.compile(r"(?:[\w)\]}%.'’-]|\w_)$")
 _EQUALS = re.compile(r"[=≈{(][ ]*[\\$*(]*$")
 _IS = re.compile(r"(?:\b(?:is|are|was|were|be|equals?)|\#{4}|^)[ ]*[*$]*$", re.IGNORECASE)
 _OPERAND = re.compile(r"(?:[\w)\]}%][ ]?)$")
-# What makes a number unknown, or only a bound: "± 5", "> 5", "x/5".
+# These make a number unknown, or only a bound: "± 5", "> 5", "x/5".
 _CLOUDS = re.compile(
     r"""(?:[±∓]|\+/-|\\[pm]{2}|(?<![<>="'-])[<>](?![<>])=?|[≤≥≠]|!=|\\(?:leq?|geq?|lt|gt|neq?)"""
     r"|[A-Za-zπ)\]}](?:/|[ ]?[÷⁄][ ]?|[ ]/[ ])"
     r"|\b(?:twice|double|triple|thrice|half)(?:[ ]of)?[ ]|\b(?:root|square|cube|factorial|logarithm|reciprocal)[ ]of[ ]"
     r"|[⌊⌈]|-\(|(?:\\(?:max|min|gcd|lcm)|(?<!\\)\b[A-Za-z]{1,4})\("
-    # A variable: the number is a part of "x + 2", "3n - 1".
+    # A variable: the number is part of "x + 2" or "3n - 1".
     r"|(?:(?<![A-Za-z'’.])[b-z]|[0-9][A-Za-z]|[πθ])[ ]?[-+*/×÷·])[ ]?$"
 )
-# A quoted line, a tag, and "<5>" are no bounds.
+# A quoted line, a tag, and "<5>" are not bounds.
 _BRACKETS = re.compile(r"(?:(?:^|\n)[ ]*>|<[/|]?[A-Za-z][^<>\n]{0,40}>)[ ]?$")
 
 
 class Prefix(NamedTuple):
-    """What was found before a number."""
+    """Holds what was found before a number."""
 
     start: int
-    sign: int  # 1 or -1; 0: unclear, or the number is only a bound
+    sign: int  # 1 or -1; 0 if it is unclear, or if the number is only a bound
     money: bool
 
 
 def read_prefix(text: str, floor: int, start: int) -> Prefix:
-    """Sign and currency of a number that begins at `start`; characters before `floor` are looked at, not taken."""
+    """Reads the sign and currency of a number that begins at `start`, and takes nothing before `floor`."""
     match = _SIGNS.search(text, max(floor, start - 24), start)
     assert match is not None  # it may be empty
     ahead = text[max(0, match.start() - 48) : match.start()]
@@ -71,12 +71,12 @@ def _sign(match: re.Match[str], before: str) -> int:
 def _attached(sign: str, before: str) -> int:
     if _JOINED.search(before):
         return 1
-    # An em dash is rather a dash.
+    # An em dash is more likely a dash than a sign.
     return -1 if sign != "—" or _EQUALS.search(before) or _IS.search(before) else 0
 
 
 def _spaced(sign: str, before: str) -> int:
-    """ "- 5" at the start of a line is an item, after a word a dash, after "is" or "=" a negative number."""
+    """Reads "- 5" as an item at the start of a line, as a dash after a word, and as negative after "is" or "="."""
     if not before or before.rstrip(" ").endswith("\n"):
         return 1
     if _EQUALS.search(before):
@@ -90,7 +90,7 @@ _PART = "|".join(sorted(PARTS, key=len, reverse=True))
 _AND_A_HALF = re.compile(
     rf"[ ]and[ ](?P<words>(?:an?|one|two|three|four|five|six|seven|eight|nine)[ -](?:{_PART})s?)\b", re.IGNORECASE
 )
-# "3 quarters" are coins.
+# "3 quarters" may be coins.
 _PARTS_OF_ONE = re.compile(rf"[ -](?!half|halves|quarter)(?P<part>{_PART})(?P<plural>s)?\b", re.IGNORECASE)
 _SCALE_WORDS = re.compile(rf"(?:[ -](?:{'|'.join(SCALES)}|lac)s?\b)+", re.IGNORECASE)
 _SHORT = {"k": 3, "m": 6, "mn": 6, "b": 9, "bn": 9, "t": 12, "tn": 12}
@@ -103,9 +103,9 @@ _MODULO = re.compile(r"\s?\\?%[ ]?[0-9]")
 
 
 class Suffix(NamedTuple):
-    """What a number came to with what stands after it."""
+    """Holds the value of a number together with what stands after it."""
 
-    value: Fraction | None  # None: what stands there makes a number that is not read
+    value: Fraction | None  # None if what stands there makes it a number that is not read
     end: int
     power: int = 0
     percent: bool = False
@@ -113,7 +113,7 @@ class Suffix(NamedTuple):
 
 
 def read_suffix(text: str, run: str, value: Fraction | None, span: tuple[int, int], *, money: bool) -> Suffix:
-    """What follows a run of digits that ends at span[0], up to span[1]."""
+    """Reads what follows a run of digits that ends at span[0], up to span[1]."""
     end, limit = span
     power = 0
     tens = POWER_OF_TEN.match(text, end, limit) if run == "10" else None
@@ -147,6 +147,6 @@ def _in_words(text: str, value: Fraction | None, end: int, limit: int, power: in
 
 
 def read_word_suffix(text: str, value: Fraction | None, end: int, limit: int) -> Suffix:
-    """What follows a number in words."""
+    """Reads what follows a number in words."""
     percent = _PERCENT.match(text, end, limit)
     return Suffix(value, percent.end() if percent else end, percent=percent is not None)

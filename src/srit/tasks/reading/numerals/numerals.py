@@ -1,4 +1,4 @@
-"""Numbers as they are written: found in a text, and compared. Every pattern is linear."""
+"""Finds numbers in a text as they are written, and compares them. Every pattern is linear."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import NamedTuple
 
-from srit.tasks.reading.affixes import read_prefix, read_suffix, read_word_suffix
-from srit.tasks.reading.amounts import joined
-from srit.tasks.reading.digits import MAX_DIGITS, RUN, Numeral, run_value
-from srit.tasks.reading.number_words import IN_WORDS, LEADS_ON, words_value
+from srit.tasks.reading.numerals.affixes import read_prefix, read_suffix, read_word_suffix
+from srit.tasks.reading.numerals.amounts import joined
+from srit.tasks.reading.numerals.digits import MAX_DIGITS, RUN, Numeral, run_value
+from srit.tasks.reading.numerals.number_words import IN_WORDS, LEADS_ON, words_value
 
-# One character each, so that spans stay true.
+# Each character becomes exactly one, so that spans stay valid.
 PLAIN = str.maketrans(
     "０１２３４５６７８９．，％－＋／＝＄：（）−‑‐\u00a0\u2007\u2009\u200a\u202f\u3000",
     "0123456789.,%-+/=$:()---      ",
@@ -21,21 +21,21 @@ _GROUPING_SPACE = re.compile(r"(?<=\d)[\u00a0\u2007\u2009\u200a\u202f](?=\d{3}(?
 
 
 def plain(text: str) -> str:
-    """The text in plain characters, as many as before; a space that cannot but group digits becomes an apostrophe."""
+    """Rewrites a text in plain characters, one for one; a space that can only group digits becomes an apostrophe."""
     return _GROUPING_SPACE.sub("'", text).translate(PLAIN)
 
 
 def plain_answer(text: str) -> str:
-    """A text that is an answer by itself, plain: "- 5" is negative there, and no item of a list."""
+    """Rewrites a text that is a whole answer in plain characters: there, "- 5" is negative and not a list item."""
     return re.sub(r"^[-–—] +(?=[\d.$\\])", "-", plain(text).strip())
 
 
-# As a first thing in a line it counts the steps.
+# At the start of a line, such a number counts steps.
 LIST_MARK = re.compile(r"(?m)^[ \t]*(?:(?:step|option)[ ])?[0-9]{1,3}[.):](?=\s)", re.IGNORECASE)
 
 
 def find_numerals(text: str, start: int, end: int) -> list[Numeral]:
-    """Numbers in digits or symbols, in order; those that are not read are among them."""
+    """Finds numbers in digits or symbols, in order, including those that are not read."""
     return joined(text, _in_digits(text, start, end))
 
 
@@ -46,7 +46,7 @@ def has_numeral(text: str, start: int, end: int) -> bool:
 
 
 def find_all_numerals(text: str, start: int, end: int) -> list[Numeral]:
-    """Numbers in digits, symbols or words, in order."""
+    """Finds numbers in digits, symbols, or words, in order."""
     found = [*_in_digits(text, start, end), *_in_words(text, start, end)]
     return joined(text, sorted(found, key=lambda numeral: numeral.start))
 
@@ -64,7 +64,7 @@ def _in_digits(text: str, start: int, end: int) -> list[Numeral]:
     return found
 
 
-# An exponent or an index whose base is no number: "cm^2", "x_{1}".
+# An exponent or index whose base is not a number: "cm^2", "x_{1}".
 _INDEX = re.compile(r"(?:\^|[^\W_]_)\{?[-+]?$")
 
 
@@ -90,7 +90,7 @@ def _in_words(text: str, start: int, end: int) -> list[Numeral]:
 
 
 def _shown(value: Fraction | None, power: int, percent: bool) -> str | None:
-    """A decimal where it ends, else a fraction; with an exponent where the digits would be too many."""
+    """Writes a value as a terminating decimal or else as a fraction, with an exponent if it has too many digits."""
     if value is None:
         return None
     if power and abs(power) <= MAX_DIGITS:
@@ -114,18 +114,18 @@ def _decimal(value: Fraction) -> str | None:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-_MAX_ANSWER, _MAX_WRITTEN = 1000, 200  # characters: of an answer that may hold a number, and of one that is one
+_MAX_ANSWER, _MAX_WRITTEN = 1000, 200  # characters of an answer that may hold a number, and of one that is a number
 _CANONICAL = re.compile(r"(-?[0-9]+)(?:/([0-9]+)|(\.[0-9]+)?(?:e(-?[0-9]+))?)(%?)")
 
 
 class _Value(NamedTuple):
     value: Fraction
     percent: bool
-    places: int | None  # behind the point; None: a fraction or a power
+    places: int | None  # after the point; None for a fraction or a power
 
 
 def _value(text: str) -> _Value | None:
-    """The one number of a short text; None: none, several, or one that is not read."""
+    """Returns the only number of a short text; None if it has none, several, or one that is not read."""
     said = plain_answer(text) if len(text) <= _MAX_ANSWER else ""
     found = find_numerals(said, 0, len(said))
     match = _CANONICAL.fullmatch(found[0].text) if len(found) == 1 and found[0].text else None
@@ -138,7 +138,7 @@ def _value(text: str) -> _Value | None:
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is one number and at most a short unit beside it: "72", "$1,000.50", "5 cm", "1/2"."""
+    """Whether a text is one number with at most a short unit next to it: "72", "$1,000.50", "5 cm", "1/2"."""
     said = plain_answer(text) if len(text) <= _MAX_WRITTEN else ""
     found = find_numerals(said, 0, len(said))
     if len(found) != 1 or found[0].text is None:
@@ -148,7 +148,7 @@ def is_number(text: str) -> bool:
 
 
 def number_in_words(text: str) -> str | None:
-    """The number of a text that is one number in words and nothing else."""
+    """Returns the number of a text that is one number in words and nothing else, or None."""
     said = plain(text).strip(" .") if len(text) <= _MAX_WRITTEN else ""
     found = _in_words(said, 0, len(said))
     return found[0].text if len(found) == 1 and (found[0].start, found[0].end) == (0, len(said)) else None
@@ -160,9 +160,9 @@ MIN_ROUNDED_PLACES = 4  # AddSub writes 2/3 as 0.666667, and the question's own 
 def numbers_equal(first: str, second: str) -> bool:
     """Whether two texts hold the same number.
 
-    Exactly, but for writing: 72.0 is 72, 1,000 is 1000, 1/2 is 0.5, $5 is 5. A percent sign is a unit that may be
-    left out or worked in: 5% equals 5 and 0.05. A number with MIN_ROUNDED_PLACES or more equals what rounds to it:
-    0.666667 is 2/3. A text without exactly one number (NaN, inf, "3 to 4") equals nothing.
+    Compares values exactly, however they are written: 72.0 is 72, 1,000 is 1000, 1/2 is 0.5, $5 is 5. A percent sign is
+    a unit that may be omitted or applied: 5% equals 5 and 0.05. A number with MIN_ROUNDED_PLACES or more decimals equals
+    whatever rounds to it: 0.666667 is 2/3. A text without exactly one number (NaN, inf, "3 to 4") equals nothing.
     """
     one, other = _value(first), _value(second)
     if one is None or other is None:

@@ -1,7 +1,7 @@
-r"""One number written in digits: a pattern for all that may be a number, and a grammar of what is read of it.
+r"""Reads one number written in digits, with a pattern for all that may be a number and a grammar of what is read.
 
-The pattern takes the longest run: "48 000", "3½", "12:30", "5'10". A run outside the grammar is a number that is
-not read, so that no part of it passes for the whole. Every pattern is linear: what repeats is possessive or bounded.
+The pattern takes the longest run: "48 000", "3½", "12:30", "5'10". A run outside the grammar is a number that is not
+read, so that no part of it passes for the whole. Every pattern is linear: each repetition is possessive or bounded.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ MAX_EXPONENT = 10_000
 
 
 class Numeral(NamedTuple):
-    """A number as it stands in a text."""
+    """Holds a number as it stands in a text."""
 
-    text: str | None  # "-1234.5", "1/2", "5%"; None: a number that is not read, such as "3x" or "12:30"
+    text: str | None  # "-1234.5", "1/2", "5%"; None for a number that is not read, such as "3x" or "12:30"
     start: int
     end: int
     ordinal: bool = False
@@ -26,18 +26,19 @@ class Numeral(NamedTuple):
 
 
 _VULGAR = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒"
-# Whether there may be a number at all; numbers in words have none.
+# Tells whether a text may hold a number at all, numbers in words aside.
 ANY_DIGIT = re.compile(rf"[\d{_VULGAR}π∞√]|\\(?:pi|infty)")
 _SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 _SLASH = "[/⁄∕]"
 # The braces of one LaTeX argument, two deep.
 _GROUP = r"\{(?:[^{}\n]|\{[^{}\n]{0,80}+\}){0,80}+\}"
 _PARENTHESES = r"\([^()\n]{0,40}+\)"
-# A digit beside such a letter belongs to a name. Beside a Chinese one it is a number, as after a currency's code.
+# A digit next to one of these letters belongs to a name. Next to a Chinese character, or after a currency code, it is
+# a number.
 _LETTERS = "A-Za-zÀ-ɏͰ-ӿ"
 CODES = ("Rs", "USD", "EUR", "GBP", "INR", "CAD", "AUD", "CNY", "JPY", "RMB")
 
-# Between digits. A space joins where three digits follow at most three.
+# May stand between digits. A space joins digits only where at most three precede it and exactly three follow.
 _JOINT = rf"(?:[.,:'’]|\{{,\}}|,?\\[!,]|[ ]?{_SLASH}[ ]?|[ ]:[ ]|_(?=\d{{3}})|(?<!\d{{4}})[ ](?=\d{{3}}(?!\d)))"
 _LATEX_FRACTION = r"\\[dtc]?frac[ ]?(?:\{[ ]?-?[0-9,]{1,100}[ ]?\}|[0-9])[ ]?(?:\{[ ]?[0-9]{1,100}[ ]?\}|[0-9])"
 _PART = rf"(?:[{_VULGAR}]|{_LATEX_FRACTION}|\d++[ ]?{_SLASH}[ ]?\d++(?!{_SLASH}))"
@@ -71,7 +72,7 @@ _SEPARATOR = r"(?P<separator>,|\{,\}|\\!|,\\!|\\,|[ ]|'|’|_)"
 _GROUPED = rf"[1-9][0-9]{{0,2}}{_SEPARATOR}[0-9]{{3}}(?:(?P=separator)[0-9]{{3}})*"
 _INDIAN = r"[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}"
 _DECIMAL = re.compile(rf"(?P<whole>{_GROUPED}|{_INDIAN}|[0-9]+)?(?P<decimals>\.[0-9]+)?")
-# "48.000,50" and "1.234.567" can be nothing else. "8,5" may be two numbers.
+# "48.000,50" and "1.234.567" can mean nothing else. "8,5" may be two numbers.
 _EUROPEAN = re.compile(
     r"(?P<whole>[1-9][0-9]{0,2}(?:(?:\.[0-9]{3})+(?=,)|(?:\.[0-9]{3}){2,}))(?:,(?P<decimals>[0-9]+))?"
 )
@@ -86,7 +87,7 @@ _WITH_LATEX = re.compile(
 
 
 def run_value(run: str) -> Fraction | None:
-    """The value of a run; None: written in no way that is read, a division by zero, or too long."""
+    """Returns the value of a run, or None if it is outside the grammar, divides by zero, or is too long."""
     if len(run) > 3 * MAX_DIGITS:
         return None
     if match := _DECIMAL.fullmatch(run):
@@ -115,7 +116,7 @@ def _ratio(over: str, under: str) -> Fraction | None:
 
 
 def _mixed(whole: str | None, part: Fraction | None) -> Fraction | None:
-    """2 1/2 is 2.5; 2 5/2 may be a product, or a slip."""
+    """Adds a whole number and a fraction: 2 1/2 is 2.5, but 2 5/2 may be a product or a slip and is not read."""
     if whole is None or part is None:
         return part
     return int(whole) + part if 0 < part < 1 else None
@@ -130,15 +131,15 @@ SCIENTIFIC = re.compile(rf"[eE](?P<short>[+-]?[0-9]{{1,6}})(?!\w|\.\w)|{_TIMES}1
 
 
 def exponent(written: str) -> int | None:
-    """The exponent of "^{-4}", "**4", "⁴" or "4"; None: not a whole number, or beyond MAX_EXPONENT."""
+    """Returns the exponent of "^{-4}", "**4", "⁴", or "4"; None unless it is a whole number up to MAX_EXPONENT."""
     digits = written.translate(str.maketrans(f"{_SUPERSCRIPTS}⁻⁺", "0123456789-+"))
     match = re.fullmatch(r"[ ]?[\^*]{0,2}[ ]?[{(]?[ ]?([+-]?[0-9]{1,6})[ ]?[)}]?", digits)
     return int(match[1]) if match and abs(int(match[1])) <= MAX_EXPONENT else None
 
 
-# Single letters that are units behind a number; any other is a variable: "3x".
+# Single letters that are units after a number; any other letter is a variable: "3x".
 _UNIT_LETTERS = "mgshlLVAWJNKCFcpdt"
-# What makes another number of the one before it, together with what it takes along: a power, a base, "…", "3x".
+# These turn the number before them into another one: a power, a base, "…", or the "x" of "3x".
 CLOUDED = re.compile(
     rf"""
     (?![ ]?\^\{{?\\circ|[ ]?\^\{{?(?:\\(?:text|mathrm|rm)\{{)?(?:st|nd|rd|th)\b)[)\]}}]{{0,2}}{_EXPONENT}
@@ -155,9 +156,9 @@ CLOUDED = re.compile(
     """,
     re.VERBOSE,
 )
-# Only behind decimals: "0.33…", "0.1(6)"; "all 12…" trails off in prose.
+# These count only after decimals ("0.33…", "0.1(6)"): "all 12…" trails off in prose.
 REPEATING = re.compile(r"\([0-9]++\)|\.{2,}+|…|\\[lc]?dots")
-# "5 100" before a word may be two numbers; before "000" or at the end it is one.
+# Before a word, "5 100" may be two numbers; at the end of a text, and as "5 000", it is one.
 SPACED = re.compile(r"[1-9][0-9]{0,2}(?: [1-9][0-9]{2})+(?:\.[0-9]+)?")
-# With three decimals, the last of them zero, the point may part thousands: "48.000".
+# With three decimals, the last of them zero, the point may separate thousands: "48.000".
 POINT_IN_DOUBT = re.compile(r"[^0-9]*[1-9][0-9]{0,2}\.[0-9]{2}0(?![0-9,.]).*", re.DOTALL)

@@ -1,0 +1,1 @@
+"""Finds the numbers of a text as they are written, and compares them."""

@@ -1,0 +1,1 @@
+"""Reads which of a question's options a text decides on."""
