@@ -207,11 +207,11 @@ def study_run(
         grid = read_study(name, overrides or [])
         folder = out or Path("runs/studies") / grid.study.name
         if dry_run:
-            from srit.study.plan import plan_study, told
+            from srit.study.plan import plan_study, summary
 
-            typer.echo("\n".join(told(plan_study(grid, folder))))
+            typer.echo("\n".join(summary(plan_study(grid, folder))))
             return
-        from srit.study.cells import run_study
+        from srit.study.running import run_study
 
         with _progress() as (progress, tell):
             exit_code = run_study(grid, folder, attempt=_attempt, progress=progress, tell=tell)
@@ -237,11 +237,11 @@ def study_compare(
     b: Annotated[Path, typer.Argument(help="the other")],
 ) -> None:
     """Two studies side by side: their claims, and every figure that both have."""
-    from srit.study.figures import read_results
-    from srit.study.sidebyside import side_by_side
+    from srit.study.compare import side_by_side
+    from srit.study.estimates import read_study_results
 
     with _told():
-        both = [read_results(_study_json(place)) for place in (a, b)]
+        both = [read_study_results(_study_json(place)) for place in (a, b)]
         typer.echo(side_by_side(*both))
 
 
@@ -252,9 +252,9 @@ def study_join(
 ) -> None:
     """Parts of one study, such as a seed or a student on each machine, as one study: study.json, page and tables."""
     from srit.run_directory import write_bytes
-    from srit.study.figures import read_results
-    from srit.study.joined import joined
-    from srit.study.outcomes import study_bytes
+    from srit.study.estimates import read_study_results
+    from srit.study.join import joined
+    from srit.study.records import study_bytes
 
     with _told():
         paths, whole = [_study_json(part) for part in parts], out / "study.json"
@@ -262,7 +262,7 @@ def study_join(
             raise RecipeError(f"--out {out}: a study is run there, or it is a file: give a folder for the whole")
         if whole.exists() and not any(path.samefile(whole) for path in paths if path.exists()):
             raise RecipeError(f"{whole}: there is a study, and it is none of the parts: choose another --out")
-        write_bytes(whole, study_bytes(joined([(str(path), read_results(path)) for path in paths])))
+        write_bytes(whole, study_bytes(joined([(str(path), read_study_results(path)) for path in paths])))
         _write_study(whole, out)
 
 
@@ -272,16 +272,15 @@ def study_claim(
     claims: Annotated[list[str], typer.Argument(metavar="CLAIM", help="as in STUDY.yaml, such as '{domain: out}'")],
 ) -> None:
     """Test other claims on what a study has; Holm's correction is over these claims alone. Writes nothing."""
-    from srit.study.claims import verdicts
-    from srit.study.figures import read_results
+    from srit.study.claims import findings
+    from srit.study.estimates import read_study_results
     from srit.study.grid import read_claim
 
     with _told():
-        results = read_results(_study_json(place))
-        labels, models = [cell["labels"] for cell in results.cells], {key.model for key in results.answers}
+        results = read_study_results(_study_json(place))
+        labels, models = [cell.labels for cell in results.cells], {key.model for key in results.answers}
         asked = [read_claim(claim, labels, models) for claim in claims]
-        results = results._replace(study={**results.study, "claims": asked})
-        typer.echo("\n".join(verdict.sentence for verdict in verdicts(results)))
+        typer.echo("\n".join(finding.sentence for finding in findings(results, asked)))
 
 
 def _study_json(place: Path) -> Path:
@@ -291,10 +290,10 @@ def _study_json(place: Path) -> Path:
 
 def _write_study(path: Path, out: Path) -> None:
     """The page and tables; prints the claims' sentences and where the page is."""
-    from srit.study.figures import read_results
+    from srit.study.estimates import read_study_results
     from srit.study.page import write_pages
 
-    for line in write_pages(read_results(path), out):
+    for line in write_pages(read_study_results(path), out):
         typer.echo(line)
 
 
@@ -467,7 +466,7 @@ def _explained(error: Exception) -> tuple[str, int]:
 
 def _attempt(work: Callable[[], Any]) -> Any:
     """What a cell's work gives, or the Failure that it ended in: the study's other cells go on."""
-    from srit.study.cells import Failure
+    from srit.study.running import Failure
 
     try:
         return work()
