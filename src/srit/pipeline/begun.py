@@ -63,6 +63,6 @@ def pinned(recipe: Recipe, revisions: Mapping[str, str]) -> Recipe:
     student, teacher = recipe.student, recipe.teacher
     student = student.model_copy(update={"revision": revisions.get(hub_name(student), student.revision)})
     for model in models_of(recipe)[1:]:
-        commit = revisions.get(hub_name(model), teacher.revision)
+        commit = revisions.get(hub_name(model), model.revision)
         teacher = teacher.model_copy(update={"revision": commit})
     return recipe.model_copy(update={"student": student, "teacher": teacher})

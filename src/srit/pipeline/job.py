@@ -17,13 +17,14 @@ from srit.errors import RecipeError, SritError
 from srit.recipe import Recipe, TaskUse
 from srit.records import Problem, PromptKind
 from srit.run_directory import Json, Run, canonical, read_records, recorded_sum
-from srit.samplers import Request, Sampled, Sampler, SamplingSettings
+from srit.samplers import Request, Sampled, Sampler, SamplerNeeds, SamplingSettings, sampler_kind
 from srit.samplers.chunks import sample_in_chunks
 from srit.stages.pairs import prompts_of
 from srit.stages.results import OPTIONS
 from srit.students.lengths import Asked, Room, refuse, too_long, warning
-from srit.students.loading import load_model, load_prompts, load_room, locate, trainable
+from srit.students.loading import load_model, load_prompts, load_room, trainable
 from srit.students.prompts import Prompts
+from srit.sums import NOT_THERE as NOT_THERE
 from srit.teachers import Teacher
 
 LONGEST_PLACE = 200  # characters: with what stages put around it, below the 255 that file systems allow
@@ -53,7 +54,6 @@ class Stage(NamedTuple):
     sources: Callable[[], Mapping[str, Json]] = dict
 
 
-NOT_THERE = "not there"  # the sum of a source that is missing
 # What of a `ComputePlan` shapes a model's answers, its log-probabilities, and what is trained.
 SAMPLES = ("dtype", "decoding")
 SCORES = ("dtype", "rows")
@@ -190,22 +190,8 @@ class Job:
 
 def _sampler(recipe: Recipe, way: ComputePlan, trained: Path | None, rows: int, prompts: Prompts) -> Sampler:
     """An engine with the student, or with what a stage made of it."""
-    student = recipe.student
-    if recipe.sampler == "transformers":
-        from srit.samplers.transformers import TransformersSampler
-
-        model = load_model(student, trained)
-        return TransformersSampler(model, rows=rows, pad_id=0, text=prompts.text, decoding=way.decoding)
-    from srit.samplers.vllm import VllmSampler
-
-    whole = trained is not None and not (trained / "adapter_config.json").exists()
-    return VllmSampler(
-        str(trained) if whole else str(locate(student) or student.model),
-        dtype=student.dtype,
-        revision=None if whole else student.revision,
-        rank=student.lora.rank,
-        adapter=None if whole else trained,
-    )
+    needs = SamplerNeeds(recipe.student, trained, rows, prompts.text, way.decoding)
+    return sampler_kind(recipe.sampler.kind).make(recipe.sampler, needs)
 
 
 class Evaluated(NamedTuple):

@@ -35,7 +35,7 @@ from srit.stages.evaluation import (
     teacher_predictions_stage,
 )
 from srit.stages.sampling import completions_stage, pairs_stage
-from srit.stages.teaching import demonstrations_stage, problems_stage
+from srit.stages.teaching import demonstrations_stage, models_of, problems_stage
 from srit.stages.training import control_stage, instructed_stage, refined_stage
 from srit.students.loading import identity
 
@@ -246,7 +246,7 @@ def open_run(
 def _way_for(recipe: Recipe, run: Run, shared: Shared | None, only: str | None) -> ComputePlan | None:
     """The student's way, which is found out where a wanted stage computes with it."""
     wanted = stages(recipe) if only is None else needed(recipe, only)
-    if recipe.teacher.kind == "local" or any(stage.computes for stage in wanted):
+    if len(models_of(recipe)) > 1 or any(stage.computes for stage in wanted):
         return begin_way(run, recipe, shared)
     return begun_way(recipe, kept_way(run.manifest, recipe, identity(recipe.student)))
 

@@ -95,7 +95,7 @@ def predictions_stage(recipe: Recipe, model: str, folder: str, task: Evaluated) 
         ),
         **({"limit": limit} if limit else {}),
         "seed": recipe.seed if recipe.evaluate.pass_at else None,
-        "sampler": recipe.sampler,
+        **recipe.model_dump(mode="json", include={"sampler"}),
         "rows": rows,
         **_computed(recipe),
     }
@@ -304,7 +304,7 @@ def _cut(results: Results, recipe: Recipe) -> Iterator[str]:
         cut, n = sum(row.truncated for row in of_model), sum(row.n for row in of_model)
         limit = f"evaluate.max_new_tokens ({recipe.evaluate.max_new_tokens})"
         if model.kind == "teacher":
-            limit = f"teacher.max_tokens ({recipe.teacher.max_tokens})"
+            limit = f"teacher.max_tokens ({getattr(recipe.teacher, 'max_tokens', None)})"
         if cut > MOST_CUT * n:
             yield f"{model}: {cut} of {n} answers were cut at {limit}: let them be longer"
 

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from srit.errors import DataError
 from srit.pipeline.job import NOT_THERE, UNSETTLED, Job, Stage, evaluated
-from srit.recipe import Recipe, Student, TaskUse
-from srit.recipe import Teacher as TeacherSettings
+from srit.recipe import Recipe, Student, TaskUse, TeacherSettings
 from srit.records import Split
 from srit.run_directory import Journal, Json, StageEntry, write_records
-from srit.samplers import Request, SamplingSettings
 from srit.stages import problems as problem_sets
 from srit.stages.demonstrations import make_demonstrations, questions_of, spent_on
-from srit.students.loading import identity, load_model, load_prompts, load_room
 from srit.students.prompts import prompt_text
-from srit.sums import sum_of
 from srit.tasks import find_task
-from srit.teachers import Answer, Teacher
+from srit.teachers import Answer, Surroundings, Teacher, teacher_kind
 from srit.teachers.paid import Paid
-from srit.teachers.recording import RecordingTeacher
-from srit.teachers.solver import SolverTeacher
-
-_log = logging.getLogger(__name__)
 
 
 def problems_stage(recipe: Recipe) -> Stage:
@@ -150,74 +140,29 @@ def _earlier_limits(entries: Iterable[StageEntry]) -> Iterator[int]:
 
 def teacher_settings(recipe: Recipe) -> dict[str, Json]:
     """All of a recipe that shapes a teacher's answers."""
-    computed = {"dtype": recipe.student.dtype, "rows": recipe.rows} if recipe.teacher.kind == "local" else {}
-    return {"teacher": recipe.teacher.model_dump(mode="json", exclude={"prices"}), **computed}
+    kind = teacher_kind(recipe.teacher.kind)
+    on_this_machine = kind.model(recipe.teacher) is not None
+    computed = {"dtype": recipe.student.dtype, "rows": recipe.rows} if on_this_machine else {}
+    return {"teacher": kind.shaping(recipe.teacher), **computed}
 
 
 def teacher_sources(teacher: TeacherSettings) -> dict[str, Json]:
     """Sums of what a teacher's answers are read from or computed with: recordings; weights, tokenizer and template."""
-    if teacher.kind == "local":
-        return {f"the teacher {teacher.model}": identity(_model_of(teacher))}
-    return {path: sum_of(Path(path)) if Path(path).is_file() else NOT_THERE for path in teacher.paths}
+    return dict(teacher_kind(teacher.kind).sources(teacher))
 
 
 def models_of(recipe: Recipe) -> list[Student]:
     """The models that a run loads: the student, and a teacher on this machine."""
-    return [recipe.student, *([_model_of(recipe.teacher)] if recipe.teacher.kind == "local" else [])]
-
-
-def _model_of(teacher: TeacherSettings) -> Student:
-    """A local teacher, as what loads a student takes it."""
-    return Student(model=teacher.model or "", revision=teacher.revision, chat_template=teacher.chat_template)
+    teacher = teacher_kind(recipe.teacher.kind).model(recipe.teacher)
+    return [recipe.student, *([] if teacher is None else [teacher])]
 
 
 def teacher_of(job: Job) -> Teacher:
-    """The teacher that a run's recipe names; one behind a server is the same for all its stages, with what it has
-    learned of the server."""
-    recipe, teacher = job.recipe, job.recipe.teacher
-    if teacher.kind == "recording":
-        return RecordingTeacher([Path(path) for path in teacher.paths], teacher.variant)
-    if teacher.kind == "openai":
-        job.teacher = job.teacher or _openai_teacher(job)
+    """The teacher that a run's recipe names; one that is kept is the same for all its stages, with what it has
+    learned."""
+    if job.teacher is not None:
         return job.teacher
-    if teacher.kind == "local" and teacher.model:
-        return _local_teacher(recipe, _model_of(teacher).model_copy(update={"dtype": recipe.student.dtype}))
-    return SolverTeacher(find_task)
-
-
-def _openai_teacher(job: Job) -> Teacher:
-    from srit.teachers.endpoint import Endpoint
-    from srit.teachers.openai import OpenAITeacher
-
-    shaped = job.recipe.teacher.model_dump(include={field.name for field in fields(Endpoint)})
-    return OpenAITeacher(Endpoint(**shaped), job.tell)
-
-
-def _local_teacher(recipe: Recipe, model: Student) -> Teacher:
-    from srit.samplers.transformers import TransformersSampler
-    from srit.teachers.local import LocalTeacher
-
-    prompts = load_prompts(model, field="teacher.chat_template")
-    for line in prompts.lines:
-        _log.warning("the teacher %s: %s", model.model, line)
-    sampler = TransformersSampler(load_model(model), rows=recipe.rows, pad_id=0)
-    room = load_room(model)
-    greedy = SamplingSettings(0.0, recipe.teacher.max_tokens, prompts.stop_ids)
-
-    def complete(texts: Sequence[str]) -> Iterator[tuple[str, bool]]:
-        requests = [Request(prompts.prompt_ids(text, where="a question to the teacher"), "") for text in texts]
-        longest = max(len(request.prompt_ids) for request in requests) + greedy.max_new_tokens
-        if room and room.hard and longest > room.tokens:
-            raise DataError(
-                f"teacher.model: {model.model} has positions for {room.tokens} tokens, and a question with "
-                f"teacher.max_tokens ({greedy.max_new_tokens}) takes {longest}: lower it, or take another teacher"
-            )
-        for answer in sampler.sample(requests, greedy):
-            yield prompts.text(answer.token_ids), answer.truncated
-
-    made_from: dict[str, object] = {
-        "weights": identity(model),
-        "template": model.chat_template,
-        "dtype": model.dtype,
-    }
-    return LocalTeacher(model.model, made_from, complete, max_tokens=greedy.max_new_tokens, rows=recipe.rows)
+    settings, kind = job.recipe.teacher, teacher_kind(job.recipe.teacher.kind)
+    made = kind.make(settings, Surroundings(job.recipe.student.dtype, job.recipe.rows, job.tell))
+    job.teacher = made if kind.kept else None
+    return made

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from srit.errors import DataError, TrainingError
 from srit.pipeline.job import TRAINS, Job, Stage, refine_problems, start_inputs, start_of
-from srit.recipe import Recipe
+from srit.recipe import LOSS_FIELDS, Recipe, with_former
 from srit.records import Completion, Demonstration, Pair, Problem
 from srit.run_directory import Json, building, read_records, write_json
 from srit.students import saved as trained
@@ -124,11 +124,13 @@ def refined_stage(recipe: Recipe, number: int) -> Stage:
 
 def _refinement(recipe: Recipe, also: set[str]) -> Json:
     """The settings of stage 2; what is done with its outcome is not one."""
-    return recipe.model_dump(mode="json", include=also) | {"refine": recipe.refine.model_dump(exclude={"accept"})}
+    refine = with_former(LOSS_FIELDS, recipe.refine, without="accept")
+    return recipe.model_dump(mode="json", include=also) | {"refine": refine}
 
 
 def _make_refined(job: Job, partial: Path, number: int, name: str, *, only_right: bool) -> Mapping[str, Json]:
-    from srit.training.preference import make_preferences, n_row_tokens, refine, step_0_loss
+    from srit.training.losses import loss_of_equals
+    from srit.training.preference import make_preferences, n_row_tokens, refine
 
     recipe, problems = job.recipe, job.problems(refine_problems(job.recipe))
     completions = read_records(job.run.path(f"round-{number}/completions.jsonl"), Completion)
@@ -158,7 +160,7 @@ def _make_refined(job: Job, partial: Path, number: int, name: str, *, only_right
         progress=lambda done, total: job.progress(name, done, total),
     )
     invariants = [agreement]
-    wanted, first = step_0_loss(recipe.refine), history[0]
+    wanted, first = loss_of_equals(recipe.refine), history[0]
     if first["chosen_logps"] and wanted is not None:  # it had pairs, and a loss that knows a reference
         loss = first["preference_loss"]
         line = f"step 0: preference loss {loss:.4f}, and {wanted:.4f} where policy and reference are the same"

@@ -86,12 +86,41 @@ def load_tokenizer(student: Student) -> Any:
 
     place = str(locate(student) or student.model)
     with _refusing(f"no tokenizer for {student.model}"):
+        _check_sizes(student, place)
         tokenizer = AutoTokenizer.from_pretrained(place, revision=_revision(student), trust_remote_code=False)
         config = AutoConfig.from_pretrained(place, revision=_revision(student), trust_remote_code=False)
         rows = int(config.get_text_config(decoder=True).vocab_size)
     if len(tokenizer) > rows:
         raise DataError(f"student.model: {student.model}: the tokenizer has {len(tokenizer)} ids, the model {rows}")
     return tokenizer
+
+
+# What a config calls its layers, attention heads and key-value heads, width and vocabulary.
+_SIZES = (
+    *("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers"),
+    *("num_attention_heads", "n_head", "n_heads", "num_heads", "num_key_value_heads", "decoder_attention_heads"),
+    *("hidden_size", "n_embd", "d_model", "vocab_size"),
+)
+
+
+def _check_sizes(student: Student, place: str) -> None:
+    """Before transformers reads the config: it divides by these sizes, or builds a model that holds nothing.
+
+    Raises:
+        DataError: the config has a size below 1, such as a model without layers.
+    """
+    from transformers import PreTrainedConfig
+
+    config, _ = PreTrainedConfig.get_config_dict(place, revision=_revision(student))
+    text = config.get("text_config")
+    sizes = config | text if isinstance(text, dict) else config
+    for name in _SIZES:
+        size = sizes.get(name)
+        if isinstance(size, int) and size < 1:
+            raise DataError(
+                f"student.model: {student.model}: {name} is {size} in its config.json, and a model needs at least 1: "
+                "correct the file or choose another student"
+            )
 
 
 def load_prompts(student: Student, *, field: str = "student.chat_template") -> Prompts:
