@@ -1,4 +1,4 @@
-"""The mean of refined − instructed over some of a study's cells and tasks, which no claim names together.
+"""Estimate the mean of refined − instructed over some of a study's cells and tasks, which no claim names together.
 
 python studies/means.py STUDY PROMPT CELL=TASK...
 

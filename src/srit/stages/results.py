@@ -36,9 +36,7 @@ def read_results(path: Path) -> Results:
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}: `srit evaluate {path.parent}` writes it") from None
     except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"{path}: damaged ({fault_of(error)}): `srit evaluate {path.parent}` writes it again"
-        ) from None
+        raise DataError(f"{path}: damaged ({fault_of(error)}): `srit evaluate {path.parent}` writes it again") from None
 
 
 def write_results(path: Path, results: Results) -> None:
