@@ -9,12 +9,13 @@ from tiny import tiny_model, tiny_tokenizer
 from srit.api import load_results
 from srit.cli.tables import print_results
 from srit.compute.rows import Group
+from srit.compute.scoring import score
 from srit.errors import DataError
 from srit.pipeline.running import open_run, plan, run_stages, stages
 from srit.recipe import check_recipe
 from srit.records import OptionScores, Problem
 from srit.run_directory import read_manifest, read_records
-from srit.stages.options import CHUNK, make_options, option_scores, score, score_in_chunks, scored_texts
+from srit.stages.options import CHUNK, make_options, option_scores, score_in_chunks, scored_texts
 from srit.stages.report import make_report
 from srit.stages.results import read_results
 from srit.students.prompts import Prompts

@@ -18,7 +18,7 @@ import yaml
 
 from srit.compute.plan import ComputePlan
 from srit.errors import DataError, SritError, TooFewPairs, TrainingError
-from srit.machine.precision import begun_way, resolved
+from srit.machine.precision import begun_compute_plan, resolved
 from srit.pipeline.begun import begin_revisions, begin_way, kept_way, pinned
 from srit.pipeline.fingerprints import basis, begun_elsewhere, changed_outputs, difference, fingerprint, mixed_versions
 from srit.pipeline.job import UNSETTLED, Job, Progress, Shared, Stage, Tell, evaluated, rounds_of
@@ -90,7 +90,7 @@ def plan(folder: Path, recipe: Recipe) -> list[Plan]:
     manifest = read_manifest(folder)
     recipe = pinned(recipe, manifest.revisions)
     student, entries = identity(recipe.student), manifest.stages
-    way = begun_way(recipe, kept_way(manifest, recipe, student))
+    way = begun_compute_plan(recipe, kept_way(manifest, recipe, student))
     if way is not None:
         recipe = resolved(recipe, way)
     redone: set[str] = set()
@@ -248,7 +248,7 @@ def _way_for(recipe: Recipe, run: Run, shared: Shared | None, only: str | None) 
     wanted = stages(recipe) if only is None else needed(recipe, only)
     if len(models_of(recipe)) > 1 or any(stage.computes for stage in wanted):
         return begin_way(run, recipe, shared)
-    return begun_way(recipe, kept_way(run.manifest, recipe, identity(recipe.student)))
+    return begun_compute_plan(recipe, kept_way(run.manifest, recipe, identity(recipe.student)))
 
 
 def _line(counts: Mapping[str, Json]) -> str:

@@ -1,4 +1,4 @@
-"""Many answers in fixed chunks, each committed whole: where a kill fell changes no bit."""
+"""Samples answers in fixed chunks, each committed whole, so that no kill changes the result."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ def sample_in_chunks(
     partial: Path,
     progress: Callable[[int, int], None],
 ) -> list[Sampled]:
-    """One answer for each request, in their order; chunks that are there already are not made again.
+    """Sample one answer for each request, in order; chunks that already exist are read.
 
     Args:
-        sampler: called only where a chunk is missing: a model need not be loaded to find nothing to do.
-        size: answers in a chunk; neighbors, since the prompts of a task begin alike and are alike in length.
-        partial: folder for the chunks.
+        sampler: called only if a chunk is missing, so that no model is loaded for nothing.
+        size: the number of answers in a chunk. A chunk holds neighbors, since the prompts of a task begin alike and
+            have similar lengths.
+        partial: the folder for the chunks.
+        progress: called with the number of answers that are done and the number of requests.
     """
     answers: list[Sampled] = []
     for start in range(0, len(requests), size):

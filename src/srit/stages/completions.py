@@ -8,7 +8,7 @@ from random import Random
 from srit.recipe import Sample
 from srit.records import Completion, Problem, PromptKind
 from srit.samplers import Request, Sampled
-from srit.students.prompts import Prompts, prompt_text
+from srit.students.prompts import Prompts
 from srit.tasks import find_task, judge
 
 PROBE_PROBLEMS = 50
@@ -20,7 +20,7 @@ def make_requests(problems: Sequence[Problem], prompts: Prompts, settings: Sampl
         Request(prompt_ids, f"{seed}/{problem.task}/{problem.id}/{kind}/{index}")
         for problem in problems
         for kind, n in _kinds(settings)
-        for prompt_ids in [_prompt_ids(problem, kind, prompts)]
+        for prompt_ids in [prompts.problem_ids(problem, kind)]
         for index in range(n)
     ]
 
@@ -45,10 +45,6 @@ def stop_rate(completions: Sequence[Completion]) -> float:
 
 def _kinds(settings: Sample) -> tuple[tuple[PromptKind, int], ...]:
     return (("direct", settings.direct), ("cot", settings.cot))
-
-
-def _prompt_ids(problem: Problem, kind: PromptKind, prompts: Prompts) -> tuple[int, ...]:
-    return prompts.prompt_ids(prompt_text(find_task(problem.task), problem, kind), where=problem.id)
 
 
 def _judged(problem: Problem, kind: PromptKind, index: int, answer: Sampled, prompts: Prompts) -> Completion:

@@ -15,19 +15,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import torch
-
 from srit.compute.plan import RowKind
-from srit.compute.rows import Group, layout_of, logps_by_group, micro_batches
+from srit.compute.rows import Group
+from srit.compute.scoring import score
 from srit.errors import DataError
 from srit.records import OptionScores, Problem, PromptKind
 from srit.run_directory import write_json
-from srit.students.prompts import Prompts, prompt_text
+from srit.students.prompts import Prompts
 from srit.tasks import Task, find_task
 from srit.tasks.reading.mentions import LETTERS
 
 CHUNK = 256  # prompts that are committed together
-ROW_TOKENS, BATCH_TOKENS = 512, 4096  # a packed row's, and those that go through the model at once
 
 Scored = Literal["text", "letter"]
 
@@ -59,7 +57,7 @@ def make_options(problems: Sequence[Problem], kinds: Sequence[PromptKind], promp
             problem,
             kind,
             Group(
-                prompts.prompt_ids(prompt_text(task, problem, kind), where=problem.id),
+                prompts.problem_ids(problem, kind),
                 tuple(_option_ids(text, problem, prompts) for text in scored_texts(task, problem)),
             ),
         )
@@ -131,16 +129,6 @@ def score_in_chunks(
         found += json.loads(path.read_bytes())
         progress(end, len(groups))
     return found
-
-
-def score(model: Any, groups: Sequence[Group], *, rows: RowKind) -> list[list[float]]:
-    """Summed log-probabilities of each group's completions, nats: every prompt goes through the model once."""
-    layout = layout_of(model, rows)
-    found: dict[int, list[float]] = {}
-    with torch.no_grad():
-        for batch in micro_batches(groups, row_tokens=ROW_TOKENS, batch_tokens=BATCH_TOKENS, layout=layout):
-            found |= {index: logps.tolist() for index, logps in logps_by_group(model, batch, groups).items()}
-    return [found[index] for index in range(len(groups))]
 
 
 def _option_ids(text: str, problem: Problem, prompts: Prompts) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from srit.records import Prediction, Problem, PromptKind
 from srit.samplers import Request, Sampled
-from srit.students.prompts import Prompts, prompt_text
+from srit.students.prompts import Prompts
 from srit.tasks import find_task, judge
 
 
@@ -22,9 +22,7 @@ def make_requests(
         Request(prompt_ids, f"{seed}/{problem.task}/{problem.id}/{kind}/{index}")
         for problem in problems
         for kind in kinds
-        for prompt_ids in [
-            prompts.prompt_ids(prompt_text(find_task(problem.task), problem, kind), where=problem.id),
-        ]
+        for prompt_ids in [prompts.problem_ids(problem, kind)]
         for index in indices
     ]
 

@@ -12,7 +12,6 @@ from srit.records import Split
 from srit.run_directory import Journal, Json, StageEntry, write_records
 from srit.stages import problems as problem_sets
 from srit.stages.demonstrations import make_demonstrations, questions_of, spent_on
-from srit.students.prompts import prompt_text
 from srit.tasks import find_task
 from srit.teachers import Answer, Surroundings, Teacher, teacher_kind
 from srit.teachers.paid import Paid
@@ -70,7 +69,7 @@ def _make_problems(job: Job, partial: Path) -> Mapping[str, Json]:
         problem_sets.refuse_overlap([*train, *refine, *dev], tested)
     for problem in (*train, *refine, *dev, *tested):
         # Before anything is spent: a text with a special token could end its turn.
-        job.prompts.prompt_ids(prompt_text(find_task(problem.task), problem, "cot"), where=f"problem {problem.id}")
+        job.prompts.problem_ids(problem, "cot")
     write_records(job.run.path("problems/train.jsonl"), train)
     if tasks.refine:
         write_records(job.run.path("problems/refine.jsonl"), refine)

@@ -129,8 +129,9 @@ def _refinement(recipe: Recipe, also: set[str]) -> Json:
 
 
 def _make_refined(job: Job, partial: Path, number: int, name: str, *, only_right: bool) -> Mapping[str, Json]:
+    from srit.stages.preferences import make_preferences
     from srit.training.losses import loss_of_equals
-    from srit.training.preference import make_preferences, n_row_tokens, refine
+    from srit.training.preference import n_row_tokens, refine
 
     recipe, problems = job.recipe, job.problems(refine_problems(job.recipe))
     completions = read_records(job.run.path(f"round-{number}/completions.jsonl"), Completion)
@@ -212,7 +213,8 @@ def control_stage(recipe: Recipe, control: Literal["instruct", "right"]) -> Stag
 
 def _make_more_instruction(job: Job, partial: Path) -> Mapping[str, Json]:
     """Stage 1 goes on for as many tokens as round 1 of stage 2 takes."""
-    from srit.training.preference import make_preferences, n_row_tokens
+    from srit.stages.preferences import make_preferences
+    from srit.training.preference import n_row_tokens
 
     problems = job.problems(refine_problems(job.recipe))
     completions = read_records(job.run.path("round-1/completions.jsonl"), Completion)
