@@ -44,7 +44,7 @@ def mcnemar_exact(only_a: int, only_b: int) -> float:
     from scipy.stats import binomtest
 
     n = only_a + only_b
-    return float(binomtest(only_a, n).pvalue) if n else 1.0  # scipy takes no test of nothing
+    return float(binomtest(only_a, n).pvalue) if n else 1.0  # scipy refuses n = 0
 
 
 def paired_bootstrap(a: Sequence[bool], b: Sequence[bool], *, seed: int = 0, resamples: int = 10_000) -> Interval:

@@ -188,7 +188,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class TrainingLog:
-    """What a training kept beside its weights."""
+    """What a training kept next to its weights."""
 
     history: tuple[dict[str, float], ...] = ()  # by step: each figure by its name
     invariants: tuple[Check, ...] = ()

@@ -113,7 +113,7 @@ def make_report(folder: Path, manifest: Manifest, recipe: Recipe) -> str:
 
 
 def read_log(path: Path) -> TrainingLog:
-    """Read what a training kept beside its weights; other files of JSON come out empty.
+    """Read what a training kept next to its weights; other JSON files give an empty log.
 
     Raises:
         DataError: it is damaged; names the field at fault.

@@ -28,8 +28,8 @@ def side_by_side(a: StudyResults, b: StudyResults) -> str:
     rows = list(_rows(a.marks, b.marks))
     if not rows:
         names = [", ".join(cell.cell for cell in results.cells) for results in (a, b)]
-        told = "The two have no finished cell of the same name with a common model, task and prompt. A: {}. B: {}."
-        return "\n".join([*lines, "", told.format(*names)])
+        nothing = "The two have no finished cell of the same name with a common model, task and prompt. A: {}. B: {}."
+        return "\n".join([*lines, "", nothing.format(*names)])
     return "\n".join([*lines, "", markdown(Table("compare", "Figures of both", columns, rows, _NOTE))])
 
 

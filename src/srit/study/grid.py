@@ -50,7 +50,7 @@ class Study(_Part):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,31}$")
     about: str = ""
-    recipe: Any  # name of a shipped recipe, a path beside the study, or a mapping
+    recipe: Any  # name of a shipped recipe, a path relative to the study, or a mapping
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
     problems_by_seed: bool = False  # each seed draws its own problems; False: all seeds have the same
     labels: dict[str, str] = {}  # of every cell, such as student_family
@@ -78,7 +78,7 @@ class Grid(NamedTuple):
 
 
 class _Change(NamedTuple):
-    """One override, and where it stands in the study file."""
+    """One override, and its place in the study file."""
 
     key: str
     value: Any
@@ -163,7 +163,7 @@ def _base(recipe: Any, path: Path, text: str) -> tuple[dict[str, Any], str, str]
         return copy.deepcopy(recipe), str(path), ""
     if not isinstance(recipe, str):
         place = settings.where(str(path), text, ("recipe",))
-        raise RecipeError(f"{place}: recipe is {recipe!r}: give a shipped name, a file beside the study, or fields")
+        raise RecipeError(f"{place}: recipe is {recipe!r}: give a shipped name, a file next to the study, or fields")
     beside = path.parent / recipe
     found = settings.find_yaml(str(beside) if beside.is_file() else recipe, recipe_files, "recipe")
     base_text = settings.read_text(found)

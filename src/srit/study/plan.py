@@ -76,7 +76,7 @@ def symbols(recipe: Recipe) -> list[tuple[Stage, str]]:
 
 
 def _problems(recipe: Recipe, output: str) -> object:
-    """Return what decides the problems of one file, so that cells with other tasks beside it have the same file."""
+    """Return what decides the problems of one file, so that cells that differ in their other tasks share the file."""
     parts = {f"problems/{part}.jsonl": getattr(recipe.tasks, part) for part in ("train", "refine", "dev")}
     parts |= {f"problems/evaluate-{task.place}.jsonl": (task.use,) for task in evaluated(recipe)}
     split = "test" if output.startswith("problems/evaluate-") else "dev" if output.endswith("dev.jsonl") else "train"

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from srit.scores import Interval
 
-DIGITS = 9  # of an interval's ends: more are noise of float32, and would tell a 0 from 0
+DIGITS = 9  # of an interval's ends: more are noise of float32, and would make a 0 differ from 0
 RESAMPLES = 4000  # the ends of a 95 % interval then vary by about 2 % of its width
 
 
