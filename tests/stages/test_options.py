@@ -17,6 +17,7 @@ from srit.records import OptionScores, Problem
 from srit.run_directory import read_manifest, read_records
 from srit.stages.options import CHUNK, make_options, option_scores, score_in_chunks, scored_texts
 from srit.stages.report import make_report
+from srit.stages.results import read_results
 from srit.students.prompts import Prompts
 from srit.study.outcomes import outcome
 from srit.tasks import find_task
@@ -164,20 +165,20 @@ def test_a_run_scores_options_of_every_model_on_tasks_that_have_them(finished):
 
 def test_results_study_and_page_hold_the_options_beside_the_answers(finished):
     folder, recipe, _ = finished
-    results = json.loads((folder / "out/results.json").read_bytes())
+    results = read_results(folder / "out/results.json")
     manifest = read_manifest(folder / "out")
 
-    rows = results["options"]
-    assert {(r["model"], r["prompt"], r["scored"]) for r in rows} == {
+    rows = results.options
+    assert {(str(r.model), r.prompt, r.scored) for r in rows} == {
         (m, p, s) for m in ("base", "instructed", "refined") for p in ("direct", "cot") for s in ("text", "letter")
     }
-    assert all(r["n"] == 6 and r["ci95"][0] <= r["accuracy"] <= r["ci95"][1] for r in rows)
-    assert all(0 < r["probability"] < 1 and r["confidence"] >= 0.5 for r in rows)
-    assert {row["task"] for row in results["rows"]} > {row["task"] for row in rows}
+    assert all(r.n == 6 and r.ci95.low <= r.accuracy <= r.ci95.high for r in rows)
+    assert all(0 < r.probability < 1 and r.confidence >= 0.5 for r in rows)
+    assert {row.task for row in results.rows} > {row.task for row in rows}
 
     assert "Multiple choice by likelihood" in make_report(folder / "out", manifest, recipe)
-    of_study = outcome(folder / "out", recipe)["options"]
-    assert [row["right"].count("1") for row in of_study] == [row["correct"] for row in rows]
+    of_study = outcome(folder / "out", recipe).options
+    assert [row.right.count("1") for row in of_study] == [row.correct for row in rows]
 
 
 def test_a_scoring_model_is_frozen_and_loaded_once(finished):

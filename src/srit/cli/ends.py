@@ -18,7 +18,7 @@ import typer
 from srit.errors import MachineError, SritError
 
 if TYPE_CHECKING:
-    from srit.study.cells import Failure
+    from srit.study.running import Failure
 
 Result = TypeVar("Result")
 
@@ -57,7 +57,7 @@ def explain(error: Exception) -> tuple[str, int]:
 
 def attempt(work: Callable[[], Result]) -> Result | Failure:
     """Return what a cell's work returns, or the Failure that it ended in, so that a study's other cells continue."""
-    from srit.study.cells import Failure
+    from srit.study.running import Failure
 
     try:
         return work()

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from srit.errors import DataError
 from srit.recipe import Recipe
 from srit.records import Check, Completion, Demonstration, Domain, Model, Pair, Prediction, Problem, TrainingLog
-from srit.run_directory import Manifest, StageEntry, read_records
+from srit.run_directory import Manifest, StageEntry, checked, fault_of, read_records
 from srit.scores import Comparison, Results
-from srit.stages.results import BASE, DOMAINS, INSTRUCTED, OPTIONS, REFINED, first_fault, over_domain, read_results
+from srit.stages.results import BASE, DOMAINS, INSTRUCTED, OPTIONS, REFINED, over_domain, read_results
 
 TRACES = 12  # problems shown at full length
 _SHOWN_CHARACTERS = 4000  # of one answer
@@ -113,15 +113,15 @@ def make_report(folder: Path, manifest: Manifest, recipe: Recipe) -> str:
 
 
 def read_log(path: Path) -> TrainingLog:
-    """Read what a training kept beside its weights; other files of JSON come out empty.
+    """Read what a training kept next to its weights; other JSON files give an empty log.
 
     Raises:
         DataError: it is damaged; names the field at fault.
     """
     try:
-        return TypeAdapter(TrainingLog).validate_json(path.read_bytes(), strict=True)
-    except ValidationError as error:
-        raise DataError(f"{path}: damaged ({first_fault(error)}): put back a copy, or run it again") from None
+        return checked(path.read_bytes(), TypeAdapter(TrainingLog))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: damaged ({fault_of(error)}): put back a copy, or run it again") from None
 
 
 def headline(results: Results) -> str:

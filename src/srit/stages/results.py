@@ -9,12 +9,12 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from srit.errors import DataError
 from srit.intervals import compare, pass_at_k, wilson
 from srit.records import Domain, Model, OptionScores, Prediction, PromptKind, ScoredBy
-from srit.run_directory import write_json
+from srit.run_directory import checked, fault_of, write_json
 from srit.scores import Comparison, OptionAccuracy, PassAtK, Results, Score
 
 Predictions = Mapping[tuple[Model, str], Sequence[Prediction]]  # by model and task
@@ -32,13 +32,11 @@ def read_results(path: Path) -> Results:
         DataError: it is missing or damaged; names the field at fault.
     """
     try:
-        return _adapter().validate_json(path.read_bytes(), strict=True)
+        return checked(path.read_bytes(), _adapter())
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}: `srit evaluate {path.parent}` writes it") from None
-    except ValidationError as error:
-        raise DataError(
-            f"{path}: damaged ({first_fault(error)}): `srit evaluate {path.parent}` writes it again"
-        ) from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: damaged ({fault_of(error)}): `srit evaluate {path.parent}` writes it again") from None
 
 
 def write_results(path: Path, results: Results) -> None:
@@ -49,13 +47,6 @@ def write_results(path: Path, results: Results) -> None:
 @cache
 def _adapter() -> TypeAdapter[Results]:
     return TypeAdapter(Results)
-
-
-def first_fault(error: ValidationError) -> str:
-    """Return the first field at fault and why, such as "rows.0.n: input should be a valid integer"."""
-    fault = error.errors(include_url=False, include_context=False)[0]
-    place, message = ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")
-    return f"{place}: {message[0].lower()}{message[1:]}" if place else message
 
 
 class _Greedy(NamedTuple):

@@ -1,4 +1,4 @@
-"""A grid → what its cells would take, before anything is spent: a stage that cells share is counted once."""
+"""A grid → what its cells would take, before anything is spent; a stage that cells share is counted once."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from srit.recipe import Recipe, TaskUse
 from srit.run_directory import canonical, read_manifest
 from srit.stages.results import TEACHER
 from srit.stages.teaching import teacher_settings
-from srit.study.cells import folder_of
-from srit.study.grid import Cell, Grid
+from srit.study.grid import Grid, GridCell
+from srit.study.running import folder_of
 
 
 class Planned(NamedTuple):
-    """A cell and seed, and what it adds to those before it."""
+    """A cell and seed, and what it adds to the earlier ones."""
 
     cell: str
     seed: int
@@ -33,7 +33,7 @@ class Planned(NamedTuple):
 
 
 def plan_study(grid: Grid, out: Path) -> list[Planned]:
-    """In the order in which the cells would run."""
+    """Plan all cells and seeds, in the order in which they would run."""
     wanted = [(cell, number) for number in range(len(grid.study.seeds)) for cell in grid.cells]
     seen = {key for cell, number in wanted for key in _done(cell, number, grid, out)}
     asked: dict[str, int] = {}
@@ -59,9 +59,9 @@ def plan_study(grid: Grid, out: Path) -> list[Planned]:
 
 
 def symbols(recipe: Recipe) -> list[tuple[Stage, str]]:
-    """The stages of a run, each with a fingerprint of the settings it depends on; no data and no weights are read.
+    """Return the stages of a run, each with a fingerprint of its settings; no data and no weights are read.
 
-    Equal symbols are the same work. Unequal ones may turn out to be: outputs can be equal by content.
+    Equal symbols are the same work. Unequal ones may turn out to be as well: outputs can be equal by content.
     """
     student = hashlib.sha256(canonical([recipe.student.model, recipe.student.revision])).hexdigest()
     sums: dict[str, str] = {}
@@ -76,14 +76,14 @@ def symbols(recipe: Recipe) -> list[tuple[Stage, str]]:
 
 
 def _problems(recipe: Recipe, output: str) -> object:
-    """What decides the problems of one file: cells with other tasks beside it have the same file."""
+    """Return what decides the problems of one file, so that cells that differ in their other tasks share the file."""
     parts = {f"problems/{part}.jsonl": getattr(recipe.tasks, part) for part in ("train", "refine", "dev")}
     parts |= {f"problems/evaluate-{task.place}.jsonl": (task.use,) for task in evaluated(recipe)}
     split = "test" if output.startswith("problems/evaluate-") else "dev" if output.endswith("dev.jsonl") else "train"
     return [split, recipe.tasks.seed, [use.model_dump() for use in parts[output]]]
 
 
-def _done(cell: Cell, number: int, grid: Grid, out: Path) -> Iterator[str]:
+def _done(cell: GridCell, number: int, grid: Grid, out: Path) -> Iterator[str]:
     folder = folder_of(out, cell, grid.study.seeds[number])
     if not read_manifest(folder).stages:
         return
@@ -94,7 +94,7 @@ def _done(cell: Cell, number: int, grid: Grid, out: Path) -> Iterator[str]:
 
 
 def _work(stage: str, recipe: Recipe, asked: dict[str, int]) -> Work:
-    """As `work_of`; a question that an earlier cell asks the same teacher is not asked again."""
+    """Return the work as `work_of` does, without questions that an earlier cell asks the same teacher."""
     if stage == "demonstrations":
         limit = recipe.demonstrations.limit
         return teaching(recipe, sum(_new(use, "train", limit, recipe, asked) for use in recipe.tasks.train))
@@ -117,8 +117,8 @@ def _sum(values: Iterator[float | None]) -> float | None:
     return None if None in known else sum(value for value in known if value is not None)
 
 
-def told(planned: list[Planned]) -> Iterator[str]:
-    """A line for each cell, and what all take."""
+def summary(planned: list[Planned]) -> Iterator[str]:
+    """Yield a line for each cell, then what all of them take."""
     for p in planned:
         what = f"run {len(p.run)} stages, {p.shared} shared or done" if p.run else "nothing to do"
         parts = [what, p.work.told(), "" if p.seconds is None else f"about {_hours(p.seconds)}"]

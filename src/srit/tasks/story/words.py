@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import NamedTuple
 
-LARGEST = 30  # of all results on the way: sums that a 135M model knows (FEASIBILITY.md, experiment 1)
+LARGEST = 30  # of all results on the way: sums that a 135M model knows
 
 
 class Story(NamedTuple):
