@@ -1,6 +1,6 @@
 from srit.pipeline.estimate import dollars, n_parameters, seconds, work_of
-from srit.pipeline.running import stages
 from srit.recipe import read_recipe
+from srit.stages import stages
 
 QUICKSTART = read_recipe("quickstart")
 

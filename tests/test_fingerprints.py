@@ -14,9 +14,10 @@ from srit import sums
 from srit.compute.plan import ComputePlan
 from srit.errors import DataError
 from srit.pipeline.fingerprints import basis, fingerprint
-from srit.pipeline.running import open_run, plan, run_stages, stages, versions_line
+from srit.pipeline.running import open_run, plan, run_stages, versions_line
 from srit.recipe import check_recipe
 from srit.run_directory import sha256_of, write_json
+from srit.stages import stages
 
 
 def rows(*answers):

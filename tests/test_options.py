@@ -9,10 +9,11 @@ from tiny import tiny_model, tiny_tokenizer
 from srit.cli import _print_results
 from srit.compute.rows import Group
 from srit.errors import DataError
-from srit.pipeline.running import open_run, plan, run_stages, stages
+from srit.pipeline.running import open_run, plan, run_stages
 from srit.recipe import check_recipe
 from srit.records import OptionScores, Problem
 from srit.run_directory import read_manifest, read_records
+from srit.stages import stages
 from srit.stages.options import CHUNK, make_options, option_scores, score, score_in_chunks, scored_texts
 from srit.stages.report import make_report
 from srit.students.prompts import Prompts

@@ -6,11 +6,10 @@ import pytest
 from typer.testing import CliRunner
 
 from srit.cli import app
+from srit.compared import LONGEST_PLACE, evaluated, in_results
 from srit.errors import RecipeError
-from srit.pipeline.job import LONGEST_PLACE, evaluated
-from srit.pipeline.running import stages
 from srit.recipe import check_recipe
-from srit.stages.evaluation import in_results
+from srit.stages import stages
 from srit.stages.report import stories
 
 

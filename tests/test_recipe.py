@@ -1,8 +1,8 @@
 import pytest
 
 from srit.errors import RecipeError
-from srit.pipeline.running import stages
 from srit.recipe import read_recipe, shipped
+from srit.stages import stages
 
 GOOD = """\
 name: small

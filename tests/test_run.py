@@ -11,9 +11,9 @@ import yaml
 from typer.testing import CliRunner
 
 from srit.cli import app
-from srit.pipeline.running import needed
 from srit.recipe import read_recipe
 from srit.run_directory import read_manifest
+from srit.stages import needed
 
 RECIPE = """\
 name: tiny

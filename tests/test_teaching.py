@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 
 from srit.cli import app
 from srit.pipeline.job import Shared
-from srit.pipeline.running import open_run, run_stages, stages
+from srit.pipeline.running import open_run, run_stages
 from srit.recipe import read_recipe
 from srit.records import Demonstration, Prediction
 from srit.run_directory import read_records
+from srit.stages import stages
 from srit.stages.results import make_results
 
 RECIPE = """\

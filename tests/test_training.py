@@ -22,7 +22,7 @@ from srit.recipe import Optimization, Refine, Student
 from srit.records import Completion, Problem
 from srit.samplers import Request, SamplingSettings
 from srit.samplers.transformers import TransformersSampler
-from srit.stages.training import AGREEMENT
+from srit.stages.refined import AGREEMENT
 from srit.students.loading import dropout, load_model, trainable
 from srit.students.prompts import Prompts, prompt_text
 from srit.tasks import find_task

@@ -10,7 +10,7 @@ from srit.machine.precision import way_of
 from srit.pipeline.job import Shared
 from srit.recipe import Recipe
 from srit.run_directory import Json, Manifest, Run, write_json
-from srit.stages.teaching import models_of
+from srit.stages.demonstrations import models_of
 from srit.students.loading import commit_of, hub_name, identity
 
 

@@ -12,10 +12,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from srit.compared import OPTIONS, TEACHER, evaluated
 from srit.compute.plan import Rates
-from srit.pipeline.job import evaluated
 from srit.recipe import Optimization, Recipe, TaskUse
-from srit.stages.results import OPTIONS, TEACHER
 
 PROMPT_TOKENS = 80  # of a question with its instruction; the shipped tasks have 50 to 150
 UNLIMITED = 1000  # problems counted for a task without a limit

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from srit.compute.plan import ComputePlan
+from srit.pipeline.environment import environment
 from srit.pipeline.job import NOT_THERE, Stage
 from srit.run_directory import Json, StageEntry, canonical, write_json
-from srit.stages.evaluation import environment
 
 
 def basis(

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from srit.compared import evaluated, refine_problems
 from srit.compute.plan import ComputePlan
-from srit.errors import RecipeError, SritError
-from srit.recipe import Recipe, TaskUse
+from srit.errors import SritError
+from srit.recipe import Recipe
 from srit.records import Problem, PromptKind
-from srit.run_directory import Json, Run, canonical, read_records, recorded_sum
+from srit.run_directory import Json, Run, read_records, recorded_sum
 from srit.samplers import Request, Sampled, Sampler, SamplingSettings
 from srit.samplers.chunks import sample_in_chunks
 from srit.stages.pairs import prompts_of
-from srit.stages.results import OPTIONS
 from srit.students.lengths import Asked, Room, refuse, too_long, warning
 from srit.students.loading import load_model, load_prompts, load_room, locate, trainable
 from srit.students.prompts import Prompts
 from srit.teachers import Teacher
 
-LONGEST_PLACE = 200  # characters: with what stages put around it, below the 255 that file systems allow
-SHORT_PLACE = 60
 CHUNK = 4  # times the rows are committed together: a row that ends early is given to another answer of the chunk
 SHORT = 128  # tokens; of answers that may be longer fewer are committed together, so that a kill costs no more work
 UNSETTLED = "without an answer yet"  # the count of a stage's questions that its next run asks again
@@ -208,30 +202,6 @@ def _sampler(recipe: Recipe, way: ComputePlan, trained: Path | None, rows: int, 
     )
 
 
-class Evaluated(NamedTuple):
-    """A task that models are evaluated on."""
-
-    use: TaskUse
-    label: str  # what results call it: the task's name, and what tells two uses of one task apart
-    place: str  # its part of the names of files and stages
-
-
-def evaluated(recipe: Recipe) -> list[Evaluated]:
-    """The recipe's evaluation tasks, each with a label and a place that no other has.
-
-    Raises:
-        RecipeError: two would have one label.
-    """
-    uses = recipe.tasks.evaluate
-    slugs = Counter(slug(use.task) for use in uses)
-    found = [Evaluated(use, _label(use, uses), _place(use, slugs)) for use in uses]
-    if repeated := [label for label, n in Counter(one.label for one in found).items() if n > 1]:
-        raise RecipeError(
-            f"tasks.evaluate: two tasks would be called {repeated[0]!r} in the results: rename one's file"
-        )
-    return found
-
-
 def asked(recipe: Recipe, problems: Callable[[str], list[Problem]], prompts: Prompts) -> Iterator[Asked]:
     """Every prompt that a run puts to its student, and the room for its answer.
 
@@ -255,50 +225,3 @@ def asked(recipe: Recipe, problems: Callable[[str], list[Problem]], prompts: Pro
                 yield Asked(problem, kind, evaluate.max_new_tokens, "evaluate.max_new_tokens")
                 if longest > evaluate.max_new_tokens:
                     yield Asked(problem, kind, longest, "its longest option")
-
-
-def slug(name: str) -> str:
-    """A task's name as part of a path; other names may have the same."""
-    return re.sub(r"[^a-z0-9_.-]+", "-", name.lower()).strip(".-")
-
-
-def _label(use: TaskUse, uses: Sequence[TaskUse]) -> str:
-    alike = [other for other in uses if other.task == use.task]
-    told = {
-        "data": f"data {use.data}" if use.data else "no data folder",
-        "limit": f"limit {use.limit}" if use.limit else "no limit",
-    }
-    apart = [words for field, words in told.items() if len({getattr(other, field) for other in alike}) > 1]
-    return f"{use.task} ({', '.join(apart)})" if apart else use.task
-
-
-def _place(use: TaskUse, slugs: Mapping[str, int]) -> str:
-    """The slug, with a sum of the whole use where that is another's too, or no good name; "~" is in no slug."""
-    name = slug(use.task)
-    if slugs[name] == 1 and 0 < len(name) <= LONGEST_PLACE and not name.endswith(OPTIONS):
-        return name
-    return f"{name[:SHORT_PLACE]}~{hashlib.sha256(canonical(use.model_dump(mode='json'))).hexdigest()[:12]}"
-
-
-def refine_problems(recipe: Recipe) -> str:
-    """Which problems stage 2 works on."""
-    return "refine" if recipe.tasks.refine else "train"
-
-
-def rounds_of(recipe: Recipe) -> range:
-    """Numbers of the rounds, from 1."""
-    return range(1, recipe.rounds + 1)
-
-
-def start_inputs(number: int) -> tuple[str, ...]:
-    """What decides which model a round starts from."""
-    earlier = range(1, number)
-    return ("instructed", *(f"round-{n}/{part}" for n in earlier for part in ("refined", "accepted.json")))
-
-
-def start_of(job: Job, number: int) -> str:
-    """The last accepted model before a round."""
-    for earlier in range(number - 1, 0, -1):
-        if json.loads(job.run.path(f"round-{earlier}/accepted.json").read_bytes())["accepted"]:
-            return f"round-{earlier}/refined"
-    return "instructed"

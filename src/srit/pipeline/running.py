@@ -9,7 +9,7 @@ that. Equal fingerprints are the same work, in whichever run: runs that share a 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -20,23 +20,11 @@ from srit.compute.plan import ComputePlan
 from srit.errors import DataError, SritError, TooFewPairs, TrainingError
 from srit.machine.precision import begun_way, resolved
 from srit.pipeline.begun import begin_revisions, begin_way, kept_way, pinned
+from srit.pipeline.environment import environment
 from srit.pipeline.fingerprints import basis, begun_elsewhere, changed_outputs, difference, fingerprint, mixed_versions
-from srit.pipeline.job import UNSETTLED, Job, Progress, Shared, Stage, Tell, evaluated, rounds_of
+from srit.pipeline.job import UNSETTLED, Job, Progress, Shared, Stage, Tell
 from srit.recipe import Recipe
 from srit.run_directory import Json, Run, StageEntry, is_whole, read_manifest, recorded_sum, write_bytes
-from srit.stages.evaluation import (
-    accepted_stage,
-    environment,
-    models,
-    options_stage,
-    predictions_stage,
-    results_stage,
-    scored,
-    teacher_predictions_stage,
-)
-from srit.stages.sampling import completions_stage, pairs_stage
-from srit.stages.teaching import demonstrations_stage, problems_stage
-from srit.stages.training import control_stage, instructed_stage, refined_stage
 from srit.students.loading import identity
 
 
@@ -47,44 +35,6 @@ class Plan(NamedTuple):
     reason: str  # "" if it is done
 
 
-def stages(recipe: Recipe) -> list[Stage]:
-    """Every stage of a run, in order."""
-    declared = [problems_stage(recipe), demonstrations_stage(recipe), instructed_stage(recipe)]
-    for number in range(1, recipe.rounds + 1):
-        declared += [completions_stage(recipe, number), pairs_stage(recipe, number), refined_stage(recipe, number)]
-        declared += [accepted_stage(recipe, number)]
-    declared += [control_stage(recipe, control) for control in recipe.controls]
-    for model, folder in models(recipe).items():
-        declared += [predictions_stage(recipe, model, folder, task) for task in evaluated(recipe)]
-        declared += [options_stage(recipe, model, folder, task) for who, task in scored(recipe) if who == model]
-    if recipe.evaluate.teacher:
-        declared += [teacher_predictions_stage(recipe, task) for task in evaluated(recipe)]
-    return [*declared, results_stage(recipe)]
-
-
-# What can be made without the rest of a run; of several rounds, that of every round.
-PARTS: Mapping[str, Callable[[Recipe], list[Stage]]] = {
-    "demonstrations": lambda recipe: [demonstrations_stage(recipe)],
-    "instructed": lambda recipe: [instructed_stage(recipe)],
-    "completions": lambda recipe: [completions_stage(recipe, number) for number in rounds_of(recipe)],
-    "pairs": lambda recipe: [pairs_stage(recipe, number) for number in rounds_of(recipe)],
-    "refined": lambda recipe: [refined_stage(recipe, number) for number in rounds_of(recipe)],
-    "results": lambda recipe: [results_stage(recipe)],
-}
-
-
-def needed(recipe: Recipe, part: str) -> list[Stage]:
-    """The stages of one of `PARTS` and all that these are made from, in order."""
-    wanted = {stage.name for stage in PARTS[part](recipe)}
-    inputs: set[str] = set()
-    found = []
-    for stage in reversed(stages(recipe)):
-        if stage.name in wanted or inputs.intersection(stage.outputs):
-            inputs.update(stage.inputs)
-            found.append(stage)
-    return found[::-1]
-
-
 def plan(folder: Path, recipe: Recipe) -> list[Plan]:
     """What would run in a run directory, without making anything."""
     manifest = read_manifest(folder)
@@ -93,6 +43,8 @@ def plan(folder: Path, recipe: Recipe) -> list[Plan]:
     way = begun_way(recipe, kept_way(manifest, recipe, student))
     if way is not None:
         recipe = resolved(recipe, way)
+    from srit.stages import stages
+
     redone: set[str] = set()
     plans = []
     for stage in stages(recipe):
@@ -140,6 +92,8 @@ def run_stages(job: Job, only: str | None = None) -> list[str]:
     student = identity(job.recipe.student)
     made: list[str] = []
     kept: list[Stage] = []
+    from srit.stages import needed, stages
+
     wanted = stages(job.recipe) if only is None else needed(job.recipe, only)
     for stage in wanted:
         sums = {name: recorded_sum(job.run.manifest.stages, name) for name in stage.inputs}
@@ -245,6 +199,8 @@ def open_run(
 
 def _way_for(recipe: Recipe, run: Run, shared: Shared | None, only: str | None) -> ComputePlan | None:
     """The student's way, which is found out where a wanted stage computes with it."""
+    from srit.stages import needed, stages
+
     wanted = stages(recipe) if only is None else needed(recipe, only)
     if recipe.teacher.kind == "local" or any(stage.computes for stage in wanted):
         return begin_way(run, recipe, shared)

@@ -10,21 +10,52 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
 
+from srit.compared import OPTIONS, Evaluated, options_file
 from srit.compute.plan import RowKind
 from srit.compute.rows import Group, layout_of, logps_by_group, micro_batches
 from srit.errors import DataError
+from srit.pipeline.job import SCORES, Job, Stage
+from srit.recipe import Recipe
 from srit.records import OptionScores, Problem, PromptKind
-from srit.run_directory import write_json
+from srit.run_directory import Json, write_json, write_records
+from srit.stages.predictions import computed_by
 from srit.students.prompts import Prompts, prompt_text
 from srit.tasks import Task, find_task
 from srit.tasks.reading.mentions import LETTERS
+
+
+def options_stage(recipe: Recipe, model: str, folder: str, task: Evaluated) -> Stage:
+    """A task's evaluation problems → how likely one model finds each of their options."""
+    name = options_file(model, task).removesuffix(".jsonl")
+    settings = {"prompts": list(recipe.evaluate.prompts), **computed_by(recipe)}
+    problems = f"problems/evaluate-{task.place}.jsonl"
+    inputs = (problems,) if model == "base" else (problems, folder)
+
+    def make(job: Job, partial: Path) -> Mapping[str, Json]:
+        found = [problem for problem in job.problems(f"evaluate-{task.place}") if problem.choices]
+        options = make_options(found, job.recipe.evaluate.prompts, job.prompts)
+        logps = score_in_chunks(
+            lambda: job.scoring(folder),
+            [one.group for one in options],
+            rows=job.way.rows,
+            partial=partial,
+            progress=lambda done, total: job.progress(name, done, total),
+        )
+        records = [record for one, of_one in zip(options, logps, strict=True) for record in one.records(of_one)]
+        write_records(job.run.path(f"{name}.jsonl"), records)
+        right = Counter(f"{r.prompt}, {r.scored}: right" for r in records if r.right)
+        return {"problems": len(found), **right}
+
+    return Stage(name, 2, settings, inputs, (f"{name}.jsonl",), make, work=f"predictions{OPTIONS}", computes=SCORES)
+
 
 CHUNK = 256  # prompts that are committed together
 ROW_TOKENS, BATCH_TOKENS = 512, 4096  # a packed row's, and those that go through the model at once

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from srit.compared import OPTIONS
 from srit.records import Completion, Demonstration, Pair, Prediction, Problem
 from srit.run_directory import Manifest, StageEntry, read_records
-from srit.stages.results import DOMAINS, OPTIONS
+from srit.stages.results import DOMAINS
 
 STORIES = 12  # problems shown at full length
 _SHOWN_CHARACTERS = 4000  # of one answer

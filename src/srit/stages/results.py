@@ -3,18 +3,74 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from srit.compared import TEACHER, answered, options_file, predictions_file, rounds_of, scored, tuned_on
 from srit.intervals import compare, pass_at_k, wilson
+from srit.pipeline.environment import environment
+from srit.pipeline.job import Job, Stage
+from srit.recipe import Recipe
 from srit.records import OptionScores, Prediction
+from srit.run_directory import Json, read_records, write_json
+
+MOST_CUT = 0.05  # of a model's answers
+
+
+def results_stage(recipe: Recipe) -> Stage:
+    """All predictions → results.json."""
+    settings: dict[str, Json] = {"train": sorted(tuned_on(recipe)), "rounds": recipe.rounds, "seed": recipe.seed}
+    # Only where it is set: results of recipes that do without stay what they are.
+    settings |= {"options": True} if recipe.evaluate.options else {}
+    names = [predictions_file(model, task) for model, task in answered(recipe)]
+    names += [options_file(model, task) for model, task in scored(recipe)]
+    outputs = ("results.json",)
+    return Stage("results", 2, settings, tuple(names), outputs, _make_results, uses_student=False)
+
+
+def _make_results(job: Job, partial: Path) -> Mapping[str, Json]:
+    recipe = job.recipe
+    predictions = {
+        (model, task.label): read_records(job.run.path(predictions_file(model, task)), Prediction)
+        for model, task in answered(recipe)
+    }
+    rounds = {f"refined-{n}" if n < recipe.rounds else "refined": n for n in rounds_of(recipe)}
+    results = make_results(predictions, tuned_on(recipe), rounds, pass_at=recipe.evaluate.pass_at, seed=recipe.seed)
+    if recipe.evaluate.options:
+        results["options"] = option_rows(
+            (model, [replace(scores, task=task.label) for scores in read_records(job.run.path(place), OptionScores)])
+            for model, task in scored(recipe)
+            for place in [options_file(model, task)]
+        )
+    for row in results["comparisons"]:
+        if (row["a"], row["b"], row["task"]) == ("instructed", "base", "all in-domain") and row["ci95"][1] < 0:
+            line = f"instructed is worse than base in-domain ({row['prompt']} prompt): look at the demonstrations"
+            job.invariant("stage 1 helped", False, line)
+    lines = _cut(results["rows"], recipe)
+    checks = [job.invariant("answers end by themselves", False, line) for line in lines]
+    results["timings"] = {name: entry.seconds for name, entry in job.run.manifest.stages.items()}
+    results["environment"] = environment()
+    write_json(job.run.path("results.json"), results)
+    return {"rows": len(results["rows"]), "invariants": checks}
+
+
+def _cut(rows: Sequence[Mapping[str, Any]], recipe: Recipe) -> Iterator[str]:
+    """Models whose accuracy says little, since their answers are longer than they may be."""
+    for model in dict.fromkeys(row["model"] for row in rows):
+        cut, n = (sum(row[what] for row in rows if row["model"] == model) for what in ("truncated", "n"))
+        limit = f"evaluate.max_new_tokens ({recipe.evaluate.max_new_tokens})"
+        if model == TEACHER:
+            limit = f"teacher.max_tokens ({recipe.teacher.max_tokens})"
+        if cut > MOST_CUT * n:
+            yield f"{model}: {cut} of {n} answers were cut at {limit}: let them be longer"
+
 
 Predictions = Mapping[tuple[str, str], Sequence[Prediction]]  # by model and task
 
 BASELINES = ("base", "instructed")
-TEACHER = "teacher"
 DOMAINS = {"in": "in-domain", "out": "out-of-domain", "any": "on all tasks"}  # in words
-OPTIONS = ".options"  # ends a file's name: not answers to the task, but how likely its options are
 
 
 def make_results(

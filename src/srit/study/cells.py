@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from srit.compared import in_results, tuned_on
 from srit.errors import DataError, RecipeError
+from srit.pipeline.environment import environment
 from srit.pipeline.job import Progress, Shared, Tell
 from srit.pipeline.running import open_run, run_stages
 from srit.recipe import Recipe
 from srit.run_directory import Json, Run, read_manifest, write_bytes, write_json
-from srit.stages.evaluation import environment, in_results, tuned_on
 from srit.study.figures import FORMAT
 from srit.study.grid import Cell, Grid
 from srit.study.outcomes import outcome, study_bytes

@@ -14,10 +14,9 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from srit import recipe as recipes
+from srit.compared import TEACHER, models
 from srit.errors import RecipeError
 from srit.recipe import Recipe
-from srit.stages.evaluation import models
-from srit.stages.results import TEACHER
 from srit.study.claims import has_labels, set_against
 from srit.tasks import find_task
 

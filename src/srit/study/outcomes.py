@@ -8,13 +8,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from srit.pipeline.job import slug
-from srit.pipeline.running import stages
+from srit.compared import TEACHER, answered, options_file, predictions_file, scored, slug
 from srit.recipe import Recipe
 from srit.records import OptionScores, Prediction
 from srit.run_directory import Json, read_manifest, read_records
-from srit.stages.evaluation import answered, options_file, predictions_file, scored
-from srit.stages.results import TEACHER
+from srit.stages import stages
 
 ENDS = 10  # the first and the last tenth of a training's steps stand for its ends
 OF_PAIRS = {"preference_loss", "chosen_logps", "rejected_logps", "margins", "accuracies"}  # 0 in a step without any

@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from srit.compared import TEACHER, evaluated
 from srit.pipeline.estimate import Work, dollars, gpu_seconds, n_problems, seconds, teaching, work_of
 from srit.pipeline.fingerprints import basis, fingerprint
-from srit.pipeline.job import Stage, evaluated
-from srit.pipeline.running import plan, stages
+from srit.pipeline.job import Stage
+from srit.pipeline.running import plan
 from srit.recipe import Recipe, TaskUse
 from srit.run_directory import canonical, read_manifest
-from srit.stages.results import TEACHER
-from srit.stages.teaching import teacher_settings
+from srit.stages import stages
+from srit.stages.demonstrations import teacher_settings
 from srit.study.cells import folder_of
 from srit.study.grid import Cell, Grid
 

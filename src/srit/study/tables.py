@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
-from srit.pipeline.job import slug
-from srit.stages.results import DOMAINS, TEACHER
+from srit.compared import TEACHER, slug
+from srit.stages.results import DOMAINS
 from srit.study.claims import Verdict, change_points, points, signed
 from srit.study.figures import (
     BY_LENGTH,
