@@ -53,9 +53,7 @@ def _make_accepted(job: Job, partial: Path, number: int) -> Mapping[str, Json]:
         before, after = (
             [
                 p.verdict == "right"
-                for p in greedy_answers(
-                    job, model, dev, ("cot",), partial / label, f"round-{number}/dev", job.recipe.rows
-                )
+                for p in greedy_answers(job, model, dev, ("cot",), partial / label, f"round-{number}/dev", rows)
             ]
             for label, model in (("before", start_of(job, number)), ("after", f"round-{number}/refined"))
         )

@@ -15,7 +15,7 @@ from srit.records import Completion, Problem, PromptKind
 from srit.run_directory import Json, write_records
 from srit.samplers import Request, Sampled, SamplingSettings
 from srit.stages.accepted import start_inputs, start_of
-from srit.stages.pairs import make_pairs, demonstrations_for
+from srit.stages.pairs import demonstrations_for, make_pairs
 from srit.students.prompts import Prompts, prompt_text
 from srit.tasks import find_task, judge
 
