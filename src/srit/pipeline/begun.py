@@ -10,7 +10,6 @@ from srit.machine.precision import way_of
 from srit.pipeline.job import Shared
 from srit.recipe import Recipe
 from srit.run_directory import Json, Manifest, Run, write_json
-from srit.stages.demonstrations import models_of
 from srit.students.loading import commit_of, hub_name, identity
 
 
@@ -49,6 +48,8 @@ def begin_revisions(run: Run, recipe: Recipe, shared: Shared | None) -> dict[str
     known = dict(run.manifest.revisions)
     if place is not None and place.exists():
         known = json.loads(place.read_bytes())
+    from srit.stages.demonstrations import models_of
+
     for model in models_of(recipe):
         if hub_name(model) not in known and (commit := commit_of(model)) is not None:
             known[hub_name(model)] = commit
@@ -62,6 +63,8 @@ def pinned(recipe: Recipe, revisions: Mapping[str, str]) -> Recipe:
     """The recipe with the commits of its hub ids, as far as they are known."""
     student, teacher = recipe.student, recipe.teacher
     student = student.model_copy(update={"revision": revisions.get(hub_name(student), student.revision)})
+    from srit.stages.demonstrations import models_of
+
     for model in models_of(recipe)[1:]:
         commit = revisions.get(hub_name(model), teacher.revision)
         teacher = teacher.model_copy(update={"revision": commit})

@@ -16,7 +16,6 @@ from srit.records import Problem, PromptKind
 from srit.run_directory import Json, Run, read_records, recorded_sum
 from srit.samplers import Request, Sampled, Sampler, SamplingSettings
 from srit.samplers.chunks import sample_in_chunks
-from srit.stages.pairs import prompts_of
 from srit.students.lengths import Asked, Room, refuse, too_long, warning
 from srit.students.loading import load_model, load_prompts, load_room, locate, trainable
 from srit.students.prompts import Prompts
@@ -208,6 +207,8 @@ def asked(recipe: Recipe, problems: Callable[[str], list[Problem]], prompts: Pro
     Args:
         problems: those of a name, as in `Job.problems`.
     """
+    from srit.stages.pairs import prompts_of
+
     sample, evaluate = recipe.sample, recipe.evaluate
     sampled: dict[PromptKind, int] = {"direct": sample.direct, "cot": sample.cot}
     kinds = {kind for kind, n in sampled.items() if n} | set(prompts_of(recipe.pairs.prompt))
