@@ -1,9 +1,9 @@
-"""srit's evaluation against lm-evaluation-harness: python bench/against_lm_eval.py [--help]
+"""Compare srit's evaluation with lm-evaluation-harness: python bench/against_lm_eval.py [--help]
 
-Both run the same local model on the same problems behind the same rendered prompts. The harness's tasks are its own
+Both run the same local model on the same problems with the same rendered prompts. The harness's tasks are its own
 `gsm8k.yaml` and `arc_easy.yaml` (which `arc_challenge` includes), with the data, the prompt and the end of an answer
-replaced. Three evaluations are compared problem by problem: srit's; the harness's of the model; and the harness's own
-scorer over what srit made. Needs srit[lm-eval]; writes Markdown, and nothing into the repository.
+replaced. Three evaluations are compared problem by problem: srit's own; the harness's evaluation of the model; and the
+harness's scorer applied to srit's output. Needs srit[lm-eval]; prints Markdown and writes nothing into the repository.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Before the libraries are imported: nothing is fetched.
+# Set before the libraries are imported, so that they download nothing.
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 import lm_eval
@@ -42,23 +43,23 @@ from srit.tasks.reading.choices import LETTERS
 
 THEIRS = Path(lm_eval.__file__).parent / "tasks"
 SHOWN = 8  # differences listed
-UNREAD = "[invalid]"  # the harness's word where its filter finds nothing
+UNREAD = "[invalid]"  # what the harness's filter returns if it finds nothing
 
 
 class Side(NamedTuple):
-    """The student, as both sides have it."""
+    """The student, as both sides use it."""
 
     student: Student
     tokenizer: Any
     prompts: Prompts
 
     def text(self, ids: Sequence[int]) -> str:
-        """A rendered prompt, special tokens and all."""
+        """Return a rendered prompt, including special tokens."""
         return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
 
 class Replay(LM):
-    """A "model" that answers what srit's answered: the harness then only reads and judges."""
+    """A "model" that repeats srit's answers, so that the harness only reads and judges them."""
 
     def __init__(self, answer: Callable[[str], str], logp: Callable[[str, str], float]) -> None:
         super().__init__()
@@ -71,7 +72,7 @@ class Replay(LM):
         return [(self._logp(*request.args), False) for request in requests]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
-        raise NotImplementedError("neither task asks for it")
+        raise NotImplementedError("neither task needs it")
 
 
 def main() -> None:
@@ -80,9 +81,11 @@ def main() -> None:
     parser.add_argument("--chat-template", default="chatml")
     parser.add_argument("--data", type=Path, default=Path("../shared/data/benchmarks"))
     parser.add_argument("--tasks", nargs="+", default=["gsm8k", "arc_challenge"])
-    parser.add_argument("-n", type=int, default=40, help="problems of each test split, drawn by seed 0")
+    parser.add_argument("-n", type=int, default=40, help="problems of each test split, drawn with seed 0")
     parser.add_argument("--max-new-tokens", type=int, default=96)
-    parser.add_argument("--recordings", type=Path, nargs="*", default=[], help="of gsm8k, judged by both instead")
+    parser.add_argument(
+        "--recordings", type=Path, nargs="*", default=[], help="recorded gsm8k answers to judge instead"
+    )
     asked = parser.parse_args()
     if asked.recordings:
         for line in recordings(asked.recordings, asked.data):
@@ -92,7 +95,7 @@ def main() -> None:
     tokenizer = load_tokenizer(student)
     side = Side(student, tokenizer, Prompts(tokenizer, student.chat_template))
     model = load_model(student)
-    # The harness loads the weights by itself.
+    # The harness loads the weights itself.
     harness = HFLM(pretrained=str(locate(student)), dtype="float32", device="cpu", batch_size=8, add_bos_token=False)
     print(f"{asked.student}, float32, lm_eval {version('lm_eval')}, torch {version('torch')}")
     for name in asked.tasks:
@@ -139,19 +142,19 @@ def generation(
     texts_theirs = {s["doc"]["id"]: s["resps"][0][0] for s in of_model}
     other = [p.problem_id for p in ours if p.text != texts_theirs[p.problem_id]]
     yield f"- same text, character by character: {len(ours) - len(other)} of {len(ours)}{_not(other)}"
-    yield f"- right by srit's reader: {sum(p.verdict == 'right' for p in ours)}"
+    yield f"- correct according to srit's reader: {sum(p.verdict == 'right' for p in ours)}"
     for reading in ("strict-match", "flexible-extract"):
         found = {s["doc"]["id"]: s for s in of_ours if s["filter"] == reading}
         of_its_own = [s for s in of_model if s["filter"] == reading]
         yield (
-            f"- right by the harness's {reading}: {_total(of_its_own, 'exact_match')} of its own texts, "
+            f"- correct according to the harness's {reading}: {_total(of_its_own, 'exact_match')} of its own texts, "
             f"{_total(list(found.values()), 'exact_match')} of srit's"
         )
         yield from _verdicts(reading, ours, found)
 
 
 def recordings(paths: Sequence[Path], data: Path) -> Iterator[str]:
-    """Recorded teachers' answers to gsm8k, which are right often enough to show a difference of judges."""
+    """Judge recorded gsm8k answers, which are correct often enough to show how the judges differ."""
     yield f"lm_eval {version('lm_eval')}"
     for path in paths:
         judged = list(judged_rows(find_task("gsm8k"), path, data=data))
@@ -164,7 +167,7 @@ def recordings(paths: Sequence[Path], data: Path) -> Iterator[str]:
         changes = {"doc_to_text": "prompt", "doc_to_target": "answer"}
         of_ours = evaluated(replay, "gsm8k/gsm8k.yaml", changes, rows)
         right = sum(judgment.verdict == "right" for _, judgment in judged)
-        yield f"- {path.parent.name}: {len(judged)} texts, right by srit's reader: {right}"
+        yield f"- {path.parent.name}: {len(judged)} texts, correct according to srit's reader: {right}"
         for reading in ("strict-match", "flexible-extract"):
             found = [s for s in of_ours if s["filter"] == reading]
             unread = sum(sample["filtered_resps"][0] == UNREAD for sample in found)
@@ -174,9 +177,9 @@ def recordings(paths: Sequence[Path], data: Path) -> Iterator[str]:
                 if mine != bool(sample["exact_match"]) and theirs != UNREAD:
                     read = f"gold {sample['doc']['answer']}, srit {judgment.answer!r:.20}, the harness {theirs!r:.20}"
                     apart[mine].append(f"{row.fields['id']}: {read}")
-            yield f"  - {reading}: right {_total(found, 'exact_match')}, unread {unread}; of those read:"
-            yield f"    - only srit has right: {len(apart[True])}{_listed(apart[True], '; ')}"
-            yield f"    - only the harness has right: {len(apart[False])}{_listed(apart[False], '; ')}"
+            yield f"  - {reading}: correct {_total(found, 'exact_match')}, unread {unread}; of those read:"
+            yield f"    - only for srit: {len(apart[True])}{_listed(apart[True], '; ')}"
+            yield f"    - only for the harness: {len(apart[False])}{_listed(apart[False], '; ')}"
 
 
 def _verdicts(reading: str, ours: Sequence[Prediction], theirs: dict[str, Any]) -> Iterator[str]:
@@ -192,7 +195,7 @@ def _verdicts(reading: str, ours: Sequence[Prediction], theirs: dict[str, Any]) 
 
 
 def likelihood(problems: Sequence[Problem], side: Side, model: Any, harness: HFLM) -> Iterator[str]:
-    """Log-probabilities of the options and the choices that follow, ours and theirs; words, then letters."""
+    """Compare the log-probabilities of the options and the resulting choices; by words, then by letters."""
     options = make_options(problems, ("direct",), side.prompts)
     texts = [side.text(one.group.prompt_ids) for one in options]
     yield _same_prompts(harness, texts, [one.group.prompt_ids for one in options], 16)
@@ -241,7 +244,7 @@ def _compared(
         spreads.append(max(away) - min(away))
     yield f"  - log-probability of the same tokens: at most {max(gaps):.1e} nats apart"
     yield (
-        f"  - theirs count the prompt's last blank with the option: {sum(shifts) / len(shifts):+.3f} nats on average, "
+        f"  - theirs count the prompt's last whitespace to the option: {statistics.mean(shifts):+.3f} nats on average, "
         f"the same for all options of a problem within {max(spreads):.1e}"
     )
     for metric, field in (("acc", "right"), ("acc_norm", "right_norm")):
@@ -250,19 +253,19 @@ def _compared(
         counts += [_total(list(of_model.values()), metric), sum(both[1] for both in mine.values())]
         yield (
             f"  - {metric}: srit {counts[0]}, the harness's scorer over srit's log-probabilities {counts[1]}, "
-            f"the harness {counts[2]}, srit with the blank counted {counts[3]}"
+            f"the harness {counts[2]}, srit with the whitespace counted {counts[3]}"
         )
         for name, theirs_of, place in (
             ("scorer over srit's", of_ours, 0),
             ("harness", of_model, 0),
-            ("harness, blank counted by both", of_model, 1),
+            ("harness, whitespace counted by both", of_model, 1),
         ):
             other = [i for i, both in mine.items() if both[place] != bool(theirs_of[i][metric])]
             yield f"    - {name}: the same verdict on {len(mine) - len(other)} of {len(mine)}{_not(other)}"
 
 
 def _as_harness_cuts(group: Group, side: Side) -> Group:
-    """The same tokens, but with the prompt's trailing blanks counted to each option, as `LM._encode_pair` does."""
+    """Return the same tokens with the prompt's trailing whitespace moved to each option, as `LM._encode_pair` does."""
     ids, blanks = group.prompt_ids, 0
     while side.text(ids[len(ids) - blanks - 1 :]).isspace():
         blanks += 1
@@ -274,7 +277,7 @@ def _as_harness_cuts(group: Group, side: Side) -> Group:
 
 
 def evaluated(lm: LM, task: str, changes: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The harness's samples, one for each row and filter, of one of its own tasks with some fields replaced."""
+    """Return the harness's samples, one per row and filter, of one of its own tasks with some fields replaced."""
     config = yaml.safe_load((THEIRS / task).read_text())
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "rows.json"
@@ -286,7 +289,7 @@ def evaluated(lm: LM, task: str, changes: dict[str, Any], rows: Sequence[dict[st
         (Path(folder) / "srit_prompts.yaml").write_text(yaml.safe_dump(config))
         manager = TaskManager(include_path=folder, include_defaults=False)
         found = lm_eval.simple_evaluate(lm, tasks=["srit_prompts"], task_manager=manager, bootstrap_iters=0)
-    assert found is not None  # of the one process there is
+    assert found is not None  # None only in other processes of a distributed run
     samples: list[dict[str, Any]] = found["samples"]["srit_prompts"]
     return samples
 
@@ -294,12 +297,12 @@ def evaluated(lm: LM, task: str, changes: dict[str, Any], rows: Sequence[dict[st
 def _same_prompts(harness: HFLM, texts: Sequence[str], ids: Sequence[tuple[int, ...]], room: int) -> str:
     """
     Raises:
-        SystemExit: the harness would cut a prompt from the left.
+        SystemExit: the harness would truncate a prompt on the left.
     """
     if (longest := max(map(len, ids)) + room) > harness.max_length:
-        raise SystemExit(f"{longest} tokens: the harness cuts at {harness.max_length} (max_position_embeddings)")
+        raise SystemExit(f"{longest} tokens: the harness truncates at {harness.max_length} (max_position_embeddings)")
     same = sum(tuple(harness.tok_encode(text)) == one for text, one in zip(texts, ids, strict=True))
-    return f"- the harness reads the prompt as the same token ids: {same} of {len(texts)}"
+    return f"- the harness tokenizes the prompt to the same ids: {same} of {len(texts)}"
 
 
 def _total(samples: Sequence[dict[str, Any]], metric: str) -> int:
@@ -315,7 +318,7 @@ def _listed(ids: Sequence[str], between: str = ", ") -> str:
 
 
 def _unasked(*_: str) -> Any:
-    raise NotImplementedError("the task does not ask for it")
+    raise NotImplementedError("the task does not need it")
 
 
 if __name__ == "__main__":

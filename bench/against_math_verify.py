@@ -1,8 +1,8 @@
-"""Recorded teachers' math answers, judged by srit and by math-verify alone: python bench/against_math_verify.py [DATA]
+"""Judge recorded math answers with srit and with math-verify alone: python bench/against_math_verify.py [DATA]
 
-"Alone" is math-verify's own reading: its `parse` of the whole text, and its `verify` against the gold answer, in a
-process that is killed after `SECONDS`. DATA is ../shared/data by default. One Markdown row a teacher, then the texts on
-which the two differ.
+"Alone" means math-verify's own reading: its `parse` of the whole text and its `verify` against the gold answer, in a
+process that is killed after `SECONDS`. DATA is ../shared/data by default. Prints one Markdown row per teacher, then the
+texts on which the two differ.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from srit.records import Problem
 from srit.tasks import Judgment, benchmarks, judge
 from srit.tasks.lines import read_rows
 
-SECONDS = 10.0  # for one text; beyond that there is no verdict
+SECONDS = 10.0  # per text; after that there is no verdict
 START_SECONDS = 120.0  # to import sympy
-SHOWN = 12  # differences listed for each teacher and kind
+SHOWN = 12  # differences listed per teacher and kind
 
 
 class Theirs(NamedTuple):
-    """What math-verify alone makes of a text."""
+    """math-verify's verdict on a text."""
 
     right: bool | None  # None: no verdict
     read: str  # what it parsed, or why there is no verdict
 
 
 class Alone:
-    """math-verify in another process: it runs past its own alarm (its issue #65)."""
+    """math-verify in another process, since it runs past its own alarm (its issue #65)."""
 
     def __init__(self) -> None:
         self._start()
 
     def verdict(self, text: str, gold: str) -> Theirs:
-        """The next question after a killed one pays for a new process."""
+        """Judge a text; after a time limit, in a new process."""
         self._pipe.send((text, gold))
         if self._pipe.poll(SECONDS):
             return Theirs(*self._pipe.recv())
@@ -48,7 +48,7 @@ class Alone:
         return Theirs(None, f"not decided within {SECONDS:g} s")
 
     def close(self) -> None:
-        """Ends the process."""
+        """End the process."""
         self._process.kill()
         self._process.join()
 
@@ -80,7 +80,7 @@ def main(data: Path) -> None:
     task = benchmarks.make("math")
     problems = {(p.split, p.id): p for p in task.load_all(data / "benchmarks")}
     print(f"math-verify {version('math-verify')}\n")
-    kinds = ("both right", "both not", "only srit right", "only math-verify right", "no verdict")
+    kinds = ("both correct", "neither", "only srit", "only math-verify", "no verdict")
     print(f"| teacher | n | same verdict | {' | '.join(kinds)} |")
     print(f"| --- |{' ---: |' * 7}")
     alone, listed = Alone(), []
@@ -92,7 +92,7 @@ def main(data: Path) -> None:
             if kind not in kinds[:2] and n[kind] <= SHOWN:
                 read = f"srit {ours.verdict} {ours.answer!r:.60} ({ours.reason}); math-verify {theirs.read:.80}"
                 listed.append(f"- {path.parent.name} {problem.id}, {kind}: gold {problem.answer!r:.60}; {read}")
-        same = n["both right"] + n["both not"]
+        same = n["both correct"] + n["neither"]
         shares = f"{same} ({100 * same / n.total():.1f} %)"
         print("|", " | ".join(map(str, [path.parent.name, n.total(), shares, *(n[k] for k in kinds)])), "|")
     alone.close()
@@ -111,8 +111,8 @@ def _kind(ours: Judgment, theirs: Theirs) -> str:
         return "no verdict"
     right = ours.verdict == "right"
     if right == theirs.right:
-        return "both right" if right else "both not"
-    return "only srit right" if right else "only math-verify right"
+        return "both correct" if right else "neither"
+    return "only srit" if right else "only math-verify"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Every recorded teacher against the reader: `python bench/audit_recordings.py [DATA] > table.md`.
+"""Read every recorded teacher's answers: `python bench/audit_recordings.py [DATA] > table.md`.
 
-DATA is ../shared/data by default. One Markdown row a file; accuracies in per cent.
+DATA is ../shared/data by default. One Markdown row per file; accuracies in percent.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How many greedy answers differ between batches: python bench/batch_invariance.py RUN [N]
+"""Count the greedy answers that depend on the batch size: python bench/batch_invariance.py RUN [N]
 
-Answers N evaluation problems of a finished run with its instructed model, one at a time and 32 at a time,
-and counts the answers whose tokens, and whose verdicts, differ.
+Answers N evaluation problems of a finished run with its instructed model, one at a time and 32 at a time, and counts
+the answers whose tokens, and whose verdicts, differ.
 """
 
 from __future__ import annotations

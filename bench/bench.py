@@ -1,11 +1,11 @@
-"""srit against transformers and TRL, interleaved: python bench/bench.py RUN [--entries NAME ...] [--repeats 5]
+"""Compare srit with transformers and TRL: python bench/bench.py RUN [--entries NAME ...] [--repeats 5]
 
-RUN is a finished quickstart: its models, problems, demonstrations and own answers are the work. Every entry does
-the same work both ways, checks that the outputs agree, and then alternates; the ratio is that of each repeat's
-two times, its median is told with its least and greatest. Writes bench/results.json.
+RUN is a finished quickstart, whose models, problems, demonstrations and sampled answers are the workload. Every entry
+does the same work both ways, checks that the outputs agree, and then alternates the two sides. The ratio is that of a
+repeat's two times; its median is reported with the least and the greatest. Writes bench/results.json.
 
-Both sides compute in the run's precision and on the run's weights. `memory` takes a process a side. `quickstart` runs
-the whole of it and bench/plain.py once, side by side on one core each, since they take up to an hour.
+Both sides compute in the run's precision with the run's weights. `memory` uses one process per side. `quickstart` runs
+the whole quickstart and bench/plain.py once, side by side on one core each, since they take up to an hour.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ from srit.training.losses import LossSettings, Sides, dpo_loss
 from srit.training.preference import Preference, reference_logps
 
 RESULTS = Path(__file__).with_name("results.json")
-WINDOW = 48  # tokens; the prompts alone have more
-BATCHES = (8, 16, 32, 64)  # tried for the other side; its best is taken
+WINDOW = 48  # tokens; the prompts alone are longer
+BATCHES = (8, 16, 32, 64)  # the other side gets the fastest of these
 
 
 class Entry(NamedTuple):
@@ -56,12 +56,12 @@ class Entry(NamedTuple):
 
     ours: Callable[[], Any]
     theirs: Callable[[], Any]
-    check: Callable[[Any, Any], str]  # raises where the outputs are not the same work; tells how near they are
+    check: Callable[[Any, Any], str]  # says how close the outputs are; raises if they are not the same work
     against: str
 
 
 class Work:
-    """What a finished run gives to measure on."""
+    """The workload: what a finished run provides to measure on."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -73,11 +73,11 @@ class Work:
         self.attention = way_of(self.recipe, None).attention
 
     def instructed(self) -> Any:
-        """The instructed model, adapter merged."""
+        """Return the instructed model with its adapter merged."""
         return load_model(self.recipe.student, self.folder / "instructed")
 
     def windowed(self) -> Any:
-        """The instructed model as a Mistral, which has the same weights as a Llama, and windows of WINDOW tokens."""
+        """Return the instructed model as a Mistral: the weights of a Llama, with windows of WINDOW tokens."""
         model = self.instructed()
         config = MistralConfig(**model.config.to_dict() | {"model_type": "mistral", "sliding_window": WINDOW})
         windowed = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
@@ -85,16 +85,16 @@ class Work:
         return windowed.eval()
 
     def evaluated(self) -> list[Problem]:
-        """All evaluation problems, task after task."""
+        """Return all evaluation problems, task by task."""
         paths = sorted(self.folder.glob("problems/evaluate-*.jsonl"))
         return [problem for path in paths for problem in read_records(path, Problem)]
 
     def settings(self, temperature: float) -> SamplingSettings:
-        """As the run sampled."""
+        """Return the settings that the run sampled with."""
         return SamplingSettings(temperature, self.recipe.sample.max_new_tokens, self.prompts.stop_ids)
 
     def contrasts(self, n: int, sides: int) -> list[Preference]:
-        """Groups of `sides` right and `sides` wrong own answers, each right one paired with each wrong one."""
+        """Return `n` groups of `sides` correct and `sides` wrong answers, paired each with each."""
         own: dict[str, list[Completion]] = {}
         for completion in read_records(self.folder / "round-1/completions.jsonl", Completion):
             own.setdefault(completion.problem_id, []).append(completion)
@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--entries", nargs="*", default=list(ENTRIES), choices=list(ENTRIES))
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)  # what `memory` runs in a process of its own
+    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)  # what `memory` runs in its own process
     options = parser.parse_args()
     if options.step:
         print(json.dumps(_peak_of_step(Work(options.run), options.step)))
@@ -129,7 +129,7 @@ def main() -> None:
 
 
 def measure(entry: Entry, repeats: int) -> dict[str, Any]:
-    """Checks an entry on its first, unmeasured round, and times the others alternately."""
+    """Check an entry in an unmeasured first round, then time both sides alternately."""
     agreement = entry.check(entry.ours(), entry.theirs())
     times = [(_seconds(entry.ours), _seconds(entry.theirs)) for _ in range(repeats)]
     ratios = [theirs / ours for ours, theirs in times]
@@ -146,7 +146,7 @@ def measure(entry: Entry, repeats: int) -> dict[str, Any]:
 
 
 def machine() -> str:
-    """Cores and the fastest kind of unit they have."""
+    """Describe the machine: its cores and their fastest kind of unit."""
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     units = next((name for name in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if name in flags), platform.machine())
     return f"{os.cpu_count()} cores, {units}"
@@ -178,7 +178,7 @@ def _sampling(work: Work, load: Callable[[], Any]) -> Entry:
     def check(ours: Any, theirs: Any) -> str:
         n_ours, n_theirs = sum(len(a.token_ids) for a in ours), sum(map(len, theirs))
         assert len(ours) == len(theirs) == 256
-        # Other luck: the lengths of 256 answers agree within chance, or the work is not the same.
+        # The draws differ: the lengths of 256 answers agree within chance, or the work is not the same.
         assert abs(n_ours / n_theirs - 1) < 0.1, (n_ours, n_theirs)
         return f"{n_ours} and {n_theirs} tokens drawn"
 
@@ -191,7 +191,7 @@ def _sampling(work: Work, load: Callable[[], Any]) -> Entry:
 
 
 def windows(work: Work) -> Entry:
-    """The same of a model whose layers attend in windows that are shorter than its texts."""
+    """The same for a model whose attention windows are shorter than its texts."""
     return _sampling(work, work.windowed)
 
 
@@ -210,7 +210,7 @@ def evaluation(work: Work) -> Entry:
 
     def check(ours: Any, theirs: Any) -> str:
         different, by_itself = (_n_different(theirs, others) for others in (ours, greedy(best // 2)))
-        # Batches of other sizes round otherwise, `generate`'s own too.
+        # Batches of other sizes round differently, even between two runs of `generate`.
         assert different <= max(2, 2 * by_itself), (different, by_itself)
         other = f"{by_itself} between generate's own {best} and {best // 2} at once"
         return f"{different} of {len(ours)} answers differ in a token ({other})"
@@ -265,7 +265,7 @@ def dpo_4_pairs(work: Work) -> Entry:
 
 
 def dpo_1_pair(work: Work) -> Entry:
-    """The same over 24 problems with one pair each."""
+    """The same for 24 problems with one pair each."""
     return _dpo(work, sides=1)
 
 
@@ -281,7 +281,7 @@ def _dpo(work: Work, sides: int) -> Entry:
 
 
 def _dpo_steps(work: Work, sides: int) -> tuple[Callable[[], float], Any, Any, list[dict[str, Any]], int]:
-    """Our step; the trainer, model and rows of theirs; and the tokens in our rows."""
+    """Return srit's step; the trainer, model and rows of TRL's; and the number of tokens in srit's rows."""
     preferences = work.contrasts(8 if sides == 2 else 24, sides)
     settings = work.recipe.refine
     start, end = work.folder / "instructed", work.folder / "round-1/refined"
@@ -398,7 +398,7 @@ def _sft_trainer(model: Any, examples: Sequence[Example], work: Work) -> tuple[S
 
 
 def _trl_step(trainer: Any, model: Any, rows: Sequence[Any], size: int, n_tokens: int | None = None) -> float:
-    """The mean loss of all rows, its gradient accumulated over batches of `size`."""
+    """Return the mean loss of all rows; its gradient is accumulated over batches of `size`."""
     total = 0.0
     for batch in _batches(rows, size):
         inputs = trainer.data_collator(batch)
@@ -422,19 +422,19 @@ def _best_of(work: Callable[[int], Any], sizes: Sequence[int]) -> int:
 
 
 def _near(ours: float, theirs: float, work: Work) -> str:
-    # bfloat16 rounds each log-probability of 30 tokens by some 0.1: what is equal in float32 (tests) is near here.
+    # bfloat16 rounds each log-probability of 30 tokens by about 0.1: equal in float32 (tests) means close here.
     tolerance = 1e-4 if work.recipe.student.dtype == "float32" else 3e-2
     assert abs(ours - theirs) <= tolerance * abs(theirs), (ours, theirs)
     return f"loss {ours:.6f} and {theirs:.6f}"
 
 
-# ---- memory, the limit, and the whole --------------------------------------------------------------
+# ---- memory, peak throughput, and the whole quickstart --------------------------------------------------------------
 
 STEPS = ("ours", "theirs")
 
 
 def memory(work: Work, repeats: int) -> dict[str, Any]:
-    """Peak memory of a DPO step of 4 pairs a problem: each side in a process of its own, `repeats` times."""
+    """Peak memory of a DPO step with 4 pairs per problem: each side in its own process, `repeats` times."""
     command = [sys.executable, __file__, str(work.folder), "--step"]
     found = {side: [json.loads(_output([*command, side])) for _ in range(repeats)] for side in STEPS}
     ours, theirs = ([peak["above the model"] for peak in found[side]] for side in STEPS)
@@ -454,7 +454,7 @@ def memory(work: Work, repeats: int) -> dict[str, Any]:
 
 def _peak_of_step(work: Work, side: str) -> dict[str, float]:
     ours, trainer, model, rows, _ = _dpo_steps(work, sides=2)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is that of loading
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak, which so far is that of loading
     before = _peak_megabytes()
     _ = ours() if side == "ours" else _trl_step(trainer, model, rows, 8)
     return {"above the model": _peak_megabytes() - before, "in all": _peak_megabytes()}
@@ -466,13 +466,13 @@ def _peak_megabytes() -> float:
 
 
 def flops(work: Work, repeats: int) -> dict[str, Any]:
-    """A DPO step's achieved operations a second over those of a large matrix product in the same precision."""
+    """A DPO step's operations per second, as a share of those of a large matrix product in the same precision."""
     ours, *_, n_tokens = _dpo_steps(work, sides=2)
     model = work.instructed()
     head = model.get_output_embeddings().weight.numel()
     body = sum(weight.numel() for weight in model.parameters()) - head
     n_scored = sum(sum(map(len, p.group.completions)) for p in work.contrasts(8, 2))
-    # 2 operations a weight and token forward and 2 backward: the weights themselves get no gradient.
+    # 2 operations per weight and token forward and 2 backward: the weights themselves get no gradient.
     operations = 4 * (n_tokens * body + n_scored * head)
     ours()
     peaks, shares = [], []
@@ -502,7 +502,7 @@ def _product(dtype: torch.dtype) -> float:
 
 
 def quickstart(work: Work, repeats: int) -> dict[str, Any]:
-    """The whole quickstart, set-up included, and the plain script: once, at the same time, a core each."""
+    """The whole quickstart including set-up, and the plain script: once, at the same time, on one core each."""
     dtype = f"student.dtype={work.recipe.student.dtype}"
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor() as pool:
         srit = [sys.executable, "-m", "srit", "run", "quickstart", dtype, "--out", f"{scratch}/ours"]
@@ -515,7 +515,7 @@ def quickstart(work: Work, repeats: int) -> dict[str, Any]:
         trained = [use.task for use in work.recipe.tasks.train]
         accuracies = json.loads(Path(scratch, "theirs/results.json").read_text())["accuracies"]
     other = {model: sum(found[task] for task in trained) / len(trained) for model, found in accuracies.items()}
-    told = "; ".join(f"{model} {100 * scores[model]:.1f} and {100 * other[model]:.1f}" for model in other)
+    summary = "; ".join(f"{model} {100 * scores[model]:.1f} and {100 * other[model]:.1f}" for model in other)
     return {
         "ours": round(ours),
         "theirs": round(theirs),
@@ -523,13 +523,13 @@ def quickstart(work: Work, repeats: int) -> dict[str, Any]:
         "unit": "s",
         "spread": [round(theirs / ours, 2)] * 2,
         "against": f"bench/plain.py: trl=={version('trl')}, transformers=={version('transformers')}, same settings",
-        "agreement": f"in-domain accuracy: {told}",
+        "agreement": f"in-domain accuracy: {summary}",
         "machine": f"a core each of {machine()}",
     }
 
 
 def _output(command: Sequence[str]) -> str:
-    """The last line that a command prints."""
+    """Return the last line that a command prints."""
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return done.stdout.strip().splitlines()[-1]
 

@@ -1,7 +1,7 @@
-"""How cost grows: python bench/growth.py RUN
+"""Measure how the cost of sampling grows: python bench/growth.py RUN
 
-Seconds for answers drawn, ours and `generate`'s, against answers a prompt, problems, and tokens of an answer (which
-then do not stop by themselves). Each point once, the two sides in turn. Writes bench/growth.json and docs/growth.svg.
+Seconds that srit and `generate` take, against answers per prompt, problems, and tokens per answer (whose answers never
+end by themselves). Each point is measured once, the two sides in turn. Writes bench/growth.json and docs/growth.svg.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from srit.stages.predictions import make_requests
 RESULTS = Path(__file__).with_name("growth.json")
 PICTURE = Path(__file__).parents[1] / "docs" / "growth.svg"
 BATCH = 32  # prompts of `generate` at once: its best in bench/results.json
-PLAIN = {"problems": 32, "answers": 4, "tokens": 32}  # what the other two stay at
-SECONDS = (2, 5, 10, 20, 50)  # marked on the axis
+PLAIN = {"problems": 32, "answers": 4, "tokens": 32}  # the values of the two that are not varied
+SECONDS = (2, 5, 10, 20, 50)  # ticks
 SERIES = {"answers": (1, 2, 4, 8, 16), "problems": (32, 64, 128, 256, 512), "tokens": (16, 32, 64, 128)}
 
 
 def main(folder: Path) -> None:
     work = Work(folder)
     ours, theirs = _ours(work), _theirs(work)
-    ours(**PLAIN), theirs(**PLAIN)  # memory is mapped
+    ours(**PLAIN), theirs(**PLAIN)  # maps the memory
     found: dict[str, Any] = {}
     for name, values in SERIES.items():
         found[name] = []
@@ -88,7 +88,7 @@ def draw(found: dict[str, Any]) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 3.2), layout="constrained")
-    titles = {"answers": "answers a prompt", "problems": "problems", "tokens": "tokens an answer"}
+    titles = {"answers": "answers per prompt", "problems": "problems", "tokens": "tokens per answer"}
     for axes, (name, points) in zip(figure.subplots(1, len(found)), found.items(), strict=True):
         for side, color in (("theirs", "#5b8db8"), ("ours", "#d9733f")):
             label = "srit" if side == "ours" else "generate"

@@ -1,4 +1,4 @@
-"""How srit computes each family of models, measured on tiny ones: `python bench/models_page.py > docs/models.md`."""
+"""Show how srit computes each family of models, using tiny ones: `python bench/models_page.py > docs/models.md`."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from srit.students.adapters import choose_targets, left_out
 
 HEAD = """# Models
 
-Every causal language model of transformers that takes text is tried when it is first used, and computed in the fastest
-way that gives the numbers of its own forward pass, `model(...).logits`, in float32, to 0.002 nats a token. The run
-prints which way that is, and the manifest keeps it. A model for which no way is right is refused before anything is
-spent.
+srit tries every causal language model of transformers that takes text when it is first used. It then computes the model
+in the fastest way that reproduces the model's own forward pass, `model(...).logits` in float32, to 0.002 nats per
+token. The run prints which way that is, and the manifest records it. If no way is correct, the model is refused before
+anything is spent.
 
-The table is `make docs`' (`python bench/models_page.py`), from tiny random models of each family, with windows shorter
-than their texts. The test suite computes every row again, with longer texts.
+`make docs` (`python bench/models_page.py`) writes the table from tiny random models of each family, with attention
+windows shorter than their texts. The test suite computes every row again, with longer texts.
 
-- **Rows**, in training and scoring. `shared`: a prompt stands once in a row with all its completions beside each other.
-  `separate`: each completion after its own copy of the prompt. `alone`: likewise, one at a time and unpadded.
-- **Answers**, in sampling and evaluation. `slots`: prompts are computed once, what they share too, and an answer that
-  ends makes room for another. `padded`: prompts are computed once and their state is copied to all their answers; rows
-  leave when they end. `even`: the same for prompts of one length at a time. `whole`: everything is computed again for
-  each token: right, and slow.
-- **Logits**: what the model makes of its head's output. `own`: only its whole forward pass gives them.
-- **No adapters on**: linear layers that "all-linear" leaves out, since their adapters get no gradient, or would not be
-  the same beside the weights (training) and merged into them (sampling).
+- **Rows**, in training and scoring. `shared`: a row holds a prompt once, followed by all its completions side by side.
+  `separate`: each completion follows its own copy of the prompt. `alone`: the same, one at a time and unpadded.
+- **Answers**, in sampling and evaluation. `slots`: prompts, and what they share, are computed once; an answer that ends
+  makes room for another. `padded`: prompts are computed once and their state is copied to all their answers; rows leave
+  when they end. `even`: the same, for prompts of one length at a time. `whole`: everything is computed again for each
+  token, which is correct but slow.
+- **Logits**: how the model changes its head's output. `own`: only its whole forward pass gives the logits.
+- **No adapters on**: linear layers that "all-linear" leaves out, because their adapters get no gradient, or differ
+  between training (next to the weights) and sampling (merged into them).
 
 | family | class | rows | answers | logits | no adapters on |
 | --- | --- | --- | --- | --- | --- |
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def row(name: str) -> list[str]:
-    """The family's cells."""
+    """Return the family's cells of the table."""
     model = family_model(name)
     kind = type(model).__name__
     try:
@@ -62,7 +62,7 @@ def row(name: str) -> list[str]:
 
 
 def logits(model: object) -> str:
-    """What becomes of the head's output, in words."""
+    """Describe what the model does to its head's output."""
     parts = parts_of(model)
     if parts is None:
         return "own"

@@ -1,8 +1,8 @@
 """The quickstart as a good user would write it with TRL and `generate`: python bench/plain.py OUT [KEY=VALUE ...]
 
-Same student, problems, demonstrations, settings and judges as `srit run quickstart`; training, sampling and
-evaluation are those of transformers, peft and TRL. No resume, no checks, no report. The precision is named as
-student.dtype=float32 or bfloat16. Writes OUT/results.json with the seconds of each stage and the accuracies.
+It has the student, problems, demonstrations, settings and judges of `srit run quickstart`; training, sampling and
+evaluation are those of transformers, peft and TRL. It does not resume, check or report anything. Set the precision
+with student.dtype=float32 or bfloat16. Writes OUT/results.json with the seconds of each stage and the accuracies.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def generate(
 
 
 def make_pairs(recipe: Recipe, train: list[Problem], answers: Any) -> list[dict[str, Any]]:
-    """Right against wrong, the demonstration where none is right; as many pairs a problem as the recipe says."""
+    """Pair correct with wrong answers, or else the demonstration with wrong ones, as many as the recipe allows."""
     shown = {use.task: recipe.demonstrations.limit or len(train) for use in recipe.tasks.train}
     pairs = []
     for problem, found in answers:

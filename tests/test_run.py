@@ -1,6 +1,6 @@
 import hashlib
 import json
-import signal
+import shutil
 import subprocess
 import sys
 import time
@@ -31,17 +31,29 @@ rows: 16
 """
 
 
-@pytest.fixture
-def recipe(tmp_path, tiny_student):
-    path = tmp_path / "tiny.yaml"
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory, tiny_student):
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
     path.write_text(RECIPE.format(student=tiny_student))
     return path
 
 
-def srit(*arguments, check=True, **options):
-    command = [sys.executable, "-m", "srit", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, **options)
-    assert not check or done.returncode == 0, done.stderr
+@pytest.fixture(scope="module")
+def whole(recipe, tmp_path_factory):
+    """A run that was left alone."""
+    out = tmp_path_factory.mktemp("run") / "whole"
+    srit("run", recipe, "--out", out)
+    return out
+
+
+@pytest.fixture
+def copied(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "copy")
+
+
+def srit(*arguments):
+    done = CliRunner().invoke(app, [*map(str, arguments)])
+    assert done.exit_code == 0, done.output
     return done
 
 
@@ -61,68 +73,100 @@ def planned(recipe, out, *overrides):
     return {line.split()[1] for line in lines if line.startswith("run")}
 
 
-def test_a_run_killed_again_and_again_gives_the_same_files_as_one_left_alone(tmp_path, recipe):
-    srit("run", recipe, "--out", tmp_path / "whole")
-    command = [sys.executable, "-m", "srit", "run", str(recipe), "--out", str(tmp_path / "killed")]
-    for seconds in (4, 5, 6):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+def kill_within(stage, command, out):
+    """Runs a command until the stage has begun, and kills it."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not any((out / ".partial" / stage).glob("*/*")):
+        assert process.poll() is None, f"it ended before {stage}"
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
 
-    srit("run", recipe, "--out", tmp_path / "killed")
 
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+def test_a_run_killed_again_and_again_gives_the_same_files_as_one_left_alone(tmp_path, recipe, whole):
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "srit", "run", str(recipe), "--out", str(out)]
 
-    rows = json.loads((tmp_path / "whole/results.json").read_bytes())["rows"]
+    for stage in ("instructed", "round-1-refined", "predictions-refined-doors"):
+        kill_within(stage, command, out)
+        assert stage not in {name.replace("/", "-") for name in read_manifest(out).stages}
+    subprocess.run(command, check=True, capture_output=True)
+
+    assert contents(out) == contents(whole)
+
+
+def test_results_have_every_model_on_every_task(whole):
+    rows = json.loads((whole / "results.json").read_bytes())["rows"]
+
+    models = {"base", "instructed", "instructed-again", "refined", "control-instruct", "teacher"}
+    assert {row["model"] for row in rows} == models
+    assert {(row["task"], row["domain"]) for row in rows} == {("sums", "in"), ("doors", "out")}
     assert {(row["prompt"], row["accuracy"]) for row in rows if row["model"] == "teacher"} == {("cot", 1.0)}
     assert [row["model"] for row in rows].count("instructed-again") == 4
-    checks = json.loads((tmp_path / "whole/manifest.json").read_bytes())["stages"]["results"]["counts"]["invariants"]
+
+
+def test_answers_that_were_cut_are_warned_of(whole):
+    checks = read_manifest(whole).stages["results"].counts["invariants"]
+
     cut = [check["line"] for check in checks if "answers were cut at evaluate.max_new_tokens" in check["line"]]
     assert cut[0].startswith("base: ")  # random weights do not end their answers
 
-    # nothing is left to do, and each field redoes what depends on it
-    out = tmp_path / "whole"
-    assert planned(recipe, out) == set()
-    beta = planned(recipe, out, "refine.beta=0.3")
-    assert "round-1/refined" in beta and "predictions/refined/sums" in beta and "results" in beta
-    assert not beta & {"problems", "demonstrations", "instructed", "round-1/pairs", "predictions/base/sums"}
-    assert "predictions/instructed/sums" not in beta
-    assert planned(recipe, out, "instruct.epochs=31") >= {"instructed", "round-1/completions", "round-1/refined"}
-    assert planned(recipe, out, "refine.accept=always") == {"round-1/accepted"}
-    (out / "round-1/pairs.jsonl").write_text("")
-    assert "round-1/pairs" in planned(recipe, out) and "round-1/completions" not in planned(recipe, out)
 
-    results = json.loads((tmp_path / "killed" / "results.json").read_bytes())
-    models = {"base", "instructed", "instructed-again", "refined", "control-instruct", "teacher"}
-    assert {row["model"] for row in results["rows"]} == models
-    assert {(row["task"], row["domain"]) for row in results["rows"]} == {("sums", "in"), ("doors", "out")}
+def test_a_finished_run_has_nothing_left_to_do(recipe, whole):
+    assert planned(recipe, whole) == set()
+
+
+@pytest.mark.parametrize(
+    ("override", "again", "stays"),
+    [
+        (
+            "refine.beta=0.3",
+            {"round-1/refined", "predictions/refined/sums", "results"},
+            {"problems", "demonstrations", "instructed", "round-1/pairs", "predictions/base/sums"}
+            | {"predictions/instructed/sums"},
+        ),
+        ("instruct.epochs=31", {"instructed", "round-1/completions", "round-1/refined"}, {"demonstrations"}),
+    ],
+)
+def test_a_changed_field_makes_again_what_depends_on_it_and_nothing_else(recipe, whole, override, again, stays):
+    made = planned(recipe, whole, override)
+
+    assert made >= again and not made & stays
+
+
+def test_what_accepts_a_round_makes_no_model_again(recipe, whole):
+    assert planned(recipe, whole, "refine.accept=always") == {"round-1/accepted"}
+
+
+def test_a_damaged_file_is_made_again_from_what_is_still_there(recipe, copied):
+    (copied / "round-1/pairs.jsonl").write_text("")
+
+    made = planned(recipe, copied)
+
+    assert "round-1/pairs" in made and "round-1/completions" not in made
+
+
+def test_what_a_kill_left_of_a_finished_stage_is_removed(recipe, copied):
+    left = copied / ".partial/round-1-accepted/0123456789abcdef"
+    left.mkdir(parents=True)
+
+    srit("run", recipe, "--out", copied)
+
+    assert not left.exists()
 
 
 def test_a_new_adapter_depends_on_the_seed_and_not_on_what_the_process_drew_before(tmp_path, recipe):
-    def adapter(name, luck, *overrides):
-        torch.manual_seed(luck)
+    def adapter(name, drawn_before, *overrides):
+        torch.manual_seed(drawn_before)
         short = ["student.tuning=lora", "instruct.epochs=1", "controls=[]", "tasks.evaluate=[{task: sums, limit: 2}]"]
         out = tmp_path / name
-        done = CliRunner().invoke(app, ["run", str(recipe), "--out", str(out), *short, *overrides])
-        assert done.exit_code == 0, done.output
+        srit("run", recipe, "--out", out, *short, *overrides)
         return (out / "instructed/adapter_model.safetensors").read_bytes()
 
     first = adapter("first", 1)
 
     assert adapter("again", 2) == first
     assert adapter("other", 2, "seed=7") != first
-
-
-def test_what_a_kill_left_behind_a_finished_stage_is_removed(tmp_path, recipe):
-    out = tmp_path / "run"
-    srit("run", recipe, "--out", out)
-    left = out / ".partial/round-1-accepted/0123456789abcdef"
-    left.mkdir(parents=True)
-
-    srit("run", recipe, "--out", out)
-
-    assert not left.exists()
 
 
 ONE_STAGE = {
@@ -142,9 +186,8 @@ def test_the_command_of_one_stage_makes_that_stage_and_what_it_needs_and_nothing
     settings = read_recipe(str(recipe), [*plain, "evaluate.noise_floor=false"])
     (out / "recipe.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")))
     for command, made in ONE_STAGE.items():
-        done = CliRunner().invoke(app, [command, str(out)])
+        srit(command, out)
         so_far += made
-        assert done.exit_code == 0, done.output
         assert sorted(read_manifest(out).stages) == sorted(so_far), command
         assert (out / "predictions").exists() == (command == "evaluate")
 

@@ -1,6 +1,7 @@
 """The run directory: what is written whole, read back and checked."""
 
 import json
+from contextlib import closing
 
 import pytest
 
@@ -10,12 +11,10 @@ from srit.run_directory import Journal, Manifest, Run, StageEntry, building, rea
 
 
 def test_two_processes_do_not_share_a_run(tmp_path):
-    held = Run(tmp_path / "run")
-
-    with pytest.raises(MachineError, match="another srit process"):
+    with closing(Run(tmp_path / "run")), pytest.raises(MachineError, match="another srit process"):
         Run(tmp_path / "run")
 
-    del held
+    Run(tmp_path / "run").close()
 
 
 def test_a_journal_drops_a_line_that_a_kill_cut_and_goes_on(tmp_path):
@@ -124,16 +123,22 @@ def test_a_manifest_keeps_what_other_versions_of_srit_wrote_and_gains_nothing(tm
     entry = {"fingerprint": "x", "outputs": {}, "counts": {"n": 1}, "seconds": 1.5}
     others = {"earlier": entry, "later": {**entry, "student": None, "made by": "a/seed-0", "new": [1]}}
     (tmp_path / "manifest.json").write_text(json.dumps({"stages": others, "way of": None, "new": 2}))
-    run = Run(tmp_path)
 
-    run.commit("problems", StageEntry(**entry))
+    with closing(Run(tmp_path)) as run:
+        run.commit("problems", StageEntry(**entry))
 
     written = json.loads((tmp_path / "manifest.json").read_bytes())
     assert written == {"stages": {**others, "problems": entry}, "way of": None, "new": 2}
 
 
-def test_a_stage_shared_by_another_run_is_taken_unless_it_is_damaged(tmp_path):
-    first, second = Run(tmp_path / "first"), Run(tmp_path / "second")
+@pytest.fixture
+def runs(tmp_path):
+    with closing(Run(tmp_path / "first")) as first, closing(Run(tmp_path / "second")) as second:
+        yield first, second
+
+
+def test_a_stage_shared_by_another_run_is_taken_unless_it_is_damaged(tmp_path, runs):
+    first, second = runs
     first.path("answers").write_text("42")
     entry = StageEntry(fingerprint="x", outputs=first.sums(["answers"]), counts={}, seconds=1.0)
     first.commit("teacher", entry)
@@ -142,7 +147,7 @@ def test_a_stage_shared_by_another_run_is_taken_unless_it_is_damaged(tmp_path):
     assert second.adopt("student", ["renamed"], tmp_path / "pool/x")
     assert second.path("renamed").read_text() == "42" and second.is_done("student", "x")
     assert second.manifest.stages["student"].shared
-    assert read_manifest(tmp_path / "second") == Manifest(stages=second.manifest.stages)
+    assert read_manifest(second.folder) == Manifest(stages=second.manifest.stages)
 
     (tmp_path / "pool/x/entry.json").write_text("{")
     assert not second.adopt("other", ["other"], tmp_path / "pool/x")

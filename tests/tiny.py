@@ -1,4 +1,4 @@
-"""Random models of a few thousand weights, and a real byte-level tokenizer for them."""
+"""Random models of a few thousand weights, a real byte-level tokenizer, and token ids to train on."""
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
@@ -10,6 +10,10 @@ from transformers import (
     Qwen2Config,
 )
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+
+from srit.compute.rows import Group
+from srit.training.instruction import Example
+from srit.training.preference import Preference
 
 VOCABULARY = 300
 SHAPE = {
@@ -32,6 +36,12 @@ CONFIGS = {
     "mistral": MistralConfig(**SHAPE, sliding_window=16),
     "gemma": Gemma2Config(**SHAPE, sliding_window=16),
 }
+
+# What both trainings learn from.
+EXAMPLES = [Example(tuple(range(3, 6 + n % 5)), tuple(range(20 + n, 24 + n + n % 3))) for n in range(10)]
+PREFERENCES = [
+    Preference(Group((3, 4, 5 + n), ((9, 8, n + 30), (7, n + 40), (6, 6, 6))), ((0, 1), (0, 2)), (0,)) for n in range(6)
+]
 
 
 def tiny_model(kind="llama", seed=0):

@@ -201,6 +201,7 @@ class Run:
         """
         Raises:
             MachineError: the folder cannot be written, or another process has it open.
+            DataError: its manifest is damaged.
         """
         self.folder = folder
         try:
@@ -211,11 +212,14 @@ class Run:
         try:
             # The kernel releases it however the process ends; a pid file would stay.
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.manifest = read_manifest(folder)
         except BlockingIOError:
-            raise MachineError(
-                f"{folder}: another srit process is running here; wait for it to finish, or stop it"
-            ) from None
-        self.manifest = read_manifest(folder)
+            self.close()
+            message = f"{folder}: another srit process is running here; wait for it to finish, or stop it"
+            raise MachineError(message) from None
+        except DataError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let another process, or another part of this one, open the folder."""

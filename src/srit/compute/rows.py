@@ -266,5 +266,5 @@ def add_gradient(
     loss = loss_of(leaves)
     slopes = torch.cat(torch.autograd.grad(loss, [leaves[index] for index in batch.members], materialize_grads=True))
     for rows, slope in zip(batch.passes, slopes, strict=True):
-        (completion_logps(token_logps(model, rows), rows) * slope).sum().backward()  # type: ignore[no-untyped-call]
+        (completion_logps(token_logps(model, rows), rows) * slope).sum().backward()
     return loss.detach()

@@ -1,7 +1,7 @@
 """What a server's refusal means, whether it comes as a status or inside a body with status 200.
 
 Servers agree neither on the place of an error (`error`, `errors`, `detail`, `base_resp`, the body itself, the choice)
-nor on its code: a number, a number as text, or a name such as "overloaded_error".
+nor on its code: a number (429 or 429.0), a number as text ("HTTP 429"), or a name such as "overloaded_error".
 """
 
 from __future__ import annotations
@@ -47,13 +47,34 @@ class ErrorText(NamedTuple):
     message: str
     fields: str  # of the request, as far as it names any
     delays: str  # what is called a time to retry
-    names: str  # of everything in it
+    names: str  # of everything in it that is not denied: {"moderation": {"flagged": false}} flags nothing
+    is_error: bool  # False: it says nothing, or that all is well, such as {"code": 0, "message": "success"}
 
 
 _CODES = re.compile(r"(?:error_?|http_?|status_?)*(?:code|status|type)|__type|reason", re.IGNORECASE)
 _MESSAGES = ("message", "msg", "error_msg", "error_message", "status_msg", "detail", "error", "title")
 _FIELDS = ("param", "loc", "field", "parameter")
-_DEPTH = 5
+_DETAILS = ("errors", "base_resp", "details", "metadata", "innererror")
+_DEPTH = 6
+# 429, "429.0", "HTTP 429", "429 Too Many Requests", "https://httpstatuses.com/429"
+_STATUS = re.compile(
+    r"(?:(?:http(?:/[\d.]+)?|status|error|err|e|code)[\W_]*)*([45]\d\d)(?:\.0*)?(?:[\W_]+(?-i:[A-Z]).*)?|"
+    r"https?://\S*/([45]\d\d)/?",
+    re.IGNORECASE | re.DOTALL,
+)
+_STATED = re.compile(r"(?:status|error|http)\W{0,3}(?:code\W{0,3})?([45]\d\d)\b", re.IGNORECASE)
+_FINE = re.compile(
+    r"\W*(?:0+(?:\.0*)?|(?:2\d\d|200+)(?:\.0*)?|none|null|no[_ ]?err(?:or)?s?|false|normal|done|completed?|"
+    r"(?:\w+ ){0,3}(?:ok(?:ay)?|succe\w*))?\W*",
+    re.IGNORECASE,
+)
+# Words of the message of an error beside an answer that its server calls whole: without one, it is a remark.
+_FAILED = (
+    r"fail|error|exceed|reached|exhaust|too |insufficient|invalid|denied|refus|reject|forbidden|unauthori|unable|"
+    r"can(?:no|')t|could ?n[o']t|not (?:found|available|allowed|permitted)|unavailable|overload|throttl|"
+    r"tim(?:e|ed)[ -]?out|abort|cancel|disconnect|interrupt|reset|lost|broke|went away|crash|out of|try again|retry|"
+    r"[45]\d\d"
+)
 
 _CREDIT = (
     r"insufficient[_ ](?:quota|balance|credit|fund)|billing_(?:hard|not)|payment[_ ]required|arrearage|"
@@ -63,15 +84,24 @@ _CREDIT = (
 _FLAGGED = (
     r"moderat|flagged|content[_ -]?(?:filter|policy|management)|responsible_?ai|data_?inspection|safety|guardrail|"
     r"(?:usage|acceptable use|content|terms).{0,20} polic|policy violation|prohibited[_ ]content|inappropriate|harmful|"
-    r"unsafe|sensitive (?:content|word|topic|information)|敏感|违规|不安全"
+    r"unsafe|sensitive (?:content|word|topic|information)|filtered|jailbreak|prompt[_ -]?injection|hate[_ ]?speech|"
+    r"(?:prompt|input|content|message) violates|敏感|违规|不安全"
 )
+_FLAG = re.compile(_FLAGGED, re.IGNORECASE)
 _TOO_LARGE = r"too (?:large|long|big|many tokens)|context.length|maximum context|larger than|reduce (?:the|your)"
+# Names under which a filter says whether it found anything, and what it says if it did not.
+_VERDICT = re.compile(r"flagged|filtered|blocked|detected|moderat|violat", re.IGNORECASE)
+_DENIALS = (False, "", "false", "no", "none", "null", "0", "safe", "pass", "passed", "ok", "clean", "allowed")
 # What an error calls itself → the status that it would have had; the first match counts.
 _NAMES = (
     (402, _CREDIT),
     (401, r"(?:invalid|incorrect)[_ ]api[_ ]?key|authentication|unauthori[sz]ed|unauthenticated"),
     (400, _FLAGGED),
-    (429, r"rate[_ -]?limit|too[_ ]many[_ ]requests|throttl|resource_?exhausted|quota|requests per|tokens per"),
+    (
+        429,
+        r"rate[_ -]?limit|too[_ ]many[_ ]requests|throttl|resource_?exhausted|quota|requests per|tokens per|"
+        r"(?:requests?|qps|concurrency)[_ ]limit|限流|频率|频繁|并发",
+    ),
     (404, r"model_?not_?found|not_found_error|notfounderror|^not_found$"),
     (403, r"permission|forbidden|access_?denied"),
     (400, rf"bad_?request|invalid_?(?:request|argument|parameter|value)|unsupported|validation|{_TOO_LARGE}|too_large"),
@@ -86,8 +116,6 @@ _WAIT = re.compile(
     r"(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?)\b",
     re.IGNORECASE,
 )
-
-
 # "Please try again in 6m0s"
 _LONG_WAIT = re.compile(r"\b(?:in|after) (?:(\d{1,3})h)?(\d{1,4})m(\d{1,4}(?:\.\d+)?)s\b", re.IGNORECASE)
 
@@ -97,6 +125,8 @@ def fault_of(status: int, error: ErrorText, headers: Mapping[str, str]) -> Fault
     kind, complaint = _kind(status, error), " ".join((*error.codes, error.message))
     shown = headers.get("location", "another address") if kind == "redirect" else error.message
     reason = f"status {status}: {plain(shown)}" if shown.strip() else f"status {status}"
+    if kind == "refused" and (found := _flag(status, error)) and not re.search("flagged|moderation", reason.lower()):
+        reason += f" (flagged: {plain(found)})"
     wait = None
     if kind == "limited" or (kind == "busy" and status != 429):
         wait = _requested_wait(headers, error.message + " " + error.delays)
@@ -111,59 +141,129 @@ def _kind(status: int, error: ErrorText) -> Kind:
         return "redirect"
     if status == 404 or any(re.search(r"model_?not_?found", code, re.IGNORECASE) for code in error.codes):
         return "model"
-    if status == 401 or (status == 403 and not re.search(_FLAGGED, f"{complaint} {error.names}".lower())):
+    if status == 401 or (status == 403 and not _flag(status, error)):
         return "key"
     if status == 429:
         return "busy" if re.search(_TOO_LARGE, complaint) else "limited"
     return "busy" if status in (408, 409, 425) or status >= 500 else "refused"
 
 
+def _flag(status: int, error: ErrorText) -> str:
+    """What in an error says that a filter flagged the question; "" if nothing does."""
+    named = next((part for part in (*error.codes, *error.names.split()) if _FLAG.search(part)), "")
+    # Other statuses are not read by their message, which may repeat the words of a question.
+    worded = _FLAG.search(error.message) if status == 403 else None
+    return named or (worded[0] if worded else "")
+
+
 def implied_status(error: ErrorText) -> int | None:
     """The status that an error would have had, by its code, its name or its words; None: nothing says which."""
+    by_code = _coded_status(error)
+    return by_code if by_code is not None else _worded_status(error.message)
+
+
+def says_failed(error: ErrorText) -> bool:
+    """Whether an error says that something failed, though the answer beside it is called whole."""
+    if not error.is_error:
+        return False
+    if _coded_status(error) is not None:
+        return True
+    return _worded_status(error.message) is not None and bool(re.search(_FAILED, error.message, re.IGNORECASE))
+
+
+def _coded_status(error: ErrorText) -> int | None:
     for code in error.codes:
-        if re.fullmatch(r"[45]\d\d", code):
-            return int(code)
-    for words in (" ".join(error.codes), error.message):
-        if stated := re.search(r"(?:status|error|http)\W{0,3}(?:code\W{0,3})?([45]\d\d)\b", words, re.IGNORECASE):
-            return int(stated[1])
-        for status, pattern in _NAMES:
-            if re.search(pattern, words, re.IGNORECASE):
-                return status
-    return None
+        if stated := _STATUS.fullmatch(code):
+            return int(stated[1] or stated[2])
+    return _worded_status(" ".join(error.codes))
+
+
+def _worded_status(words: str) -> int | None:
+    if stated := re.fullmatch(r"\s*([45]\d\d)\s*", words) or _STATED.search(words):
+        return int(stated[1])
+    return next((status for status, pattern in _NAMES if re.search(pattern, words, re.IGNORECASE)), None)
+
+
+def bare_error(value: Mapping[str, Any]) -> ErrorText:
+    """What a body without an answer says: {"detail": …}, {"status": 429, "title": …}, {"flagged": true}."""
+    return error_text({name: part for name, part in value.items() if _is_about_errors(name)})
+
+
+def _is_about_errors(name: str) -> bool:
+    known = name in _MESSAGES + _DETAILS + _FIELDS or bool(_CODES.fullmatch(name))
+    return known or "retry" in name.lower() or bool(_FLAG.search(name))
 
 
 def error_text(value: Any) -> ErrorText:
     """What an error says, wherever in a body it says it."""
-    if isinstance(value, str):
-        return ErrorText((), value, "", "", "")
-    pairs = list(_pairs(value, 0))
-    codes = [str(scalar) for name, scalar in pairs if _CODES.fullmatch(name)]
+    if isinstance(value, str) and not value.lstrip().startswith("{"):
+        return ErrorText((), value, "", "", "", not _FINE.fullmatch(value))
+    said = list(_said(value, ()))
+    pairs = [(path[-1] if path else "", scalar) for path, scalar in said if scalar is not False]
+    codes = [_code(scalar) for name, scalar in pairs if _CODES.fullmatch(name)]
     messages = [scalar for wanted in _MESSAGES for name, scalar in pairs if name == wanted and isinstance(scalar, str)]
-    message = "; ".join(dict.fromkeys(messages)) or " ".join(f"{name} {scalar}" for name, scalar in pairs)
-    fields = [str(scalar) for name, scalar in pairs if name in _FIELDS]
-    delays = [f"{name} {scalar}" for name, scalar in pairs if "retry" in name.lower()]
-    return ErrorText(tuple(codes), message, " ".join(fields), " ".join(delays), " ".join(name for name, _ in pairs))
+    own = "; ".join(dict.fromkeys(message for message in messages if message.strip()))
+    meant = _undenied(said)
+    shown = (".".join(path) if scalar is True else f"{'.'.join(path)} {scalar}".strip() for path, scalar in meant)
+    return ErrorText(
+        codes=tuple(codes),
+        message=own or " ".join(shown),
+        fields=" ".join(str(scalar) for name, scalar in pairs if name in _FIELDS),
+        delays=" ".join(f"{name} {scalar}" for name, scalar in pairs if "retry" in name.lower()),
+        names=" ".join(dict.fromkeys(name for path, _ in meant for name in path)),
+        is_error=_is_error(codes, messages) if codes or messages else bool(pairs),
+    )
 
 
-def _pairs(value: Any, depth: int, name: str = "") -> Iterator[tuple[str, str | int]]:
-    """Names and scalars of a nested error, the outer before the inner."""
-    if isinstance(value, bool) or value is None or depth > _DEPTH:
+def _is_error(codes: list[str], messages: list[str]) -> bool:
+    is_remark = any(re.search("warn|notice", code, re.IGNORECASE) for code in codes)
+    return not is_remark and not all(map(_FINE.fullmatch, codes + messages))
+
+
+_Said = tuple[tuple[str, ...], str | float]  # a scalar, and the names that lead to it
+
+
+def _code(scalar: str | float) -> str:
+    return str(int(scalar)) if isinstance(scalar, float) and scalar.is_integer() else str(scalar)
+
+
+def _undenied(said: list[_Said]) -> list[_Said]:
+    """What is said without what is denied: where a filter found nothing, its name and its scores say nothing."""
+    denials = {path[:-1] for path, scalar in said if _is_verdict(path) and _is_denied(scalar)}
+    return [
+        (path, scalar)
+        for path, scalar in said
+        if not _is_denied(scalar) and (_is_verdict(path) or not any(path[: len(top)] == top for top in denials))
+    ]
+
+
+def _is_verdict(path: tuple[str, ...]) -> bool:
+    return bool(path) and bool(_VERDICT.search(path[-1]))
+
+
+def _is_denied(scalar: str | float) -> bool:
+    return (scalar.strip().lower() if isinstance(scalar, str) else scalar) in _DENIALS
+
+
+def _said(value: Any, path: tuple[str, ...], depth: int = 0) -> Iterator[_Said]:
+    """Scalars of a nested error and the names that lead to them, the outer before the inner."""
+    if value is None or depth > _DEPTH:
         return
     if isinstance(value, str) and value.lstrip().startswith("{"):
         # Gateways often pass on the error of the server behind them as JSON in a string.
         try:
-            yield from _pairs(json.loads(value), depth + 1, name)
+            yield from _said(json.loads(value), path, depth + 1)
         except (ValueError, RecursionError):
-            yield name, value
-    elif isinstance(value, (str, int)):
-        yield name, value
+            yield path, value
+    elif isinstance(value, (str, int, float)):
+        yield path, value
     elif isinstance(value, dict):
         inner = sorted(value.items(), key=lambda pair: isinstance(pair[1], (dict, list)))
         for key, part in inner:
-            yield from _pairs(part, depth + 1, key)
+            yield from _said(part, (*path, key), depth + 1)
     elif isinstance(value, list):
         for part in value:
-            yield from _pairs(part, depth + 1, name)
+            yield from _said(part, path, depth + 1)
 
 
 def plain(text: str) -> str:

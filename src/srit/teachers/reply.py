@@ -8,7 +8,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from srit.teachers import CUT
-from srit.teachers.faults import ErrorText, Fault, error_text, fault_of, implied_status, plain
+from srit.teachers.faults import (
+    ErrorText,
+    Fault,
+    bare_error,
+    error_text,
+    fault_of,
+    implied_status,
+    plain,
+    says_failed,
+)
 
 KEPT = 4000  # characters of a body that is not an answer; an answer that is not whole is kept in full
 
@@ -36,7 +45,7 @@ class Reply(NamedTuple):
 # Words by which servers say that a model came to its own end.
 _ENDS = {
     *("", "none", "null", "stop", "stopped", "stop_sequence", "stop_token", "stop_word", "stop_string"),
-    *("end", "end_turn", "complete", "completed", "finish", "finished", "done", "normal", "natural"),
+    *("s", "return", "end", "end_turn", "complete", "completed", "finish", "finished", "done", "normal", "natural"),
 }
 _ENDS_LIKE = r"(?:eos|eot|im_end)(?:_|$)|end_?of_?"
 # Tried in this order: "model_length" is not our limit, and "max_tokens_error" is not a failure.
@@ -67,11 +76,27 @@ def read_reply(received: Received, limit: int) -> Reply | Fault:
         value = value[0]  # Gemini's gateway wraps an error in a list
     if not isinstance(value, dict):
         return _unusable(received.body)
-    choice = _choice(value)
-    if (found := _error_in(value, choice)) is not None:
-        status = implied_status(found)
-        return _unusable(received.body) if status is None else fault_of(status, found, received.headers)
-    return _unusable(received.body) if choice is None else _delivered(choice, value.get("usage"), limit)
+    if (choice := _choice(value)) is not None:
+        said, error = _delivered(choice, value.get("usage"), limit), _error_in(value, choice)
+        if not _is_taken_back(said, _finish(choice), error):
+            return said
+    else:
+        said, error = _unusable(received.body), bare_error(value)
+    if (status := implied_status(error)) is not None:
+        return fault_of(status, error, received.headers)
+    return said if choice is None else _doubted(said, error)
+
+
+def _is_taken_back(said: Reply, finish: str, error: ErrorText) -> bool:
+    """Whether the error beside an answer counts. A whole answer has been paid for: no mere remark takes it away."""
+    is_ended = said.settled and finish.lower() not in ("", "none", "null")
+    return says_failed(error) if is_ended else error.is_error
+
+
+def _doubted(said: Reply, error: ErrorText) -> Reply:
+    """An answer that may have broken off: an error is beside it, and nothing says that it ended."""
+    why = f"{said.reason or 'unusable answer: no end is named'} (error: {plain(error.message) or 'no message'})"
+    return said._replace(text=None, reason=why, settled=False, raw=said.raw or said.text or "")
 
 
 def _delivered(choice: Mapping[str, Any], usage: Any, limit: int) -> Reply:
@@ -117,19 +142,12 @@ def _choice(value: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return first if isinstance(first, dict) else None
 
 
-def _error_in(value: Mapping[str, Any], choice: Mapping[str, Any] | None) -> ErrorText | None:
-    """The error that a body holds in place of an answer or beside it."""
-    message = (choice or {}).get("message")
-    for place in (value, choice or {}, message if isinstance(message, dict) else {}):
-        for name in ("error", "errors"):
-            if place.get(name) and (error := error_text(place[name])).message:
-                return error
-    # {"object": "error", "message": …}, {"detail": …}, {"code": …, "message": …}, {"base_resp": {"status_msg": …}}
-    bare = choice is None and any(value.get(name) for name in _BARE_ERRORS)
-    return error_text(value) if bare else None
-
-
-_BARE_ERRORS = ("message", "msg", "detail", "error_msg", "error_code", "base_resp", "code")
+def _error_in(value: Mapping[str, Any], choice: Mapping[str, Any]) -> ErrorText:
+    """What a body says of an error beside an answer."""
+    message = choice.get("message")
+    places = (value, choice, message if isinstance(message, dict) else {})
+    errors = [error_text(place[name]) for place in places for name in ("error", "errors") if place.get(name)]
+    return next((error for error in errors if error.is_error), error_text(None))
 
 
 def _content(message: Mapping[str, Any]) -> tuple[str, str]:
@@ -145,7 +163,7 @@ def _texts(parts: list[Any]) -> Iterator[str]:
     for part in parts:
         if isinstance(part, str):
             yield part
-        elif isinstance(part, dict) and part.get("type", "") in _TEXTS and not part.get("thought"):
+        elif isinstance(part, dict) and str(part.get("type") or "").lower() in _TEXTS and not part.get("thought"):
             inner = part.get("text", part.get("content"))
             inner = inner.get("value") if isinstance(inner, dict) else inner
             yield inner if isinstance(inner, str) else ""
@@ -167,6 +185,7 @@ def _is_used_up(limit: int, usage: Any, completed: int) -> bool:
 def _count(usage: Any, *names: str) -> int:
     for name in names:
         value = usage.get(name) if isinstance(usage, dict) else None
+        value = float(value) if isinstance(value, str) and value.isdecimal() else value
         if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e12:
             return int(value)
     return 0

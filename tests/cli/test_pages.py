@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from srit.cli import app
 from srit.cli.doctor import diagnose
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 KEPT = sorted(path.parent for path in ROOT.glob("studies/*/study.json"))
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from tiny import tiny_model, tiny_tokenizer
+from tiny import EXAMPLES, PREFERENCES, tiny_model, tiny_tokenizer
 from transformers import (
     AutoConfig,
     DbrxConfig,
@@ -16,7 +16,6 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
-from srit.compute.rows import Group
 from srit.errors import TrainingError
 from srit.recipe import Optimization, Refine, Student
 from srit.records import Completion, Problem
@@ -28,9 +27,8 @@ from srit.students.prompts import Prompts, prompt_text
 from srit.tasks import find_task
 from srit.training.instruction import Example, instruct
 from srit.training.loop import order
-from srit.training.preference import Preference, disagreement, reference_logps, refine
+from srit.training.preference import disagreement, reference_logps, refine
 
-EXAMPLES = [Example(tuple(range(3, 6 + n % 5)), tuple(range(20 + n, 24 + n + n % 3))) for n in range(10)]
 SETTINGS = Optimization(epochs=2, learning_rate=1e-2, batch_size=4, row_tokens=40)
 
 
@@ -117,11 +115,6 @@ def test_a_loss_that_is_not_finite_stops_training_and_says_so(tmp_path):
 def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone():
     assert order(20, seed="0", epoch=1) == order(20, seed="0", epoch=1)
     assert order(20, seed="0", epoch=1) != order(20, seed="0", epoch=2)
-
-
-PREFERENCES = [
-    Preference(Group((3, 4, 5 + n), ((9, 8, n + 30), (7, n + 40), (6, 6, 6))), ((0, 1), (0, 2)), (0,)) for n in range(6)
-]
 
 
 def refined(tmp_path, settings, *, reference=None, model=None, **options):

@@ -12,7 +12,7 @@ from srit.tasks import benchmarks, gym, jsonl, judge
 from srit.tasks.reading.numbers import read_number
 from srit.tasks.reading.numerals import numbers_equal
 
-DATA = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"  # next to the checkout
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not beside the checkout")
 
 

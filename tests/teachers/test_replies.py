@@ -1,6 +1,7 @@
 """What a server's response means, in the forms that servers really send."""
 
 import json
+import re
 from email.utils import formatdate
 from time import time
 
@@ -47,6 +48,8 @@ CONTENTS = {
     "a part without a type": ([{"text": "So 11."}], "So 11."),
     "a text with a value": ([{"type": "text", "text": {"value": "So 11.", "annotations": []}}], "So 11."),
     "one part without a list": (text("So 11."), "So 11."),
+    "a type of null": ([{"type": None, "text": "So 11."}], "So 11."),
+    "a type in capitals": ([{"type": "Text", "text": "So 11."}], "So 11."),
     "an image beside it": ([{"type": "image_url", "image_url": {"url": "x"}}, text("So 11.")], "So 11."),
 }
 
@@ -61,7 +64,8 @@ def test_the_answer_is_the_text_of_the_content_and_no_thought(name):
 
 
 @pytest.mark.parametrize(
-    "finish", ["stop", "STOP", None, "", "eos", "eos_token", "end_turn", "stop_sequence", "COMPLETE"]
+    "finish",
+    ["stop", "STOP", None, "", "eos", "eos_token", "end_turn", "stop_sequence", "COMPLETE", "</s>", "<|return|>"],
 )
 def test_an_answer_that_its_server_calls_finished_is_whole(finish):
     assert read(reply(finish=finish)).text == "So 11."
@@ -109,8 +113,9 @@ def test_an_answer_that_did_not_end_by_itself_is_none_and_says_why(finish, conte
     "message", [{"content": None, "reasoning_content": "There are 40"}, {"content": ""}, {"content": "40 - 15 ="}]
 )
 @pytest.mark.parametrize("finish", ["length", "stop", None])
-def test_an_answer_that_took_all_its_tokens_was_cut_whatever_its_server_says(message, finish):
-    said = read(reply(message, finish, tokens=LIMIT))
+@pytest.mark.parametrize("tokens", [LIMIT, f"{LIMIT}"])
+def test_an_answer_that_took_all_its_tokens_was_cut_whatever_its_server_says(message, finish, tokens):
+    said = read(reply(message, finish, tokens=tokens))
 
     assert said.text is None and said.cut and said.settled and "teacher.max_tokens" in said.reason
 
@@ -180,6 +185,25 @@ ERRORS = {
     "beside half an answer": (reply(finish="error", error={"code": "503", "message": "x"}), "busy", 503),
     "a request that is no good": ({"error": {"type": "invalid_request_error", "message": "x"}}, "refused", 400),
     "a model that is not there": ({"error": {"code": "model_not_found", "message": "x"}}, "model", 404),
+    "a float": ({"error": {"code": 429.0, "message": "x"}}, "limited", 429),
+    "a float as text": ({"error": {"code": "503.0", "message": "x"}}, "busy", 503),
+    "a float without credit": ({"error": {"status": 402.0}}, "credit", 402),
+    "a number with its name": ({"error": {"code": "HTTP 429", "message": "x"}}, "limited", 429),
+    "a number with its phrase": ({"error": {"code": "503 Service Unavailable"}}, "busy", 503),
+    "a number that is no code": ({"error": {"reason": "402 tokens are busy"}}, "busy", 503),
+    "the error is a number": ({"error": 429}, "limited", 429),
+    "the error is a number as text": ({"error": "429"}, "limited", 429),
+    "problem+json": ({"status": 429, "title": "Too Many Requests"}, "limited", 429),
+    "problem+json, a float": ({"type": "about:blank", "status": 503.0, "title": "x"}, "busy", 503),
+    "problem+json, a title alone": ({"title": "Too Many Requests"}, "limited", 429),
+    "problem+json, a type alone": ({"type": "https://httpstatuses.com/429", "title": "x"}, "limited", 429),
+    "ASP.NET's": ({"type": "https://tools.ietf.org/html/rfc6585#section-4", "status": "429"}, "limited", 429),
+    "JSON:API's": ({"errors": [{"status": "429", "title": "x"}]}, "limited", 429),
+    "Spring's": ({"status": 502, "error": "Bad Gateway", "path": "/v1"}, "busy", 502),
+    "Baidu's": ({"error_code": 18, "error_msg": "Open api qps request limit reached"}, "limited", 429),
+    "Zhipu's": ({"error": {"code": "1302", "message": "您当前使用该API的并发数过高"}}, "limited", 429),
+    "a flag": ({"flagged": True}, "refused", 400),
+    "a flag in a detail": ({"detail": {"moderation": {"flagged": True}}}, "refused", 400),
 }
 
 
@@ -192,9 +216,59 @@ def test_an_error_within_status_200_counts_as_the_status_that_it_names(name):
     assert isinstance(fault, Fault) and (fault.kind, fault.status) == (kind, status)
 
 
-@pytest.mark.parametrize("error", [None, {}, "", {"code": None, "message": None}])
-def test_an_empty_error_beside_an_answer_is_none(error):
-    assert read(reply() | {"error": error}).text == "So 11."
+NO_ERRORS = [
+    *(None, {}, "", [], [None], 0, False, "null", "none", "No error", {"code": None, "message": None}),
+    *({"code": 0, "message": ""}, {"code": 0}, {"code": 0.0, "msg": "ok"}, {"code": "0", "message": "Success"}),
+    *({"code": 200, "message": "OK"}, {"code": "success"}, {"code": 20000, "message": "Request succeeded."}),
+    *({"code": 0, "message": "", "metadata": {"provider_name": "Azure"}}, {"type": "warning", "message": "no seed"}),
+]
+REMARKS = [
+    *({"message": "x"}, {"code": -1, "message": "cache missed"}, True, {"code": 1000}, "a remark"),
+    *({"message": "served by the fallback provider"}, {"message": "safety check passed"}),
+    {"message": "unsupported parameter ignored: seed"},
+]
+FAILURES = {
+    "a number": ({"code": 502, "message": "x"}, 502),
+    "a float": ({"code": 429.0, "message": ""}, 429),
+    "a name": ({"type": "overloaded_error", "message": "x"}, 503),
+    "words": ({"message": "Rate limit exceeded"}, 429),
+    "words, a code of 0": ({"code": 0, "message": "upstream timed out"}, 503),
+    "a text": ("Provider returned error", 503),
+}
+
+
+def with_error(place, error, finish):
+    body = reply(finish=finish)
+    {"body": body, "choice": body["choices"][0], "message": body["choices"][0]["message"]}[place]["error"] = error
+    return read(body)
+
+
+@pytest.mark.parametrize("place", ["body", "choice", "message"])
+@pytest.mark.parametrize("error", NO_ERRORS, ids=str)
+@pytest.mark.parametrize("finish", ["stop", None])
+def test_an_error_that_says_nothing_takes_no_answer_away(error, place, finish):
+    assert with_error(place, error, finish).text == "So 11."
+
+
+@pytest.mark.parametrize("error", REMARKS, ids=str)
+def test_a_remark_takes_away_only_an_answer_that_nobody_calls_whole(error):
+    assert with_error("body", error, "stop").text == "So 11."
+    assert with_error("body", error, "length").cut
+    assert getattr(with_error("body", error, None), "text", None) is None
+
+
+@pytest.mark.parametrize("name", FAILURES)
+@pytest.mark.parametrize("finish", ["stop", None])
+def test_an_error_that_says_what_failed_counts_beside_an_answer_too(name, finish):
+    error, status = FAILURES[name]
+
+    assert with_error("body", error, finish).status == status
+
+
+def test_a_filter_that_failed_is_not_an_answer_that_failed():
+    filtered = {"error": {"code": "content_filter_error", "message": "The contents are not filtered"}}
+
+    assert read(reply(content_filter_result=filtered)).text == "So 11."  # Azure's
 
 
 STATUSES = {
@@ -202,6 +276,25 @@ STATUSES = {
     "a flagged input": (403, {"error": {"message": "no", "metadata": {"flagged_input": "A hall"}}}, "refused"),
     "a policy": (403, {"error": {"message": "This violates our usage policies"}}, "refused"),
     "a safety system": (403, {"error": {"message": "rejected by the safety system"}}, "refused"),
+    "a flag": (403, {"flagged": True}, "refused"),
+    "a flag in a list": (403, [{"flagged": True}], "refused"),
+    "a flag in words": (403, {"flagged": "true", "message": "Forbidden"}, "refused"),
+    "a nested flag": (403, {"detail": {"moderation": {"flagged": True}}}, "refused"),
+    "one flag of two": (403, {"results": [{"flagged": False}, {"flagged": True}]}, "refused"),
+    "a block by moderation": (403, {"error": {"message": "no", "moderation": {"blocked": True}}}, "refused"),
+    "JSON in a text": (403, {"error": {"message": "no", "details": '{"moderation": {"flagged": true}}'}}, "refused"),
+    "a type": (403, {"error": {"type": "moderation_blocked", "message": "no"}}, "refused"),
+    "Azure's results": (403, {"error": {"content_filter_result": {"hate": {"filtered": True}}}}, "refused"),
+    "Gemini's": (403, {"promptFeedback": {"blockReason": "SAFETY"}}, "refused"),
+    "no flag": (403, {"error": {"message": "no", "flagged": False}}, "key"),
+    "no flag in words": (403, {"flagged": "false"}, "key"),
+    "no nested flag": (403, {"moderation": {"flagged": False, "model": "m", "scores": {"hate": 0.1}}}, "key"),
+    "Azure's results, all safe": (
+        403,
+        {"error": {"content_filter_result": {"hate": {"filtered": False, "severity": "safe"}}}},
+        "key",
+    ),
+    "moderation without a result": (403, {"moderation": None}, "key"),
     "a region": (403, {"error": {"message": "Country not supported"}}, "key"),
     "no reason": (403, b"", "key"),
     "a key": (401, {"error": {"message": "flagged"}}, "key"),
@@ -231,6 +324,8 @@ def test_a_status_and_its_words_say_whom_a_refusal_is_meant_for(name):
     fault = read(body, status)
 
     assert (fault.kind, fault.status) == (kind, status) and str(status) in (fault.reason or str(status))
+    if status == 403:
+        assert (kind == "refused") == bool(re.search("flagged|moderation", fault.reason))
 
 
 WAITS = {

@@ -3,8 +3,7 @@
 import pytest
 import torch
 from datasets import Dataset
-from test_training import EXAMPLES, PREFERENCES
-from tiny import tiny_model, tiny_tokenizer
+from tiny import EXAMPLES, PREFERENCES, tiny_model, tiny_tokenizer
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from srit.recipe import Optimization, Refine

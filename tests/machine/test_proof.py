@@ -17,7 +17,7 @@ from srit.samplers import Request, SamplingSettings
 from srit.samplers.transformers import TransformersSampler
 from srit.students.adapters import choose_targets, left_out
 
-PAGE = Path(__file__).parents[1] / "docs" / "models.md"
+PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 DOCUMENTED = {
     cells[0]: cells[1:]
     for line in PAGE.read_text().splitlines()
