@@ -10,7 +10,7 @@ from srit.compared import LONGEST_PLACE, evaluated, in_results
 from srit.errors import RecipeError
 from srit.recipe import check_recipe
 from srit.stages import stages
-from srit.stages.report import stories
+from srit.stages.report import traces
 
 
 def recipe_of(*uses, **fields):
@@ -115,7 +115,7 @@ rows: 16
 """
 
 
-def test_results_predictions_and_stories_keep_tasks_of_like_names_apart(tmp_path, tiny_student):
+def test_results_predictions_and_traces_keep_tasks_of_like_names_apart(tmp_path, tiny_student):
     for number, place in enumerate(("春.jsonl", "秋.jsonl", "A/svamp/test.jsonl", "B/svamp/test.jsonl"), start=1):
         path = tmp_path / place
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,5 +134,5 @@ def test_results_predictions_and_stories_keep_tasks_of_like_names_apart(tmp_path
         (f"svamp (data {tmp_path}/A)", 3),
         (f"svamp (data {tmp_path}/B)", 4),
     }
-    found = {(story.task.removeprefix(f"jsonl:{tmp_path}/"), story.question): story for story in stories(run, 9, "0")}
-    assert len(found) == 4 and all(len(story.parts) == 3 for story in found.values())
+    found = {(trace.task.removeprefix(f"jsonl:{tmp_path}/"), trace.question): trace for trace in traces(run, 9, "0")}
+    assert len(found) == 4 and all(len(trace.parts) == 3 for trace in found.values())

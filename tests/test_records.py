@@ -1,5 +1,7 @@
 """Records that flow through a run."""
 
+from dataclasses import astuple
+
 import pytest
 
 from srit.records import Model
@@ -19,7 +21,12 @@ from srit.records import Model
 )
 def test_a_model_is_found_again_by_its_name(model, name):
     assert str(model) == name
-    assert Model.named(name, model.round) == model
+    assert astuple(Model.named(name, model.round)) == astuple(model)
+
+
+def test_models_of_one_name_are_one_model_whichever_round_a_file_gives():
+    assert Model.named("refined") == Model("refined", 2) != Model("refined", 2, is_last=False)
+    assert len({Model.named("refined"), Model("refined", 2)}) == 1
 
 
 @pytest.mark.parametrize("name", ["", "control", "control-", "refined-", "refined-x", "refined-²", "Base"])

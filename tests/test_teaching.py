@@ -17,7 +17,7 @@ from srit.cli import app
 from srit.pipeline.job import Shared
 from srit.pipeline.running import open_run, run_stages
 from srit.recipe import read_recipe
-from srit.records import Demonstration, Prediction
+from srit.records import Demonstration, Model, Prediction
 from srit.run_directory import read_records
 from srit.stages import stages
 from srit.stages.results import make_results
@@ -221,8 +221,7 @@ def test_what_a_teacher_did_not_answer_counts_as_not_right(tmp_path, tiny_studen
         found = read_records(tmp_path / "run" / made[-1].outputs[0], Prediction)
 
     assert counts["no answer"] == 6 - n_answered
-    students = {(model, "t"): found for model in ("base", "instructed", "refined")}
-    results = make_results({**students, ("teacher", "t"): found}, set(), {}, seed=0)
-    [row] = [row for row in results["rows"] if row["model"] == "teacher"]
-    assert (row["n"], row["correct"], row["accuracy"], row["unread"]) == (6, n_answered, n_answered / 6, 6 - n_answered)
+    answers = {(Model(kind), "t"): found for kind in ("base", "instructed", "refined", "teacher")}
+    [row] = [row for row in make_results(answers, set(), seed=0).rows if row.model == Model("teacher")]
+    assert (row.n, row.correct, row.accuracy, row.unread) == (6, n_answered, n_answered / 6, 6 - n_answered)
     assert [p.reason for p in found if p.verdict == "unread"] == ["not in the recording"] * (6 - n_answered)

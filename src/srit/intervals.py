@@ -8,30 +8,25 @@ from typing import NamedTuple
 
 import numpy as np
 
+from srit.scores import Interval
+
 Z95 = 1.959963984540054  # the normal distribution's 97.5 % point
 Z80 = 0.8416212335729143  # its 80 % point
 
 
-class Interval(NamedTuple):
-    """Both ends of a 95 % interval."""
-
-    low: float
-    high: float
-
-
-class Comparison(NamedTuple):
+class PairedDifference(NamedTuple):
     """Two models on the same problems: a minus b."""
 
     delta: float
     ci95: Interval  # paired bootstrap
     p: float  # McNemar, exact, two-sided
-    only_a: int  # problems that a alone has right
+    only_a: int  # problems that only a has right
     only_b: int
-    detectable: float  # the smallest difference that so many problems can show
+    detectable: float  # the smallest difference that this many problems can show
 
 
 def wilson(correct: int, n: int) -> Interval:
-    """95 % interval of a share.
+    """Return the 95 % interval of a share.
 
     Source: Wilson 1927, doi 10.1080/01621459.1927.10502953.
     """
@@ -41,7 +36,7 @@ def wilson(correct: int, n: int) -> Interval:
 
 
 def mcnemar_exact(only_a: int, only_b: int) -> float:
-    """Two-sided p that two models are equally often the only right one: a binomial test at 1/2.
+    """Return the two-sided p value that either model is equally often the only right one: a binomial test at 1/2.
 
     Source: McNemar 1947, doi 10.1007/BF02295996, with the exact distribution.
     """
@@ -51,9 +46,9 @@ def mcnemar_exact(only_a: int, only_b: int) -> float:
 
 
 def paired_bootstrap(a: Sequence[bool], b: Sequence[bool], *, seed: int = 0, resamples: int = 10_000) -> Interval:
-    """95 % percentile interval of mean(a) - mean(b), problems drawn with replacement."""
+    """Return the 95 % percentile interval of mean(a) - mean(b), with problems drawn with replacement."""
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    # Drawing problems is drawing how many are +1, 0 and -1: three numbers a resample, whatever n is.
+    # Drawing problems is drawing how many are +1, 0 and -1: three numbers per resample, whatever n is.
     shares = [np.mean(difference == value) for value in (1, 0, -1)]
     counts = np.random.default_rng(seed).multinomial(len(difference), shares, size=resamples)
     low, high = np.quantile((counts[:, 0] - counts[:, 2]) / len(difference), [0.025, 0.975])
@@ -61,11 +56,11 @@ def paired_bootstrap(a: Sequence[bool], b: Sequence[bool], *, seed: int = 0, res
 
 
 def smallest_difference(n: int, discordant: float) -> float:
-    """The smallest true difference that a paired test at 5 % finds in 80 of 100 such samples.
+    """Return the smallest true difference that a paired test at 5 % finds in 80 of 100 such samples.
 
     Args:
         n: problems.
-        discordant: share of problems that just one of the models has right.
+        discordant: share of problems that only one of the models has right.
 
     Source: Connor 1987, doi 10.2307/2531961, solved for the difference.
     """
@@ -79,24 +74,24 @@ def smallest_difference(n: int, discordant: float) -> float:
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:
-    """Unbiased estimate of the chance that one of k samples is right, from n samples of one problem.
+    """Estimate without bias the chance that one of k samples is right, from n samples of one problem.
 
     Source: Chen et al. 2021, arXiv 2107.03374, eq. 1.
     """
     return 1.0 - math.comb(n - correct, k) / math.comb(n, k)
 
 
-def compare(a: Sequence[bool], b: Sequence[bool], *, seed: int = 0) -> Comparison:
-    """Model a against model b, problem by problem.
+def compare(a: Sequence[bool], b: Sequence[bool], *, seed: int = 0) -> PairedDifference:
+    """Compare model a with model b, problem by problem.
 
     Raises:
-        ValueError: they did not answer the same number of problems.
+        ValueError: the two did not answer the same number of problems.
     """
     if len(a) != len(b):
         raise ValueError(f"{len(a)} answers cannot be paired with {len(b)}")
     only_a = sum(x and not y for x, y in zip(a, b, strict=True))
     only_b = sum(y and not x for x, y in zip(a, b, strict=True))
-    return Comparison(
+    return PairedDifference(
         delta=(only_a - only_b) / len(a),
         ci95=paired_bootstrap(a, b, seed=seed),
         p=mcnemar_exact(only_a, only_b),

@@ -1,12 +1,15 @@
-"""The records that flow through a run; each is one line of a JSON Lines file.
+"""The records that flow through a run, from a problem to a prediction; `srit.scores` has those of its results.
 
-Frozen, flat and without behavior: checked where a file is read (`run_directory.read_records`), trusted after.
+They are frozen and flat. Their types are checked where a file is read, and trusted after that.
 """
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Annotated, Literal, cast, get_args
+
+from pydantic import PlainSerializer, PlainValidator
 
 PromptKind = Literal["direct", "cot"]
 Split = Literal["train", "dev", "test"]
@@ -14,15 +17,22 @@ Split = Literal["train", "dev", "test"]
 # "error" is the judge's own failure (a time limit, a crash). It is never counted as wrong in silence.
 Verdict = Literal["right", "wrong", "unread", "error"]
 
+Domain = Literal["in", "out"]  # whether the student was trained on a task
+ScoredBy = Literal["text", "letter"]  # what stands for an option: its words, or "(A)"
+
 ModelKind = Literal["base", "instructed", "instructed-again", "refined", "control", "teacher"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """One of the models that a run compares."""
+    """One of the models that a run compares.
+
+    Two are equal when their names are: a name identifies a model within its run, and files do not always say which
+    round made the last one.
+    """
 
     kind: ModelKind
-    round: int = 0  # of stage 2 that made it, from 1; 0: none did
+    round: int = 0  # of stage 2 that made it, from 1; 0: none did, or the file that names it does not say
     is_last: bool = True  # whether that round is the run's last one
     control: str = ""  # of kind "control": which one
 
@@ -32,6 +42,12 @@ class Model:
             return f"control-{self.control}"
         return self.kind if self.is_last else f"{self.kind}-{self.round}"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Model) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
     @classmethod
     def named(cls, name: str, round: int = 0) -> Model:
         """Return the model that a file or a table names, the inverse of `str`.
@@ -40,7 +56,7 @@ class Model:
             round: as its results record it; a name has only that of an earlier round.
 
         Raises:
-            ValueError: no run has such a model.
+            ValueError: no run has such a model; names the nearest one.
         """
         kind, _, detail = name.partition("-")
         if name in get_args(ModelKind) and name != "control":
@@ -49,7 +65,20 @@ class Model:
             return cls("refined", int(detail), is_last=False)
         if kind == "control" and detail:
             return cls("control", control=detail)
-        raise ValueError(f"{name!r} is not a model of a run")
+        near = difflib.get_close_matches(name, get_args(ModelKind), n=1)
+        raise ValueError(f"{name!r} is not a model of a run" + (f"; did you mean {near[0]}?" if near else ""))
+
+
+def _model_named(name: object) -> Model:
+    if isinstance(name, Model):
+        return name
+    if not isinstance(name, str):
+        raise ValueError(f"{name!r} is not the name of a model")
+    return Model.named(name)
+
+
+# A model that a file gives by its name.
+ModelName = Annotated[Model, PlainValidator(_model_named), PlainSerializer(str, return_type=str)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +159,34 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class OptionScores:
-    """How likely a model finds each option of one problem behind a prompt."""
+    """How likely a model finds each option of one problem after a prompt."""
 
     problem_id: str
     task: str
     prompt: PromptKind
-    scored: Literal["text", "letter"]  # what was taken for an option: its words, or "(A)"
-    logps: tuple[float, ...]  # nats, summed over an option's tokens, end of turn left out; option A first
+    scored: ScoredBy
+    logps: tuple[float, ...]  # nats, summed over an option's tokens without the end of turn; option A first
     choice: str  # the letter of the likeliest
-    choice_norm: str  # of the likeliest a character
+    choice_norm: str  # of the one likeliest per character
     right: bool
     right_norm: bool
     probability: float  # of the right option, among the options
     confidence: float  # of the likeliest option, among the options
-    margin: float  # nats: the right option before the likeliest other, negative behind it
+    margin: float  # nats: the right option before the likeliest other, negative if behind
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something that must be true of a run, and whether it was."""
+
+    name: str
+    ok: bool
+    line: str  # for a reader
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingLog:
+    """What a training kept beside its weights."""
+
+    history: tuple[dict[str, float], ...] = ()  # by step: each figure by its name
+    invariants: tuple[Check, ...] = ()

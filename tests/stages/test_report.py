@@ -1,15 +1,16 @@
-import json
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from srit.recipe import check_recipe
-from srit.records import Completion, Demonstration, Pair, Prediction, Problem
+from srit.records import Completion, Demonstration, Model, Pair, Prediction, Problem
 from srit.run_directory import Manifest, StageEntry, write_json, write_records
-from srit.stages.report import headline, make_report, stories, visible
-from srit.stages.results import make_results
+from srit.scores import PassAtK, Results
+from srit.stages.report import headline, make_report, traces, visible
+from srit.stages.results import make_results, read_results, write_results
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)> {{ 7 * 7 }} \x1b[31m \u202e <!-- javascript:x"
 RECIPE = check_recipe(
@@ -34,12 +35,12 @@ def answers(task, share, n=40):
 @pytest.fixture
 def finished(tmp_path):
     predictions = {
-        (model, task): answers(task, share)
-        for model, share in (("base", 0.1), ("instructed", 0.4), ("refined", 0.8))
+        (Model(kind), task): answers(task, share)
+        for kind, share in (("base", 0.1), ("instructed", 0.4), ("refined", 0.8))
         for task in ("sums", "doors")
     }
-    results = make_results(predictions, {"sums"}, {"refined": 1}, seed=0)
-    write_json(tmp_path / "results.json", {**results, "environment": {"python": HOSTILE}})
+    results = make_results(predictions, {"sums"}, seed=0)
+    write_results(tmp_path / "results.json", replace(results, environment={"python": HOSTILE}))
     write_records(tmp_path / "problems/train.jsonl", [Problem("sums-1", "sums", "train", HOSTILE, "2")])
     write_records(
         tmp_path / "demonstrations.jsonl",
@@ -108,26 +109,25 @@ def test_the_headline_follows_from_the_figures(finished):
 
 def test_pass_at_k_is_shown_where_it_was_asked_for(finished):
     folder, manifest = finished
-    results = json.loads((folder / "results.json").read_bytes())
-    row = {"model": "refined", "task": "sums", "prompt": "cot", "k": 4, "n": 40, "samples": 8, "pass_at_k": 0.875}
-    write_json(folder / "results.json", {**results, "pass_at_k": [row]})
+    row = PassAtK(Model("refined"), "sums", "cot", k=4, n=40, samples=8, pass_at_k=0.875)
+    write_results(folder / "results.json", replace(read_results(folder / "results.json"), pass_at_k=(row,)))
 
     page = make_report(folder, manifest, RECIPE)
 
     assert "Right at least once in k samples" in page and ">87.5<" in page and "from 8 samples" in page
 
 
-def test_a_run_that_is_not_finished_says_so_and_shows_no_figure(tmp_path):
+def test_the_page_of_an_unfinished_run_says_so_and_shows_no_figure(tmp_path):
     page = make_report(tmp_path, Manifest(stages={}), RECIPE)
 
     assert "not finished" in page and "<rect" not in page
-    assert headline({"pooled": [], "comparisons": []}) == "Self-refinement: not finished"
+    assert headline(Results((), (), (), ())) == "Self-refinement: not finished"
 
 
-def test_a_story_follows_a_problem_through_every_stage(finished):
-    [story] = stories(finished[0], 5, "sums-1")
+def test_a_trace_follows_a_problem_through_every_stage(finished):
+    [trace] = traces(finished[0], 5, "sums-1")
 
-    names = [part.name for part in story.parts]
+    names = [part.name for part in trace.parts]
     assert names[0] == "demonstration by solver" and "refined, cot" in names
     assert any(name.startswith("round-1: pair") for name in names)
 
@@ -137,7 +137,7 @@ def test_invisible_characters_are_shown():
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
-def test_a_browser_runs_nothing_of_the_page(finished, tmp_path):
+def test_a_browser_runs_no_script_of_the_page(finished, tmp_path):
     page = tmp_path / "report.html"
     page.write_text(make_report(*finished, RECIPE), errors="replace")
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]

@@ -1,9 +1,14 @@
+import json
 from dataclasses import replace
 
 import pytest
 
-from srit.records import Prediction
-from srit.stages.results import make_results
+from srit.errors import DataError
+from srit.records import Model, Prediction
+from srit.stages.results import make_results, read_results, write_results
+
+BASE, INSTRUCTED, REFINED, TEACHER = Model("base"), Model("instructed"), Model("refined", 1), Model("teacher")
+RIGHT, WRONG = "right", "wrong"
 
 
 def predictions(task, verdicts):
@@ -13,31 +18,35 @@ def predictions(task, verdicts):
     ]
 
 
-RIGHT, WRONG = "right", "wrong"
 ANSWERS = {
-    ("base", "sums"): predictions("sums", [WRONG, WRONG, "unread", WRONG]),
-    ("base", "doors"): predictions("doors", [WRONG, RIGHT]),
-    ("instructed", "sums"): predictions("sums", [RIGHT, WRONG, WRONG, WRONG]),
-    ("instructed", "doors"): predictions("doors", [WRONG, RIGHT]),
-    ("refined", "sums"): predictions("sums", [RIGHT, RIGHT, RIGHT, WRONG]),
-    ("refined", "doors"): predictions("doors", [RIGHT, WRONG]),
+    (BASE, "sums"): predictions("sums", [WRONG, WRONG, "unread", WRONG]),
+    (BASE, "doors"): predictions("doors", [WRONG, RIGHT]),
+    (INSTRUCTED, "sums"): predictions("sums", [RIGHT, WRONG, WRONG, WRONG]),
+    (INSTRUCTED, "doors"): predictions("doors", [WRONG, RIGHT]),
+    (REFINED, "sums"): predictions("sums", [RIGHT, RIGHT, RIGHT, WRONG]),
+    (REFINED, "doors"): predictions("doors", [RIGHT, WRONG]),
 }
+# The third and fourth sample of the first problem are right.
+DRAWN = [
+    Prediction("sums-0", "sums", "cot", index, "", 10, False, None, None, "", verdict)
+    for index, verdict in enumerate([RIGHT, WRONG, WRONG, RIGHT], start=1)
+]
 
 
 @pytest.fixture
 def results():
-    return make_results(ANSWERS, {"sums"}, {"refined": 1}, seed=0)
+    return make_results(ANSWERS, {"sums"}, seed=0)
 
 
-def test_a_row_counts_right_answers_and_tells_unread_ones_apart(results):
-    row = next(r for r in results["rows"] if (r["model"], r["task"]) == ("base", "sums"))
+def test_a_row_counts_right_answers_and_keeps_unread_ones_apart(results):
+    row = next(row for row in results.rows if (row.model, row.task) == (BASE, "sums"))
 
-    assert (row["n"], row["correct"], row["accuracy"], row["unread"], row["truncated"]) == (4, 0, 0.0, 1, 1)
-    assert (row["domain"], row["round"]) == ("in", 0)
+    assert (row.n, row.correct, row.accuracy, row.unread, row.truncated) == (4, 0, 0.0, 1, 1)
+    assert (row.domain, row.round) == ("in", 0)
 
 
 def test_models_are_compared_problem_by_problem(results):
-    found = {(c["a"], c["b"], c["task"]): (c["only_a"], c["only_b"], c["delta"]) for c in results["comparisons"]}
+    found = {(str(c.a), str(c.b), c.task): (c.only_a, c.only_b, c.delta) for c in results.comparisons}
 
     assert found["refined", "instructed", "sums"] == (2, 0, 0.5)
     assert found["refined", "instructed", "all out-of-domain"] == (1, 1, 0.0)
@@ -47,22 +56,63 @@ def test_models_are_compared_problem_by_problem(results):
 
 def test_a_teacher_that_answers_another_prompt_than_the_students_has_rows_and_no_comparisons():
     direct = {key: [replace(p, prompt="direct") for p in found] for key, found in ANSWERS.items()}
-    taught = {("teacher", "sums"): ANSWERS["base", "sums"], ("teacher", "doors"): ANSWERS["base", "doors"]}
+    taught = {(TEACHER, task): ANSWERS[BASE, task] for task in ("sums", "doors")}
 
-    found = make_results(direct | taught, {"sums"}, {"refined": 1}, seed=0)
+    found = make_results(direct | taught, {"sums"}, seed=0)
 
-    assert {(row["model"], row["prompt"]) for row in found["rows"] if row["prompt"] == "cot"} == {("teacher", "cot")}
-    assert {row["prompt"] for row in found["comparisons"]} == {"direct"}
+    assert {row.model for row in found.rows if row.prompt == "cot"} == {TEACHER}
+    assert {c.prompt for c in found.comparisons} == {"direct"}
 
 
 def test_sampled_answers_count_for_pass_at_k_and_for_nothing_else(results):
-    drawn = [
-        Prediction("sums-0", "sums", "cot", index, "", 10, False, None, None, "", verdict)
-        for index, verdict in enumerate([RIGHT, WRONG, WRONG, RIGHT], start=1)
-    ]
-    more = {**ANSWERS, ("refined", "sums"): [*ANSWERS["refined", "sums"], *drawn]}
+    more = {**ANSWERS, (REFINED, "sums"): [*ANSWERS[REFINED, "sums"], *DRAWN]}
 
-    found = make_results(more, {"sums"}, {"refined": 1}, pass_at=(1, 2), seed=0)
+    found = make_results(more, {"sums"}, pass_at=(1, 2), seed=0)
 
-    assert found["rows"] == results["rows"]
-    assert [(row["k"], round(row["pass_at_k"], 3)) for row in found["pass_at_k"]] == [(1, 0.5), (2, 0.833)]
+    assert found.rows == results.rows
+    assert [(row.k, round(row.pass_at_k, 3)) for row in found.pass_at_k] == [(1, 0.5), (2, 0.833)]
+
+
+def test_results_are_read_as_they_were_written(tmp_path):
+    more = {**ANSWERS, (REFINED, "sums"): [*ANSWERS[REFINED, "sums"], *DRAWN]}
+    results = make_results(more, {"sums"}, pass_at=(1, 2), seed=0)
+    write_results(tmp_path / "results.json", replace(results, timings={"refined": 1.5}, environment={"torch": "2"}))
+
+    found = read_results(tmp_path / "results.json")
+
+    assert found == replace(results, timings={"refined": 1.5}, environment={"torch": "2"})
+    assert "options" not in json.loads((tmp_path / "results.json").read_bytes())
+
+
+def test_results_without_later_fields_are_read(tmp_path, results):
+    path = tmp_path / "results.json"
+    write_results(path, results)
+    older = json.loads(path.read_bytes())
+    for field in ("timings", "environment"):
+        del older[field]
+    path.write_text(json.dumps(older))
+
+    assert read_results(path) == results
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (lambda found: found["rows"][0].pop("n"), "rows.0.n: field required"),
+        (lambda found: found["rows"][0].update(n="4"), "rows.0.n: input should be a valid integer"),
+        (lambda found: found["rows"][0].update(prompt="CoT"), "rows.0.prompt: input should be 'direct' or 'cot'"),
+        (lambda found: found["comparisons"][0].update(a="refind"), "comparisons.0.a: 'refind' is not a model of a run"),
+        (lambda found: found["pooled"][0].update(ci95=[0.1, None]), "pooled.0.ci95.1: input should be a valid number"),
+    ],
+)
+def test_damaged_results_are_refused_with_the_field_at_fault(tmp_path, results, damage, fault):
+    path = tmp_path / "results.json"
+    write_results(path, results)
+    found = json.loads(path.read_bytes())
+    damage(found)
+    path.write_text(json.dumps(found))
+
+    with pytest.raises(DataError) as caught:
+        read_results(path)
+
+    assert f"{path}: damaged ({fault}" in str(caught.value)

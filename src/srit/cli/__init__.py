@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +21,11 @@ from typer.core import TyperGroup
 from srit.errors import MachineError, RecipeError, SritError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from srit.recipe import Recipe
+    from srit.records import Model
+    from srit.scores import Comparison, OptionAccuracy, Results, Score
 
 LINE_SECONDS = 60.0  # between lines of progress where there is no terminal
 WIDE = 118  # columns of a terminal that show the table of three models with its intervals
@@ -103,16 +107,16 @@ def show(
     problem: Annotated[str | None, typer.Option(help="id of a problem; without it some are shown")] = None,
 ) -> None:
     """Problems all the way through a run: demonstration, answers, pairs, each model's answer."""
-    from srit.stages.report import stories, visible
+    from srit.stages.report import traces, visible
 
     with _told():
         _recipe_of(folder)
-        found = list(stories(folder, 3, problem))
+        found = list(traces(folder, 3, problem))
         if not found:
             raise RecipeError(f"{folder}: there is no problem {problem!r}; ids stand in {folder}/problems/")
-        for story in found:
-            typer.echo(f"{story.problem_id} ({story.task})\n{visible(story.question)}\nanswer: {story.gold}\n")
-            for name, text, verdict in story.parts:
+        for trace in found:
+            typer.echo(f"{trace.problem_id} ({trace.task})\n{visible(trace.question)}\nanswer: {trace.gold}\n")
+            for name, text, verdict in trace.parts:
                 typer.echo(f"  {name}{f': {verdict}' if verdict else ''}\n    {visible(text)}")
 
 
@@ -336,61 +340,57 @@ def _print_results(folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    results = json.loads((folder / "results.json").read_bytes())
-    models = list(dict.fromkeys(row["model"] for row in results["rows"]))
+    from srit.records import Model
+    from srit.stages.results import read_results
+
+    results = read_results(folder / "results.json")
+    models = list(dict.fromkeys(row.model for row in results.rows))
     console = Console()
     wide = console.width >= WIDE + 13 * max(0, len(models) - 3)
     table = Table(title="accuracy, % (95 % interval)" if wide else "accuracy, %")
-    for column in ("", "task", "prompt", "n", *models, "refined - instructed"):
+    for column in ("", "task", "prompt", "n", *map(str, models), "refined - instructed"):
         table.add_column(column)
-    places = list(dict.fromkeys((r["domain"], r["task"], r["prompt"]) for r in results["comparisons"]))
-    for domain, task, prompt in sorted(places, key=lambda place: (place[0], place[1].startswith("all "), place)):
-        scores = _scores(results, domain, task, prompt)
-        change = next(
-            c
-            for c in results["comparisons"]
-            if (c["a"], c["b"], c["domain"], c["task"], c["prompt"]) == ("refined", "instructed", domain, task, prompt)
-        )
-        n = scores["instructed"]["n"]
+    changes = [c for c in results.comparisons if (c.a, c.b) == (Model("refined"), Model("instructed"))]
+    for c in sorted(changes, key=lambda c: (c.domain, c.task.startswith("all "), c.domain, c.task, c.prompt)):
+        scores = {row.model: row for row in _rows_of(results, c)}
+        n = scores[Model("instructed")].n
         cells = [_cell(scores[model], n, wide) if model in scores else "" for model in models]
-        low, high = (100 * end for end in change["ci95"])
-        difference = f"{100 * change['delta']:+z.1f} ({low:+z.1f} to {high:+z.1f})"
+        low, high = (100 * end for end in c.ci95)
+        difference = f"{100 * c.delta:+z.1f} ({low:+z.1f} to {high:+z.1f})"
         if wide:
-            difference += f", p {change['p']:.3f}"
-        table.add_row(domain, task, prompt, str(n), *cells, difference)
+            difference += f", p {c.p:.3f}"
+        table.add_row(c.domain, c.task, c.prompt, str(n), *cells, difference)
     console.print(table)
-    if options := results.get("options"):
-        console.print(_options_table(options, models))
+    if results.options:
+        console.print(_options_table(results.options, models))
 
 
-def _options_table(options: list[Any], models: list[str]) -> Any:
+def _options_table(options: Sequence[OptionAccuracy], models: Sequence[Model]) -> Table:
     """Multiple choice by likelihood: the likeliest option, and the likeliest a character."""
     from rich.table import Table
 
-    scored = [model for model in models if any(row["model"] == model for row in options)]
+    scored = [model for model in models if any(row.model == model for row in options)]
     table = Table(title="right by likelihood of the options, % (a character)")
-    for column in ("task", "prompt", "scored", "n", *scored):
+    for column in ("task", "prompt", "scored", "n", *map(str, scored)):
         table.add_column(column)
-    for place in dict.fromkeys((row["task"], row["prompt"], row["scored"], row["n"]) for row in options):
-        found = {row["model"]: row for row in options if (row["task"], row["prompt"], row["scored"]) == place[:3]}
-        shares = [f"{100 * found[m]['accuracy']:.1f} ({100 * found[m]['accuracy_norm']:.1f})" for m in scored]
+    for place in dict.fromkeys((row.task, row.prompt, row.scored, row.n) for row in options):
+        found = {row.model: row for row in options if (row.task, row.prompt, row.scored) == place[:3]}
+        shares = [f"{100 * found[m].accuracy:.1f} ({100 * found[m].accuracy_norm:.1f})" for m in scored]
         table.add_row(*map(str, place), *shares)
     return table
 
 
-def _scores(results: Any, domain: str, task: str, prompt: str) -> dict[str, Any]:
-    """Rows of one line of the table by model."""
-    if task.startswith("all "):
-        rows = [r for r in results["pooled"] if (r["domain"], r["prompt"]) == (domain, prompt)]
-    else:
-        rows = [r for r in results["rows"] if (r["task"], r["prompt"]) == (task, prompt)]
-    return {row["model"]: row for row in rows}
+def _rows_of(results: Results, c: Comparison) -> list[Score]:
+    """The scores of one line of the table."""
+    if c.task.startswith("all "):
+        return [row for row in results.pooled if (row.domain, row.prompt) == (c.domain, c.prompt)]
+    return [row for row in results.rows if (row.task, row.prompt) == (c.task, c.prompt)]
 
 
-def _cell(score: Any, n: int, wide: bool) -> str:
-    low, high = (100 * end for end in score["ci95"])
-    of = "" if score["n"] == n else f" of {score['n']}"
-    return f"{100 * score['accuracy']:.1f}{of}" + (f" ({low:.0f}-{high:.0f})" if wide else "")
+def _cell(score: Score, n: int, wide: bool) -> str:
+    low, high = (100 * end for end in score.ci95)
+    of = "" if score.n == n else f" of {score.n}"
+    return f"{100 * score.accuracy:.1f}{of}" + (f" ({low:.0f}-{high:.0f})" if wide else "")
 
 
 @contextmanager

@@ -1,35 +1,40 @@
-"""A run directory → report.html: one page that stands by itself, also of a run that is not finished."""
+"""A run directory → report.html: one page that needs no other file, also of a run that is not finished."""
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from srit.compared import OPTIONS
-from srit.records import Completion, Demonstration, Pair, Prediction, Problem
+from srit.errors import DataError
+from srit.recipe import Recipe
+from srit.records import Check, Completion, Demonstration, Domain, Model, Pair, Prediction, Problem, TrainingLog
 from srit.run_directory import Manifest, StageEntry, read_records
-from srit.stages.results import DOMAINS
+from srit.scores import Comparison, Results
+from srit.stages.results import BASE, DOMAINS, INSTRUCTED, REFINED, first_fault, over_domain, read_results
 
-STORIES = 12  # problems shown at full length
+TRACES = 12  # problems shown at full length
 _SHOWN_CHARACTERS = 4000  # of one answer
 
 
 _Key = tuple[str, str, str]  # where a problem is asked, its task and id
 _TRAINED = "train"
+_Answer = TypeVar("_Answer", Demonstration, Completion, Pair, Prediction)
 
 
 class Part(NamedTuple):
-    """What one stage has to say of a problem."""
+    """What one stage has to say about a problem."""
 
     name: str
     text: str
     verdict: str  # "" where there is none
 
 
-class Story(NamedTuple):
+class Trace(NamedTuple):
     """A problem followed through the stages."""
 
     problem_id: str
@@ -39,68 +44,120 @@ class Story(NamedTuple):
     parts: list[Part]
 
 
-def make_report(folder: Path, manifest: Manifest, recipe: Any) -> str:
-    """The page's HTML. Answers are foreign text: escaped, and their invisible characters shown."""
+class Bar(NamedTuple):
+    """One model's accuracy, in percent."""
+
+    model: Model
+    style: str
+    percent: float
+    low: float  # of the 95 % interval
+    high: float
+    n: int
+
+
+class Chart(NamedTuple):
+    """The accuracies of all models on one task."""
+
+    title: str
+    prompt: str
+    bars: list[Bar]
+    n: int
+
+
+class Polyline(NamedTuple):
+    """One line of a training curve, in the coordinates of its drawing."""
+
+    style: str
+    points: str
+
+
+class TrainingCurve(NamedTuple):
+    """Figures of a training over its steps."""
+
+    title: str
+    lines: list[Polyline]
+    low: float
+    high: float
+    steps: int
+
+
+def make_report(folder: Path, manifest: Manifest, recipe: Recipe) -> str:
+    """Return the page's HTML. Answers are foreign text: escaped, and their invisible characters shown.
+
+    Raises:
+        DataError: a file of the run is damaged.
+    """
     from jinja2 import Environment, PackageLoader
 
     pages = Environment(loader=PackageLoader("srit.stages", "."), autoescape=True, trim_blocks=True)
     pages.filters["visible"] = visible
-    results = _json(folder / "results.json") or {"rows": [], "pooled": [], "comparisons": []}
+    path = folder / "results.json"
+    results = read_results(path) if path.exists() else Results((), (), (), ())
     stages = manifest.stages
-    trainings = {name: _json(folder / f"{name}.json") for name in stages if (folder / f"{name}.json").exists()}
+    logs = {name: read_log(folder / f"{name}.json") for name in stages if (folder / f"{name}.json").exists()}
     return pages.get_template("report.html.jinja").render(
         name=recipe.name,
         seed=recipe.seed,
         headline=headline(results),
         findings=findings(results),
-        missing=[]
-        if results["rows"]
-        else ["This run is not finished: there are no results yet. Run it again to go on."],
+        missing=[] if results.rows else ["This run is not finished: there are no results yet. Run it again to go on."],
         charts=_charts(results),
-        comparisons=results["comparisons"],
-        passes=results.get("pass_at_k", []),
-        options=results.get("options", []),
-        curves=[curve for name, kept in trainings.items() if "history" in kept for curve in _curves(name, kept)],
-        invariants=_invariants(stages, trainings),
+        comparisons=results.comparisons,
+        passes=results.pass_at_k,
+        options=results.options,
+        curves=[curve for name, log in logs.items() if log.history for curve in _curves(name, log)],
+        invariants=_checks(stages, logs),
         counts={name: _numbers(entry.counts) for name, entry in stages.items() if "predictions" not in name},
-        stories=list(stories(folder, STORIES)),
-        environment=results.get("environment", {}),
+        traces=list(traces(folder, TRACES)),
+        environment=results.environment,
     )
 
 
-def headline(results: Mapping[str, Any]) -> str:
-    """What came out, by rule, in a sentence."""
-    change = _pooled(results, "refined", "instructed", "in")
+def read_log(path: Path) -> TrainingLog:
+    """Read what a training kept beside its weights; other files of JSON come out empty.
+
+    Raises:
+        DataError: it is damaged; names the field at fault.
+    """
+    try:
+        return TypeAdapter(TrainingLog).validate_json(path.read_bytes(), strict=True)
+    except ValidationError as error:
+        raise DataError(f"{path}: damaged ({first_fault(error)}): put back a copy, or run it again") from None
+
+
+def headline(results: Results) -> str:
+    """Say what came out in one sentence, by a rule."""
+    change = _pooled(results, "in")
     if change is None:
         return "Self-refinement: not finished"
-    low, high = change["ci95"]
-    points = f"{100 * change['delta']:+z.1f} points"
-    if low > 0:
+    points = f"{100 * change.delta:+z.1f} points"
+    if change.ci95.low > 0:
         return f"Refined beats instructed in-domain by {points}"
-    if high < 0:
+    if change.ci95.high < 0:
         return f"Refined is worse than instructed in-domain by {points}"
     return f"No evidence of a difference between refined and instructed in-domain ({points})"
 
 
-def findings(results: Mapping[str, Any]) -> list[str]:
-    """One sentence for each domain, CoT prompt."""
-    lines = []
-    for domain in ("in", "out"):
-        change = _pooled(results, "refined", "instructed", domain)
-        scores = {row["model"]: row for row in results["pooled"] if row["domain"] == domain and row["prompt"] == "cot"}
-        if change is not None and {"base", "instructed", "refined"} <= set(scores):
-            shares = " → ".join(f"{100 * scores[m]['accuracy']:.1f}" for m in ("base", "instructed", "refined"))
-            low, high = (100 * end for end in change["ci95"])
-            lines.append(
-                f"{DOMAINS[domain].capitalize()}, CoT prompt: base → instructed → refined {shares} %; "
-                f"refined − instructed {100 * change['delta']:+z.1f} points ({low:+z.1f} to {high:+z.1f}) "
-                f"on {change['n']} problems."
-            )
-    return lines
+def findings(results: Results) -> list[str]:
+    """Write one sentence for each domain, about the CoT prompt."""
+    domains: tuple[Domain, ...] = ("in", "out")
+    return [line for domain in domains for line in _finding(results, domain)]
 
 
-def stories(folder: Path, limit: int, problem_id: str | None = None) -> Iterator[Story]:
-    """Problems followed through what there is of a run: training problems, or all of an id."""
+def _finding(results: Results, domain: Domain) -> Iterator[str]:
+    change = _pooled(results, domain)
+    scores = {row.model: row for row in results.pooled if row.domain == domain and row.prompt == "cot"}
+    if change is not None and {BASE, INSTRUCTED, REFINED} <= set(scores):
+        shares = " → ".join(f"{100 * scores[m].accuracy:.1f}" for m in (BASE, INSTRUCTED, REFINED))
+        yield (
+            f"{DOMAINS[domain].capitalize()}, CoT prompt: base → instructed → refined {shares} %; "
+            f"refined − instructed {100 * change.delta:+z.1f} points "
+            f"({100 * change.ci95.low:+z.1f} to {100 * change.ci95.high:+z.1f}) on {change.n} problems."
+        )
+
+
+def traces(folder: Path, limit: int, problem_id: str | None = None) -> Iterator[Trace]:
+    """Follow problems through what there is of a run: some training problems, or all with an id."""
     asked = _asked(folder)
     problems = {_question(problem): problem for problem in asked.values()}.values()
     trained = [problem for problem in problems if problem.split == "train"]
@@ -108,11 +165,11 @@ def stories(folder: Path, limit: int, problem_id: str | None = None) -> Iterator
     wanted = spread if problem_id is None else [problem for problem in problems if problem.id == problem_id]
     parts = _parts(folder, wanted, asked) if wanted else {}
     for problem in wanted:
-        yield Story(problem.id, problem.task, problem.question, problem.answer, parts[_question(problem)])
+        yield Trace(problem.id, problem.task, problem.question, problem.answer, parts[_question(problem)])
 
 
 def _asked(folder: Path) -> dict[_Key, Problem]:
-    """A run's problems by where they are asked: an id is unique among those trained on, and in each evaluated task."""
+    """Map a run's problems by where they are asked: an id is unique in training, and in each evaluated task."""
     return {
         (_TRAINED if path.stem in ("train", "refine") else path.stem, problem.task, problem.id): problem
         for path in sorted((folder / "problems").glob("*.jsonl"))
@@ -121,12 +178,12 @@ def _asked(folder: Path) -> dict[_Key, Problem]:
 
 
 def _question(problem: Problem) -> tuple[object, ...]:
-    """What makes two problems one, whichever files they are in."""
+    """Return what makes two problems one, whichever files they are in."""
     return problem.task, problem.id, problem.question, problem.choices
 
 
 def visible(text: str) -> str:
-    """A text whose control and direction characters are shown instead of obeyed."""
+    """Return a text whose control and direction characters are shown instead of obeyed."""
     shown = "".join(
         c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co") else f"⟨U+{ord(c):04X}⟩" for c in text
     )
@@ -138,79 +195,69 @@ def _parts(
 ) -> dict[tuple[object, ...], list[Part]]:
     parts: dict[tuple[object, ...], list[Part]] = {_question(problem): [] for problem in wanted}
     ids = {problem.id for problem in wanted}
-
-    def add(place: str, record: Any, part: Part) -> None:
-        named = [problem for problem in wanted if (problem.task, problem.id) == (record.task, record.problem_id)]
-        for problem in named:
-            if _question(asked.get((place, problem.task, problem.id), problem)) == _question(problem):
+    for place, task, problem_id, part in _said(folder, ids):
+        for problem in wanted:
+            there = asked.get((place, problem.task, problem.id), problem)
+            if (problem.task, problem.id) == (task, problem_id) and _question(there) == _question(problem):
                 parts[_question(problem)].append(part)
-
-    for d in _records(folder / "demonstrations.jsonl", Demonstration, ids):
-        add(_TRAINED, d, Part(f"demonstration by {d.teacher}", d.text or f"({d.reason})", d.verdict))
-    for path in sorted(folder.glob("round-*/completions.jsonl")):
-        for c in _records(path, Completion, ids):
-            add(_TRAINED, c, Part(f"{path.parent.name}: {c.prompt} answer {c.index}", c.text, c.verdict))
-        for p in _records(path.with_name("pairs.jsonl"), Pair, ids):
-            text = f"chosen ({p.chosen_from}): {p.chosen}\nrejected ({p.rejected_from}): {p.rejected}"
-            add(_TRAINED, p, Part(f"{path.parent.name}: pair under the {p.prompt} prompt", text, ""))
-    answered = sorted(set(folder.glob("predictions/*/*.jsonl")) - set(folder.glob(f"predictions/*/*{OPTIONS}.jsonl")))
-    for path in answered:
-        for answer in _records(path, Prediction, ids):
-            said = answer.text or f"({answer.reason})"
-            part = Part(f"{path.parent.name}, {answer.prompt}", said, answer.verdict)
-            add(f"evaluate-{path.stem}", answer, part)
     return parts
 
 
-def _records(path: Path, kind: type[Any], wanted: set[str]) -> list[Any]:
+def _said(folder: Path, ids: set[str]) -> Iterator[tuple[str, str, str, Part]]:
+    """Yield where it was said, the task, the problem's id, and the part."""
+    for d in _records(folder / "demonstrations.jsonl", Demonstration, ids):
+        part = Part(f"demonstration by {d.teacher}", d.text or f"({d.reason})", d.verdict)
+        yield _TRAINED, d.task, d.problem_id, part
+    for path in sorted(folder.glob("round-*/completions.jsonl")):
+        for c in _records(path, Completion, ids):
+            part = Part(f"{path.parent.name}: {c.prompt} answer {c.index}", c.text, c.verdict)
+            yield _TRAINED, c.task, c.problem_id, part
+        for p in _records(path.with_name("pairs.jsonl"), Pair, ids):
+            text = f"chosen ({p.chosen_from}): {p.chosen}\nrejected ({p.rejected_from}): {p.rejected}"
+            part = Part(f"{path.parent.name}: pair under the {p.prompt} prompt", text, "")
+            yield _TRAINED, p.task, p.problem_id, part
+    answered = sorted(set(folder.glob("predictions/*/*.jsonl")) - set(folder.glob(f"predictions/*/*{OPTIONS}.jsonl")))
+    for path in answered:
+        for a in _records(path, Prediction, ids):
+            part = Part(f"{path.parent.name}, {a.prompt}", a.text or f"({a.reason})", a.verdict)
+            yield f"evaluate-{path.stem}", a.task, a.problem_id, part
+
+
+def _records(path: Path, kind: type[_Answer], wanted: set[str]) -> list[_Answer]:
     return [record for record in read_records(path, kind) if record.problem_id in wanted] if path.exists() else []
 
 
-def _pooled(results: Mapping[str, Any], a: str, b: str, domain: str) -> Any:
-    found = (c for c in results["comparisons"] if (c["a"], c["b"], c["domain"], c["prompt"]) == (a, b, domain, "cot"))
-    return next((c for c in found if c["task"].startswith("all ")), None)
+def _pooled(results: Results, domain: Domain) -> Comparison | None:
+    """Find refined against instructed over a domain, under the CoT prompt."""
+    wanted = (REFINED, INSTRUCTED, over_domain(domain), "cot")
+    return next((c for c in results.comparisons if (c.a, c.b, c.task, c.prompt) == wanted), None)
 
 
-def _charts(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    charts: dict[tuple[str, str, str], list[Any]] = {}
-    for row in sorted(results["rows"], key=lambda row: (row["prompt"], row["domain"])):
-        bar = {
-            "model": row["model"],
-            "kind": row["model"].split("-")[0],
-            "percent": 100 * row["accuracy"],
-            "low": 100 * row["ci95"][0],
-            "high": 100 * row["ci95"][1],
-            "n": row["n"],
-        }
-        charts.setdefault((row["task"], row["domain"], row["prompt"]), []).append(bar)
+def _charts(results: Results) -> list[Chart]:
+    bars: dict[tuple[str, str, str], list[Bar]] = {}
+    for row in sorted(results.rows, key=lambda row: (row.prompt, row.domain)):
+        style = row.model.kind.removesuffix("-again")
+        bar = Bar(row.model, style, 100 * row.accuracy, 100 * row.ci95.low, 100 * row.ci95.high, row.n)
+        bars.setdefault((row.task or "", row.domain, row.prompt), []).append(bar)
     return [
-        {
-            "title": f"{task} ({DOMAINS[domain]})",
-            "prompt": "CoT" if prompt == "cot" else prompt,
-            "bars": b,
-            "n": max(bar["n"] for bar in b),
-        }
-        for (task, domain, prompt), b in charts.items()
+        Chart(f"{task} ({DOMAINS[domain]})", "CoT" if prompt == "cot" else prompt, found, max(bar.n for bar in found))
+        for (task, domain, prompt), found in bars.items()
     ]
 
 
-def _curves(name: str, kept: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    history = kept["history"]
+def _curves(name: str, log: TrainingLog) -> Iterator[TrainingCurve]:
     drawn: list[tuple[str, tuple[str, ...]]] = [("loss", ("loss",))]
-    if any(step.get("preference_loss") for step in history):  # a control may have no preferences
+    if any(step.get("preference_loss") for step in log.history):  # a control may have no preferences
         drawn += [
             ("log-probability of chosen (blue) and rejected (orange)", ("chosen_logps", "rejected_logps")),
             ("reward margin", ("margins",)),
             ("share of pairs with a positive margin", ("accuracies",)),
         ]
     for title, fields in drawn:
-        values = [[step[field] for step in history] for field in fields]
+        values = [[step[field] for step in log.history] for field in fields]
         low, high = min(map(min, values)), max(map(max, values))
-        lines = [
-            {"style": style, "points": _points(line, low, high)}
-            for style, line in zip(("one", "two"), values, strict=False)
-        ]
-        yield {"title": f"{name}: {title}", "lines": lines, "low": low, "high": high, "steps": len(history)}
+        lines = [Polyline(style, _points(line, low, high)) for style, line in zip(("one", "two"), values, strict=False)]
+        yield TrainingCurve(f"{name}: {title}", lines, low, high, len(log.history))
 
 
 def _points(values: Sequence[float], low: float, high: float) -> str:
@@ -218,18 +265,18 @@ def _points(values: Sequence[float], low: float, high: float) -> str:
     return " ".join(f"{300 * i / across:.1f},{105 - 85 * (v - low) / up:.1f}" for i, v in enumerate(values))
 
 
-def _invariants(stages: Mapping[str, StageEntry], trainings: Mapping[str, Any]) -> list[Any]:
+def _checks(stages: Mapping[str, StageEntry], logs: Mapping[str, TrainingLog]) -> list[Check]:
+    """Collect the checks of all stages: those of the manifest, then those of the training."""
     return [
         check
         for name, entry in stages.items()
-        for check in (*entry.counts.get("invariants", []), *trainings.get(name, {}).get("invariants", []))
+        for check in (
+            *(Check(**counted) for counted in entry.counts.get("invariants", [])),
+            *(logs[name].invariants if name in logs else ()),
+        )
     ]
 
 
 def _numbers(counts: Mapping[str, Any]) -> dict[str, Any]:
     shown = {what: n for what, n in counts.items() if isinstance(n, (int, float, str))}
     return {what: f"{n:.4g}" if isinstance(n, float) and n < 1000 else n for what, n in shown.items()}
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_bytes()) if path.exists() else None

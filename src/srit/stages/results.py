@@ -4,205 +4,215 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from functools import cache
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from srit.compared import TEACHER, answered, options_file, predictions_file, rounds_of, scored, tuned_on
+from pydantic import TypeAdapter, ValidationError
+
+from srit.errors import DataError
 from srit.intervals import compare, pass_at_k, wilson
-from srit.pipeline.environment import environment
-from srit.pipeline.job import Job, Stage
-from srit.recipe import Recipe
-from srit.records import OptionScores, Prediction
-from srit.run_directory import Json, read_records, write_json
+from srit.records import Domain, Model, OptionScores, Prediction, PromptKind, ScoredBy
+from srit.run_directory import write_json
+from srit.scores import Comparison, OptionAccuracy, PassAtK, Results, Score
 
-MOST_CUT = 0.05  # of a model's answers
+Predictions = Mapping[tuple[Model, str], Sequence[Prediction]]  # by model and task
 
-
-def results_stage(recipe: Recipe) -> Stage:
-    """All predictions → results.json."""
-    settings: dict[str, Json] = {"train": sorted(tuned_on(recipe)), "rounds": recipe.rounds, "seed": recipe.seed}
-    # Only where it is set: results of recipes that do without stay what they are.
-    settings |= {"options": True} if recipe.evaluate.options else {}
-    names = [predictions_file(model, task) for model, task in answered(recipe)]
-    names += [options_file(model, task) for model, task in scored(recipe)]
-    outputs = ("results.json",)
-    return Stage("results", 2, settings, tuple(names), outputs, _make_results, uses_student=False)
-
-
-def _make_results(job: Job, partial: Path) -> Mapping[str, Json]:
-    recipe = job.recipe
-    predictions = {
-        (model, task.label): read_records(job.run.path(predictions_file(model, task)), Prediction)
-        for model, task in answered(recipe)
-    }
-    rounds = {f"refined-{n}" if n < recipe.rounds else "refined": n for n in rounds_of(recipe)}
-    results = make_results(predictions, tuned_on(recipe), rounds, pass_at=recipe.evaluate.pass_at, seed=recipe.seed)
-    if recipe.evaluate.options:
-        results["options"] = option_rows(
-            (model, [replace(scores, task=task.label) for scores in read_records(job.run.path(place), OptionScores)])
-            for model, task in scored(recipe)
-            for place in [options_file(model, task)]
-        )
-    for row in results["comparisons"]:
-        if (row["a"], row["b"], row["task"]) == ("instructed", "base", "all in-domain") and row["ci95"][1] < 0:
-            line = f"instructed is worse than base in-domain ({row['prompt']} prompt): look at the demonstrations"
-            job.invariant("stage 1 helped", False, line)
-    lines = _cut(results["rows"], recipe)
-    checks = [job.invariant("answers end by themselves", False, line) for line in lines]
-    results["timings"] = {name: entry.seconds for name, entry in job.run.manifest.stages.items()}
-    results["environment"] = environment()
-    write_json(job.run.path("results.json"), results)
-    return {"rows": len(results["rows"]), "invariants": checks}
-
-
-def _cut(rows: Sequence[Mapping[str, Any]], recipe: Recipe) -> Iterator[str]:
-    """Models whose accuracy says little, since their answers are longer than they may be."""
-    for model in dict.fromkeys(row["model"] for row in rows):
-        cut, n = (sum(row[what] for row in rows if row["model"] == model) for what in ("truncated", "n"))
-        limit = f"evaluate.max_new_tokens ({recipe.evaluate.max_new_tokens})"
-        if model == TEACHER:
-            limit = f"teacher.max_tokens ({recipe.teacher.max_tokens})"
-        if cut > MOST_CUT * n:
-            yield f"{model}: {cut} of {n} answers were cut at {limit}: let them be longer"
-
-
-Predictions = Mapping[tuple[str, str], Sequence[Prediction]]  # by model and task
-
-BASELINES = ("base", "instructed")
+BASE, INSTRUCTED, REFINED = Model("base"), Model("instructed"), Model("refined")
 DOMAINS = {"in": "in-domain", "out": "out-of-domain", "any": "on all tasks"}  # in words
 
 
-def make_results(
-    predictions: Predictions,
-    trained: set[str],
-    rounds: Mapping[str, int],
-    *,
-    pass_at: Sequence[int] = (),
-    seed: int,
-) -> Any:
-    """Accuracies of the greedy answers, models compared, and pass@k of the sampled ones.
+def read_results(path: Path) -> Results:
+    """Read a results.json, of this or an earlier version of srit.
+
+    Raises:
+        DataError: it is missing or damaged; names the field at fault.
+    """
+    try:
+        return _adapter().validate_json(path.read_bytes(), strict=True)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}: `srit evaluate {path.parent}` writes it") from None
+    except ValidationError as error:
+        raise DataError(
+            f"{path}: damaged ({first_fault(error)}): `srit evaluate {path.parent}` writes it again"
+        ) from None
+
+
+def write_results(path: Path, results: Results) -> None:
+    """Write results.json; what `read_results` returns is equal to `results`."""
+    write_json(path, _adapter().dump_python(results, mode="json"))
+
+
+@cache
+def _adapter() -> TypeAdapter[Results]:
+    return TypeAdapter(Results)
+
+
+def first_fault(error: ValidationError) -> str:
+    """Return the first field at fault and why, such as "rows.0.n: input should be a valid integer"."""
+    fault = error.errors(include_url=False, include_context=False)[0]
+    place, message = ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")
+    return f"{place}: {message[0].lower()}{message[1:]}" if place else message
+
+
+class _Greedy(NamedTuple):
+    """The greedy answers under one prompt."""
+
+    prompt: PromptKind
+    answers: Predictions
+    domains: Mapping[str, Domain]  # of each task
+    models: Sequence[Model]
+
+    def of_domain(self, model: Model, domain: Domain) -> list[Prediction]:
+        """Return a model's answers to all tasks of a domain."""
+        return [p for task in self.domains if self.domains[task] == domain for p in self.answers[model, task]]
+
+    def right(self, model: Model, tasks: Sequence[str]) -> dict[tuple[str, str], bool]:
+        """Return whether a model is right, by task and problem."""
+        return {(p.task, p.problem_id): p.verdict == "right" for task in tasks for p in self.answers[model, task]}
+
+
+def make_results(predictions: Predictions, trained: set[str], *, pass_at: Sequence[int] = (), seed: int) -> Results:
+    """Score the greedy answers, compare the models, and estimate pass@k from the sampled answers.
 
     Args:
-        predictions: index 0 is greedy, the others sampled; those of one task in the same order for every model.
-        trained: tasks that the student was trained on: "in", the others "out".
-        rounds: which round of stage 2 a model came from; 0 for those not named.
-
-    Returns:
-        {"rows", "pooled", "comparisons", "pass_at_k"}; "pooled" puts the tasks of a domain together, each problem once.
+        predictions: index 0 is greedy, the others are sampled; those to one task in the same order for every model.
+        trained: the tasks that the student was trained on: "in"; the others are "out".
+        pass_at: every k of pass@k.
+        seed: of the bootstrap.
     """
     models = list(dict.fromkeys(model for model, _ in predictions))
-    tasks = list(dict.fromkeys(task for _, task in predictions))
-    kinds = list(dict.fromkeys(p.prompt for found in predictions.values() for p in found))
-    domains = {task: "in" if task in trained else "out" for task in tasks}
-    rows, pooled, comparisons = [], [], []
-    for kind in kinds:
-        answers = {key: [p for p in found if p.prompt == kind and p.index == 0] for key, found in predictions.items()}
-        for model in models:
-            place = {"model": model, "round": rounds.get(model, 0), "prompt": kind}
-            # A teacher answers the CoT prompt alone.
-            for task in tasks:
-                if answered := answers[model, task]:
-                    rows.append({**place, "task": task, "domain": domains[task], **_scores(answered)})
-            for domain in sorted(set(domains.values())):
-                if together := _together(answers, model, domains, domain):
-                    pooled.append({**place, "domain": domain, **_scores(together)})
-        # Students that were not asked in this way have nothing to be compared by.
-        for a, b in _compared(models) if any(answers[model, tasks[0]] for model in BASELINES) else ():
-            for task in tasks:
-                place = {"a": a, "b": b, "task": task, "domain": domains[task], "prompt": kind}
-                comparisons.append({**place, **_difference(answers[a, task], answers[b, task], seed)})
-            for domain in sorted(set(domains.values())):
-                place = {"a": a, "b": b, "task": f"all {DOMAINS[domain]}", "domain": domain, "prompt": kind}
-                side_a, side_b = (_together(answers, model, domains, domain) for model in (a, b))
-                comparisons.append({**place, **_difference(side_a, side_b, seed)})
-    passes = _passes(predictions, pass_at) if pass_at else []
-    return {"rows": rows, "pooled": pooled, "comparisons": comparisons, "pass_at_k": passes}
+    domains: dict[str, Domain] = {task: "in" if task in trained else "out" for _, task in predictions}
+    by_prompt = [
+        _Greedy(
+            prompt,
+            {key: [p for p in found if p.prompt == prompt and p.index == 0] for key, found in predictions.items()},
+            domains,
+            models,
+        )
+        for prompt in dict.fromkeys(p.prompt for found in predictions.values() for p in found)
+    ]
+    return Results(
+        rows=tuple(score for greedy in by_prompt for score in _rows(greedy)),
+        pooled=tuple(score for greedy in by_prompt for score in _pooled(greedy)),
+        comparisons=tuple(comparison for greedy in by_prompt for comparison in _comparisons(greedy, seed)),
+        pass_at_k=tuple(_passes(predictions, pass_at)),
+    )
 
 
-def option_rows(scores: Iterable[tuple[str, Sequence[OptionScores]]]) -> list[dict[str, Any]]:
-    """How often the likeliest option is the right one, a row for each model, task, prompt and what was scored.
+def option_rows(scores: Iterable[tuple[Model, Sequence[OptionScores]]]) -> tuple[OptionAccuracy, ...]:
+    """Count how often the likeliest option is the right one: a row for each model, task, prompt and kind of scoring.
 
     Args:
         scores: by model, each of one task.
-
-    Returns:
-        Shares in 0 to 1, "margin" in nats; all but the counts are means over problems.
     """
     rows = []
     for model, of_task in scores:
         for key in dict.fromkeys((s.task, s.prompt, s.scored) for s in of_task):
             alike = [s for s in of_task if (s.task, s.prompt, s.scored) == key]
-            place = dict(zip(("task", "prompt", "scored"), key, strict=True))
-            rows.append({"model": model, **place, **_option_scores(alike)})
-    return rows
+            rows.append(_option_accuracy(model, *key, alike))
+    return tuple(rows)
 
 
-def _option_scores(scores: Sequence[OptionScores]) -> dict[str, Any]:
+def _option_accuracy(
+    model: Model, task: str, prompt: PromptKind, scored: ScoredBy, scores: Sequence[OptionScores]
+) -> OptionAccuracy:
     n, correct, correct_norm = len(scores), sum(s.right for s in scores), sum(s.right_norm for s in scores)
-    return {
-        "n": n,
-        "correct": correct,
-        "accuracy": correct / n,
-        "ci95": list(wilson(correct, n)),
-        "correct_norm": correct_norm,
-        "accuracy_norm": correct_norm / n,
-        "ci95_norm": list(wilson(correct_norm, n)),
-        "probability": sum(s.probability for s in scores) / n,
-        "confidence": sum(s.confidence for s in scores) / n,
-        "margin": sum(s.margin for s in scores) / n,
-    }
+    return OptionAccuracy(
+        model=model,
+        task=task,
+        prompt=prompt,
+        scored=scored,
+        n=n,
+        correct=correct,
+        accuracy=correct / n,
+        ci95=wilson(correct, n),
+        correct_norm=correct_norm,
+        accuracy_norm=correct_norm / n,
+        ci95_norm=wilson(correct_norm, n),
+        probability=sum(s.probability for s in scores) / n,
+        confidence=sum(s.confidence for s in scores) / n,
+        margin=sum(s.margin for s in scores) / n,
+    )
 
 
-def _passes(predictions: Predictions, pass_at: Sequence[int]) -> list[dict[str, Any]]:
-    rows = []
+def _passes(predictions: Predictions, pass_at: Sequence[int]) -> Iterator[PassAtK]:
     for (model, task), found in predictions.items():
-        drawn: dict[tuple[str, str], list[bool]] = {}
+        drawn: dict[tuple[PromptKind, str], list[bool]] = {}
         for p in found:
             if p.index > 0:
                 drawn.setdefault((p.prompt, p.problem_id), []).append(p.verdict == "right")
-        for kind in dict.fromkeys(kind for kind, _ in drawn):
-            of_kind = [right for (prompt, _), right in drawn.items() if prompt == kind]
+        for prompt in dict.fromkeys(prompt for prompt, _ in drawn):
+            right = [of_problem for (kind, _), of_problem in drawn.items() if kind == prompt]
             for k in pass_at:
-                share = sum(pass_at_k(len(right), sum(right), k) for right in of_kind) / len(of_kind)
-                place = {"model": model, "task": task, "prompt": kind, "k": k}
-                rows.append({**place, "n": len(of_kind), "samples": len(of_kind[0]), "pass_at_k": share})
-    return rows
+                share = sum(pass_at_k(len(of_one), sum(of_one), k) for of_one in right) / len(right)
+                yield PassAtK(model, task, prompt, k, len(right), len(right[0]), share)
 
 
-def _together(answers: Predictions, model: str, domains: Mapping[str, str], domain: str) -> list[Prediction]:
-    return [p for task in domains if domains[task] == domain for p in answers[model, task]]
+def _rows(greedy: _Greedy) -> Iterator[Score]:
+    for model, task in product(greedy.models, greedy.domains):
+        if answered := greedy.answers[model, task]:  # a teacher answers the CoT prompt alone
+            yield _score(model, greedy.prompt, greedy.domains[task], answered, task)
 
 
-def _compared(models: Sequence[str]) -> list[tuple[str, str]]:
-    """Each trained model against instructed, instructed against base, refined against each control."""
-    later = [model for model in models if model not in (*BASELINES, TEACHER)]
-    controls = [model for model in later if model.startswith("control-")]
-    return [
-        *((model, "instructed") for model in later),
-        ("instructed", "base"),
-        *(("refined", control) for control in controls),
-    ]
+def _pooled(greedy: _Greedy) -> Iterator[Score]:
+    for model, domain in product(greedy.models, sorted(set(greedy.domains.values()))):
+        if together := greedy.of_domain(model, domain):
+            yield _score(model, greedy.prompt, domain, together, None)
 
 
-def _scores(answers: Sequence[Prediction]) -> dict[str, Any]:
+def _score(model: Model, prompt: PromptKind, domain: Domain, answers: Sequence[Prediction], task: str | None) -> Score:
     verdicts = Counter(p.verdict for p in answers)
     n, correct = len(answers), verdicts["right"]
-    return {
-        "n": n,
-        "correct": correct,
-        "accuracy": correct / n,
-        "ci95": list(wilson(correct, n)),
-        "unread": verdicts["unread"],
-        "errors": verdicts["error"],
-        "truncated": sum(p.truncated for p in answers),
-        "mean_tokens": sum(p.n_tokens for p in answers) / n,
-    }
+    return Score(
+        model=model,
+        round=model.round,
+        prompt=prompt,
+        domain=domain,
+        n=n,
+        correct=correct,
+        accuracy=correct / n,
+        ci95=wilson(correct, n),
+        unread=verdicts["unread"],
+        errors=verdicts["error"],
+        truncated=sum(p.truncated for p in answers),
+        mean_tokens=sum(p.n_tokens for p in answers) / n,
+        task=task,
+    )
 
 
-def _difference(a: Sequence[Prediction], b: Sequence[Prediction], seed: int) -> dict[str, Any]:
-    """Two models on the problems that both answered: base may have answered fewer (`evaluate.base_limit`)."""
-    right_a, right_b = ({(p.task, p.problem_id): p.verdict == "right" for p in side} for side in (a, b))
+def _comparisons(greedy: _Greedy, seed: int) -> Iterator[Comparison]:
+    """Yield the comparisons of all pairs of models, task by task and then over each domain."""
+    first = next(iter(greedy.domains))
+    if not any(greedy.answers[model, first] for model in (BASE, INSTRUCTED)):
+        return  # students that were not asked in this way have nothing to be compared by
+    for a, b in _compared(greedy.models):
+        for task, domain in greedy.domains.items():
+            yield _comparison(greedy, a, b, task, domain, [task], seed)
+        for domain in sorted(set(greedy.domains.values())):
+            tasks = [task for task in greedy.domains if greedy.domains[task] == domain]
+            yield _comparison(greedy, a, b, over_domain(domain), domain, tasks, seed)
+
+
+def over_domain(domain: str) -> str:
+    """Return what a comparison over all tasks of a domain has in place of a task."""
+    return f"all {DOMAINS[domain]}"
+
+
+def _compared(models: Sequence[Model]) -> list[tuple[Model, Model]]:
+    """Pair each trained model with instructed, instructed with base, and refined with each control."""
+    others = [model for model in models if model not in (BASE, INSTRUCTED) and model.kind != "teacher"]
+    controls = [model for model in others if model.kind == "control"]
+    pairs = [(model, INSTRUCTED) for model in others] + [(INSTRUCTED, BASE)]
+    return pairs + [(REFINED, control) for control in controls]
+
+
+def _comparison(
+    greedy: _Greedy, a: Model, b: Model, name: str, domain: Domain, tasks: Sequence[str], seed: int
+) -> Comparison:
+    """Compare two models on the problems that both answered: base may have answered fewer (`evaluate.base_limit`)."""
+    right_a, right_b = greedy.right(a, tasks), greedy.right(b, tasks)
     both = [key for key in right_a if key in right_b]
-    result = compare([right_a[key] for key in both], [right_b[key] for key in both], seed=seed)
-    return {"n": len(both), **result._asdict(), "ci95": list(result.ci95)}
+    found = compare([right_a[key] for key in both], [right_b[key] for key in both], seed=seed)
+    return Comparison(a, b, name, domain, greedy.prompt, len(both), **found._asdict())

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from srit.intervals import Interval
+from srit.scores import Interval
 from srit.stages.results import DOMAINS
 from srit.study.figures import Figure, Key, Results, common_seeds, compare_answers, difference, domain_tasks
 from srit.study.statistics import Paired, holm, t_test

@@ -10,7 +10,8 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from srit.errors import DataError
-from srit.intervals import Interval, pass_at_k, wilson
+from srit.intervals import pass_at_k, wilson
+from srit.scores import Interval
 from srit.study.statistics import Paired, Sample, hierarchical_interval, mean_of, minus, paired
 
 FORMAT = 1

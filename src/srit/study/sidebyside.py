@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from srit.intervals import Interval
+from srit.scores import Interval
 from srit.study.claims import change_points, verdicts
 from srit.study.figures import Figure, Key, Results, common_seeds, difference, figure
 from srit.study.page import markdown

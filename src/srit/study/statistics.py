@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from srit.intervals import Interval
+from srit.scores import Interval
 
 DIGITS = 9  # of an interval's ends: more are noise of float32, and would tell a 0 from 0
 RESAMPLES = 4000  # the ends of a 95 % interval then vary by about 2 % of its width
