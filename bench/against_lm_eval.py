@@ -33,7 +33,7 @@ from srit.compute.rows import Group
 from srit.recipe import Student
 from srit.records import Prediction, Problem
 from srit.samplers import SamplingSettings
-from srit.samplers.transformers import TransformersSampler
+from srit.samplers.transformers.engine import TransformersSampler
 from srit.stages.options import Options, make_options, option_scores, score
 from srit.stages.predictions import make_predictions, make_requests
 from srit.students.loading import load_model, load_tokenizer, locate

@@ -37,13 +37,13 @@ from srit.recipe import Recipe, read_recipe
 from srit.records import Completion, Demonstration, Problem
 from srit.run_directory import read_records, write_json
 from srit.samplers import SamplingSettings
-from srit.samplers.transformers import TransformersSampler
+from srit.samplers.transformers.engine import TransformersSampler
 from srit.stages.pairs import right_sides
 from srit.stages.predictions import make_requests
 from srit.students.loading import load_model, load_tokenizer, trainable
 from srit.students.prompts import Prompts
 from srit.training.instruction import BATCH_TOKENS, Example, make_examples
-from srit.training.losses import LossSettings, Sides, dpo_loss
+from srit.training.losses import Sides, loss_kind
 from srit.training.preference import Preference, reference_logps
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -306,12 +306,14 @@ def _dpo_steps(work: Work, sides: int) -> tuple[Callable[[], float], Any, Any, l
         total = 0.0
         for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, layout=layout):
             losses = [
-                dpo_loss(
+                loss_kind(settings.loss)
+                .loss(
                     Sides(logps[[g for g, _ in preferences[i].pairs]], logps[[b for _, b in preferences[i].pairs]]),
                     Sides(*(torch.tensor(side) for side in _referenced(preferences[i], reference[i]))),
                     Sides(logps, logps),
-                    LossSettings(settings.beta),
-                ).sum()
+                    settings,
+                )
+                .sum()
                 for i, logps in logps_by_group(ours_model, batch, groups).items()
             ]
             loss = torch.stack(losses).sum() / n_pairs

@@ -18,7 +18,7 @@ import torch
 from bench import Work, machine
 from srit.run_directory import write_json
 from srit.samplers import SamplingSettings
-from srit.samplers.transformers import TransformersSampler
+from srit.samplers.transformers.engine import TransformersSampler
 from srit.stages.predictions import make_requests
 
 RESULTS = Path(__file__).with_name("growth.json")

@@ -18,7 +18,7 @@ from srit.recipe import Recipe, TaskUse, read_recipe
 from srit.records import Completion, Demonstration, Problem
 from srit.run_directory import read_records
 from srit.samplers import SamplingSettings
-from srit.samplers.transformers import TransformersSampler
+from srit.samplers.transformers.engine import TransformersSampler
 from srit.stages.pairs import make_pairs
 from srit.stages.predictions import make_predictions, make_requests
 from srit.stages.problems import load

@@ -1,7 +1,14 @@
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from srit.errors import RecipeError
-from srit.recipe import read_recipe, shipped
+from srit.recipe import check_recipe, read_recipe, shipped
+from srit.run_directory import canonical
 from srit.stages import stages
 
 GOOD = """\
@@ -34,7 +41,39 @@ BAD = {
     "an empty list of tasks": (GOOD.replace("[{task: sums4}]", "[]"), "tasks.evaluate"),
     "a field that the loss does not use": (
         GOOD + "  loss: ipo\n  label_smoothing: 0.1\n",
-        "label_smoothing: the loss ipo does not use it",
+        "refine.label_smoothing: the loss ipo does not use it (only robust and sigmoid)",
+    ),
+    "a field of another loss, with those that use it": (
+        GOOD + "  gamma: 1.0\n",
+        "recipe.yaml:11: refine.gamma: the loss sigmoid does not use it (only simpo): remove it, or set it to null",
+    ),
+    "a loss that does not exist, with the nearest": (
+        GOOD + "  loss: simpa\n",
+        "recipe.yaml:11: refine.loss is 'simpa': there is no loss 'simpa': did you mean 'simpo'? take one of apo_zero,",
+    ),
+    "a teacher that does not exist": (
+        GOOD + "teacher: {kind: opanai}\n",
+        "recipe.yaml:11: teacher.kind is 'opanai': there is no teacher 'opanai': did you mean 'openai'? take one of ",
+    ),
+    "a field of another teacher": (
+        GOOD + "teacher: {kind: solver, path: x}\n",
+        "recipe.yaml:11: teacher.path: a teacher of kind solver does not use it (only recording): remove it",
+    ),
+    "an unknown field of a teacher, with the nearest": (
+        GOOD + "teacher: {kind: recording, path: x, varient: a}\n",
+        "recipe.yaml:11: there is no field teacher.varient; did you mean variant?",
+    ),
+    "a teacher that is a name alone": (
+        GOOD + "teacher: solver\n",
+        "recipe.yaml:11: teacher is 'solver': give its fields, such as {kind: solver}",
+    ),
+    "a sampler that does not exist": (
+        GOOD + "sampler: vlm\n",
+        "there is no sampler 'vlm': did you mean 'vllm'? take one of transformers, vllm",
+    ),
+    "a sampler that cannot stop at a text": (
+        GOOD + "sampler: {kind: vllm}\nevaluate: {stop: [x]}\n",
+        "evaluate.stop: the sampler vllm reads token ids alone",
     ),
     "a recording without its path": (
         GOOD + "teacher: {kind: recording}\n",
@@ -100,3 +139,27 @@ def test_every_shipped_recipe_is_a_plan(name):
 
     assert recipe.name == name
     assert stages(recipe)[-1].name == "results"
+
+
+KEPT = json.loads((Path(__file__).parent / "kept_settings.json").read_text())
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_recipe_kept_before_kinds_had_their_own_fields_makes_no_stage_again(name):
+    """`kept_settings.json`: recipe.yaml files as they were resolved then, and sums of the settings of their stages."""
+    recipe = check_recipe(KEPT[name]["recipe"], source="kept")
+    again = check_recipe(recipe.model_dump(mode="json"), source="again")
+
+    for read in (recipe, again):
+        sums = {stage.name: hashlib.sha256(canonical(stage.settings)).hexdigest()[:16] for stage in stages(read)}
+        assert sums == KEPT[name]["settings"]
+
+
+def test_a_recipe_is_read_without_torch():
+    program = (
+        "import sys; from srit.recipe import read_recipe; read_recipe('quickstart'); print('torch' in sys.modules)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+
+    assert done.stdout == "False\n"

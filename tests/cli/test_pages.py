@@ -37,7 +37,7 @@ def test_the_pages_of_a_kept_study_are_those_of_its_raw_results(tmp_path, kept):
 
 
 def test_the_doctor_names_what_is_missing_and_the_remedy(tmp_path, monkeypatch):
-    monkeypatch.setattr("srit.cli.doctor.find_spec", lambda module: None)
+    monkeypatch.setattr("srit.kinds.find_spec", lambda module: None)
 
     lines = {finding.what: finding for finding in diagnose(tmp_path)}
 

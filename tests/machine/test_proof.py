@@ -14,7 +14,7 @@ from srit.errors import DataError
 from srit.machine.proof import prove
 from srit.recipe import Lora
 from srit.samplers import Request, SamplingSettings
-from srit.samplers.transformers import TransformersSampler
+from srit.samplers.transformers.engine import TransformersSampler
 from srit.students.adapters import choose_targets, left_out
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"

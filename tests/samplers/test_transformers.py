@@ -15,7 +15,7 @@ from srit.samplers import Request, SamplingSettings
 from srit.samplers.draw import drawn, restricted
 from srit.samplers.forward import Forward
 from srit.samplers.slots import SlotBatch
-from srit.samplers.transformers import TransformersSampler
+from srit.samplers.transformers.engine import TransformersSampler
 
 STOP = tuple(range(0, VOCABULARY, 12))  # often enough that rows finish at uneven times
 

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from srit.recipe import Student
 from srit.samplers import Request, SamplingSettings
-from srit.samplers.transformers import TransformersSampler
+from srit.samplers.transformers.engine import TransformersSampler
 from srit.students import saved as trained
 from srit.students.loading import EMBEDDED, load_model, load_prompts, trainable
 

@@ -9,11 +9,11 @@ import pytest
 from teacher_server import answer
 
 from srit.errors import RecipeError
-from srit.teachers import faults
-from srit.teachers.endpoint import key_for
-from srit.teachers.faults import Fault
-from srit.teachers.parameters import Parameters, adapted, is_limit_refused
-from srit.teachers.reply import Received, Reply, read_reply
+from srit.teachers.openai import faults
+from srit.teachers.openai.endpoint import key_for
+from srit.teachers.openai.faults import Fault
+from srit.teachers.openai.parameters import Parameters, adapted, is_limit_refused
+from srit.teachers.openai.reply import Received, Reply, read_reply
 
 LIMIT = 64
 

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from srit.teachers.schedule import Attempt, Schedule
+from srit.teachers.openai.schedule import Attempt, Schedule
 
 SECOND = 1.0  # that a request takes
 

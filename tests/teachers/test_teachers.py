@@ -15,9 +15,9 @@ from srit.records import Problem
 from srit.stages.demonstrations import ask, make_demonstrations, spent_on
 from srit.tasks import find_task
 from srit.teachers import Answer, Question, answer_key
-from srit.teachers.endpoint import Endpoint
 from srit.teachers.local import LocalTeacher
-from srit.teachers.openai import OpenAITeacher
+from srit.teachers.openai.endpoint import Endpoint
+from srit.teachers.openai.teacher import OpenAITeacher
 from srit.teachers.paid import Paid, said_to
 from srit.teachers.paid import holding as known
 from srit.teachers.recording import RecordingTeacher
@@ -156,7 +156,7 @@ def test_a_drip_ends_at_the_deadline_of_the_whole_call(server):
 
 
 def test_a_response_without_end_is_cut(server, monkeypatch):
-    monkeypatch.setattr("srit.teachers.wire.MAX_BYTES", 1000)
+    monkeypatch.setattr("srit.teachers.openai.wire.MAX_BYTES", 1000)
     server.default = Reply(answer("x" * 5000))
 
     [one] = asked(server)

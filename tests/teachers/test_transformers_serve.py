@@ -15,8 +15,8 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from srit.errors import RecipeError, TeacherError
 from srit.records import Problem
 from srit.teachers import Answer, Question
-from srit.teachers.endpoint import Endpoint
-from srit.teachers.openai import OpenAITeacher
+from srit.teachers.openai.endpoint import Endpoint
+from srit.teachers.openai.teacher import OpenAITeacher
 
 END = 258
 START_SECONDS = 60

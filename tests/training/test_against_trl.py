@@ -6,9 +6,11 @@ from datasets import Dataset
 from tiny import EXAMPLES, PREFERENCES, tiny_model, tiny_tokenizer
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from srit.recipe import Optimization, Refine
+from srit.recipe import Optimization
 from srit.training.instruction import instruct
 from srit.training.loop import _rate
+from srit.training.losses import loss_kind
+from srit.training.losses.sigmoid import SigmoidSettings
 from srit.training.preference import reference_logps, refine
 
 ONE_STEP = {"epochs": 1, "batch_size": 64, "learning_rate": 1e-9, "clip": 1e9}
@@ -63,7 +65,7 @@ LOSSES = {
 @pytest.mark.parametrize("name", LOSSES)
 def test_stage_2_has_the_loss_and_gradient_of_dpo_trainer(tmp_path, monkeypatch, name):
     ours, theirs = LOSSES[name]
-    refinement = Refine(**ours, **ONE_STEP)
+    refinement = loss_kind(ours.get("loss", "sigmoid")).settings(**ours, **ONE_STEP)
     moved, frozen = tiny_model(seed=3), tiny_model(seed=3)
     with torch.no_grad():
         for weight in moved.parameters():
@@ -98,7 +100,7 @@ def test_stage_2_has_the_loss_and_gradient_of_dpo_trainer(tmp_path, monkeypatch,
 
 
 STEPS = 20
-REFINEMENT = Refine(epochs=STEPS, batch_size=64, learning_rate=1e-3)
+REFINEMENT = SigmoidSettings(epochs=STEPS, batch_size=64, learning_rate=1e-3)
 
 
 def weights(model):

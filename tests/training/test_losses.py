@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from srit.recipe import Refine
-from srit.training.losses import LOSSES, LossSettings, Sides, loss_of_equals
-from srit.training.preference import step_0_loss
+from srit.kinds import LOSSES
+from srit.training.losses import Sides, loss_kind, loss_of_equals
 
 CHOSEN, REJECTED, REF_CHOSEN, REF_REJECTED = np.random.default_rng(0).normal(-40, 15, (4, 256))
 N_CHOSEN, N_REJECTED = np.random.default_rng(1).integers(1, 90, (2, 256)).astype(float)
@@ -20,18 +19,26 @@ def nll(x):
 
 
 PUBLISHED = {
-    "dpo": ("sigmoid", LossSettings(0.1), nll(0.1 * MARGIN)),
-    "dpo, beta 1": ("sigmoid", LossSettings(1.0), nll(MARGIN)),
-    "conservative dpo": ("sigmoid", LossSettings(0.1, 0.2), 0.8 * nll(0.1 * MARGIN) + 0.2 * nll(-0.1 * MARGIN)),
-    "robust dpo": ("robust", LossSettings(0.1, 0.2), (0.8 * nll(0.1 * MARGIN) - 0.2 * nll(-0.1 * MARGIN)) / 0.6),
-    "ipo": ("ipo", LossSettings(0.1), (MARGIN_A_TOKEN - 5) ** 2),
-    "length-normalized dpo": ("length_normalized", LossSettings(2.0), nll(2 * MARGIN_A_TOKEN)),
+    "dpo": ("sigmoid", {"beta": 0.1}, nll(0.1 * MARGIN)),
+    "dpo, beta 1": ("sigmoid", {"beta": 1.0}, nll(MARGIN)),
+    "conservative dpo": (
+        "sigmoid",
+        {"beta": 0.1, "label_smoothing": 0.2},
+        0.8 * nll(0.1 * MARGIN) + 0.2 * nll(-0.1 * MARGIN),
+    ),
+    "robust dpo": (
+        "robust",
+        {"beta": 0.1, "label_smoothing": 0.2},
+        (0.8 * nll(0.1 * MARGIN) - 0.2 * nll(-0.1 * MARGIN)) / 0.6,
+    ),
+    "ipo": ("ipo", {"beta": 0.1}, (MARGIN_A_TOKEN - 5) ** 2),
+    "length-normalized dpo": ("length_normalized", {"beta": 2.0}, nll(2 * MARGIN_A_TOKEN)),
     "apo zero": (
         "apo_zero",
-        LossSettings(0.1),
+        {"beta": 0.1},
         np.exp(-nll(-0.1 * (CHOSEN - REF_CHOSEN))) + np.exp(-nll(0.1 * (REJECTED - REF_REJECTED))),
     ),
-    "simpo": ("simpo", LossSettings(2.0, gamma=1.0), nll(2 * (CHOSEN / N_CHOSEN - REJECTED / N_REJECTED) - 1)),
+    "simpo": ("simpo", {"beta": 2.0, "gamma": 1.0}, nll(2 * (CHOSEN / N_CHOSEN - REJECTED / N_REJECTED) - 1)),
 }
 
 
@@ -42,9 +49,13 @@ def sides(chosen, rejected):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_loss_is_the_published_formula_in_float64(name):
     loss, settings, expected = PUBLISHED[name]
+    kind = loss_kind(loss)
 
-    actual = LOSSES[loss](
-        sides(CHOSEN, REJECTED), sides(REF_CHOSEN, REF_REJECTED), sides(N_CHOSEN, N_REJECTED), settings
+    actual = kind.loss(
+        sides(CHOSEN, REJECTED),
+        sides(REF_CHOSEN, REF_REJECTED),
+        sides(N_CHOSEN, N_REJECTED),
+        kind.settings(**settings),
     )
 
     # atol: the formula's own rounding where the loss is near 0
@@ -55,8 +66,12 @@ def test_a_loss_is_the_published_formula_in_float64(name):
     "name, expected", [("sigmoid", math.log(2)), ("ipo", 25.0), ("apo_zero", 1.0), ("length_normalized", math.log(2))]
 )
 def test_the_loss_of_equal_models_is_known(name, expected):
-    assert step_0_loss(Refine(loss=name)) == pytest.approx(expected)
+    assert loss_of_equals(loss_kind(name).settings()) == pytest.approx(expected)
 
 
 def test_a_loss_without_a_reference_has_none():
-    assert loss_of_equals("simpo", LossSettings(2.0)) is None
+    assert loss_of_equals(loss_kind("simpo").settings()) is None
+
+
+def test_every_loss_that_comes_with_srit_is_compared_with_its_formula():
+    assert set(LOSSES.own()) == {loss for loss, _, _ in PUBLISHED.values()}

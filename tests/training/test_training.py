@@ -17,16 +17,17 @@ from transformers import (
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from srit.errors import TrainingError
-from srit.recipe import Optimization, Refine, Student
+from srit.recipe import Optimization, Student
 from srit.records import Completion, Problem
 from srit.samplers import Request, SamplingSettings
-from srit.samplers.transformers import TransformersSampler
+from srit.samplers.transformers.engine import TransformersSampler
 from srit.stages.refined import AGREEMENT
 from srit.students.loading import dropout, load_model, trainable
 from srit.students.prompts import Prompts, prompt_text
 from srit.tasks import find_task
 from srit.training.instruction import Example, instruct
 from srit.training.loop import order
+from srit.training.losses.sigmoid import SigmoidSettings
 from srit.training.preference import disagreement, reference_logps, refine
 
 SETTINGS = Optimization(epochs=2, learning_rate=1e-2, batch_size=4, row_tokens=40)
@@ -134,7 +135,7 @@ def refined(tmp_path, settings, *, reference=None, model=None, **options):
 
 
 def test_refinement_starts_at_log_2_and_widens_the_margin(tmp_path):
-    _, history = refined(tmp_path, Refine(epochs=10, learning_rate=1e-3, batch_size=3, nll_weight=0.1))
+    _, history = refined(tmp_path, SigmoidSettings(epochs=10, learning_rate=1e-3, batch_size=3, nll_weight=0.1))
 
     assert history[0]["preference_loss"] == pytest.approx(math.log(2), abs=1e-6)
     assert history[-1]["margins"] > history[0]["margins"] == pytest.approx(0, abs=1e-5)
@@ -145,13 +146,13 @@ def test_a_reference_that_is_another_model_is_refused(tmp_path):
     other = reference_logps(tiny_model(seed=1), PREFERENCES, 100)
 
     with pytest.raises(TrainingError, match="nats a token away from its reference"):
-        refined(tmp_path, Refine(batch_size=3), reference=other)
+        refined(tmp_path, SigmoidSettings(batch_size=3), reference=other)
 
 
 def test_rounding_is_no_other_model_however_much_beta_makes_of_it(tmp_path):
     near = [[logps[0] + 1e-3, *logps[1:]] for logps in reference_logps(tiny_model().train(), PREFERENCES, 100)]
 
-    _, history = refined(tmp_path, Refine(batch_size=3, beta=50.0), reference=near)
+    _, history = refined(tmp_path, SigmoidSettings(batch_size=3, beta=50.0), reference=near)
 
     assert abs(history[0]["preference_loss"] - math.log(2)) > 0.02
 
@@ -177,7 +178,7 @@ def test_answers_of_another_model_are_told_from_ones_own():
 
 
 def test_the_control_without_preferences_raises_likelihood_alone(tmp_path):
-    _, history = refined(tmp_path, Refine(epochs=5, learning_rate=1e-3, batch_size=6), preference_weight=0.0)
+    _, history = refined(tmp_path, SigmoidSettings(epochs=5, learning_rate=1e-3, batch_size=6), preference_weight=0.0)
 
     assert history[-1]["loss"] == history[-1]["nll"] < history[0]["nll"]
 
@@ -185,14 +186,14 @@ def test_the_control_without_preferences_raises_likelihood_alone(tmp_path):
 def test_a_control_goes_on_until_it_has_taken_as_many_tokens(tmp_path):
     wanted = 5 * sum(preference.group.n_tokens for preference in PREFERENCES) // 2
 
-    _, history = refined(tmp_path, Refine(epochs=1, batch_size=2), preference_weight=0.0, max_tokens=wanted)
+    _, history = refined(tmp_path, SigmoidSettings(epochs=1, batch_size=2), preference_weight=0.0, max_tokens=wanted)
 
     taken = [metrics["tokens"] for metrics in history]
     assert sum(taken[:-1]) < wanted <= sum(taken)
 
 
 def test_the_loss_is_the_published_formula_by_hand_in_float64(tmp_path):
-    settings = Refine(epochs=1, learning_rate=1e-9, batch_size=6, beta=0.3, nll_weight=0.5)
+    settings = SigmoidSettings(epochs=1, learning_rate=1e-9, batch_size=6, beta=0.3, nll_weight=0.5)
     model = tiny_model(seed=2).double().train()
     reference = [[value + 0.001 * i for i, value in enumerate(row)] for row in reference_logps(model, PREFERENCES, 100)]
     losses, nlls = [], []
@@ -241,7 +242,7 @@ def test_a_model_with_dropout_is_trained_and_compared_without(tmp_path, kind, tu
     student = Student(model=str(tmp_path / "student"), dtype="float32", tuning=tuning)
     model = trainable(student, None)
     sampled = reference_logps(load_model(student), PREFERENCES, 100, rows="separate")
-    settings = Refine(epochs=1, learning_rate=1e-3, batch_size=3)
+    settings = SigmoidSettings(epochs=1, learning_rate=1e-3, batch_size=3)
 
     reference = reference_logps(model, PREFERENCES, 100, rows="separate")
     _, history = refined(tmp_path / "refined", settings, model=model, reference=reference, rows="separate")

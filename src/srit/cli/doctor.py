@@ -6,30 +6,26 @@ import os
 import platform
 import shutil
 import time
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
+from srit.kinds import FAMILIES, LOSSES, SAMPLERS, TEACHERS, Finding, Kinds, extra
+from srit.samplers import SamplerKind
 from srit.students.embedded import EMBEDDED
 from srit.sums import cache
+from srit.tasks import Family
+from srit.teachers import TeacherKind
+from srit.training.losses import LossKind
 
-_EXTRAS = {
-    "hub": ("datasets", "benchmarks from the hub"),
-    "math": ("math_verify", "judging MATH"),
-    "gym": ("reasoning_gym", "generated problems of reasoning-gym"),
-    "openai": ("openai", "a teacher behind an OpenAI-compatible server"),
-    "qlora": ("bitsandbytes", "adapters over a base of 4 bits"),
+_KINDS: Mapping[Kinds, type[TeacherKind[Any] | SamplerKind[Any] | LossKind[Any] | Family]] = {
+    SAMPLERS: SamplerKind,
+    TEACHERS: TeacherKind,
+    LOSSES: LossKind,
+    FAMILIES: Family,
 }
 _LEAST_DISK = 5e9  # bytes; a run of the embedded student with its converted weights takes about 1
-
-
-class Finding(NamedTuple):
-    """One line of the diagnosis."""
-
-    ok: bool
-    what: str
-    found: str
 
 
 def diagnose(folder: Path) -> list[Finding]:
@@ -47,14 +43,12 @@ def diagnose(folder: Path) -> list[Finding]:
     ]
     gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
     findings.append(Finding(True, "GPU", ", ".join(gpus) or "none: models run on the processor"))
-    findings.append(Finding(True, "sampler: transformers", "works on any machine"))
-    vllm = "works" if find_spec("vllm") and gpus else "needs a GPU and pip install 'srit[vllm]'"
-    findings.append(Finding(vllm == "works", "sampler: vllm", vllm))
     for name, embedded in EMBEDDED.items():
         findings.append(_installed(f"student {name}", embedded.package, embedded.install))
-    for extra, (module, use) in _EXTRAS.items():
-        there = find_spec(module) is not None
-        findings.append(Finding(there, f"{extra}: {use}", "installed" if there else f"pip install 'srit[{extra}]'"))
+    findings.append(extra("qlora", "bitsandbytes", "adapters over a base of 4 bits"))
+    for kinds, kind in _KINDS.items():
+        findings += [finding for _, found in kinds.all(kind) for finding in found.doctor()]
+        findings += kinds.findings(kind)
     return findings
 
 

@@ -20,7 +20,7 @@ from srit.compute.rows import Group, layout_of, logps_by_group, micro_batches
 from srit.machine.proof import Proof, prove
 from srit.recipe import Student
 from srit.samplers import Request, SamplingSettings
-from srit.samplers.transformers import TransformersSampler
+from srit.samplers.transformers.engine import TransformersSampler
 from srit.students.adapters import choose_targets, left_out
 from srit.students.loading import load_model, load_prompts, trainable
 

@@ -21,7 +21,7 @@ from srit.errors import DataError
 from srit.samplers import Request, SamplingSettings
 from srit.samplers.forward import Forward
 from srit.samplers.padded import PaddedBatch
-from srit.samplers.transformers import TransformersSampler, decodings
+from srit.samplers.transformers.engine import TransformersSampler, decodings
 
 Kind = TypeVar("Kind")
 

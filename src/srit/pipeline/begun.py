@@ -66,6 +66,6 @@ def pinned(recipe: Recipe, revisions: Mapping[str, str]) -> Recipe:
     from srit.stages.demonstrations import models_of
 
     for model in models_of(recipe)[1:]:
-        commit = revisions.get(hub_name(model), teacher.revision)
+        commit = revisions.get(hub_name(model), model.revision)
         teacher = teacher.model_copy(update={"revision": commit})
     return recipe.model_copy(update={"student": student, "teacher": teacher})

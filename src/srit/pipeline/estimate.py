@@ -15,6 +15,7 @@ from typing import NamedTuple
 from srit.compared import OPTIONS, TEACHER, evaluated
 from srit.compute.plan import Rates
 from srit.recipe import Optimization, Recipe, TaskUse
+from srit.teachers import teacher_kind
 
 PROMPT_TOKENS = 80  # of a question with its instruction; the shipped tasks have 50 to 150
 UNLIMITED = 1000  # problems counted for a task without a limit
@@ -89,9 +90,8 @@ def work_of(stage: str, recipe: Recipe) -> Work:
 
 def teaching(recipe: Recipe, questions: int) -> Work:
     """Of asking the teacher so many questions."""
-    if recipe.teacher.kind == "openai":
-        return Work(calls=min(questions, recipe.teacher.max_calls or questions))
-    return Work(sampled=questions * recipe.teacher.max_tokens // 2) if recipe.teacher.kind == "local" else Work()
+    work = teacher_kind(recipe.teacher.kind).work(recipe.teacher, questions)
+    return Work(calls=work.calls, sampled=work.sampled)
 
 
 def n_problems(use: TaskUse) -> int:
@@ -121,12 +121,9 @@ def gpu_seconds(work: Work, recipe: Recipe) -> float | None:
 
 
 def dollars(works: Iterable[Work], recipe: Recipe) -> float | None:
-    """At most what the teacher's answers cost; None without `teacher.prices`."""
-    if recipe.teacher.prices is None:
-        return None
-    prompt, completion = recipe.teacher.prices
+    """At most what the teacher's answers cost; None where its prices are not known."""
     calls = sum(work.calls for work in works)
-    return calls * (prompt * PROMPT_TOKENS + completion * recipe.teacher.max_tokens) / 1e6
+    return teacher_kind(recipe.teacher.kind).price(recipe.teacher, calls, PROMPT_TOKENS)
 
 
 def told_in_all(works: Sequence[Work], recipe: Recipe, rates: Rates | None = None) -> str:

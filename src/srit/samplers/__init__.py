@@ -1,10 +1,19 @@
-"""Samplers: prompts to completions. One file an engine."""
+"""Samplers: prompts to completions.
+
+One file or folder for each engine, which declares all that srit has to know of it: `SAMPLER = SamplerKind(…)`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from srit.compute.plan import Decoding
+from srit.kinds import SAMPLERS, Finding
+from srit.recipe import SamplerSettings, Student
+from srit.settings import Configured
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +50,33 @@ class Sampler(Protocol):
     def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[Sampled]:
         """One answer for each request, in the order of the requests."""
         ...
+
+
+class SamplerNeeds(NamedTuple):
+    """What an engine draws answers from, and how many at once."""
+
+    student: Student
+    trained: Path | None  # the folder of what a stage made of it, an adapter or a whole model; None: the student itself
+    rows: int  # answers decoded at once
+    text: Callable[[tuple[int, ...]], str]  # token ids as text
+    decoding: Decoding | None  # how answers were found to be computed right; None: nobody tried
+
+
+Settings = TypeVar("Settings", bound=SamplerSettings)
+
+
+@dataclass(frozen=True)
+class SamplerKind(Configured[Settings]):
+    """All that srit has to know of an engine; `settings` are its fields in the recipe."""
+
+    make: Callable[[Settings, SamplerNeeds], Sampler]
+    doctor: Callable[[], Sequence[Finding]] = tuple  # lines of `srit doctor`
+
+
+def sampler_kind(name: str) -> SamplerKind[Any]:
+    """The engine of that name.
+
+    Raises:
+        RecipeError: there is none, or a plug-in that does not work.
+    """
+    return SAMPLERS.find(name, SamplerKind)

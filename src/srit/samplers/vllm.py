@@ -8,13 +8,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from srit.errors import MachineError
-from srit.samplers import Request, Sampled, SamplingSettings
+from srit.kinds import Finding
+from srit.recipe import SamplerSettings
+from srit.samplers import Request, Sampled, Sampler, SamplerKind, SamplerNeeds, SamplingSettings
 
 _engine: tuple[tuple[str, str, str | None], Any] | None = None  # the one of this process: it takes the whole GPU
+
+
+class VllmSettings(SamplerSettings):
+    """vLLM, on a GPU."""
+
+    reads_text: ClassVar[bool] = False
+
+    kind: Literal["vllm"] = "vllm"
 
 
 class VllmSampler:
@@ -86,3 +97,27 @@ def _engine_of(model: str, dtype: str, revision: str | None, rank: int) -> Any:
 def _number(text: str) -> int:
     """1 to 2³¹ - 1: what vLLM takes for a seed and for an adapter's id."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) % (2**31 - 1) + 1
+
+
+def _make(settings: VllmSettings, needs: SamplerNeeds) -> Sampler:
+    from srit.students.loading import locate
+
+    student, trained = needs.student, needs.trained
+    whole = trained is not None and not (trained / "adapter_config.json").exists()
+    return VllmSampler(
+        str(trained) if whole else str(locate(student) or student.model),
+        dtype=student.dtype,
+        revision=None if whole else student.revision,
+        rank=student.lora.rank,
+        adapter=None if whole else trained,
+    )
+
+
+def _doctor() -> Sequence[Finding]:
+    import torch
+
+    works = find_spec("vllm") is not None and torch.cuda.device_count() > 0
+    return [Finding(works, "sampler: vllm", "works" if works else "needs a GPU and pip install 'srit[vllm]'")]
+
+
+SAMPLER = SamplerKind(VllmSettings, _make, doctor=_doctor)

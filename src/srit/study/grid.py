@@ -13,9 +13,10 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from srit import recipe as recipes
+from srit import settings
 from srit.compared import TEACHER, models
 from srit.errors import RecipeError
+from srit.recipe import SHIPPED as recipe_files
 from srit.recipe import Recipe
 from srit.study.claims import has_labels, set_against
 from srit.tasks import find_task
@@ -93,7 +94,7 @@ class _Option(NamedTuple):
 
 def shipped_studies() -> list[str]:
     """Names of the studies that come with srit."""
-    return recipes.names_in(SHIPPED)
+    return settings.names_in(SHIPPED)
 
 
 def read_study(name: str, overrides: Sequence[str] = ()) -> Grid:
@@ -105,18 +106,18 @@ def read_study(name: str, overrides: Sequence[str] = ()) -> Grid:
     Raises:
         RecipeError: names every fault of the study and of every cell, with its line.
     """
-    path = recipes.find_yaml(name, SHIPPED, "study")
-    text = recipes.read_text(path)
-    tree = recipes.parse(text, path)
-    changes = [recipes.parse_override(override) for override in overrides]
+    path = settings.find_yaml(name, SHIPPED, "study")
+    text = settings.read_text(path)
+    tree = settings.parse(text, path)
+    changes = [settings.parse_override(override) for override in overrides]
     for key, value in changes:
         if key.split(".")[0] in Study.model_fields:
-            recipes.set_field(tree, key, value)
-    study = recipes.checked(Study, tree, lambda place: recipes.where(str(path), text, place))
+            settings.set_field(tree, key, value)
+    study = settings.checked(Study, tree, lambda place: settings.where(str(path), text, place))
     base, base_source, base_text = _base(study.recipe, path, text)
     of_recipe = [change for change in changes if change[0].split(".")[0] not in Study.model_fields]
     for key, value in of_recipe:
-        recipes.set_field(base, key, value)
+        settings.set_field(base, key, value)
     return _expand(study, base, of_recipe, _Places(str(path), text, base_source, base_text))
 
 
@@ -130,7 +131,7 @@ def read_claim(text: str, cells: Sequence[Mapping[str, str]], evaluated: Collect
     Raises:
         RecipeError: it is none, or none of these cells and models.
     """
-    claim = recipes.checked(Claim, recipes.parse(text, Path(repr(text))), lambda _: text)
+    claim = settings.checked(Claim, settings.parse(text, Path(repr(text))), lambda _: text)
     if faults := [fault for _, fault in _claim_faults(claim, cells, evaluated)]:
         raise RecipeError("\n".join(f"{text}: {fault}" for fault in faults))
     return claim.model_dump(mode="json")
@@ -149,22 +150,22 @@ class _Places(NamedTuple):
         for change in reversed(changes):
             parts = change.key.split(".")
             if [str(part) for part in place[: len(parts)]] == parts:
-                return recipes.where(self.source, self.text, (*change.place, *place[len(parts) :]))
+                return settings.where(self.source, self.text, (*change.place, *place[len(parts) :]))
         if self.base_text:
-            return recipes.where(self.base_source, self.base_text, place)
-        return recipes.where(self.source, self.text, ("recipe", *place))
+            return settings.where(self.base_source, self.base_text, place)
+        return settings.where(self.source, self.text, ("recipe", *place))
 
 
 def _base(recipe: Any, path: Path, text: str) -> tuple[dict[str, Any], str, str]:
     if isinstance(recipe, dict):
         return copy.deepcopy(recipe), str(path), ""
     if not isinstance(recipe, str):
-        place = recipes.where(str(path), text, ("recipe",))
+        place = settings.where(str(path), text, ("recipe",))
         raise RecipeError(f"{place}: recipe is {recipe!r}: give a shipped name, a file beside the study, or fields")
     beside = path.parent / recipe
-    found = recipes.find_yaml(str(beside) if beside.is_file() else recipe, recipes.SHIPPED, "recipe")
-    base_text = recipes.read_text(found)
-    return recipes.parse(base_text, found), str(found), base_text
+    found = settings.find_yaml(str(beside) if beside.is_file() else recipe, recipe_files, "recipe")
+    base_text = settings.read_text(found)
+    return settings.parse(base_text, found), str(found), base_text
 
 
 def _expand(study: Study, base: dict[str, Any], overrides: Sequence[tuple[str, Any]], places: _Places) -> Grid:
@@ -173,7 +174,7 @@ def _expand(study: Study, base: dict[str, Any], overrides: Sequence[tuple[str, A
     if study.cells:
         axes.append([_named(name, fields, places, faults) for name, fields in study.cells.items()])
     for seed in {seed for seed in study.seeds if study.seeds.count(seed) > 1}:
-        faults[f"{recipes.where(places.source, places.text, ('seeds',))}: seed {seed} stands here twice"] = None
+        faults[f"{settings.where(places.source, places.text, ('seeds',))}: seed {seed} stands here twice"] = None
     _check_keys(study, [change for axis in axes for option in axis for change in option.changes], places, faults)
     for key, _ in overrides:
         if key in _seeds(study):
@@ -196,7 +197,7 @@ def _seeds(study: Study) -> tuple[str, ...]:
 def _check_keys(study: Study, changes: Sequence[_Change], places: _Places, faults: dict[str, None]) -> None:
     """What an option may not set: the seeds, and the label that an axis itself gives."""
     for change in changes:
-        place = recipes.where(places.source, places.text, change.place)
+        place = settings.where(places.source, places.text, change.place)
         if change.key in _seeds(study):
             faults[f"{place}: {change.key}: a study sets it from its seeds: give seeds"] = None
         if change.key.startswith(LABEL) and change.key.removeprefix(LABEL) in (*study.axes, ARM):
@@ -214,7 +215,7 @@ def _options(name: str, options: Any, places: _Places, faults: dict[str, None]) 
         for label, fields in options.items():
             yield _Option(name, label, label, _changes(fields, (*at, label), places, faults))
     else:
-        place = recipes.where(places.source, places.text, at)
+        place = settings.where(places.source, places.text, at)
         faults[f"{place}: an axis is a list of values, or a mapping of named options to fields"] = None
 
 
@@ -226,7 +227,7 @@ def _changes(fields: Any, at: tuple[Any, ...], places: _Places, faults: dict[str
     if fields is None:
         return ()
     if not isinstance(fields, dict):
-        place = recipes.where(places.source, places.text, at)
+        place = settings.where(places.source, places.text, at)
         faults[f"{place}: {at[-1]} is {fields!r}: give a mapping of dotted fields to values"] = None
         return ()
     return tuple(_Change(key, value, (*at, key)) for key, value in fields.items())
@@ -244,7 +245,7 @@ def _cell(
     changes = [change for option in options for change in option.changes if not change.key.startswith(LABEL)]
     for change, (key, value) in product(tuple(changes), overrides):
         if key == change.key:
-            place = recipes.where(places.source, places.text, change.place)
+            place = settings.where(places.source, places.text, change.place)
             faults[f"{key}={_short(value)}: {place} sets it for a cell: change it there"] = None
         elif key.startswith(f"{change.key}."):  # a part of what the cell sets anew
             changes.append(_Change(key, value, change.place))
@@ -268,13 +269,13 @@ def _recipe(
     tree = copy.deepcopy(base)
     for change in changes:
         try:
-            recipes.set_field(tree, change.key, copy.deepcopy(change.value))
+            settings.set_field(tree, change.key, copy.deepcopy(change.value))
         except RecipeError as error:
-            raise RecipeError(f"{recipes.where(places.source, places.text, change.place)}: {error}") from None
+            raise RecipeError(f"{settings.where(places.source, places.text, change.place)}: {error}") from None
     tree["name"], tree["seed"] = f"{folder[:48].replace('=', '-')}-seed-{seed}", seed
     if study.problems_by_seed:
-        recipes.set_field(tree, "tasks.seed", seed)
-    return recipes.checked(Recipe, tree, lambda place: places.of(changes, place))
+        settings.set_field(tree, "tasks.seed", seed)
+    return settings.checked(Recipe, tree, lambda place: places.of(changes, place))
 
 
 def _labels(study: Study, options: Sequence[_Option]) -> dict[str, str]:
@@ -302,7 +303,7 @@ def _check_claims(study: Study, cells: Sequence[Cell], places: _Places, faults: 
     evaluated = {model for cell in cells for model in models(cell.recipes[0])} | {TEACHER}
     for number, claim in enumerate(study.claims):
         for at, fault in _claim_faults(claim, [cell.labels for cell in cells], evaluated):
-            faults[f"{recipes.where(places.source, places.text, ('claims', number, *at))}: {fault}"] = None
+            faults[f"{settings.where(places.source, places.text, ('claims', number, *at))}: {fault}"] = None
 
 
 def _claim_faults(

@@ -1,17 +1,18 @@
 """Tasks: problems, how they are put to a model, how an answer is read and judged.
 
-One file or folder a task family; a new one is also named in `_FAMILIES`.
+One file or folder for each family of tasks, which declares all that srit has to know of it: `FAMILY = Family(…)`.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from importlib import import_module
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from srit.errors import JudgeError, RecipeError
+from srit.kinds import FAMILIES, Finding
 from srit.records import Problem, Split, Verdict
 
 
@@ -35,9 +36,20 @@ class Judgment(NamedTuple):
 class Task(Protocol):
     """A benchmark or a generator of problems."""
 
-    name: str
-    about: str  # one line for `srit tasks`: what, sizes, license, how answers are read
-    instruction: str  # i of the method: put before every question
+    @property
+    def name(self) -> str:
+        """What a recipe calls it."""
+        ...
+
+    @property
+    def about(self) -> str:
+        """One line for `srit tasks`: what, sizes, license, how answers are read."""
+        ...
+
+    @property
+    def instruction(self) -> str:
+        """i of the method: put before every question."""
+        ...
 
     @property
     def has_choices(self) -> bool:
@@ -89,17 +101,24 @@ class Task(Protocol):
         ...
 
 
-# Modules with names() -> list[str], knows(name) -> bool and make(name) -> Task.
-_FAMILIES = ("srit.tasks.story", "srit.tasks.benchmarks", "srit.tasks.jsonl", "srit.tasks.gym")
+@dataclass(frozen=True)
+class Family:
+    """All that srit has to know of a family of tasks."""
+
+    about: str | None  # in Markdown: a line, then what `srit tasks --markdown` says where the family lists no names
+    names: Callable[[], Sequence[str]]  # that a recipe can use, as far as they can be listed
+    knows: Callable[[str], bool]  # whether a name is one of the family's
+    make: Callable[[str], Task]  # the task of a name that it knows
+    doctor: Callable[[], Sequence[Finding]] = tuple  # lines of `srit doctor`
 
 
 def task_names() -> list[str]:
     """Every name that a recipe can use, family after family."""
-    return [name for family in _FAMILIES for name in import_module(family).names()]
+    return [name for _, family in FAMILIES.all(Family) for name in family.names()]
 
 
 def task_page() -> str:
-    """All tasks as a page in Markdown; names of one family that are alike share a line."""
+    """All of srit's own tasks as a page in Markdown; names of one family that are alike share a line."""
     lines = [
         "# Tasks",
         "",
@@ -107,30 +126,38 @@ def task_page() -> str:
         "as LaTeX: [answer-reading.md](answer-reading.md) has the rules, and how well they do. Sizes are the hub's;",
         "a local folder (`data:` in the recipe) counts as it is.",
     ]
-    for family in map(import_module, _FAMILIES):
-        lines += ["", f"## {str(family.__doc__).splitlines()[0]}", "", "| task | what |", "| --- | --- |"]
+    for family in _own():
+        first, *more = (family.about or "").strip().splitlines()
+        lines += ["", f"## {first}", "", "| task | what |", "| --- | --- |"]
         alike: dict[str, list[str]] = {}
         for name in family.names():
-            alike.setdefault(find_task(name).about, []).append(f"`{name}`")
+            alike.setdefault(family.make(name).about, []).append(f"`{name}`")
         lines += [f"| {', '.join(names)} | {about} |" for about, names in alike.items()]
         if not alike:
-            lines[-2:] = str(family.__doc__).strip().splitlines()[2:] or ["Any such name."]
+            lines[-2:] = more[1:] or ["Any such name."]
     return "\n".join(lines) + "\n"
 
 
 def find_task(name: str) -> Task:
-    """The task of that name.
+    """The task of that name; srit's own come first.
 
     Raises:
-        RecipeError: there is none; tells the nearest.
+        RecipeError: there is none; names the nearest, and the plug-ins that could not be asked.
     """
-    for family in map(import_module, _FAMILIES):
+    for family in _own():
         if family.knows(name):
-            task: Task = family.make(name)
-            return task
+            return family.make(name)
+    for _, family in FAMILIES.all(Family):
+        if family.knows(name):
+            return family.make(name)
     near = difflib.get_close_matches(name, task_names(), n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise RecipeError(f"there is no task {name!r}: {hint}`srit tasks` lists them all")
+    broken = [f"; {finding.found}" for finding in FAMILIES.findings(Family) if not finding.ok]
+    raise RecipeError(f"there is no task {name!r}: {hint}`srit tasks` lists them all{''.join(broken)}")
+
+
+def _own() -> Iterator[Family]:
+    return (FAMILIES.find(name, Family) for name in FAMILIES.own())
 
 
 def judge(task: Task, problem: Problem, text: str) -> Judgment:

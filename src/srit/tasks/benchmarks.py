@@ -5,15 +5,16 @@ from __future__ import annotations
 import difflib
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from srit.errors import DataError
+from srit.kinds import Finding, extra
 from srit.records import Problem, Split
 from srit.sums import sum_of
-from srit.tasks import Reading
+from srit.tasks import Family, Reading
 from srit.tasks.golds import Numbering, gold_of
 from srit.tasks.labels import unlabeled
 from srit.tasks.lines import MissingSplit, Row, id_field, optional_text, read_rows, text_field
@@ -469,3 +470,10 @@ def make(name: str) -> BenchmarkTask:
         near = difflib.get_close_matches(name, _TABLE, n=1) or list(_TABLE)
         raise DataError(f"no benchmark is called {name!r}; did you mean {', '.join(near)}?")
     return BenchmarkTask(_TABLE[name])
+
+
+def _doctor() -> Sequence[Finding]:
+    return [extra("hub", "datasets", "benchmarks from the hub"), extra("math", "math_verify", "judging MATH")]
+
+
+FAMILY = Family(__doc__, names, knows, make, _doctor)

@@ -11,15 +11,16 @@ from __future__ import annotations
 import difflib
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from srit.errors import DataError
+from srit.kinds import Finding, extra
 from srit.records import Problem, Split
-from srit.tasks import Reading
+from srit.tasks import Family, Reading
 from srit.tasks.jsonl import read_as_gold
 from srit.tasks.reading.texts import texts_equal
 
@@ -142,3 +143,10 @@ def make(name: str) -> GymTask:
         hint = f"; did you mean gym:{near[0]}?" if near else "; `srit tasks` lists them"
         raise DataError(f"reasoning-gym has no {name.removeprefix(_PREFIX)!r}{hint}")
     return GymTask(name)
+
+
+def _doctor() -> Sequence[Finding]:
+    return [extra("gym", "reasoning_gym", "generated problems of reasoning-gym")]
+
+
+FAMILY = Family(__doc__, names, knows, make, _doctor)

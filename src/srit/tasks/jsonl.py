@@ -25,7 +25,7 @@ from pathlib import Path
 from srit.errors import DataError
 from srit.records import Problem, Split
 from srit.sums import sum_of
-from srit.tasks import Reading
+from srit.tasks import Family, Reading
 from srit.tasks.benchmarks import check_gold, checked, drawn, phrase, problem_of
 from srit.tasks.golds import Numbering, numbering, refuse_solution
 from srit.tasks.lines import MissingSplit, Row, read_rows
@@ -203,3 +203,6 @@ def make(name: str) -> JsonlTask:
     if not name.removeprefix(_PREFIX) or not path.exists():
         raise DataError(f"{name}: there is no file or folder {str(path)!r}")
     return JsonlTask(path)
+
+
+FAMILY = Family(__doc__, names, knows, make)

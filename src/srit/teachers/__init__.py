@@ -1,13 +1,21 @@
-"""Teachers: sources of step-by-step answers. One file for each teacher, and the parts of the `openai` one."""
+"""Teachers: sources of step-by-step answers.
+
+One file or folder for each kind, which declares all that srit has to know of it: `TEACHER = TeacherKind(…)`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
+from srit.kinds import TEACHERS, Finding
+from srit.recipe import Student, TeacherSettings
 from srit.records import Problem
+from srit.run_directory import Json
+from srit.settings import Configured
 
 CUT = "cut: raise teacher.max_tokens"
 
@@ -58,3 +66,64 @@ class Teacher(Protocol):
 def answer_key(identity: Mapping[str, object], prompt: str) -> str:
     """What an answer is stored under: all that shapes it, and nothing that does not."""
     return hashlib.sha256(json.dumps([identity, prompt], sort_keys=True).encode()).hexdigest()
+
+
+class Surroundings(NamedTuple):
+    """What a teacher may need of the run that asks it."""
+
+    dtype: Literal["auto", "float32", "bfloat16"]  # that the student is computed in
+    rows: int  # answers decoded at once on this machine
+    report: Callable[[str], None]  # shows a line to a person
+
+
+class TeacherWork(NamedTuple):
+    """What asking takes, at most."""
+
+    calls: int = 0  # to a server
+    sampled: int = 0  # tokens written on this machine
+
+
+Settings = TypeVar("Settings", bound=TeacherSettings)
+
+
+def _no_work(settings: TeacherSettings, questions: int) -> TeacherWork:
+    return TeacherWork()
+
+
+def _no_price(settings: TeacherSettings, calls: int, prompt_tokens: int) -> float | None:
+    return None
+
+
+def _all_fields(settings: TeacherSettings) -> Mapping[str, Json]:
+    return settings.model_dump(mode="json")
+
+
+def _no_sources(settings: TeacherSettings) -> Mapping[str, Json]:
+    return {}
+
+
+def _no_model(settings: TeacherSettings) -> Student | None:
+    return None
+
+
+@dataclass(frozen=True)
+class TeacherKind(Configured[Settings]):
+    """All that srit has to know of a kind of teacher; `settings` are its fields in the recipe."""
+
+    make: Callable[[Settings, Surroundings], Teacher]
+    work: Callable[[Settings, int], TeacherWork] = _no_work  # of so many questions
+    price: Callable[[Settings, int, int], float | None] = _no_price  # dollars of calls with prompts of so many tokens
+    shaping: Callable[[Settings], Mapping[str, Json]] = _all_fields  # settings that its answers depend on
+    sources: Callable[[Settings], Mapping[str, Json]] = _no_sources  # sums of the files that its answers depend on
+    model: Callable[[Settings], Student | None] = _no_model  # that this machine loads for it
+    doctor: Callable[[], Sequence[Finding]] = tuple  # lines of `srit doctor`
+    kept: bool = False  # whether one teacher serves a whole run, with what it learns
+
+
+def teacher_kind(name: str) -> TeacherKind[Any]:
+    """The kind of that name.
+
+    Raises:
+        RecipeError: there is none, or a plug-in that does not work.
+    """
+    return TEACHERS.find(name, TeacherKind)

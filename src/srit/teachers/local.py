@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+import logging
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import Annotated, Literal
 
-from srit.teachers import CUT, Answer, Question
+from pydantic import Field
+
+from srit.errors import DataError
+from srit.kinds import SAMPLERS
+from srit.recipe import TEACHER_FIELDS, SamplerSettings, Student, TeacherSettings, with_former
+from srit.run_directory import Json
+from srit.samplers import Request, SamplerNeeds, SamplingSettings, sampler_kind
+from srit.settings import Count, OneOf
+from srit.teachers import CUT, Answer, Question, Surroundings, TeacherKind, TeacherWork
+
+_log = logging.getLogger(__name__)
+
+
+class LocalSettings(TeacherSettings):
+    """A model on this machine."""
+
+    kind: Literal["local"] = "local"
+    model: str  # an embedded student, a folder or a hub id
+    revision: str | None = None  # of a hub id
+    chat_template: str | None = None  # as for the student
+    max_tokens: Count = 512  # of one answer; if it is raised, only those that were cut are asked for again
+    sampler: Annotated[SamplerSettings, OneOf(SAMPLERS, "kind", "transformers", by_name=True)] = Field(
+        default={}, validate_default=True
+    )
+
 
 # Prompts to (text, whether it was cut), in the order of the prompts.
 Complete = Callable[[Sequence[str]], Iterator[tuple[str, bool]]]
@@ -34,3 +60,65 @@ class LocalTeacher:
             for question, (text, cut) in zip(together, self._complete([q.prompt for q in together]), strict=True):
                 answer = Answer(question.problem.id, text, "", 1, limit=self.max_tokens)
                 yield answer._replace(text=None, reason=CUT, cut=True, raw=text) if cut else answer
+
+
+def _make(settings: LocalSettings, surroundings: Surroundings) -> LocalTeacher:
+    from srit.students.loading import identity, load_prompts, load_room
+
+    model = _model(settings).model_copy(update={"dtype": surroundings.dtype})
+    prompts = load_prompts(model, field="teacher.chat_template")
+    for line in prompts.lines:
+        _log.warning("the teacher %s: %s", model.model, line)
+    needs = SamplerNeeds(model, None, surroundings.rows, prompts.text, None)
+    sampler = sampler_kind(settings.sampler.kind).make(settings.sampler, needs)
+    room = load_room(model)
+    greedy = SamplingSettings(0.0, settings.max_tokens, prompts.stop_ids)
+
+    def complete(texts: Sequence[str]) -> Iterator[tuple[str, bool]]:
+        requests = [Request(prompts.prompt_ids(text, where="a question to the teacher"), "") for text in texts]
+        longest = max(len(request.prompt_ids) for request in requests) + greedy.max_new_tokens
+        if room and room.hard and longest > room.tokens:
+            raise DataError(
+                f"teacher.model: {model.model} has positions for {room.tokens} tokens, and a question with "
+                f"teacher.max_tokens ({greedy.max_new_tokens}) takes {longest}: lower it, or choose another teacher"
+            )
+        for answer in sampler.sample(requests, greedy):
+            yield prompts.text(answer.token_ids), answer.truncated
+
+    made_from = {"weights": identity(model), "template": model.chat_template, "dtype": model.dtype}
+    return LocalTeacher(
+        model.model,
+        {**made_from, **_other_sampler(settings)},
+        complete,
+        max_tokens=greedy.max_new_tokens,
+        rows=surroundings.rows,
+    )
+
+
+def _work(settings: LocalSettings, questions: int) -> TeacherWork:
+    return TeacherWork(sampled=questions * settings.max_tokens // 2)
+
+
+def _shaping(settings: LocalSettings) -> Mapping[str, Json]:
+    shaping = with_former(TEACHER_FIELDS, settings, without="prices")
+    return {name: value for name, value in shaping.items() if name != "sampler"} | _other_sampler(settings)
+
+
+def _other_sampler(settings: LocalSettings) -> dict[str, Json]:
+    """The engine, unless it is the one that all local teachers once had: their answers are kept without its name."""
+    named = settings.model_dump(mode="json")["sampler"]
+    return {} if named == "transformers" else {"sampler": named}
+
+
+def _model(settings: LocalSettings) -> Student:
+    """As what loads a student takes it."""
+    return Student(model=settings.model, revision=settings.revision, chat_template=settings.chat_template)
+
+
+def _sources(settings: LocalSettings) -> Mapping[str, Json]:
+    from srit.students.loading import identity
+
+    return {f"the teacher {settings.model}": identity(_model(settings))}
+
+
+TEACHER = TeacherKind(LocalSettings, _make, work=_work, shaping=_shaping, sources=_sources, model=_model)

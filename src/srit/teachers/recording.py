@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from srit.errors import DataError
+from srit.recipe import TEACHER_FIELDS, TeacherSettings, with_former
 from srit.records import Problem
-from srit.run_directory import sha256_of
+from srit.run_directory import Json, sha256_of
+from srit.sums import NOT_THERE, sum_of
 from srit.tasks.lines import Row, answered_rows, id_field, label, output_field
-from srit.teachers import Answer, Question
+from srit.teachers import Answer, Question, Surroundings, TeacherKind
 
 Key = tuple[str | None, str | None, str]  # task, split and id of a problem; None: any
+
+
+class RecordingSettings(TeacherSettings):
+    """Recorded answers."""
+
+    kind: Literal["recording"] = "recording"
+    path: str | tuple[str, ...]  # a file, or several
+    variant: str | None = None  # which, in files with several
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files."""
+        return (self.path,) if isinstance(self.path, str) else self.path
 
 
 class RecordingTeacher:
@@ -67,3 +83,18 @@ def _recorded(path: Path, variant: str | None) -> Iterator[tuple[Key, str | None
 
 def _variant(row: Row) -> str:
     return "None" if row.fields.get("variant") is None else id_field(row, "variant")
+
+
+def _make(settings: RecordingSettings, surroundings: Surroundings) -> RecordingTeacher:
+    return RecordingTeacher([Path(path) for path in settings.paths], settings.variant)
+
+
+def _shaping(settings: RecordingSettings) -> Mapping[str, Json]:
+    return with_former(TEACHER_FIELDS, settings, without="prices")
+
+
+def _sources(settings: RecordingSettings) -> Mapping[str, Json]:
+    return {path: sum_of(Path(path)) if Path(path).is_file() else NOT_THERE for path in settings.paths}
+
+
+TEACHER = TeacherKind(RecordingSettings, _make, shaping=_shaping, sources=_sources)

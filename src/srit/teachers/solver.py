@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Literal
 
-from srit.tasks import Task
-from srit.teachers import Answer, Question
+from srit.recipe import TEACHER_FIELDS, TeacherSettings, with_former
+from srit.run_directory import Json
+from srit.tasks import Task, find_task
+from srit.teachers import Answer, Question, Surroundings, TeacherKind
+
+
+class SolverSettings(TeacherSettings):
+    """The worked solutions of generated problems."""
+
+    kind: Literal["solver"] = "solver"
 
 
 class SolverTeacher:
@@ -24,3 +33,14 @@ class SolverTeacher:
             solution = self._find_task(problem.task).solve(problem)
             reason = "" if solution else f"the task {problem.task} has no worked solutions"
             yield Answer(problem.id, solution, reason)
+
+
+def _make(settings: SolverSettings, surroundings: Surroundings) -> SolverTeacher:
+    return SolverTeacher(find_task)
+
+
+def _shaping(settings: SolverSettings) -> Mapping[str, Json]:
+    return with_former(TEACHER_FIELDS, settings, without="prices")
+
+
+TEACHER = TeacherKind(SolverSettings, _make, shaping=_shaping)

@@ -19,7 +19,7 @@ from srit.students.prompts import Prompts, prompt_text
 from srit.tasks import find_task
 from srit.training.instruction import BATCH_TOKENS
 from srit.training.loop import Metrics, steps_of, steps_up_to, train
-from srit.training.losses import LOSSES, LossSettings, Sides, loss_of_equals
+from srit.training.losses import Sides, loss_kind
 
 # Nats a token between the policy before its first step and its reference, in float32 and in less: rows packed otherwise
 # leave 1e-5, and 0.02 in bfloat16; another model is 0.15 away.
@@ -224,9 +224,9 @@ def _loss_parts(
         return logps.sum() * 0, nll, {"nll": nll.item()}
     chosen, rejected = (list(side) for side in zip(*preference.pairs, strict=True))
     policy, frozen, tokens = (Sides(of[chosen], of[rejected]) for of in (logps, reference, lengths))
-    losses = LOSSES[settings.loss](policy, frozen, tokens, _shape(settings))
+    losses = loss_kind(settings.loss).loss(policy, frozen, tokens, settings)
     with torch.no_grad():
-        margins = settings.beta * ((policy.chosen - frozen.chosen) - (policy.rejected - frozen.rejected))
+        margins = beta_of(settings) * ((policy.chosen - frozen.chosen) - (policy.rejected - frozen.rejected))
         logged = {
             "preference_loss": losses.sum().item(),
             "nll": nll.item(),
@@ -238,13 +238,9 @@ def _loss_parts(
     return losses.sum(), nll, logged
 
 
-def _shape(settings: Refine) -> LossSettings:
-    return LossSettings(settings.beta, settings.label_smoothing, settings.gamma)
-
-
-def step_0_loss(settings: Refine) -> float | None:
-    """The preference loss where policy and reference are the same, log 2 for "sigmoid"; None without a reference."""
-    return loss_of_equals(settings.loss, _shape(settings))
+def beta_of(settings: Refine) -> float:
+    """What logged margins are multiplied by; 1 for a loss without a beta, whose margins are nats."""
+    return float(getattr(settings, "beta", 1.0))
 
 
 def _check_step_0(gap: float, tolerance: float) -> None:

@@ -13,7 +13,7 @@ from random import Random
 
 from srit.errors import DataError
 from srit.records import Problem, Split
-from srit.tasks import Reading
+from srit.tasks import Family, Reading
 from srit.tasks.story import logic, numbers, unseen
 from srit.tasks.story.reading import Kind, normal, read_answer
 from srit.tasks.story.words import Story, Template
@@ -131,3 +131,6 @@ def knows(name: str) -> bool:
 def make(name: str) -> StoryTask:
     """The task of a name that `knows` accepts."""
     return _TASKS[name]
+
+
+FAMILY = Family(__doc__, names, knows, make)

@@ -10,12 +10,12 @@ from typing import Literal
 
 from srit.errors import RecipeError, SritError, TeacherError
 from srit.teachers import Answer, Question
-from srit.teachers.endpoint import NO_KEY, Endpoint
-from srit.teachers.faults import Fault, plain
-from srit.teachers.reply import Reply
-from srit.teachers.schedule import Attempt, Schedule
-from srit.teachers.stopping import Stop
-from srit.teachers.wire import Lost, NoConnection
+from srit.teachers.openai.endpoint import NO_KEY, Endpoint
+from srit.teachers.openai.faults import Fault, plain
+from srit.teachers.openai.reply import Reply
+from srit.teachers.openai.schedule import Attempt, Schedule
+from srit.teachers.openai.stopping import Stop
+from srit.teachers.openai.wire import Lost, NoConnection
 
 REPEATED = 20  # equal answers to different questions in a row: the teacher is broken
 AGAIN_SECONDS = 60.0  # how long a server is waited for if every question left failed in an earlier run too

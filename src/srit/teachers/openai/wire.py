@@ -10,7 +10,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import httpx2
 
-from srit.teachers.reply import Received
+from srit.teachers.openai.reply import Received
 
 MAX_BYTES = 16 << 20  # of a response
 CONNECT_SECONDS = 30.0

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from srit.teachers import CUT
-from srit.teachers.faults import (
+from srit.teachers.openai.faults import (
     ErrorText,
     Fault,
     bare_error,

@@ -1,13 +1,4 @@
-"""A teacher behind an OpenAI-compatible endpoint: one retry loop, one budget, no answer paid for twice.
-
-A request ends in one of four ways. *Not accepted* (no connection, 429, 5xx): the question waits and is tried again; one
-that fails alone is given up after some tries, and all are when nobody is answered for `give_up_seconds`. *Refused*
-(another 4xx): this run does not ask that question again. *Lost* (cut off or late after it was sent): tried once more,
-under the same idempotency key. *Delivered*: never asked again; if unusable, tried once more.
-
-`reply` and `faults` interpret responses, `parameters` what they teach about the next request, `schedule` decides which
-question is next, `asking` what becomes of each, and `wire` sends.
-"""
+"""Asks a chat model behind an OpenAI-compatible server."""
 
 from __future__ import annotations
 
@@ -16,14 +7,14 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 from srit.teachers import Answer, Question, answer_key
-from srit.teachers.asking import Asking, Outcome
-from srit.teachers.endpoint import Endpoint, key_for
-from srit.teachers.faults import Fault
-from srit.teachers.parameters import Parameters, adapted, is_limit_refused
-from srit.teachers.reply import Received, read_reply
-from srit.teachers.schedule import Attempt
-from srit.teachers.stopping import stop_noted
-from srit.teachers.wire import Lost, NoConnection, Threads, client, send
+from srit.teachers.openai.asking import Asking, Outcome
+from srit.teachers.openai.endpoint import Endpoint, key_for
+from srit.teachers.openai.faults import Fault
+from srit.teachers.openai.parameters import Parameters, adapted, is_limit_refused
+from srit.teachers.openai.reply import Received, read_reply
+from srit.teachers.openai.schedule import Attempt
+from srit.teachers.openai.stopping import stop_noted
+from srit.teachers.openai.wire import Lost, NoConnection, Threads, client, send
 
 
 class _Request(NamedTuple):

@@ -1,0 +1,153 @@
+"""Kinds of teachers, samplers, losses and task families: found by name in srit's own folders, then among plug-ins.
+
+A file in the folder that declares one is all that a new kind needs. Another package brings one by an entry point:
+
+    [project.entry-points."srit.teachers"]
+    echo = "my_package.echo:TEACHER"
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from srit.errors import RecipeError
+
+Kind = TypeVar("Kind")
+
+
+class Finding(NamedTuple):
+    """One line of `srit doctor`."""
+
+    ok: bool
+    what: str
+    found: str
+
+
+class Kinds(NamedTuple):
+    """All kinds of one thing, none of which is imported before it is asked for."""
+
+    what: str  # "teacher"
+    called: str  # how a message names one: "a teacher of kind {}"
+    folder: str  # srit's own are modules of this package
+    declared: str  # the name that such a module gives its kind
+    group: str  # of the entry points of plug-ins
+
+    def find(self, name: str, kind: type[Kind]) -> Kind:
+        """The kind of that name; srit's own come first.
+
+        Args:
+            kind: the class that it is an instance of.
+
+        Raises:
+            RecipeError: there is none, or a plug-in that does not work; names the nearest, or the package at fault.
+        """
+        if name in self.own():
+            found = getattr(import_module(f"{self.folder}.{name}"), self.declared)
+            assert isinstance(found, kind), f"{self.folder}.{name}.{self.declared} is not a {kind.__name__}"
+            return found
+        points = self._points(name)
+        if not points:
+            raise RecipeError(self.unknown(name))
+        if len(points) > 1:
+            packages = " and ".join(map(package_of, points))
+            raise RecipeError(f"{packages} both bring {self.called.format(name)}: uninstall one of them")
+        return self._loaded(points[0], kind)
+
+    def own(self) -> tuple[str, ...]:
+        """The names of those that come with srit."""
+        return _declaring(self.folder, self.declared)
+
+    def plugins(self) -> dict[str, EntryPoint]:
+        """The entry points of installed plug-ins by name, those aside whose name srit has itself."""
+        found = sorted(entry_points(group=self.group), key=lambda point: point.name)
+        return {point.name: point for point in found if point.name not in self.own()}
+
+    def names(self) -> list[str]:
+        """All names, plug-ins last."""
+        return [*self.own(), *self.plugins()]
+
+    def unknown(self, name: str) -> str:
+        """That there is no kind of this name: the nearest, and all that there are."""
+        plugins = {plugin: f"{plugin} (from {package_of(point)})" for plugin, point in self.plugins().items()}
+        near = difflib.get_close_matches(name, self.names(), n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"there is no {self.what} {name!r}: {hint}take one of {', '.join([*self.own(), *plugins.values()])}"
+
+    def all(self, kind: type[Kind]) -> Iterator[tuple[str, Kind]]:
+        """Every kind that can be imported, with its name."""
+        for name in self.names():
+            try:
+                yield name, self.find(name, kind)
+            except RecipeError:  # a broken plug-in: it is reported by `findings`, and where its own name is asked for
+                continue
+
+    def findings(self, kind: type[Kind]) -> Iterator[Finding]:
+        """Whether each plug-in can be used."""
+        for point in sorted(entry_points(group=self.group), key=lambda point: point.name):
+            line = f"{self.what} {point.name}, a plug-in"
+            if point.name in self.own():
+                yield Finding(False, line, f"srit uses its own of that name, not that of {package_of(point)}")
+                continue
+            try:
+                self.find(point.name, kind)
+                yield Finding(True, line, package_of(point))
+            except RecipeError as error:
+                yield Finding(False, line, str(error))
+
+    def _points(self, name: str) -> tuple[EntryPoint, ...]:
+        """One for each package that brings it: a package that lies on the path twice counts once."""
+        return tuple({package_of(point): point for point in entry_points(group=self.group, name=name)}.values())
+
+    def _loaded(self, point: EntryPoint, kind: type[Kind]) -> Kind:
+        try:
+            found = point.load()
+        except Exception as error:  # another package's code
+            raise RecipeError(
+                f"{self.called.format(point.name)} cannot be imported from {package_of(point)} "
+                f"({type(error).__name__}: {error}): update that package, or uninstall it"
+            ) from error
+        if not isinstance(found, kind):
+            raise RecipeError(
+                f"{self.called.format(point.name)} from {package_of(point)}: {point.value} is "
+                f"{type(found).__name__}, not {kind.__name__}: update that package, or uninstall it"
+            )
+        return found
+
+
+TEACHERS = Kinds("teacher", "a teacher of kind {}", "srit.teachers", "TEACHER", "srit.teachers")
+SAMPLERS = Kinds("sampler", "the sampler {}", "srit.samplers", "SAMPLER", "srit.samplers")
+LOSSES = Kinds("loss", "the loss {}", "srit.training.losses", "LOSS", "srit.losses")
+FAMILIES = Kinds("task family", "the task family {}", "srit.tasks", "FAMILY", "srit.tasks")
+
+
+def package_of(point: EntryPoint) -> str:
+    """The package that brings an entry point, and its version."""
+    return f"the package {point.dist.name} {point.dist.version}" if point.dist else f"the module {point.module}"
+
+
+def extra(name: str, module: str, use: str) -> Finding:
+    """Whether one of srit's extras is installed.
+
+    Args:
+        module: that it brings.
+        use: what it is for.
+    """
+    there = find_spec(module) is not None
+    return Finding(there, f"{name}: {use}", "installed" if there else f"pip install 'srit[{name}]'")
+
+
+@cache
+def _declaring(package: str, declared: str) -> tuple[str, ...]:
+    """Modules of a package that declare a name, found by reading them: importing them all would import torch."""
+    folder = Path(__file__).parent.joinpath(*package.split(".")[1:])
+    declares = re.compile(rf"^{declared}\b.* = ", re.MULTILINE)
+    files = {path.stem: path for path in folder.glob("*.py")} | {p.parent.name: p for p in folder.glob("*/__init__.py")}
+    return tuple(sorted(name for name, path in files.items() if declares.search(path.read_text("utf-8"))))

@@ -1,0 +1,325 @@
+"""YAML files → checked settings: reading, overrides, and what a person is told of a fault."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, SerializationInfo, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
+
+from srit.errors import RecipeError
+from srit.kinds import Kinds
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 32
+
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Part(BaseModel):
+    """A part of a recipe: frozen, and without any field that it does not name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+Settings = TypeVar("Settings", bound=Part)
+
+
+@dataclass(frozen=True)
+class Configured(Generic[Settings]):
+    """A kind with settings of its own."""
+
+    settings: type[Settings]
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Marks a field whose own fields depend on one of them: a union that plug-ins add to.
+
+    A member is imported when a recipe names it.
+    """
+
+    kinds: Kinds
+    by: str  # the field that names the member
+    default: str  # the member where none is named
+    former: Mapping[str, Any] = field(default_factory=dict)  # fields that all members had, with their defaults then
+    by_name: bool = False  # whether a name alone may stand for the settings of a member
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self._check, serialization=core_schema.plain_serializer_function_ser_schema(self._dumped, info_arg=True)
+        )
+
+    def member(self, tree: Any) -> type[Part]:
+        """The class that checks a mapping of fields.
+
+        Raises:
+            RecipeError: there is none of that name, or it cannot be imported.
+        """
+        return self.kinds.find(self.name(tree), Configured).settings
+
+    def name(self, tree: Any) -> str:
+        """Which member a mapping of fields, or a name alone, stands for."""
+        return str(tree.get(self.by, self.default) if isinstance(tree, dict) else tree)
+
+    def users(self, name: str) -> list[str]:
+        """The members that have a field of this name."""
+        return [kind for kind, found in self.kinds.all(Configured) if name in found.settings.model_fields]
+
+    def _check(self, value: Any) -> Part:
+        if isinstance(value, Part):
+            return value
+        tree = {self.by: value} if self.by_name and isinstance(value, str) else value
+        if not isinstance(tree, dict):
+            example = f"{{{self.by}: {self.default}}}"
+            raise PydanticCustomError("no_fields", "give its fields, such as {example}", {"example": example})
+        tree = {self.by: self.default, **tree}
+        try:
+            member = self.member(tree)
+        except RecipeError as error:
+            fault = PydanticCustomError("unknown_kind", "{error}", {"error": str(error)})
+            where: InitErrorDetails = {"type": fault, "loc": (self.by,), "input": tree[self.by]}
+            raise ValidationError.from_exception_data(self.kinds.what, [where]) from None
+        return member.model_validate_json(_as_json(self._without_former(tree, member)))
+
+    def _without_former(self, tree: Mapping[str, Any], member: type[Part]) -> dict[str, Any]:
+        """Leaves out what says nothing: fields of other members, null or with their defaults, as once were written."""
+        return {
+            name: value
+            for name, value in tree.items()
+            if name in member.model_fields or name not in self.former or value not in (None, self.former[name])
+        }
+
+    def _dumped(self, value: Part, info: SerializationInfo) -> Any:
+        if self.by_name and set(type(value).model_fields) == {self.by}:
+            return getattr(value, self.by)
+        return value.model_dump(mode=info.mode)
+
+
+def checked(model: type[Model], tree: Any, place_of: Callable[[Sequence[Any]], str]) -> Model:
+    """Check a parsed tree and make a model of it.
+
+    Args:
+        place_of: the file and line of a field, for the messages.
+
+    Raises:
+        RecipeError: names every field at fault, a line each.
+    """
+    try:
+        return model.model_validate_json(_as_json(tree))
+    except ValidationError as error:
+        raise RecipeError("\n".join(_explain(fault, model, tree, place_of) for fault in error.errors())) from None
+
+
+def names_in(folder: Path) -> list[str]:
+    """Names of the YAML files that come with srit in a folder."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def find_yaml(name: str, folder: Path, what: str) -> Path:
+    """A .yaml file, or the one of a shipped name.
+
+    Raises:
+        RecipeError: there is none; names the nearest.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise RecipeError(f"{path}: there is no such file")
+        return path
+    if name in names_in(folder):
+        return folder / f"{name}.yaml"
+    near = difflib.get_close_matches(name, names_in(folder), n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise RecipeError(f"there is no {what} {name!r}: {hint}give a .yaml file or one of {', '.join(names_in(folder))}")
+
+
+def read_text(path: Path) -> str:
+    """
+    Raises:
+        RecipeError: too long, or not UTF-8.
+    """
+    data = path.read_bytes()
+    if len(data) > MAX_BYTES:
+        raise RecipeError(f"{path}: {len(data):,} bytes: a recipe has at most {MAX_BYTES:,}")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: byte {error.start} is not UTF-8") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 scalars, and neither aliases nor duplicate keys (PyYAML issue 235: aliases are unlimited)."""
+
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012  (PyYAML's own attribute)
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=mark)
+        depth = self.__dict__["depth"] = self.__dict__.get("depth", 0) + 1
+        if depth > MAX_DEPTH:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem=f"nested deeper than {MAX_DEPTH}", problem_mark=mark)
+        node = super().compose_node(parent, index)
+        self.__dict__["depth"] -= 1
+        return node
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.MarkedYAMLError(problem=f"the key {key!r} is not text", problem_mark=key_node.start_mark)
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key!r} stands here twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _construct_int(loader: Any, node: Any) -> int:
+    return int(loader.construct_scalar(node))
+
+
+def _construct_float(loader: Any, node: Any) -> float:
+    return float(loader.construct_scalar(node).replace(".inf", "inf").replace(".nan", "nan"))
+
+
+for _tag, _pattern, _first in (
+    ("null", r"~|null|", "~n"),
+    ("bool", r"true|false", "tf"),
+    ("int", r"[-+]?[0-9]{1,18}", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^$"), [""])
+_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _construct_float)
+
+
+def parse(text: str, path: Path) -> dict[str, Any]:
+    """The mapping of a YAML text.
+
+    Raises:
+        RecipeError: it is none; names the line.
+    """
+    try:
+        tree = yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise RecipeError(f"{path}{line}: {error.problem}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise RecipeError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(tree, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of fields, this is {type(tree).__name__}")
+    return tree
+
+
+def parse_override(override: str) -> tuple[str, Any]:
+    """KEY=VALUE as a key and a YAML value.
+
+    Raises:
+        RecipeError: it is not of that form.
+    """
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"{override!r}: an override is KEY=VALUE, such as refine.beta=0.2")
+    return key, parse(f"value: {value}", Path(override))["value"]
+
+
+def set_field(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Sets a field by its dotted key, such as refine.beta or tasks.train.0.limit.
+
+    Raises:
+        RecipeError: a part of the key is no place in the tree.
+    """
+    *path, last = key.split(".")
+    place: Any = tree
+    for part in path:
+        place = place[_index(place, part, key)] if isinstance(place, list) else place.setdefault(part, {})
+        if not isinstance(place, (dict, list)):
+            raise RecipeError(f"{key}: {part} holds a value, not fields")
+    place[_index(place, last, key) if isinstance(place, list) else last] = value
+
+
+def _index(place: list[Any], part: str, key: str) -> int:
+    if not part.isdecimal() or int(part) >= len(place):
+        raise RecipeError(f"{key}: {part!r} is not a place in a list of {len(place)}")
+    return int(part)
+
+
+def _as_json(tree: Any) -> str:
+    # JSON, since strict validation takes a JSON array for a tuple but a Python list for a list only.
+    return json.dumps(tree)
+
+
+def _explain(fault: Any, model: type[BaseModel], tree: Any, place_of: Callable[[Sequence[Any]], str]) -> str:
+    place = [part for part in fault["loc"] if part not in ("str", "tuple[str, ...]")]
+    source, name = place_of(place), ".".join(str(part) for part in place)
+    if fault["type"] == "missing":
+        _, union, called = _fields_at(model, tree, place[:-1])
+        return f"{source}: {name}: {called} needs it" if union else f"{source}: {name} is missing"
+    if fault["type"] != "extra_forbidden":
+        return f"{source}: {name} is {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
+    fields, union, called = _fields_at(model, tree, place[:-1])
+    if union and (users := union.users(place[-1])):
+        return f"{source}: {name}: {called} does not use it (only {' and '.join(users)}): remove it, or set it to null"
+    near = difflib.get_close_matches(str(place[-1]), fields, n=1)
+    return f"{source}: there is no field {name}" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _fields_at(model: type[BaseModel], tree: Any, place: Sequence[Any]) -> tuple[list[str], OneOf | None, str]:
+    """The fields that can stand at a place of a tree; where they are a union's, that and what its member is called."""
+    found: type[BaseModel] | None = model
+    union, called = None, ""
+    for part in place:
+        tree = _part_of(tree, part)
+        if isinstance(part, int) or found is None:
+            continue
+        info = found.model_fields[part]
+        union = next((mark for mark in info.metadata if isinstance(mark, OneOf)), None)
+        if union is not None:
+            found, called = union.member(tree), union.kinds.called.format(union.name(tree))
+        else:
+            inner = (info.annotation, *getattr(info.annotation, "__args__", ()))
+            found = next((one for one in inner if hasattr(one, "model_fields")), None)
+    return list(found.model_fields) if found else [], union, called
+
+
+def _part_of(tree: Any, part: Any) -> Any:
+    try:
+        return tree[part]
+    except (KeyError, IndexError, TypeError):
+        return {}
+
+
+def where(source: str, text: str, place: Sequence[Any]) -> str:
+    """A source and the line of a field in it, where it stands there."""
+    line = line_of(text, place)
+    return f"{source}:{line}" if line else source
+
+
+def line_of(text: str, place: Sequence[Any]) -> int | None:
+    """The line of a field, found by composing the text again; None where it does not stand there."""
+    node = yaml.compose(text, Loader=_Loader) if text else None
+    line = None
+    for part in place:
+        if isinstance(node, yaml.MappingNode):
+            entry = next(((k, v) for k, v in node.value if k.value == part), None)
+            if entry is None:
+                break
+            line, node = entry[0].start_mark.line + 1, entry[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    return line

@@ -1,0 +1,70 @@
+"""A teacher behind an OpenAI-compatible endpoint: one retry loop, one budget, no answer paid for twice.
+
+A request ends in one of four ways. *Not accepted* (no connection, 429, 5xx): the question waits and is tried again; one
+that fails alone is given up after some tries, and all are when nobody is answered for `give_up_seconds`. *Refused*
+(another 4xx): this run does not ask that question again. *Lost* (cut off or late after it was sent): tried once more,
+under the same idempotency key. *Delivered*: never asked again; if unusable, tried once more.
+
+`reply` and `faults` interpret responses, `parameters` what they teach about the next request, `schedule` decides which
+question is next, `asking` what becomes of each, and `wire` sends; `teacher`
+holds them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Literal
+
+from pydantic import Field
+
+from srit.kinds import Finding, extra
+from srit.recipe import TEACHER_FIELDS, TeacherSettings, with_former
+from srit.run_directory import Json
+from srit.settings import Count, Positive
+from srit.teachers import Surroundings, Teacher, TeacherKind, TeacherWork
+
+
+class OpenAISettings(TeacherSettings):
+    """A chat model behind an OpenAI-compatible server."""
+
+    kind: Literal["openai"] = "openai"
+    model: str
+    base_url: str  # such as https://api.openai.com/v1
+    api_key_env: str | None = "OPENAI_API_KEY"  # the variable that holds the key; null: no key is sent
+    temperature: float | None = Field(default=0.0, ge=0)  # null: the server's own
+    max_tokens: Count = 512  # of one answer; if it is raised, only those that were cut are asked for again
+    concurrency: Count = 8  # questions asked at once
+    max_calls: Count | None = None  # a budget; None: as many as it takes
+    max_spent_tokens: Count | None = None  # a budget of prompt and completion tokens together
+    prices: tuple[Positive, Positive] | None = None  # dollars a million prompt and completion tokens
+
+
+def _make(settings: OpenAISettings, surroundings: Surroundings) -> Teacher:
+    from srit.teachers.openai.endpoint import Endpoint
+    from srit.teachers.openai.teacher import OpenAITeacher
+
+    shaped = settings.model_dump(include={field.name for field in fields(Endpoint)})
+    return OpenAITeacher(Endpoint(**shaped), surroundings.report)
+
+
+def _work(settings: OpenAISettings, questions: int) -> TeacherWork:
+    return TeacherWork(calls=min(questions, settings.max_calls or questions))
+
+
+def _price(settings: OpenAISettings, calls: int, prompt_tokens: int) -> float | None:
+    if settings.prices is None:
+        return None
+    prompt, completion = settings.prices
+    return calls * (prompt * prompt_tokens + completion * settings.max_tokens) / 1e6
+
+
+def _shaping(settings: OpenAISettings) -> Mapping[str, Json]:
+    return with_former(TEACHER_FIELDS, settings, without="prices")
+
+
+def _doctor() -> Sequence[Finding]:
+    return [extra("openai", "openai", "a teacher behind an OpenAI-compatible server")]
+
+
+TEACHER = TeacherKind(OpenAISettings, _make, work=_work, price=_price, shaping=_shaping, doctor=_doctor, kept=True)

@@ -1,0 +1,65 @@
+"""Preference losses: pure functions of the summed log-probabilities of pairs.
+
+One file for each, which declares all that srit has to know of it: `LOSS = LossKind(…)`. A loss takes (policy,
+reference, lengths, settings) and returns [pairs], in nats where not said otherwise, not reduced: weighting and
+averaging are the caller's. The files import torch in their functions, since reading a recipe reads their settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from srit.kinds import LOSSES, Finding
+from srit.recipe import Refine
+from srit.settings import Configured
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Sides(NamedTuple):
+    """A figure of both sides of each pair: log-probabilities under one model, or lengths."""
+
+    chosen: Tensor  # [pairs]; log-probabilities in nats, summed over the completion; lengths in tokens
+    rejected: Tensor  # [pairs]
+
+    def per_token(self, lengths: Sides) -> Sides:
+        """Averages over the tokens of each completion."""
+        return Sides(self.chosen / lengths.chosen, self.rejected / lengths.rejected)
+
+
+Settings = TypeVar("Settings", bound=Refine)
+
+
+@dataclass(frozen=True)
+class LossKind(Configured[Settings]):
+    """All that srit has to know of a loss; `settings` are those of stage 2 with its own among them."""
+
+    loss: Callable[[Sides, Sides, Sides, Settings], Tensor]
+    has_reference: bool = True  # whether it compares the policy with its reference
+    doctor: Callable[[], Sequence[Finding]] = tuple  # lines of `srit doctor`
+
+
+def loss_kind(name: str) -> LossKind[Any]:
+    """The loss of that name.
+
+    Raises:
+        RecipeError: there is none, or a plug-in that does not work.
+    """
+    return LOSSES.find(name, LossKind)
+
+
+def loss_of_equals(settings: Refine) -> float | None:
+    """The loss where policy and reference are the same, log 2 for "sigmoid"; None for one without a reference."""
+    import torch
+
+    kind = loss_kind(settings.loss)
+    equal = Sides(torch.tensor([-1.0]), torch.tensor([-1.0]))
+    return float(kind.loss(equal, equal, Sides(torch.ones(1), torch.ones(1)), settings)) if kind.has_reference else None
+
+
+def margins(policy: Sides, reference: Sides) -> Tensor:
+    """How much more the policy favors chosen over rejected than the reference does, [pairs]."""
+    return (policy.chosen - policy.rejected) - (reference.chosen - reference.rejected)
