@@ -1,8 +1,61 @@
-"""Self-Refine Instruction-Tuning (Ranaldi and Freitas, EMNLP 2024, arXiv 2405.00402)."""
+"""Self-Refine Instruction-Tuning (Ranaldi and Freitas, EMNLP 2024, arXiv 2405.00402).
+
+The whole method:
+
+    import srit
+
+    recipe = srit.read_recipe("quickstart", ["seed=1"])  # a shipped recipe or a .yaml file, and KEY=VALUE overrides
+    folder = srit.run(recipe, "runs/quickstart")
+    results = srit.load_results(folder)
+
+All public names; `help(srit.run)` and so on describe each:
+
+- `read_recipe`, `Recipe`: all the settings of a run
+- `plan`: what a run would do and take
+- `run`: the whole method, started or resumed
+- `demonstrate`, `instruct`, `sample`, `pair`, `refine`, `evaluate`: the run up to one stage, and what that made
+- `report`, `load_results`: the page and the figures of a run
+- `SritError`: the base class of the errors that a user can act on; `srit.errors` has its kinds
+"""
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-# OpenMP's threads spin while they wait for each other. Where another process has one of their cores, all of them wait
-# for the one that lacks it: beside busy processes a batch of answers took six times as long as with threads that sleep.
-# Read when torch is loaded, so it stands here, before any of srit's modules can import it.
+# OpenMP's threads spin while they wait for each other. Where another process occupies one of their cores, all of them
+# wait for the one that lacks it: next to busy processes a batch of answers took six times as long as with threads that
+# sleep. torch reads this when it is loaded, so it must come before anything here that could import torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+if TYPE_CHECKING:
+    from srit.api import demonstrate, evaluate, instruct, load_results, pair, plan, refine, report, run, sample
+    from srit.errors import SritError
+    from srit.recipe import Recipe, read_recipe
+else:
+    _MODULES = {"SritError": "srit.errors", "Recipe": "srit.recipe", "read_recipe": "srit.recipe"}
+
+    # Names are looked up when first used: `import srit` must stay cheap, and torch takes seconds to load.
+    def __getattr__(name):
+        if name in __all__:
+            return getattr(import_module(_MODULES.get(name, "srit.api")), name)
+        raise AttributeError(f"module 'srit' has no attribute {name!r}")
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
+
+__all__ = [
+    "Recipe",
+    "SritError",
+    "demonstrate",
+    "evaluate",
+    "instruct",
+    "load_results",
+    "pair",
+    "plan",
+    "read_recipe",
+    "refine",
+    "report",
+    "run",
+    "sample",
+]

@@ -6,7 +6,8 @@ import pytest
 import torch
 from tiny import tiny_model, tiny_tokenizer
 
-from srit.cli import _print_results
+from srit.api import load_results
+from srit.cli.tables import print_results
 from srit.compute.rows import Group
 from srit.errors import DataError
 from srit.pipeline.running import open_run, plan, run_stages
@@ -190,7 +191,7 @@ def test_a_scoring_model_is_frozen_and_loaded_once(finished):
 
 
 def test_the_options_are_printed(finished, capsys):
-    _print_results(finished[0] / "out")
+    print_results(load_results(finished[0] / "out"))
 
     assert "right by likelihood of the options" in capsys.readouterr().out
 

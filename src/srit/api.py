@@ -1,0 +1,265 @@
+"""The public functions: one call runs a recipe, and one call runs each stage. The command line makes the same calls."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from srit.errors import DataError, RecipeError
+from srit.machine.precision import known_rates
+from srit.pipeline.estimate import Work, told_in_all, work_of
+from srit.pipeline.job import Progress
+from srit.pipeline.running import open_run, run_stages, versions_line
+from srit.pipeline.running import plan as plan_stages
+from srit.recipe import Recipe, read_recipe
+from srit.records import Completion, Demonstration, Pair
+from srit.run_directory import read_manifest, read_records, write_bytes
+from srit.stages.report import make_report
+
+Log = Callable[[str], None]
+
+logger = logging.getLogger("srit")
+
+
+class PlannedStage(NamedTuple):
+    """A stage of a run, and what it would take."""
+
+    name: str
+    reason: str  # why it would run; "" if it is done
+    work: Work  # at most; zeros if the stage is done
+
+
+class RunPlan(NamedTuple):
+    """What a run would do, and what that takes."""
+
+    stages: tuple[PlannedStage, ...]  # in order
+    warning: str  # library versions that the run would mix; "" if none
+    summary: str  # time and cost in one line; "" if nothing would run
+
+
+def run(
+    recipe: Recipe, out: Path | str | None = None, *, log: Log | None = None, progress: Progress | None = None
+) -> Path:
+    """Run a recipe from start to end, or resume it: only what is missing or out of date is made.
+
+    Args:
+        recipe: what to run, from `read_recipe`.
+        out: the run directory; None: runs/NAME, where NAME is the recipe's name.
+        log: called with each line about what happens, such as `print`; None: they go to the logger "srit".
+        progress: called with what is being done, how many are done, and of how many; None: progress is not reported.
+
+    Returns:
+        The run directory. It now holds the models, results.json and report.html.
+
+    Raises:
+        SritError: the recipe, the data, the teacher, the machine or the training is at fault (`srit.errors` lists the
+            kinds). What was finished is kept, and the same call continues from there.
+    """
+    return make(recipe, out, None, log=log, progress=progress)
+
+
+def demonstrate(
+    recipe: Recipe, out: Path | str | None = None, *, log: Log | None = None, progress: Progress | None = None
+) -> list[Demonstration]:
+    """Ask the teacher for demonstrations of the training problems.
+
+    Arguments and errors are those of `run`. What the demonstrations need is made first.
+
+    Returns:
+        Every demonstration in problem order; `kept` tells those that are trained on from those that are not.
+    """
+    folder = make(recipe, out, "demonstrations", log=log, progress=progress)
+    return read_records(folder / "demonstrations.jsonl", Demonstration)
+
+
+def instruct(
+    recipe: Recipe, out: Path | str | None = None, *, log: Log | None = None, progress: Progress | None = None
+) -> Path:
+    """Train the instructed model on the demonstrations (stage 1 of the method).
+
+    Arguments and errors are those of `run`. What the model needs is made first.
+
+    Returns:
+        The folder of the model or adapter; `from_pretrained` loads it.
+    """
+    return make(recipe, out, "instructed", log=log, progress=progress) / "instructed"
+
+
+def sample(
+    recipe: Recipe, out: Path | str | None = None, *, log: Log | None = None, progress: Progress | None = None
+) -> list[Completion]:
+    """Sample the student's own answers to the training problems.
+
+    Arguments and errors are those of `run`. What the answers need is made first; with several rounds, every earlier
+    round.
+
+    Returns:
+        The completions of the last round, in problem order.
+    """
+    folder = make(recipe, out, "completions", log=log, progress=progress)
+    return read_records(_last_round(folder, recipe) / "completions.jsonl", Completion)
+
+
+def pair(
+    recipe: Recipe, out: Path | str | None = None, *, log: Log | None = None, progress: Progress | None = None
+) -> list[Pair]:
+    """Make preference pairs from the completions.
+
+    Arguments and errors are those of `run`. What the pairs need is made first; with several rounds, every earlier
+    round.
+
+    Returns:
+        The pairs of the last round, in problem order.
+    """
+    folder = make(recipe, out, "pairs", log=log, progress=progress)
+    return read_records(_last_round(folder, recipe) / "pairs.jsonl", Pair)
+
+
+def refine(
+    recipe: Recipe, out: Path | str | None = None, *, log: Log | None = None, progress: Progress | None = None
+) -> Path:
+    """Train the refined model on the pairs (stage 2 of the method).
+
+    Arguments and errors are those of `run`. What the model needs is made first; with several rounds, every earlier
+    round.
+
+    Returns:
+        The folder of the last round's model or adapter; `from_pretrained` loads it.
+    """
+    return _last_round(make(recipe, out, "refined", log=log, progress=progress), recipe) / "refined"
+
+
+def evaluate(
+    recipe: Recipe, out: Path | str | None = None, *, log: Log | None = None, progress: Progress | None = None
+) -> Any:
+    """Evaluate every model of the run on every evaluation task, and write report.html.
+
+    Arguments and errors are those of `run`. What the evaluation needs is made first.
+
+    Returns:
+        The results, as `load_results` reads them.
+    """
+    return load_results(make(recipe, out, "results", log=log, progress=progress))
+
+
+def report(folder: Path | str) -> Path:
+    """Write report.html from what a run holds so far.
+
+    Args:
+        folder: a run directory.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        RecipeError: no run was started in the folder.
+        DataError: a file of the run is damaged.
+    """
+    folder = Path(folder)
+    page = make_report(folder, read_manifest(folder), recipe_of(folder))
+    write_bytes(folder / "report.html", page.encode(errors="replace"))
+    return folder / "report.html"
+
+
+def load_results(folder: Path | str) -> Any:
+    """Read the results of a run.
+
+    Args:
+        folder: a run directory.
+
+    Returns:
+        The content of its results.json: "rows" (each model's accuracy on each task and prompt, 0 to 1, with a 95 %
+        interval), "pooled" (those of all tasks of a domain), "comparisons" (two models on the same problems) and more.
+
+    Raises:
+        DataError: there are no results yet, or the file is damaged.
+    """
+    path = Path(folder) / "results.json"
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"{path}: there are no results yet: evaluate the run first") from None
+    except ValueError as error:
+        raise DataError(f"{path}: damaged ({error}): remove the file and rerun") from None
+
+
+def plan(recipe: Recipe, out: Path | str | None = None) -> RunPlan:
+    """Estimate what `run` would do with the same arguments. Nothing is made, downloaded or spent.
+
+    Args:
+        recipe: what would be run.
+        out: the run directory; None: runs/NAME. It need not exist.
+
+    Returns:
+        Every stage with the reason why it would run, and what it all takes.
+
+    Raises:
+        SritError: as for `run`, as far as it can be known beforehand.
+    """
+    folder = run_folder(recipe, out)
+    planned = plan_stages(folder, recipe)
+    stages = [PlannedStage(p.stage.name, p.reason, _work(p.stage.name, recipe, p.reason)) for p in planned]
+    works = [stage.work for stage in stages if stage.reason]
+    summary = told_in_all(works, recipe, known_rates(recipe.student)) if works else ""
+    return RunPlan(tuple(stages), versions_line(folder, planned), summary)
+
+
+def make(
+    recipe: Recipe,
+    out: Path | str | None,
+    part: str | None,
+    *,
+    log: Log | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Make one part of a run and what it needs; the report too if the part includes the results.
+
+    Args:
+        part: one of `running.PARTS`; None: everything. The others as for `run`.
+
+    Returns:
+        The run directory.
+    """
+    folder = run_folder(recipe, out)
+    with open_run(folder, recipe, progress=progress or _silent, tell=log or _logged, only=part) as job:
+        run_stages(job, part)
+    if part in (None, "results"):
+        report(folder)
+    return folder
+
+
+def run_folder(recipe: Recipe, out: Path | str | None) -> Path:
+    """Return the run directory: `out`, or runs/NAME."""
+    return Path("runs") / recipe.name if out is None else Path(out)
+
+
+def recipe_of(folder: Path) -> Recipe:
+    """Read the recipe of a run directory.
+
+    Raises:
+        RecipeError: no run was started there.
+    """
+    path = folder / "recipe.yaml"
+    if not path.is_file():
+        raise RecipeError(f"{folder}: not a run directory: start a run with srit run RECIPE --out {folder}")
+    return read_recipe(str(path))
+
+
+def _last_round(folder: Path, recipe: Recipe) -> Path:
+    return folder / f"round-{recipe.rounds}"
+
+
+def _work(stage: str, recipe: Recipe, reason: str) -> Work:
+    return work_of(stage, recipe) if reason else Work()
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Progress that nobody asked for."""
+
+
+def _logged(line: str) -> None:
+    """Warnings reach the user even where logging was not set up."""
+    logger.log(logging.WARNING if line.startswith("WARN") else logging.INFO, line.strip())

@@ -1,0 +1,84 @@
+"""How a command ends: errors become a message and an exit code, and signals an orderly stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+from srit.errors import MachineError, SritError
+
+if TYPE_CHECKING:
+    from srit.study.cells import Failure
+
+Result = TypeVar("Result")
+
+
+@contextmanager
+def reported_errors() -> Iterator[None]:
+    """Report an error as a message on stderr and an exit code; let signals stop the work in order."""
+    _set_up()
+    try:
+        yield
+    except (typer.Exit, BrokenPipeError):
+        raise
+    except KeyboardInterrupt:
+        typer.echo("srit: interrupted; rerun the same command to continue", err=True)
+        raise typer.Exit(130) from None
+    except Exception as error:
+        message, exit_code = explain(error)
+        typer.echo(f"srit: {message}", err=True)
+        raise typer.Exit(exit_code) from None
+
+
+def explain(error: Exception) -> tuple[str, int]:
+    """Return a message for the user and the exit code; write the traceback of an internal error to srit.log."""
+    if isinstance(error, SritError):
+        return str(error), error.exit_code
+    if isinstance(error, (OSError, MemoryError)):
+        return f"{str(error) or 'out of memory'}; fix this and rerun the same command", MachineError.exit_code
+    text, log = "".join(traceback.format_exception(error)), Path("srit.log").absolute()
+    try:
+        log.write_text(text, encoding="utf-8", errors="backslashreplace")
+        where = f"(traceback: {log})"
+    except OSError:
+        where = f"\n{text}"
+    return f"internal error, please report it: {type(error).__name__}: {error} {where}", SritError.exit_code
+
+
+def attempt(work: Callable[[], Result]) -> Result | Failure:
+    """Return what a cell's work returns, or the Failure that it ended in, so that a study's other cells continue."""
+    from srit.study.cells import Failure
+
+    try:
+        return work()
+    except (typer.Exit, BrokenPipeError):
+        raise
+    except Exception as error:
+        reason, exit_code = explain(error)
+        return Failure(type(error).__name__, exit_code, reason)
+
+
+def _set_up() -> None:
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    # It warns of a faster kernel that it did not find each time peft is imported.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    # transformers and peft warn each other's users of renamed arguments; the reader cannot act on it.
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    signal.signal(signal.SIGTERM, _terminate)
+    # A job that a shell starts in the background ignores SIGINT; one that arrives is still meant.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _terminate(number: int, frame: object) -> None:
+    signal.signal(number, lambda number, frame: os._exit(128 + number))  # a second one ends the process at once
+    raise typer.Exit(128 + number)

@@ -1,0 +1,16 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A .yaml file, or the name of a shipped recipe.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")]
+StudyPlace = Annotated[Path, typer.Argument(metavar="DIR_OR_STUDY.JSON", help="A study directory, or its study.json.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Fields to override, such as refine.beta=0.2.")
+]
+Out = Annotated[Path | None, typer.Option(help="The run directory. Default: runs/NAME.")]

@@ -1,0 +1,92 @@
+"""srit run, plan and report, and a command for each stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from srit.cli.display import display
+from srit.cli.ends import reported_errors
+from srit.cli.options import Out, Overrides, RecipeName, RunFolder
+
+if TYPE_CHECKING:
+    from srit.recipe import Recipe
+
+# By command: the part of a run that it makes (`running.PARTS`), and its help.
+STAGES = {
+    "demonstrate": ("demonstrations", "Make the demonstrations of a run, and what they need."),
+    "instruct": ("instructed", "Train the instructed model of a run, and make what it needs."),
+    "sample": ("completions", "Sample the completions of a run, and make what they need."),
+    "pair": ("pairs", "Make the preference pairs of a run, and what they need."),
+    "refine": ("refined", "Train the refined model of a run, and make what it needs."),
+    "evaluate": ("results", "Evaluate the models of a run, and make what that needs."),
+}
+
+
+def run(recipe: RecipeName, overrides: Overrides = None, out: Out = None) -> None:
+    """Run a recipe, or resume it."""
+    from srit.recipe import read_recipe
+
+    with reported_errors():
+        _make(read_recipe(recipe, overrides or []), out, None)
+
+
+def plan(recipe: RecipeName, overrides: Overrides = None, out: Out = None) -> None:
+    """Show what would run, why, and what it takes. Spends nothing."""
+    from srit.recipe import read_recipe
+
+    with reported_errors():
+        settings = read_recipe(recipe, overrides or [])
+        from srit.api import plan as plan_run
+
+        planned = plan_run(settings, out)
+        for stage in planned.stages:
+            status, work = ("run ", stage.work.told()) if stage.reason else ("done", "")
+            typer.echo(f"{status}  {stage.name:32} {work:40} {stage.reason}".rstrip())
+        if planned.warning:
+            typer.echo(f"WARN {planned.warning}")
+        if planned.summary:
+            typer.echo(planned.summary)
+
+
+def stage_command(part: str, summary: str) -> Callable[[Path], None]:
+    """Return the command that makes one part of a run.
+
+    Args:
+        part: as in `STAGES`.
+        summary: the command's help.
+    """
+
+    def command(folder: RunFolder) -> None:
+        from srit.api import recipe_of
+
+        with reported_errors():
+            _make(recipe_of(folder), folder, part)
+
+    command.__doc__ = summary
+    return command
+
+
+def report(folder: RunFolder) -> None:
+    """Write the report.html of a run from what it holds so far."""
+    from srit.api import report as write_report
+
+    with reported_errors():
+        typer.echo(f"report: {write_report(folder)}")
+
+
+def _make(recipe: Recipe, out: Path | None, part: str | None) -> None:
+    """Make one part of a run, or all of it (None), and print where the result is."""
+    from srit.api import load_results, make
+    from srit.cli.tables import print_results
+
+    with display() as shown:
+        folder = make(recipe, out, part, log=shown.log, progress=shown.progress)
+    if part in (None, "results"):
+        print_results(load_results(folder))
+        typer.echo(f"report: {folder / 'report.html'}")
+    else:
+        typer.echo(f"{folder}")

@@ -1,0 +1,150 @@
+"""srit study: a grid of recipes run as one, and its pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from srit.cli.display import display
+from srit.cli.ends import attempt, reported_errors
+from srit.cli.options import Overrides, StudyPlace
+from srit.errors import RecipeError
+
+if TYPE_CHECKING:
+    from typer._click.core import Context
+
+
+class _RunByDefault(TyperGroup):
+    """`srit study X` is `srit study run X`."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, "--help"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_RunByDefault,
+    no_args_is_help=True,
+    help="Run a study, which is a grid of recipes: `srit study STUDY` is `srit study run STUDY`.",
+)
+
+
+@app.command()
+def run(
+    name: Annotated[str, typer.Argument(metavar="STUDY", help="A .yaml file, or the name of a shipped study.")],
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="The study directory. Default: runs/studies/NAME.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would take. Spends nothing.")] = False,
+) -> None:
+    """Run a study, or resume it. The exit code is that of the first cell that failed.
+
+    A KEY of the study (seeds, axes, …) changes the study; any other is a field of every cell's recipe.
+    """
+    from srit.study.grid import read_study
+
+    with reported_errors():
+        grid = read_study(name, overrides or [])
+        folder = out or Path("runs/studies") / grid.study.name
+        if dry_run:
+            from srit.study.plan import plan_study, told
+
+            typer.echo("\n".join(told(plan_study(grid, folder))))
+            return
+        from srit.study.cells import run_study
+
+        with display() as shown:
+            exit_code = run_study(grid, folder, attempt=attempt, progress=shown.progress, tell=shown.log)
+        _write_pages(folder / "study.json", folder)
+        if exit_code:
+            raise typer.Exit(exit_code)
+
+
+@app.command()
+def report(
+    place: StudyPlace,
+    out: Annotated[Path | None, typer.Option(help="A folder for the pages. Default: that of study.json.")] = None,
+) -> None:
+    """Write the page and tables of a study from its study.json alone."""
+    with reported_errors():
+        path = _study_json(place)
+        _write_pages(path, out or path.parent)
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="A study directory, or its study.json.")],
+    b: Annotated[Path, typer.Argument(help="The other one.")],
+) -> None:
+    """Compare two studies: their claims, and every figure that both have."""
+    from srit.study.figures import read_results
+    from srit.study.sidebyside import side_by_side
+
+    with reported_errors():
+        both = [read_results(_study_json(place)) for place in (a, b)]
+        typer.echo(side_by_side(*both))
+
+
+@app.command()
+def join(
+    parts: Annotated[list[Path], typer.Argument(help="Study directories, or their study.json.")],
+    out: Annotated[Path, typer.Option(help="A folder for the whole study, other than one where a study is run.")],
+) -> None:
+    """Join parts of one study, such as a seed or a student on each machine: study.json, page and tables."""
+    from srit.run_directory import write_bytes
+    from srit.study.figures import read_results
+    from srit.study.joined import joined
+    from srit.study.outcomes import study_bytes
+
+    with reported_errors():
+        paths, whole = [_study_json(part) for part in parts], out / "study.json"
+        _refuse_to_overwrite(whole, paths)
+        write_bytes(whole, study_bytes(joined([(str(path), read_results(path)) for path in paths])))
+        _write_pages(whole, out)
+
+
+@app.command()
+def claim(
+    place: StudyPlace,
+    claims: Annotated[list[str], typer.Argument(metavar="CLAIM", help="As in STUDY.yaml, such as '{domain: out}'.")],
+) -> None:
+    """Test other claims on the results of a study. Holm's correction covers these claims alone. Writes nothing."""
+    from srit.study.claims import verdicts
+    from srit.study.figures import read_results
+    from srit.study.grid import read_claim
+
+    with reported_errors():
+        results = read_results(_study_json(place))
+        labels, models = [cell["labels"] for cell in results.cells], {key.model for key in results.answers}
+        asked = [read_claim(claim, labels, models) for claim in claims]
+        results = results._replace(study={**results.study, "claims": asked})
+        typer.echo("\n".join(verdict.sentence for verdict in verdicts(results)))
+
+
+def _refuse_to_overwrite(whole: Path, parts: list[Path]) -> None:
+    """
+    Raises:
+        RecipeError: a study is run in the folder, or kept there and not one of the parts.
+    """
+    out = whole.parent
+    if (out / "runs").exists() or out.is_file():
+        raise RecipeError(f"--out {out}: this is a file, or a study is run there: choose another folder")
+    if whole.exists() and not any(path.samefile(whole) for path in parts if path.exists()):
+        raise RecipeError(f"{whole}: there is another study here, and it is none of the parts: choose another --out")
+
+
+def _study_json(place: Path) -> Path:
+    """The study.json of a study directory, or the file itself."""
+    return place / "study.json" if place.is_dir() else place
+
+
+def _write_pages(path: Path, out: Path) -> None:
+    """Write the page and tables; print the claims' sentences and where the page is."""
+    from srit.study.figures import read_results
+    from srit.study.page import write_pages
+
+    for line in write_pages(read_results(path), out):
+        typer.echo(line)

@@ -1,0 +1,98 @@
+"""A run's results as tables on screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+UNLIMITED = 10_000  # columns: more than any table has
+
+
+def print_results(results: Mapping[str, Any]) -> None:
+    """Print the accuracies of a run, and the likelihoods of options if it has them.
+
+    A terminal that is too narrow for the intervals and p-values gets the table without them; where there is no
+    terminal nothing is left out or wrapped.
+    """
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=UNLIMITED)
+    table = accuracy_table(results, wide=True)
+    if console.measure(table, options=console.options.update(width=UNLIMITED)).maximum > console.width:
+        table = accuracy_table(results, wide=False)
+    console.print(table)
+    if results.get("options"):
+        console.print(options_table(results))
+
+
+def accuracy_table(results: Mapping[str, Any], *, wide: bool) -> Table:
+    """Return a line for each task and prompt, then one for all tasks of a domain, with a column for each model.
+
+    Args:
+        results: as `load_results` reads them.
+        wide: with the models' intervals and the p-value of the difference.
+    """
+    from rich.table import Table
+
+    models = _models(results)
+    table = Table(title="accuracy, % (95 % interval)" if wide else "accuracy, %")
+    for column in ("", "task", "prompt", "n", *models, "refined - instructed"):
+        table.add_column(column)
+    changes = [c for c in results["comparisons"] if (c["a"], c["b"]) == ("refined", "instructed")]
+    for change in sorted(changes, key=_place):
+        scores = _scores(results, change)
+        n = scores["instructed"]["n"]
+        cells = [_accuracy(scores[model], n, wide) if model in scores else "" for model in models]
+        table.add_row(change["domain"], change["task"], change["prompt"], str(n), *cells, _difference(change, wide))
+    return table
+
+
+def options_table(results: Mapping[str, Any]) -> Table:
+    """Return the shares of multiple-choice problems whose likeliest option is right, and likeliest a character."""
+    from rich.table import Table
+
+    options = results["options"]
+    scored = [model for model in _models(results) if any(row["model"] == model for row in options)]
+    table = Table(title="right by likelihood of the options, % (a character)")
+    for column in ("task", "prompt", "scored", "n", *scored):
+        table.add_column(column)
+    for place in dict.fromkeys((row["task"], row["prompt"], row["scored"], row["n"]) for row in options):
+        found = {row["model"]: row for row in options if (row["task"], row["prompt"], row["scored"]) == place[:3]}
+        shares = [f"{100 * found[m]['accuracy']:.1f} ({100 * found[m]['accuracy_norm']:.1f})" for m in scored]
+        table.add_row(*map(str, place), *shares)
+    return table
+
+
+def _models(results: Mapping[str, Any]) -> Sequence[str]:
+    return list(dict.fromkeys(row["model"] for row in results["rows"]))
+
+
+def _place(change: Mapping[str, Any]) -> tuple[str, bool, str, str]:
+    """By domain, and in each the pooled line last."""
+    return change["domain"], change["task"].startswith("all "), change["task"], change["prompt"]
+
+
+def _scores(results: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """The scores of a line of the table by model."""
+    if change["task"].startswith("all "):
+        rows, fields = results["pooled"], ("domain", "prompt")
+    else:
+        rows, fields = results["rows"], ("task", "prompt")
+    return {row["model"]: row for row in rows if all(row[field] == change[field] for field in fields)}
+
+
+def _accuracy(score: Mapping[str, Any], n: int, wide: bool) -> str:
+    low, high = (100 * end for end in score["ci95"])
+    of = "" if score["n"] == n else f" of {score['n']}"
+    return f"{100 * score['accuracy']:.1f}{of}" + (f" ({low:.0f}-{high:.0f})" if wide else "")
+
+
+def _difference(change: Mapping[str, Any], wide: bool) -> str:
+    low, high = (100 * end for end in change["ci95"])
+    points = f"{100 * change['delta']:+z.1f} ({low:+z.1f} to {high:+z.1f})"
+    return f"{points}, p {change['p']:.3f}" if wide else points
