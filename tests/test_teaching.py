@@ -10,11 +10,11 @@ import sys
 import threading
 
 import pytest
+from srit.pipeline.job import Shared
 from teacher_server import Reply, TeacherServer, answer
 from typer.testing import CliRunner
 
 from srit.cli import app
-from srit.pipeline.job import Shared
 from srit.pipeline.running import open_run, run_stages
 from srit.recipe import read_recipe
 from srit.records import Demonstration, Model, Prediction

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from srit.errors import RecipeError
 from srit.recipe import Recipe, TaskUse
+from srit.records import Model
 from srit.run_directory import canonical
 from srit.tasks import find_task
 
 TEACHER = "teacher"
 OPTIONS = ".options"  # ends a file's name: not answers to the task, but how likely its options are
-AGAIN = "instructed-again"  # the instructed model, evaluated in other batches
 LONGEST_PLACE = 200  # characters: with what stages put around it, below the 255 that file systems allow
 SHORT_PLACE = 60
 
@@ -68,8 +68,8 @@ def _place(use: TaskUse, slugs: Mapping[str, int]) -> str:
 
 
 def refine_problems(recipe: Recipe) -> str:
-    """Which problems stage 2 works on."""
-    return "refine" if recipe.tasks.refine else "train"
+    """Return the file of the problems that stage 2 works on."""
+    return f"problems/{'refine' if recipe.tasks.refine else 'train'}.jsonl"
 
 
 def rounds_of(recipe: Recipe) -> range:
@@ -77,36 +77,49 @@ def rounds_of(recipe: Recipe) -> range:
     return range(1, recipe.rounds + 1)
 
 
-def models(recipe: Recipe) -> dict[str, str]:
-    """Evaluated models of the run and their folders; "base" is the student itself."""
-    again = {AGAIN: "instructed"} if recipe.evaluate.noise_floor else {}
-    rounds = {f"refined-{n}" if n < recipe.rounds else "refined": f"round-{n}/refined" for n in rounds_of(recipe)}
-    controls = {f"control-{name}": f"controls/{name}" for name in recipe.controls}
-    return {"base": "base", "instructed": "instructed", **again, **rounds, **controls}
+def models(recipe: Recipe) -> list[Model]:
+    """Return the student's models that are evaluated; "base" is the student itself."""
+    again = [Model("instructed-again")] if recipe.evaluate.noise_floor else []
+    rounds = [Model("refined", n, is_last=n == recipe.rounds) for n in rounds_of(recipe)]
+    controls = [Model("control", control=name) for name in recipe.controls]
+    return [Model("base"), Model("instructed"), *again, *rounds, *controls]
 
 
-def answered(recipe: Recipe) -> list[tuple[str, Evaluated]]:
-    """The models, the teacher among them, and the tasks that they answer."""
-    who = [*models(recipe), *([TEACHER] if recipe.evaluate.teacher else [])]
+def folder_of(model: Model) -> str | None:
+    """Return the output that holds a model's weights; None: it is the student itself."""
+    if model.kind == "refined":
+        return f"round-{model.round}/refined"
+    folders = {"instructed": "instructed", "instructed-again": "instructed", "control": f"controls/{model.control}"}
+    return folders.get(model.kind)
+
+
+def answered(recipe: Recipe) -> list[tuple[Model, Evaluated]]:
+    """Return the models, the teacher among them, and the tasks that they answer."""
+    who = [*models(recipe), *([Model("teacher")] if recipe.evaluate.teacher else [])]
     return [(model, task) for model in who for task in evaluated(recipe)]
 
 
-def scored(recipe: Recipe) -> list[tuple[str, Evaluated]]:
-    """The models and tasks whose options are scored by likelihood: other batches would say nothing new."""
+def scored(recipe: Recipe) -> list[tuple[Model, Evaluated]]:
+    """Return the models and tasks whose options are scored by likelihood: other batches would say nothing new."""
     if not recipe.evaluate.options:
         return []
     tasks = [task for task in evaluated(recipe) if find_task(task.use.task).has_choices]
-    return [(model, task) for model in models(recipe) if model != AGAIN for task in tasks]
+    return [(model, task) for model in models(recipe) if model.kind != "instructed-again" for task in tasks]
 
 
-def predictions_file(model: str, task: Evaluated) -> str:
-    """Where a model's answers to a task are kept."""
+def predictions_file(model: Model, task: Evaluated) -> str:
+    """Return where a model's answers to a task are kept."""
     return f"predictions/{model}/{task.place}.jsonl"
 
 
-def options_file(model: str, task: Evaluated) -> str:
-    """Where the scores of a model's options are kept."""
+def options_file(model: Model, task: Evaluated) -> str:
+    """Return where the scores of a model's options are kept."""
     return f"predictions/{model}/{task.place}{OPTIONS}.jsonl"
+
+
+def problems_file(task: Evaluated) -> str:
+    """Return where the problems of a task are kept."""
+    return f"problems/evaluate-{task.place}.jsonl"
 
 
 def tuned_on(recipe: Recipe) -> set[str]:

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from srit.compute.plan import ComputePlan
+from srit.errors import SritError
 from srit.machine.precision import way_of
-from srit.pipeline.job import Shared
+from srit.pipeline.teaching import models_of
 from srit.recipe import Recipe
 from srit.run_directory import Json, Manifest, Run, write_json
 from srit.students.loading import commit_of, hub_name, identity
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What several runs have in common."""
+
+    folder: Path  # pool/: finished stages by fingerprint; teacher/: its answers
+    failed: dict[str, SritError]  # stages that cannot succeed, by fingerprint: not tried again by this process
+    in_vain: set[str] = field(default_factory=set)  # questions that were not answered: likewise
 
 
 def begin_way(run: Run, recipe: Recipe, shared: Shared | None) -> ComputePlan:
@@ -48,8 +60,6 @@ def begin_revisions(run: Run, recipe: Recipe, shared: Shared | None) -> dict[str
     known = dict(run.manifest.revisions)
     if place is not None and place.exists():
         known = json.loads(place.read_bytes())
-    from srit.stages.demonstrations import models_of
-
     for model in models_of(recipe):
         if hub_name(model) not in known and (commit := commit_of(model)) is not None:
             known[hub_name(model)] = commit
@@ -63,8 +73,6 @@ def pinned(recipe: Recipe, revisions: Mapping[str, str]) -> Recipe:
     """The recipe with the commits of its hub ids, as far as they are known."""
     student, teacher = recipe.student, recipe.teacher
     student = student.model_copy(update={"revision": revisions.get(hub_name(student), student.revision)})
-    from srit.stages.demonstrations import models_of
-
     for model in models_of(recipe)[1:]:
         commit = revisions.get(hub_name(model), model.revision)
         teacher = teacher.model_copy(update={"revision": commit})

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from srit.pipeline.mapping import Built, ChunkWork, Engine, Item, Key, mapped_once
+from srit.compute.mapping import Built, ChunkWork, Engine, Item, Key, mapped_once
 from srit.pipeline.models import Models
 from srit.pipeline.reports import Reports
 from srit.pipeline.teaching import Teaching

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import cast
 
-from srit.pipeline.mapping import Built, ChunkWork, Item, Key, Source
+from srit.compute.mapping import Built, ChunkWork, Item, Key, Source
 
 
 class LocalEngine:

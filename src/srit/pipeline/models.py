@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srit.compute.plan import ComputePlan
-from srit.recipe import Student
+from srit.recipe import SamplerSettings, Student
 from srit.samplers.chunks import SamplerSource
 from srit.students.sources import FrozenSource, TrainableSource, Trained
 
@@ -20,7 +20,7 @@ class Models:
     """The student, and what stages made of it."""
 
     student: Student
-    engine: str  # what draws its answers, as in `Recipe.sampler`
+    engine: SamplerSettings  # what draws its answers
     plan: ComputePlan  # how it is computed: the fields that the stage declared (`Stage.computes`)
 
     def sampler(self, trained: Trained | None, rows: int) -> SamplerSource:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from srit.pipeline.context import Context
     from srit.pipeline.declared import Inputs, Outputs
 
-NOT_THERE = "not there"  # the sum of a source that is missing
 UNSETTLED = "without an answer yet"  # the count of a stage's questions that its next run asks again
 
 # What of a `ComputePlan` shapes a model's answers, its log-probabilities, and what is trained.

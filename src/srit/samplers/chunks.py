@@ -10,9 +10,9 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from srit.compute.plan import Decoding
-from srit.recipe import Student
+from srit.recipe import SamplerSettings, Student
 from srit.run_directory import json_bytes
-from srit.samplers import Request, Sampled, Sampler, SamplingSettings
+from srit.samplers import Request, Sampled, Sampler, SamplerNeeds, SamplingSettings, sampler_kind
 from srit.students.sources import Trained
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class SamplerSource:
     """An engine with a model, the student or what a stage made of it, as a value."""
 
-    engine: str  # as in `Recipe.sampler`
+    engine: SamplerSettings
     student: Student
     trained: Trained | None  # None: the student itself
     rows: int  # answers decoded at once
@@ -36,27 +36,9 @@ class SamplerSource:
             DataError: the model cannot be loaded.
             MachineError: the engine is not installed.
         """
-        if self.engine == "vllm":
-            return self._vllm()
-        from srit.samplers.transformers import TransformersSampler
-        from srit.students.loading import load_model
-
-        model = load_model(self.student, self.trained and self.trained.folder)
-        return TransformersSampler(model, rows=self.rows, pad_id=0, text=self._text, decoding=self.decoding)
-
-    def _vllm(self) -> Sampler:
-        from srit.samplers.vllm import VllmSampler
-        from srit.students.loading import locate
-
-        student, folder = self.student, self.trained and self.trained.folder
-        whole = folder is not None and not (folder / "adapter_config.json").exists()
-        return VllmSampler(
-            str(folder) if whole else str(locate(student) or student.model),
-            dtype=student.dtype,
-            revision=None if whole else student.revision,
-            rank=student.lora.rank,
-            adapter=None if whole else folder,
-        )
+        folder = self.trained and self.trained.folder
+        needs = SamplerNeeds(self.student, folder, self.rows, self._text, self.decoding)
+        return sampler_kind(self.engine.kind).make(self.engine, needs)
 
     def _text(self, token_ids: tuple[int, ...]) -> str:
         """Read an answer; the tokenizer is loaded for the first one, since few settings ask for it."""

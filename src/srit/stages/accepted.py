@@ -2,64 +2,84 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from srit.intervals import compare
-from srit.pipeline.job import SAMPLES, Job, Stage
+from srit.pipeline.context import Context
+from srit.pipeline.declared import Inputs, Outputs
+from srit.pipeline.estimate import Work, n_problems
+from srit.pipeline.stage import SAMPLES, Stage, StageName
 from srit.recipe import Recipe
-from srit.run_directory import Json, write_json
-from srit.stages.predictions import computed_by, greedy_answers
+from srit.records import Prediction, Problem
+from srit.run_directory import Json
+from srit.stages.lengths import LENGTHS
+from srit.stages.predictions import Wanted, answers, computed_with
 
 NOISE = 0.05  # a round is refused when it is worse than its start with p below this
 
 
 def start_inputs(number: int) -> tuple[str, ...]:
-    """What decides which model a round starts from."""
+    """Return what decides which model a round starts from."""
     earlier = range(1, number)
     return ("instructed", *(f"round-{n}/{part}" for n in earlier for part in ("refined", "accepted.json")))
 
 
-def start_of(job: Job, number: int) -> str:
-    """The last accepted model before a round."""
+def start_of(inputs: Inputs, number: int) -> str:
+    """Return the last accepted model before a round."""
     for earlier in range(number - 1, 0, -1):
-        if json.loads(job.run.path(f"round-{earlier}/accepted.json").read_bytes())["accepted"]:
+        if inputs.json(f"round-{earlier}/accepted.json")["accepted"]:
             return f"round-{earlier}/refined"
     return "instructed"
 
 
 def accepted_stage(recipe: Recipe, number: int) -> Stage:
     """A round's refined model → whether it is built upon, by the dev problems."""
-    name = f"round-{number}/accepted"
+    name = StageName("accepted", number)
     settings = {
         "accept": recipe.refine.accept,
         **recipe.evaluate.model_dump(include={"max_new_tokens", "stop"}),
-        **recipe.model_dump(include={"sampler", "rows"}),
-        **computed_by(recipe),
+        **recipe.model_dump(mode="json", include={"sampler", "rows"}),
+        **computed_with(recipe),
     }
-    inputs = ("problems/dev.jsonl", f"round-{number}/refined", *start_inputs(number))
+    return Stage(
+        name=name,
+        version=2,
+        settings=settings,
+        reads=("seed", "rows", "refine.accept", "evaluate.max_new_tokens", "evaluate.stop"),
+        inputs=("problems/dev.jsonl", f"round-{number}/refined", *start_inputs(number)),
+        outputs=(f"{name}.json",),
+        make=lambda inputs, out, context: _make_accepted(inputs, out, context, number),
+        work=_work,
+        computes=SAMPLES,
+        after=(LENGTHS,),
+    )
 
-    def make(job: Job, partial: Path) -> Mapping[str, Json]:
-        return _make_accepted(job, partial, number)
 
-    return Stage(name, 2, settings, inputs, (f"{name}.json",), make, computes=SAMPLES)
+def _work(recipe: Recipe) -> Work:
+    if recipe.refine.accept != "better":
+        return Work()
+    return Work(sampled=2 * sum(map(n_problems, recipe.tasks.dev)) * (recipe.evaluate.max_new_tokens // 2))
 
 
-def _make_accepted(job: Job, partial: Path, number: int) -> Mapping[str, Json]:
-    dev, rows = job.problems("dev"), job.recipe.rows
+def _make_accepted(inputs: Inputs, out: Outputs, context: Context, number: int) -> Mapping[str, Json]:
+    recipe, dev, refined = inputs.recipe, inputs.records("problems/dev.jsonl", Problem), f"round-{number}/refined"
     decided: dict[str, Json] = {"accepted": True, "n": len(dev)}
-    if dev and job.recipe.refine.accept == "better":
+    if dev and recipe.refine.accept == "better":
         before, after = (
-            [
-                p.verdict == "right"
-                for p in greedy_answers(job, model, dev, ("cot",), partial / label, f"round-{number}/dev", rows)
-            ]
-            for label, model in (("before", start_of(job, number)), ("after", f"round-{number}/refined"))
+            [answer.verdict == "right" for answer in _answers(inputs, context, dev, model, kept, number)]
+            for kept, model in (("before", start_of(inputs, number)), ("after", refined))
         )
-        result = compare(after, before, seed=job.recipe.seed)
+        result = compare(after, before, seed=recipe.seed)
         worse = result.delta < 0 and result.p < NOISE
         decided |= {"accepted": not worse, "delta": result.delta, "p": result.p}
         decided |= {"before": sum(before) / len(dev), "after": sum(after) / len(dev)}
-    write_json(job.run.path(f"round-{number}/accepted.json"), decided)
+    out.json(f"round-{number}/accepted.json", decided)
     return decided
+
+
+def _answers(
+    inputs: Inputs, context: Context, dev: Sequence[Problem], model: str, kept: str, number: int
+) -> list[Prediction]:
+    source = context.models.sampler(inputs.trained(model), inputs.recipe.rows)
+    asked = Wanted(dev, ("cot",), range(1), 0.0)
+    return answers(inputs.recipe, context, source, asked, context.partial / kept, f"round-{number}/dev")

@@ -2,165 +2,61 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import fields
-from pathlib import Path
 
 from srit.errors import DataError
-from srit.pipeline.job import NOT_THERE, UNSETTLED, Job, Stage
-from srit.recipe import Demonstrations, Recipe, Student
-from srit.recipe import Teacher as TeacherSettings
+from srit.pipeline.context import Context
+from srit.pipeline.declared import Inputs, Outputs
+from srit.pipeline.estimate import n_demonstrated, teaching
+from srit.pipeline.reports import Report
+from srit.pipeline.stage import UNSETTLED, Stage, StageName
+from srit.pipeline.teaching import teacher_settings, teacher_sources
+from srit.recipe import Demonstrations, Recipe
 from srit.records import Demonstration, Problem
-from srit.run_directory import Journal, Json, StageEntry, write_records
-from srit.samplers import Request, SamplingSettings
-from srit.students.loading import identity, load_model, load_prompts, load_room
+from srit.run_directory import Json
+from srit.stages.lengths import LENGTHS
 from srit.students.prompts import prompt_text
-from srit.sums import sum_of
 from srit.tasks import find_task, judge
 from srit.tasks.reading.turns import opens_thought, own_turn
 from srit.teachers import Answer, Question, Teacher, answer_key
 from srit.teachers.paid import Paid, holding, said_to
-from srit.teachers.recording import RecordingTeacher
-from srit.teachers.solver import SolverTeacher
-
-_log = logging.getLogger(__name__)
 
 
 def demonstrations_stage(recipe: Recipe) -> Stage:
     """Training problems → demonstrations.jsonl."""
-    settings = teacher_settings(recipe) | recipe.model_dump(mode="json", include={"demonstrations"})
-    inputs = ("problems/train.jsonl",)
-    outputs = ("demonstrations.jsonl",)
     return Stage(
-        "demonstrations",
-        2,
-        settings,
-        inputs,
-        outputs,
-        _make_demonstrations,
+        name=StageName("demonstrations"),
+        version=2,
+        settings=teacher_settings(recipe) | recipe.model_dump(mode="json", include={"demonstrations"}),
+        reads=("demonstrations",),
+        inputs=("problems/train.jsonl",),
+        outputs=("demonstrations.jsonl",),
+        make=_make_demonstrations,
+        work=lambda recipe: teaching(recipe, n_demonstrated(recipe)),
         uses_student=False,
         sources=lambda: teacher_sources(recipe.teacher),
+        after=(LENGTHS,),
     )
 
 
-def _make_demonstrations(job: Job, partial: Path) -> Mapping[str, Json]:
-    job.check_lengths()
-    settings = job.recipe.demonstrations
-    questions = questions_of(job.problems("train"), settings.limit)
-    paid, teacher = paid_answers(job), teacher_of(job)
+def _make_demonstrations(inputs: Inputs, out: Outputs, context: Context) -> Mapping[str, Json]:
+    settings = inputs.recipe.demonstrations
+    questions = questions_of(inputs.records("problems/train.jsonl", Problem), settings.limit)
+    paid, teacher = context.teaching.paid(), context.teaching.teacher()
     made, counts, unsettled = make_demonstrations(questions, teacher, settings, paid)
-    write_records(job.run.path("demonstrations.jsonl"), made)
-    return counts | spent_on(questions, teacher, paid) | asked_again(job, unsettled)
+    out.records("demonstrations.jsonl", made)
+    return counts | spent_on(questions, teacher, paid) | asked_again(unsettled, context.reports.report)
 
 
-def asked_again(job: Job, n: int) -> dict[str, int]:
-    """The count by which a stage is known to have questions left; tells of them."""
+def asked_again(n: int, report: Report) -> dict[str, int]:
+    """Return the count by which a stage is known to have questions left, and report it."""
     if not n:
         return {}
-    job.tell(f"     {n} question{'s have' if n > 1 else ' has'} no answer yet: the same command asks again")
+    report(f"     {n} question{'s have' if n > 1 else ' has'} no answer yet: the same command asks again")
     return {UNSETTLED: n}
-
-
-def paid_answers(job: Job) -> Paid:
-    """The teacher's answers by key, and what keeps another. They lie apart from what is made of them and from
-    any fingerprint: no changed setting pays for them again."""
-    journal = Journal((job.shared or job.run).folder / "teacher/answers.jsonl")
-    answers: dict[str, list[Answer]] = {}
-    for row in journal.rows:
-        answers.setdefault(row["key"], []).append(Answer(**row["answer"]))
-
-    def keep(key: str, answer: Answer) -> None:
-        journal.append({"key": key, "answer": answer._asdict()})
-        answers.setdefault(key, []).append(answer)
-
-    in_vain = set() if job.shared is None else job.shared.in_vain
-    return Paid(answers, keep, tuple(_earlier_limits(job.run.manifest.stages.values())), in_vain)
-
-
-def _earlier_limits(entries: Iterable[StageEntry]) -> Iterator[int]:
-    for entry in entries:
-        teacher = entry.settings.get("teacher") if isinstance(entry.settings, dict) else None
-        if isinstance(teacher, dict) and isinstance(teacher.get("max_tokens"), int):
-            yield teacher["max_tokens"]
-
-
-def teacher_settings(recipe: Recipe) -> dict[str, Json]:
-    """All of a recipe that shapes a teacher's answers."""
-    computed = {"dtype": recipe.student.dtype, "rows": recipe.rows} if recipe.teacher.kind == "local" else {}
-    return {"teacher": recipe.teacher.model_dump(mode="json", exclude={"prices"}), **computed}
-
-
-def teacher_sources(teacher: TeacherSettings) -> dict[str, Json]:
-    """Sums of what a teacher's answers are read from or computed with: recordings; weights, tokenizer and template."""
-    if teacher.kind == "local":
-        return {f"the teacher {teacher.model}": identity(_model_of(teacher))}
-    return {path: sum_of(Path(path)) if Path(path).is_file() else NOT_THERE for path in teacher.paths}
-
-
-def models_of(recipe: Recipe) -> list[Student]:
-    """The models that a run loads: the student, and a teacher on this machine."""
-    return [recipe.student, *([_model_of(recipe.teacher)] if recipe.teacher.kind == "local" else [])]
-
-
-def _model_of(teacher: TeacherSettings) -> Student:
-    """A local teacher, as what loads a student takes it."""
-    return Student(model=teacher.model or "", revision=teacher.revision, chat_template=teacher.chat_template)
-
-
-def teacher_of(job: Job) -> Teacher:
-    """The teacher that a run's recipe names; one behind a server is the same for all its stages, with what it has
-    learned of the server."""
-    recipe, teacher = job.recipe, job.recipe.teacher
-    if teacher.kind == "recording":
-        return RecordingTeacher([Path(path) for path in teacher.paths], teacher.variant)
-    if teacher.kind == "openai":
-        job.teacher = job.teacher or _openai_teacher(job)
-        return job.teacher
-    if teacher.kind == "local" and teacher.model:
-        return _local_teacher(recipe, _model_of(teacher).model_copy(update={"dtype": recipe.student.dtype}))
-    return SolverTeacher(find_task)
-
-
-def _openai_teacher(job: Job) -> Teacher:
-    from srit.teachers.endpoint import Endpoint
-    from srit.teachers.openai import OpenAITeacher
-
-    shaped = job.recipe.teacher.model_dump(include={field.name for field in fields(Endpoint)})
-    return OpenAITeacher(Endpoint(**shaped), job.tell)
-
-
-def _local_teacher(recipe: Recipe, model: Student) -> Teacher:
-    from srit.samplers.transformers import TransformersSampler
-    from srit.teachers.local import LocalTeacher
-
-    prompts = load_prompts(model, field="teacher.chat_template")
-    for line in prompts.lines:
-        _log.warning("the teacher %s: %s", model.model, line)
-    sampler = TransformersSampler(load_model(model), rows=recipe.rows, pad_id=0)
-    room = load_room(model)
-    greedy = SamplingSettings(0.0, recipe.teacher.max_tokens, prompts.stop_ids)
-
-    def complete(texts: Sequence[str]) -> Iterator[tuple[str, bool]]:
-        requests = [Request(prompts.prompt_ids(text, where="a question to the teacher"), "") for text in texts]
-        longest = max(len(request.prompt_ids) for request in requests) + greedy.max_new_tokens
-        if room and room.hard and longest > room.tokens:
-            raise DataError(
-                f"teacher.model: {model.model} has positions for {room.tokens} tokens, and a question with "
-                f"teacher.max_tokens ({greedy.max_new_tokens}) takes {longest}: lower it, or take another teacher"
-            )
-        for answer in sampler.sample(requests, greedy):
-            yield prompts.text(answer.token_ids), answer.truncated
-
-    made_from: dict[str, object] = {
-        "weights": identity(model),
-        "template": model.chat_template,
-        "dtype": model.dtype,
-    }
-    return LocalTeacher(model.model, made_from, complete, max_tokens=greedy.max_new_tokens, rows=recipe.rows)
 
 
 def questions_of(problems: Iterable[Problem], limit: int | None) -> list[Question]:

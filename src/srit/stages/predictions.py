@@ -5,91 +5,142 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from srit.compared import AGAIN, TEACHER, Evaluated
-from srit.pipeline.job import SAMPLES, Job, Stage
+from srit.compared import Evaluated, folder_of, predictions_file, problems_file
+from srit.pipeline.context import Context
+from srit.pipeline.declared import Inputs, Outputs
+from srit.pipeline.estimate import Work, n_problems, teaching
+from srit.pipeline.stage import SAMPLES, Stage, StageName
+from srit.pipeline.teaching import teacher_settings, teacher_sources
 from srit.recipe import Recipe
-from srit.records import Prediction, Problem, PromptKind
-from srit.run_directory import Json, write_records
+from srit.records import Model, Prediction, Problem, PromptKind
+from srit.run_directory import Json
 from srit.samplers import Request, Sampled, SamplingSettings
-from srit.stages.demonstrations import (
-    ask,
-    asked_again,
-    paid_answers,
-    questions_of,
-    spent_on,
-    teacher_of,
-    teacher_settings,
-    teacher_sources,
-)
+from srit.samplers.chunks import SamplerSource
+from srit.stages.demonstrations import ask, asked_again, questions_of, spent_on
+from srit.stages.lengths import LENGTHS
 from srit.students.prompts import Prompts, prompt_text
 from srit.tasks import find_task, judge
 from srit.teachers import Answer
 
 
-def predictions_stage(recipe: Recipe, model: str, folder: str, task: Evaluated) -> Stage:
+def predictions_stage(recipe: Recipe, model: Model, task: Evaluated) -> Stage:
     """A task's evaluation problems → one model's predictions."""
-    name = f"predictions/{model}/{task.place}"
-    limit = recipe.evaluate.base_limit if model == "base" else None
-    rows = recipe.rows if model != AGAIN else max(1, recipe.rows // 3)
+    name, folder = StageName("predictions", model=model, task=task.place), folder_of(model)
+    limit = recipe.evaluate.base_limit if model.kind == "base" else None
+    # In other batches the same model answers otherwise only by rounding.
+    rows = recipe.rows if model.kind != "instructed-again" else max(1, recipe.rows // 3)
+    shaping = recipe.evaluate.model_dump(mode="json", exclude={"teacher", "noise_floor", "options", "base_limit"})
     # The seed draws samples; greedy answers owe nothing to it, so that all seeds share those of base.
     settings = {
-        "evaluate": recipe.evaluate.model_dump(
-            mode="json", exclude={"teacher", "noise_floor", "options", "base_limit"}
-        ),
+        "evaluate": shaping,
         **({"limit": limit} if limit else {}),
         "seed": recipe.seed if recipe.evaluate.pass_at else None,
-        "sampler": recipe.sampler,
+        **recipe.model_dump(mode="json", include={"sampler"}),
         "rows": rows,
-        **computed_by(recipe),
+        **computed_with(recipe),
     }
-    problems = f"problems/evaluate-{task.place}.jsonl"
-    inputs = (problems,) if model == "base" else (problems, folder)
-
-    def make(job: Job, partial: Path) -> Mapping[str, Json]:
-        found = job.problems(f"evaluate-{task.place}")[:limit]
-        evaluate = job.recipe.evaluate
-        predictions = greedy_answers(job, folder, found, evaluate.prompts, partial / "greedy", name, rows)
-        if evaluate.pass_at:
-            drawn = _settings(job, evaluate.temperature)
-            several = range(1, evaluate.samples + 1)
-            path = partial / "drawn"
-            predictions += _predicted(job, folder, found, evaluate.prompts, several, drawn, path, name, rows)
-        write_records(job.run.path(f"{name}.jsonl"), predictions)
-        return Counter(f"{p.prompt}: {p.verdict}" for p in predictions if p.index == 0)
-
-    # One round's refined model is another run's "refined-1", and a task's place may differ: the same work, other names.
-    return Stage(name, 2, settings, inputs, (f"{name}.jsonl",), make, work="predictions", computes=SAMPLES)
+    return Stage(
+        name=name,
+        version=2,
+        settings=settings,
+        reads=("seed", *(f"evaluate.{field}" for field in shaping)),
+        inputs=(problems_file(task), *([folder] if folder else [])),
+        outputs=(predictions_file(model, task),),
+        make=lambda inputs, out, context: _make_predictions(inputs, out, context, model, task, limit, rows),
+        work=lambda recipe: _work(recipe, model, task),
+        # One round's refined model is another run's "refined-1", and a task's place may differ: other names.
+        shared_as="predictions",
+        computes=SAMPLES,
+        after=(LENGTHS,),
+    )
 
 
-def computed_by(recipe: Recipe) -> dict[str, Json]:
-    """What the numbers of a model hang on, beside its weights."""
+def _work(recipe: Recipe, model: Model, task: Evaluated) -> Work:
+    n, answer = n_problems(task.use), recipe.evaluate.max_new_tokens // 2
+    draws = len(recipe.evaluate.prompts) * (1 + (recipe.evaluate.samples if recipe.evaluate.pass_at else 0))
+    if model.kind == "base":  # its answers may never end
+        return Work(sampled=min(recipe.evaluate.base_limit or n, n) * draws * 2 * answer)
+    return Work(sampled=n * draws * answer)
+
+
+def computed_with(recipe: Recipe) -> dict[str, Json]:
+    """Return what the numbers of a model depend on beside its weights."""
     student = recipe.student
     return {"chat_template": student.chat_template, "dtype": student.dtype, "4 bits": student.tuning == "qlora"}
 
 
+def _make_predictions(
+    inputs: Inputs, out: Outputs, context: Context, model: Model, task: Evaluated, limit: int | None, rows: int
+) -> Mapping[str, Json]:
+    found, folder = inputs.records(problems_file(task), Problem)[:limit], folder_of(model)
+    recipe, evaluate = inputs.recipe, inputs.recipe.evaluate
+    source = context.models.sampler(inputs.trained(folder) if folder else None, rows)
+    what = f"predictions/{model}/{task.place}"
+    greedy = Wanted(found, evaluate.prompts, range(1), 0.0)
+    predictions = answers(recipe, context, source, greedy, context.partial / "greedy", what)
+    if evaluate.pass_at:
+        drawn = greedy._replace(indices=range(1, evaluate.samples + 1), temperature=evaluate.temperature)
+        predictions += answers(recipe, context, source, drawn, context.partial / "drawn", what)
+    out.records(predictions_file(model, task), predictions)
+    return Counter(f"{p.prompt}: {p.verdict}" for p in predictions if p.index == 0)
+
+
+class Wanted(NamedTuple):
+    """Which answers are wanted."""
+
+    problems: Sequence[Problem]
+    kinds: Sequence[PromptKind]
+    indices: range  # as in `make_requests`
+    temperature: float  # 0: greedy
+
+
+def answers(
+    recipe: Recipe, context: Context, source: SamplerSource, wanted: Wanted, kept: Path, what: str
+) -> list[Prediction]:
+    """Ask a model.
+
+    Args:
+        recipe: with the seed and the settings of the evaluation.
+        kept: the folder of the finished chunks.
+        what: the name of the progress.
+    """
+    evaluate, prompts = recipe.evaluate, context.texts.prompts
+    problems, kinds, indices, temperature = wanted
+    settings = SamplingSettings(temperature, evaluate.max_new_tokens, prompts.stop_ids, stop=evaluate.stop)
+    requests = make_requests(problems, kinds, prompts, indices, f"{recipe.seed}/evaluate")
+    sampled = context.sample(source, requests, settings, kept, what)
+    return make_predictions(problems, kinds, indices, sampled, prompts, settings.stop)
+
+
 def teacher_predictions_stage(recipe: Recipe, task: Evaluated) -> Stage:
     """A task's evaluation problems → the teacher's answers."""
-    name = f"predictions/{TEACHER}/{task.place}"
-    problems = f"problems/evaluate-{task.place}.jsonl"
+    model = Model("teacher")
+    return Stage(
+        name=StageName("predictions", model=model, task=task.place),
+        version=2,
+        settings=teacher_settings(recipe),
+        reads=(),
+        inputs=(problems_file(task),),
+        outputs=(predictions_file(model, task),),
+        make=lambda inputs, out, context: _make_teachers(inputs, out, context, task),
+        work=lambda recipe: teaching(recipe, n_problems(task.use)),
+        uses_student=False,
+        sources=lambda: teacher_sources(recipe.teacher),
+    )
 
-    def make(job: Job, partial: Path) -> Mapping[str, Json]:
-        questions = questions_of(job.problems(f"evaluate-{task.place}"), None)
-        paid, teacher = paid_answers(job), teacher_of(job)
-        answers = ask(questions, teacher, paid)
-        predictions = [_taught(q.problem, answers[q.problem.id]) for q in questions]
-        write_records(job.run.path(f"{name}.jsonl"), predictions)
-        found = [answers[q.problem.id] for q in questions]
-        counts = Counter(p.verdict for p in predictions) | {"no answer": sum(a.text is None for a in found)}
-        return counts | spent_on(questions, teacher, paid) | asked_again(job, sum(not a.settled for a in found))
 
-    settings, outputs = teacher_settings(recipe), (f"{name}.jsonl",)
-
-    def sources() -> dict[str, Json]:
-        return teacher_sources(recipe.teacher)
-
-    return Stage(name, 2, settings, (problems,), outputs, make, uses_student=False, sources=sources)
+def _make_teachers(inputs: Inputs, out: Outputs, context: Context, task: Evaluated) -> Mapping[str, Json]:
+    questions = questions_of(inputs.records(problems_file(task), Problem), None)
+    paid, teacher = context.teaching.paid(), context.teaching.teacher()
+    said = ask(questions, teacher, paid)
+    predictions = [_taught(q.problem, said[q.problem.id]) for q in questions]
+    out.records(predictions_file(Model("teacher"), task), predictions)
+    found = [said[q.problem.id] for q in questions]
+    counts = Counter(p.verdict for p in predictions) | {"no answer": sum(a.text is None for a in found)}
+    unsettled = sum(not a.settled for a in found)
+    return counts | spent_on(questions, teacher, paid) | asked_again(unsettled, context.reports.report)
 
 
 def _taught(problem: Problem, answer: Answer) -> Prediction:
@@ -109,34 +160,6 @@ def _taught(problem: Problem, answer: Answer) -> Prediction:
         reason=answer.reason,
         verdict="unread",
     )
-
-
-def greedy_answers(
-    job: Job, model: str, problems: Sequence[Problem], kinds: Sequence[Any], partial: Path, what: str, rows: int
-) -> list[Prediction]:
-    """Greedy answers."""
-    return _predicted(job, model, problems, kinds, range(1), _settings(job, 0.0), partial, what, rows)
-
-
-def _settings(job: Job, temperature: float) -> SamplingSettings:
-    evaluate = job.recipe.evaluate
-    return SamplingSettings(temperature, evaluate.max_new_tokens, job.prompts.stop_ids, stop=evaluate.stop)
-
-
-def _predicted(
-    job: Job,
-    model: str,
-    problems: Sequence[Problem],
-    kinds: Sequence[Any],
-    indices: range,
-    settings: SamplingSettings,
-    partial: Path,
-    what: str,
-    rows: int,
-) -> list[Prediction]:
-    requests = make_requests(problems, kinds, job.prompts, indices, f"{job.recipe.seed}/evaluate")
-    sampled = job.sample(model, requests, settings, partial, what, rows)
-    return make_predictions(problems, kinds, indices, sampled, job.prompts, settings.stop)
 
 
 def make_requests(

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 
 from srit.compared import in_results, tuned_on
 from srit.errors import DataError, RecipeError
+from srit.pipeline.begun import Shared
 from srit.pipeline.environment import environment
-from srit.pipeline.job import Progress, Shared, Tell
+from srit.pipeline.reports import Progress, Report
 from srit.pipeline.running import open_run, run_stages
 from srit.recipe import Recipe
 from srit.run_directory import Json, Run, read_manifest, write_bytes, write_json
+from srit.stages import measured
 from srit.study.figures import FORMAT
 from srit.study.grid import Cell, Grid
 from srit.study.outcomes import outcome, study_bytes
@@ -34,7 +36,7 @@ class Failure(NamedTuple):
 Attempt = Callable[[Callable[[], Json]], "Json | Failure"]
 
 
-def run_study(grid: Grid, out: Path, *, attempt: Attempt, progress: Progress, tell: Tell) -> int:
+def run_study(grid: Grid, out: Path, *, attempt: Attempt, progress: Progress, tell: Report) -> int:
     """Runs what is not done of a study, and writes study.json and timings.json after each cell.
 
     Seeds are outermost: the whole grid is there once before any cell is repeated.
@@ -92,14 +94,17 @@ def folder_of(out: Path, cell: Cell, seed: int) -> Path:
     return out / "runs" / cell.folder / f"seed-{seed}"
 
 
-def _run_cell(cell: Cell, number: int, seed: int, shared: Shared, told: str, progress: Progress, tell: Tell) -> Json:
+def _run_cell(cell: Cell, number: int, seed: int, shared: Shared, told: str, progress: Progress, tell: Report) -> Json:
     folder, recipe = folder_of(shared.folder, cell, seed), cell.recipes[number]
 
     def in_grid(what: str, done: int, total: int) -> None:
         progress(f"{told}: {what}", done, total)
 
-    with open_run(folder, recipe, progress=in_grid, tell=lambda line: tell(f"  {line}"), shared=shared) as job:
-        run_stages(job)
+    def indented(line: str) -> None:
+        tell(f"  {line}")
+
+    with open_run(folder, recipe, measured, progress=in_grid, report=indented, shared=shared) as opened:
+        run_stages(opened)
     return {"status": "done", **outcome(folder, recipe)}
 
 

@@ -300,7 +300,7 @@ def _check_folders(cells: Sequence[Cell], places: _Places, faults: dict[str, Non
 
 
 def _check_claims(study: Study, cells: Sequence[Cell], places: _Places, faults: dict[str, None]) -> None:
-    evaluated = {model for cell in cells for model in models(cell.recipes[0])} | {TEACHER}
+    evaluated = {str(model) for cell in cells for model in models(cell.recipes[0])} | {TEACHER}
     for number, claim in enumerate(study.claims):
         for at, fault in _claim_faults(claim, [cell.labels for cell in cells], evaluated):
             faults[f"{settings.where(places.source, places.text, ('claims', number, *at))}: {fault}"] = None

@@ -8,11 +8,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from srit.compared import TEACHER, answered, options_file, predictions_file, scored, slug
+from srit.compared import answered, options_file, predictions_file, scored, slug
 from srit.recipe import Recipe
-from srit.records import OptionScores, Prediction
+from srit.records import Model, OptionScores, Prediction
 from srit.run_directory import Json, read_manifest, read_records
-from srit.stages import stages
+from srit.stages import measured
 
 ENDS = 10  # the first and the last tenth of a training's steps stand for its ends
 OF_PAIRS = {"preference_loss", "chosen_logps", "rejected_logps", "margins", "accuracies"}  # 0 in a step without any
@@ -21,7 +21,7 @@ DIGITS = 6  # of a float; the seventh differs between processors
 
 def outcome(folder: Path, recipe: Recipe) -> Json:
     """Answers, trainings and counts of a run."""
-    done, wanted = read_manifest(folder).stages, {stage.name for stage in stages(recipe)}
+    done, wanted = read_manifest(folder).stages, {str(stage.name): stage.name for stage in measured(recipe)}
     # A folder keeps what an earlier form of its recipe had made.
     counts = {name: entry.counts for name, entry in done.items() if name in wanted}
     trainings = [name for name in counts if (folder / f"{name}.json").exists() and "steps" in counts[name]]
@@ -34,9 +34,8 @@ def outcome(folder: Path, recipe: Recipe) -> Json:
         "counts": {
             name: _numbers(counts[name])
             for name in counts
-            if name == "demonstrations"
-            or name.startswith(f"predictions/{TEACHER}/")
-            or name.endswith(("/completions", "/pairs", "/accepted"))
+            if wanted[name].product in ("demonstrations", "completions", "pairs", "accepted")
+            or wanted[name].model == Model("teacher")
         },
     }
 
@@ -47,7 +46,7 @@ def _answers(folder: Path, recipe: Recipe) -> Iterator[Json]:
         found = read_records(folder / predictions_file(model, task), Prediction)
         for prompt in dict.fromkeys(p.prompt for p in found):
             of_prompt = [p for p in found if p.prompt == prompt]
-            row = {"model": model, "task": task.label, "prompt": prompt}
+            row = {"model": str(model), "task": task.label, "prompt": prompt}
             # Only where the label does not give it: a study of plain names stays the same bytes.
             row |= {} if task.place == slug(task.label) else {"place": task.place}
             yield row | answers_row(of_prompt, recipe.evaluate.pass_at)
@@ -60,7 +59,7 @@ def _options(folder: Path, recipe: Recipe) -> Iterator[Json]:
         for prompt, what in dict.fromkeys((s.prompt, s.scored) for s in found):
             alike = [s for s in found if (s.prompt, s.scored) == (prompt, what)]
             yield {
-                "model": model,
+                "model": str(model),
                 "task": task.label,
                 "prompt": prompt,
                 "scored": what,

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from random import Random
 from typing import Any, NamedTuple
 
 import torch
 
 from srit.compute.plan import RowKind
 from srit.compute.rows import Group, add_gradient, layout_of, micro_batches
-from srit.recipe import Instruct, Optimization
-from srit.records import Demonstration, Problem, PromptKind
-from srit.students.prompts import Prompts, prompt_text
-from srit.tasks import find_task
+from srit.recipe import Optimization
 from srit.training.loop import Metrics, steps_of, steps_up_to, train
 
 BATCH_TOKENS = 2048  # that go through the model at once: a bound on memory, without effect on the result
@@ -25,29 +21,6 @@ class Example(NamedTuple):
 
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
-
-
-def make_examples(
-    demonstrations: Sequence[Demonstration],
-    problems: Mapping[str, Problem],
-    prompts: Prompts,
-    settings: Instruct,
-    seed: int,
-) -> list[Example]:
-    """One example for each kept demonstration, under the CoT prompt for a `cot_fraction` of each task's."""
-    examples = []
-    kept = [d for d in demonstrations if d.kept]
-    for task in dict.fromkeys(d.task for d in kept):
-        of_task = [d for d in kept if d.task == task]
-        under_cot = set(Random(f"{seed}/instruct/{task}").sample(range(len(of_task)), _share(of_task, settings)))
-        for index, demonstration in enumerate(of_task):
-            kind: PromptKind = "cot" if index in under_cot else "direct"
-            problem = problems[demonstration.problem_id]
-            text = prompt_text(find_task(task), problem, kind)
-            bare = kind == "direct" and settings.direct_target == "answer"
-            target = problem.answer if bare else demonstration.text
-            examples.append(Example(prompts.prompt_ids(text, where=problem.id), prompts.completion_ids(target)))
-    return examples
 
 
 def instruct(
@@ -93,10 +66,6 @@ def instruct(
         checkpoints=checkpoints,
         progress=progress,
     )
-
-
-def _share(demonstrations: Sequence[Demonstration], settings: Instruct) -> int:
-    return round(settings.cot_fraction * len(demonstrations))
 
 
 def _merged(examples: Sequence[Example]) -> list[Group]:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from srit.compute.plan import RowKind
-from srit.compute.rows import Group, add_gradient, layout_of, logps_by_group, micro_batches
+from srit.compute.rows import Group, add_gradient, layout_of, micro_batches
+from srit.compute.scoring import score
 from srit.errors import TrainingError
-from srit.recipe import Optimization, Recipe, Refine
-from srit.records import Completion, Pair, Problem, PromptKind
-from srit.stages.pairs import prompts_of, right_sides
+from srit.recipe import Optimization, Refine
+from srit.records import Completion, Problem
 from srit.students.prompts import Prompts, prompt_text
 from srit.tasks import find_task
 from srit.training.instruction import BATCH_TOKENS
@@ -24,6 +24,7 @@ from srit.training.losses import Sides, loss_kind
 # Nats a token between the policy before its first step and its reference, in float32 and in less: rows packed otherwise
 # leave 1e-5, and 0.02 in bfloat16; another model is 0.15 away.
 STEP_0_TOLERANCE = (1e-3, 5e-2)
+REFERENCE_TOKENS = 2 * BATCH_TOKENS  # that go through the model at once where no gradient is kept
 
 
 class Preference(NamedTuple):
@@ -32,37 +33,6 @@ class Preference(NamedTuple):
     group: Group
     pairs: tuple[tuple[int, int], ...]  # (chosen, rejected), indices into the group's completions
     likely: tuple[int, ...]  # completions whose likelihood is raised as well (nll_weight)
-
-
-def make_preferences(
-    problems: Sequence[Problem],
-    pairs: Sequence[Pair],
-    completions: Sequence[Completion],
-    prompts: Prompts,
-    recipe: Recipe,
-    *,
-    only_right: bool = False,
-) -> list[Preference]:
-    """The groups that stage 2 trains on, in problem order.
-
-    Args:
-        only_right: no pairs, only own right answers: the control of rejection-sampling fine-tuning.
-    """
-    with_right = only_right or (recipe.refine.nll_weight > 0 and recipe.refine.nll_on == "right")
-    own: dict[str, list[Completion]] = {problem.id: [] for problem in problems}
-    for completion in completions:
-        own[completion.problem_id].append(completion)
-    preferences = []
-    for problem in problems:
-        right = right_sides(own[problem.id], recipe.pairs.pairs_per_problem) if with_right else []
-        for kind in prompts_of(recipe.pairs.prompt):
-            of_prompt = [p for p in pairs if p.problem_id == problem.id and p.prompt == kind and not only_right]
-            likely = [side.token_ids for side in right]
-            if recipe.refine.nll_on == "chosen" and not only_right:
-                likely = [pair.chosen_ids for pair in of_prompt]
-            if of_prompt or likely:
-                preferences.append(_preference(problem, kind, of_prompt, likely, prompts))
-    return preferences
 
 
 def reference_logps(
@@ -75,41 +45,29 @@ def reference_logps(
     Args:
         rows: as in `refine`.
     """
-    paired = iter(_scored([p.group for p in preferences if p.pairs], model, row_tokens, rows))
+    groups = [preference.group for preference in preferences if preference.pairs]
+    paired = iter(score(model, groups, rows=rows, row_tokens=row_tokens, batch_tokens=REFERENCE_TOKENS))
     return [next(paired) if preference.pairs else [] for preference in preferences]
 
 
-def _scored(groups: Sequence[Group], model: Any, row_tokens: int, rows: RowKind) -> list[list[float]]:
-    found: dict[int, list[float]] = {}
-    layout = layout_of(model, rows)
-    with torch.no_grad():
-        for batch in micro_batches(groups, row_tokens=row_tokens, batch_tokens=2 * BATCH_TOKENS, layout=layout):
-            found |= {index: logps.tolist() for index, logps in logps_by_group(model, batch, groups).items()}
-    return [found[index] for index in range(len(groups))]
-
-
-def disagreement(
-    model: Any,
-    completions: Sequence[Completion],
-    problems: Mapping[str, Problem],
-    prompts: Prompts,
-    row_tokens: int,
-    rows: RowKind = "shared",
-) -> float:
-    """The mean difference, in nats a token, between the sampler's and the trainer's log-probability of an
-    answer. More than rounding means that the answers came from another model, or are read as other tokens.
-
-    Args:
-        rows: as in `refine`.
-    """
-    groups = [
+def answer_groups(completions: Sequence[Completion], problems: Mapping[str, Problem], prompts: Prompts) -> list[Group]:
+    """Return a group for each sampled answer, after the prompt that it was sampled after."""
+    return [
         Group(
             prompts.prompt_ids(prompt_text(find_task(c.task), problems[c.problem_id], c.prompt), where=c.problem_id),
             (c.token_ids,),
         )
         for c in completions
     ]
-    scored = _scored(groups, model, row_tokens, rows)
+
+
+def disagreement(completions: Sequence[Completion], scored: Sequence[Sequence[float]]) -> float:
+    """Return the mean difference, in nats a token, between the sampler's and the trainer's log-probability of an
+    answer. More than rounding means that the answers came from another model, or are read as other tokens.
+
+    Args:
+        scored: log-probabilities of their `answer_groups`, nats, under the model that is to be trained.
+    """
     gaps = [abs(c.logp - logps[0]) for c, logps in zip(completions, scored, strict=True)]
     # Over all tokens: a single short answer in bfloat16 may be off by ten times as much.
     return sum(gaps) / max(1, sum(len(c.token_ids) for c in completions))
@@ -194,23 +152,6 @@ def n_row_tokens(preferences: Sequence[Preference], settings: Optimization) -> i
 
 
 _LOGGED = ("preference_loss", "nll", "chosen_logps", "rejected_logps", "margins", "accuracies")
-
-
-def _preference(
-    problem: Problem,
-    kind: PromptKind,
-    pairs: Sequence[Pair],
-    likely: Sequence[tuple[int, ...]],
-    prompts: Prompts,
-) -> Preference:
-    text = prompt_text(find_task(problem.task), problem, kind)
-    sides = [ids for pair in pairs for ids in (pair.chosen_ids, pair.rejected_ids)]
-    place = {ids: index for index, ids in enumerate(dict.fromkeys([*sides, *likely]))}
-    return Preference(
-        group=Group(prompts.prompt_ids(text, where=problem.id), tuple(place)),
-        pairs=tuple((place[pair.chosen_ids], place[pair.rejected_ids]) for pair in pairs),
-        likely=tuple(dict.fromkeys(place[ids] for ids in likely)),
-    )
 
 
 def _loss_parts(
