@@ -1,10 +1,10 @@
 import os
 import tempfile
 
-# Tiny models gain nothing from a second thread, and threads of several processes wait for each other.
+# Tiny models gain nothing from a second thread, and the threads of several processes slow each other down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-os.environ.setdefault("SRIT_CACHE", tempfile.mkdtemp(prefix="srit-tests-"))  # a person's own is left alone
+os.environ.setdefault("SRIT_CACHE", tempfile.mkdtemp(prefix="srit-tests-"))  # leaves a user's own cache alone
 
 import pytest
 from tiny import save_tiny_student

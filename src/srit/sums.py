@@ -17,8 +17,8 @@ from pathlib import Path
 from srit.run_directory import canonical, sha256_of, write_bytes
 
 LARGE = 16 * 2**20  # bytes; smaller files are read in milliseconds
-NOT_THERE = "not there"  # the sum of a source that is missing
 SETTLED_SECONDS = 3.0  # file systems round times to 2 seconds or finer
+NOT_THERE = "not there"  # the sum of a source that is missing
 
 
 def cache() -> Path:
