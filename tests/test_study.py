@@ -17,11 +17,12 @@ from srit.cli import app
 from srit.compute.plan import ComputePlan
 from srit.errors import RecipeError
 from srit.intervals import Interval, mcnemar_exact, paired_bootstrap, wilson
-from srit.pipeline.job import Shared
+from srit.pipeline.begun import Shared
 from srit.pipeline.running import open_run, run_stages
 from srit.recipe import check_recipe, read_recipe
 from srit.records import Completion, Prediction
 from srit.run_directory import read_records, write_bytes, write_json
+from srit.stages import part, stages
 from srit.study.claims import outcome_of, points, verdicts
 from srit.study.figures import Figure, Key, compare_answers, figure, results_of
 from srit.study.grid import Claim, Study, read_study, shipped_studies
@@ -194,10 +195,10 @@ def test_no_work_is_done_twice(finished):
 
 def test_a_study_killed_again_and_again_gives_the_same_study_json(tmp_path, tiny_study, finished):
     command = [sys.executable, "-m", "srit", "study", str(tiny_study), "--out", str(tmp_path / "killed")]
-    for stages in (3, 12):
+    for n_stages in (3, 12):
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         process = subprocess.Popen(command, **quiet, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        while len(list((tmp_path / "killed/pool").glob("*"))) < stages and process.poll() is None:
+        while len(list((tmp_path / "killed/pool").glob("*"))) < n_stages and process.poll() is None:
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -895,7 +896,7 @@ def test_steps_without_pairs_say_nothing_of_pairs():
 def test_students_share_demonstrations_and_nothing_that_they_write():
     recipe = read_recipe("quickstart", ["evaluate.teacher=true"])
     other = recipe.model_copy(update={"student": recipe.student.model_copy(update={"model": "org/other-1b"})})
-    marks = [{stage.name: mark for stage, mark in symbols(r)} for r in (recipe, other)]
+    marks = [{str(stage.name): mark for stage, mark in symbols(r)} for r in (recipe, other)]
 
     shared = {name for name in marks[0] if marks[0][name] == marks[1][name]}
 
@@ -908,8 +909,9 @@ def test_the_teacher_is_asked_once_over_runs_that_share_a_folder(tmp_path, tiny_
         [cell, *_] = read_study(str(tiny_study), [f"demonstrations.limit={limit}"]).cells
         told = []
         folder = tmp_path / str(limit)
-        with open_run(folder, cell.recipes[0], progress=print, tell=told.append, shared=Shared(tmp_path, {})) as job:
-            run_stages(job, "demonstrations")
+        wanted, shared = part("demonstrations"), Shared(tmp_path, {})
+        with open_run(folder, cell.recipes[0], wanted, progress=print, report=told.append, shared=shared) as opened:
+            run_stages(opened)
         assert len((folder / "demonstrations.jsonl").read_text().splitlines()) == limit
 
     assert len((tmp_path / "teacher/answers.jsonl").read_text().splitlines()) == 5
@@ -922,13 +924,14 @@ def test_runs_that_share_a_folder_compute_a_student_in_one_way(tmp_path, tiny_st
     way = ComputePlan("float32", "separate", "padded", "as another run began", "as proven", "")
     write_json(tmp_path / "ways.json", {f"{student.model} None full auto": way._asdict()})
 
-    with open_run(tmp_path / "run", cell.recipes[0], progress=print, tell=print, shared=Shared(tmp_path, {})) as job:
-        assert job.way == way
+    shared = Shared(tmp_path, {})
+    with open_run(tmp_path / "run", cell.recipes[0], stages, progress=print, report=print, shared=shared) as opened:
+        assert opened.plan == way
 
 
 def test_a_round_is_evaluated_once_for_runs_of_one_and_of_two_rounds():
     one, two = (read_recipe("quickstart", [f"rounds={n}"]) for n in (1, 2))
-    marks = [{stage.name: mark for stage, mark in symbols(recipe)} for recipe in (one, two)]
+    marks = [{str(stage.name): mark for stage, mark in symbols(recipe)} for recipe in (one, two)]
 
     assert marks[0]["predictions/refined/sums"] == marks[1]["predictions/refined-1/sums"]
     assert marks[0]["predictions/refined/sums"] != marks[1]["predictions/refined/sums"]
@@ -970,7 +973,7 @@ def test_stage_2_alone_reads_the_problems_of_tasks_refine():
 
 
 def symbols_by_name(recipe):
-    return [(stage.name, stage) for stage, _ in symbols(recipe)]
+    return [(str(stage.name), stage) for stage, _ in symbols(recipe)]
 
 
 def test_the_documented_studies_are_those_that_are_shipped():

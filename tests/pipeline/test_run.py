@@ -135,7 +135,7 @@ def test_a_changed_field_makes_again_what_depends_on_it_and_nothing_else(recipe,
 
 
 def test_what_accepts_a_round_makes_no_model_again(recipe, whole):
-    assert planned(recipe, whole, "refine.accept=always") == {"round-1/accepted"}
+    assert planned(recipe, whole, "refine.accept=always") == {"round-1/accepted", "report"}
 
 
 def test_a_damaged_file_is_made_again_from_what_is_still_there(recipe, copied):
@@ -170,12 +170,12 @@ def test_a_new_adapter_depends_on_the_seed_and_not_on_what_the_process_drew_befo
 
 
 ONE_STAGE = {
-    "demonstrate": ["problems", "demonstrations"],
+    "demonstrate": ["problems", "lengths", "demonstrations"],
     "instruct": ["instructed"],
-    "sample": ["round-1/completions"],
+    "sample": ["round-1/probe", "round-1/yield", "round-1/completions"],
     "pair": ["round-1/pairs"],
     "refine": ["round-1/refined"],
-    "evaluate": ["predictions/base/sums", "predictions/instructed/sums", "predictions/refined/sums", "results"],
+    "evaluate": [*(f"predictions/{model}/sums" for model in ("base", "instructed", "refined")), "results", "report"],
 }
 
 
@@ -203,7 +203,7 @@ def test_the_command_of_one_stage_makes_that_stage_and_what_it_needs_and_nothing
     ],
 )
 def test_the_parts_of_a_run_of_two_rounds_end_with_the_second(part, last, absent):
-    names = [stage.name for stage in needed(read_recipe("quickstart", ["rounds=2", "controls=[instruct]"]), part)]
+    names = [str(stage.name) for stage in needed(read_recipe("quickstart", ["rounds=2", "controls=[instruct]"]), part)]
 
     assert names[-1] == last and names[0] == "problems"
     assert not any(name.startswith(absent) for name in names)

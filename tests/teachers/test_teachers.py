@@ -596,7 +596,10 @@ def test_what_is_not_settled_is_asked_again_by_another_process_and_counted(serve
     ],
 )
 def test_what_is_trained_on_is_a_text_that_can_be_learned(keep, text, trained, reason):
-    teacher = LocalTeacher("t", {}, lambda prompts: ((text, False) for _ in prompts), max_tokens=64, rows=8)
+    def complete(chunks):
+        return ((number, [(text, False)] * len(chunks[number])) for number in chunks)
+
+    teacher = LocalTeacher("t", {}, complete, max_tokens=64, rows=8)
     paid = shelf()
     if text is None:
         paid.keep(answer_key({}, questions()[0].prompt), SETTLED)
@@ -608,13 +611,13 @@ def test_what_is_trained_on_is_a_text_that_can_be_learned(keep, text, trained, r
 
 
 def test_a_local_model_teaches_through_the_sampler():
-    def complete(prompts):
-        for prompt in prompts:
-            yield f"echo {prompt}", "3 +" in prompt
+    def complete(chunks):
+        for number in reversed(chunks):  # in any order
+            yield number, [(f"echo {prompt}", "3 +" in prompt) for prompt in chunks[number]]
 
     answers = list(LocalTeacher("local", {}, complete, max_tokens=64, rows=2).answer(questions(5)))
 
-    assert [a.text for a in answers][:2] == ["echo What is 0 + 1?", "echo What is 1 + 1?"]
+    assert [a.text for a in answers if a.problem_id in ("p0", "p1")] == ["echo What is 0 + 1?", "echo What is 1 + 1?"]
     [cut] = [a for a in answers if a.text is None]
     assert (cut.problem_id, cut.cut, cut.limit, cut.raw) == ("p3", True, 64, "echo What is 3 + 1?")
     assert "teacher.max_tokens" in cut.reason

@@ -108,7 +108,7 @@ def report_stage(recipe: Recipe, others: Sequence[Stage]) -> Stage:
 
 def _make_report(inputs: Inputs, out: Outputs, context: Context) -> Mapping[str, Json]:
     with inputs.gathered(context.partial / "files") as folder:
-        page = make_report(folder, Manifest(stages=dict(sorted(inputs.entries.items()))), inputs.recipe)
+        page = make_report(folder, _in_order(inputs.entries), inputs.recipe)
     write_bytes(out.path("report.html"), page.encode(errors="replace"))
     return {}
 
@@ -126,10 +126,17 @@ def write_report(folder: Path, stage: Stage, recipe: Recipe) -> Path:
     there = {name: recorded_sum(entries, name) for name in stage.inputs if (folder / name).exists()}
     inputs = Inputs("report", folder, there, recipe, {})
     with TemporaryDirectory() as place, inputs.gathered(Path(place) / "files") as files:
-        kept = {name: entry for name, entry in sorted(entries.items()) if name in shown}
-        page = make_report(files, Manifest(stages=kept), recipe)
+        page = make_report(files, _in_order({n: entry for n, entry in entries.items() if n in shown}), recipe)
     write_bytes(folder / "report.html", page.encode(errors="replace"))
     return folder / "report.html"
+
+
+def _in_order(entries: Mapping[str, StageEntry]) -> Manifest:
+    """The entries as a manifest on disk has them, whether they were read or just made."""
+    counts = {name: dict(sorted(entry.counts.items())) for name, entry in entries.items()}
+    return Manifest(
+        stages={name: entries[name].model_copy(update={"counts": counts[name]}) for name in sorted(entries)}
+    )
 
 
 def make_report(folder: Path, manifest: Manifest, recipe: Recipe) -> str:
