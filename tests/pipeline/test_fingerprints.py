@@ -223,8 +223,11 @@ WAY = ComputePlan("float32", "shared", "slots", "measured today", "as proven", "
     ("other", "changed"),
     [
         ({"line": "measured again", "proof": "proven again"}, set()),
-        ({"dtype": "bfloat16"}, {"instructed", "completions", "refined", "accepted", "predictions", "options"}),
-        ({"decoding": "padded"}, {"completions", "accepted", "predictions"}),
+        (
+            {"dtype": "bfloat16"},
+            {"instructed", "probe", "completions", "refined", "accepted", "predictions", "options"},
+        ),
+        ({"decoding": "padded"}, {"probe", "completions", "accepted", "predictions"}),
         ({"rows": "separate"}, {"instructed", "refined", "options"}),
         ({"attention": "srit_products"}, {"instructed", "refined"}),
         ({"targets": ("q_proj",)}, {"instructed", "refined"}),
