@@ -222,10 +222,17 @@ class Recipe(Part):
 
 
 def read_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read the recipe of a file, or of a shipped name, with KEY=VALUE overrides.
+    """Read and check a recipe.
+
+    Args:
+        name: a .yaml file, or the name of a shipped recipe.
+        overrides: KEY=VALUE for fields to replace, such as "refine.beta=0.2".
+
+    Returns:
+        The recipe, with defaults where it sets nothing.
 
     Raises:
-        RecipeError: the file is missing, is not YAML, or is not a recipe; names every field at fault, with its line.
+        RecipeError: it does not exist, is not YAML, or is not a recipe. Names every field at fault, with its line.
     """
     path = find_yaml(name, SHIPPED, "recipe")
     text = read_text(path)
