@@ -30,11 +30,12 @@ from lm_eval.tasks import TaskManager
 
 from srit.cli.audit import judged_rows
 from srit.compute.rows import Group
+from srit.compute.scoring import score
 from srit.recipe import Student
 from srit.records import Prediction, Problem
 from srit.samplers import SamplingSettings
 from srit.samplers.transformers.engine import TransformersSampler
-from srit.stages.options import Options, make_options, option_scores, score
+from srit.stages.options import Options, make_options, option_scores
 from srit.stages.predictions import make_predictions, make_requests
 from srit.students.loading import load_model, load_tokenizer, locate
 from srit.students.prompts import Prompts

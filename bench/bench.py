@@ -32,17 +32,18 @@ from transformers import AutoModelForCausalLM, MistralConfig
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from srit.compute.rows import Group, layout_of, logps_by_group, micro_batches
-from srit.machine.precision import way_of
+from srit.machine.precision import compute_plan_of
 from srit.recipe import Recipe, read_recipe
 from srit.records import Completion, Demonstration, Problem
 from srit.run_directory import read_records, write_json
 from srit.samplers import SamplingSettings
 from srit.samplers.transformers.engine import TransformersSampler
+from srit.stages.instructed import make_examples
 from srit.stages.pairs import right_sides
 from srit.stages.predictions import make_requests
 from srit.students.loading import load_model, load_tokenizer, trainable
 from srit.students.prompts import Prompts
-from srit.training.instruction import BATCH_TOKENS, Example, make_examples
+from srit.training.instruction import BATCH_TOKENS, Example
 from srit.training.losses import Sides, loss_kind
 from srit.training.preference import Preference, reference_logps
 
@@ -70,7 +71,7 @@ class Work:
         self.prompts = Prompts(self.tokenizer, self.recipe.student.chat_template)
         self.train = read_records(folder / "problems/train.jsonl", Problem)
         self.pad_id = self.prompts.end_of_turn_id
-        self.attention = way_of(self.recipe, None).attention
+        self.attention = compute_plan_of(self.recipe, None).attention
 
     def instructed(self) -> Any:
         """Return the instructed model with its adapter merged."""

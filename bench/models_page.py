@@ -17,23 +17,23 @@ from srit.students.adapters import choose_targets, left_out
 
 HEAD = """# Models
 
-srit tries every causal language model of transformers that takes text when it is first used. It then computes the model
-in the fastest way that reproduces the model's own forward pass, `model(...).logits` in float32, to 0.002 nats per
-token. The run prints which way that is, and the manifest records it. If no way is correct, the model is refused before
-anything is spent.
+srit works with every causal language model of transformers that takes text. When it first uses a model, it tries
+several ways to compute it, compares each with the model's own forward pass, `model(...).logits`, in float32, and takes
+the fastest one that agrees to 0.002 nats per token. The run prints which one that is, and the manifest keeps it. If
+none agrees, srit refuses the model before anything is spent.
 
-`make docs` (`python bench/models_page.py`) writes the table from tiny random models of each family, with attention
-windows shorter than their texts. The test suite computes every row again, with longer texts.
+`make docs` (`python bench/models_page.py`) writes this table from tiny random models of each family, with windows
+shorter than their texts. The test suite recomputes every row with longer texts.
 
-- **Rows**, in training and scoring. `shared`: a row holds a prompt once, followed by all its completions side by side.
-  `separate`: each completion follows its own copy of the prompt. `alone`: the same, one at a time and unpadded.
-- **Answers**, in sampling and evaluation. `slots`: prompts, and what they share, are computed once; an answer that ends
-  makes room for another. `padded`: prompts are computed once and their state is copied to all their answers; rows leave
-  when they end. `even`: the same, for prompts of one length at a time. `whole`: everything is computed again for each
-  token, which is correct but slow.
-- **Logits**: how the model changes its head's output. `own`: only its whole forward pass gives the logits.
-- **No adapters on**: linear layers that "all-linear" leaves out, because their adapters get no gradient, or differ
-  between training (next to the weights) and sampling (merged into them).
+- **Rows**, in training and scoring. `shared`: a row contains a prompt once, with all its completions. `separate`: each
+  completion follows its own copy of the prompt. `alone`: likewise, one at a time and without padding.
+- **Answers**, in sampling and evaluation. `slots`: prompts and their shared prefixes are computed once, and an answer
+  that ends makes room for another. `padded`: prompts are computed once, and their state is copied to all their answers;
+  rows leave the batch when they end. `even`: likewise, for prompts of one length at a time. `whole`: every token
+  recomputes all tokens before it, which is correct but slow.
+- **Logits**: how the model turns its head's output into logits. `own`: only its whole forward pass gives them.
+- **No adapters on**: linear layers that "all-linear" leaves out, since their adapters would get no gradient, or would
+  act differently beside the weights (training) and merged into them (sampling).
 
 | family | class | rows | answers | logits | no adapters on |
 | --- | --- | --- | --- | --- | --- |

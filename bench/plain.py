@@ -58,7 +58,7 @@ def main(out: Path, overrides: list[str]) -> None:
 
 
 def message(problem: Problem, kind: Any) -> list[dict[str, str]]:
-    return [{"role": "user", "content": prompt_text(find_task(problem.task), problem, kind)}]
+    return [{"role": "user", "content": prompt_text(problem, kind)}]
 
 
 def merged(recipe: Recipe, adapter: Path | None) -> Any:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from srit.errors import DataError, RecipeError
+from srit.errors import RecipeError
 from srit.machine.precision import known_rates
 from srit.pipeline.estimate import Work, told_in_all
 from srit.pipeline.planning import plan as plan_stages
@@ -18,9 +17,11 @@ from srit.pipeline.running import open_run, run_stages
 from srit.recipe import Recipe, read_recipe
 from srit.records import Completion, Demonstration, Pair
 from srit.run_directory import read_records
+from srit.scores import Results
 from srit.stages import part as part_of
 from srit.stages import stages
 from srit.stages.report import write_report
+from srit.stages.results import read_results
 
 Log = Callable[[str], None]
 
@@ -137,7 +138,7 @@ def refine(
 
 def evaluate(
     recipe: Recipe, out: Path | str | None = None, *, log: Log | None = None, progress: Progress | None = None
-) -> Any:
+) -> Results:
     """Evaluate every model of the run on every evaluation task, and write report.html.
 
     Arguments and errors are those of `run`. What the evaluation needs is made first.
@@ -166,26 +167,20 @@ def report(folder: Path | str) -> Path:
     return write_report(folder, stages(recipe)[-1], recipe)
 
 
-def load_results(folder: Path | str) -> Any:
+def load_results(folder: Path | str) -> Results:
     """Read the results of a run.
 
     Args:
         folder: a run directory.
 
     Returns:
-        The content of its results.json: "rows" (each model's accuracy on each task and prompt, 0 to 1, with a 95 %
-        interval), "pooled" (those of all tasks of a domain), "comparisons" (two models on the same problems) and more.
+        The records of its results.json: each model's accuracy on each task (`rows`) and on all tasks of a domain
+        (`pooled`), models compared on the same problems (`comparisons`), and what else the recipe asked for.
 
     Raises:
         DataError: there are no results yet, or the file is damaged.
     """
-    path = Path(folder) / "results.json"
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise DataError(f"{path}: there are no results yet: evaluate the run first") from None
-    except ValueError as error:
-        raise DataError(f"{path}: damaged ({error}): remove the file and rerun") from None
+    return read_results(Path(folder) / "results.json")
 
 
 def plan(recipe: Recipe, out: Path | str | None = None) -> RunPlan:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import CONFIGS, VOCABULARY, tiny_model
 
-from srit.compute.attention import PRODUCTS, product_attention
+from srit.compute.attention import ATTENTIONS, product_attention, use_attention
 from srit.compute.rows import Group, add_gradient, lay_out, layout_of, logps_by_group, micro_batches, pack, token_logps
 
 
@@ -40,11 +40,10 @@ def scored(model, groups, *, row_tokens=200, batch_tokens=400, kind="shared"):
 
 @pytest.mark.parametrize("kind", CONFIGS)
 @pytest.mark.parametrize("row_tokens", [1, 120, 1000])
-@pytest.mark.parametrize("attention", ["sdpa", PRODUCTS])
+@pytest.mark.parametrize("attention", ATTENTIONS)
 def test_a_completion_in_a_shared_row_has_the_log_probability_it_has_alone(kind, row_tokens, attention):
     model, groups = tiny_model(kind), random_groups(6)
-    if model.config._attn_implementation == "sdpa":  # Gemma 2 caps its scores, and has no other way
-        model.set_attn_implementation(attention)
+    use_attention(model, attention)  # Gemma 2 caps its scores and has only "eager"
 
     actual = scored(model, groups, row_tokens=row_tokens).double()
 
@@ -52,7 +51,7 @@ def test_a_completion_in_a_shared_row_has_the_log_probability_it_has_alone(kind,
     torch.testing.assert_close(actual, one_by_one(model, groups), rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.parametrize("attention", ["sdpa", PRODUCTS])
+@pytest.mark.parametrize("attention", ATTENTIONS)
 def test_gradients_of_shared_rows_are_those_of_separate_sequences(attention):
     shared, separate = tiny_model(), tiny_model()
     shared.set_attn_implementation(attention)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from tiny import save_tiny_student
 
-from srit.compute.attention import PRODUCTS
+from srit.compute.attention import ATTENTIONS
 from srit.compute.plan import ComputePlan
 from srit.machine import probe
-from srit.machine.precision import begun_way, way_of
+from srit.machine.precision import begun_compute_plan, compute_plan_of
 from srit.machine.probe import AGREES, ANSWER_TOKENS, Tried, choose, tried
 from srit.recipe import check_recipe
 
@@ -22,29 +22,31 @@ def near(seconds, nats_a_token=0.0):
 @pytest.mark.parametrize(
     ("plain", "shared", "low", "dtype", "rows"),
     [
-        (near(3.0), near(1.0), near(0.4, 0.01), "bfloat16", "shared"),  # units for bfloat16
-        (near(3.0), near(1.0), None, "float32", "shared"),  # none: it crawls
+        (near(3.0), near(1.0), near(0.4, 0.01), "bfloat16", "shared"),  # bfloat16 hardware
+        (near(3.0), near(1.0), None, "float32", "shared"),  # no bfloat16 hardware
         (near(3.0), near(1.0), near(0.9, 0.01), "float32", "shared"),  # hardly faster
-        (near(3.0), near(1.0), near(0.4, 2 * AGREES), "float32", "shared"),  # faster, and wrong
+        (near(3.0), near(1.0), near(0.4, 2 * AGREES), "float32", "shared"),  # faster but wrong
         (near(1.0), near(3.0), near(0.4, 0.01), "bfloat16", "separate"),  # shared rows slower
         (near(3.0), near(1.0, 2 * AGREES), None, "float32", "separate"),  # shared rows wrong
     ],
 )
 def test_the_fastest_way_that_agrees_with_the_plain_one_is_chosen(plain, shared, low, dtype, rows):
-    way = choose(PROVEN, "shared", plain, shared, low)
+    plan = choose(PROVEN, "shared", plain, shared, {} if low is None else {"sdpa": low})
 
-    assert (way.dtype, way.rows, way.attention) == (dtype, rows, "sdpa")
-    assert way.line.startswith(dtype)
+    assert (plan.dtype, plan.rows, plan.attention) == (dtype, rows, "sdpa")
+    assert plan.line.startswith(dtype)
 
 
 @pytest.mark.parametrize(
-    ("by_products", "attention"),
-    [(near(0.3, 0.01), PRODUCTS), (near(0.5, 0.01), "sdpa"), (near(0.3, 2 * AGREES), "sdpa")],
+    ("other", "expected"),
+    [(near(0.3, 0.01), ATTENTIONS[-1]), (near(0.5, 0.01), "sdpa"), (near(0.3, 2 * AGREES), "sdpa")],
 )
-def test_the_faster_attention_that_agrees_is_chosen(by_products, attention):
-    way = choose(PROVEN, "shared", near(3.0), near(1.0), near(0.4, 0.01), by_products)
+def test_the_fastest_attention_that_agrees_is_chosen(other, expected):
+    low = dict(zip(ATTENTIONS, (near(0.4, 0.01), other), strict=True))
 
-    assert (way.dtype, way.attention) == ("bfloat16", attention)
+    plan = choose(PROVEN, "shared", near(3.0), near(1.0), low)
+
+    assert (plan.dtype, plan.attention) == ("bfloat16", expected)
 
 
 def recipe_of(student, **fields):
@@ -53,20 +55,20 @@ def recipe_of(student, **fields):
     return check_recipe(tree, source="x")
 
 
-def test_a_machine_is_probed_once_and_a_run_goes_on_as_it_began(tmp_path, monkeypatch):
+def test_a_machine_is_measured_once_and_a_run_keeps_its_first_plan(tmp_path, monkeypatch):
     monkeypatch.setenv("SRIT_CACHE", str(tmp_path / "cache"))
     recipe = recipe_of(save_tiny_student(tmp_path / "student"))
 
-    first = way_of(recipe, None)
+    first = compute_plan_of(recipe, None)
     monkeypatch.setattr(probe, "measure", None)  # calling it would fail
 
-    assert way_of(recipe, None) == first
+    assert compute_plan_of(recipe, None) == first
     begun = ComputePlan("bfloat16", "separate", "padded", "as it began", "as proven", "all-linear")
-    assert way_of(recipe, begun._asdict()) == begun
-    assert begun_way(recipe_of(tmp_path / "student", dtype="float32"), begun._asdict()) is None
+    assert compute_plan_of(recipe, begun._asdict()) == begun
+    assert begun_compute_plan(recipe_of(tmp_path / "student", dtype="float32"), begun._asdict()) is None
 
 
-def test_the_ways_are_taken_in_turn_and_the_least_time_of_each_counts(monkeypatch):
+def test_ways_are_timed_in_turn_and_the_shortest_time_of_each_counts(monkeypatch):
     taken = []
     clock = iter([0.0, 1.0, 10.0, 15.0, 20.0, 23.0, 30.0, 32.0])
     monkeypatch.setattr(probe.time, "perf_counter", lambda: next(clock))

@@ -110,19 +110,19 @@ def test_a_batch_keeps_to_its_share_of_the_machines_memory(monkeypatch):
 
 
 @pytest.mark.parametrize("vocabulary", [300, 512])
-def test_a_token_is_drawn_where_the_cumulated_probability_passes_the_luck(vocabulary):
+def test_a_token_is_drawn_where_the_cumulated_probability_exceeds_the_uniform_number(vocabulary):
     generator = torch.Generator().manual_seed(0)
     scores = 4 * torch.randn(200, vocabulary, generator=generator)
     scores[:, ::3] = float("-inf")
-    luck = torch.rand(200, generator=generator, dtype=torch.float64)
-    luck[:2] = torch.tensor([0.0, 1 - 1e-16], dtype=torch.float64)
+    uniform = torch.rand(200, generator=generator, dtype=torch.float64)
+    uniform[:2] = torch.tensor([0.0, 1 - 1e-16], dtype=torch.float64)
     cumulated = scores.double().softmax(1).cumsum(1)
 
-    tokens = drawn(scores, luck)
+    tokens = drawn(scores, uniform)
 
     low = torch.where(tokens > 0, cumulated.gather(1, (tokens - 1).clamp(min=0)[:, None])[:, 0], 0)
     high = cumulated.gather(1, tokens[:, None])[:, 0]
-    assert ((low - 1e-6 <= luck) & (luck <= high + 1e-6)).all()
+    assert ((low - 1e-6 <= uniform) & (uniform <= high + 1e-6)).all()
     assert scores.gather(1, tokens[:, None]).isfinite().all()
 
 
@@ -145,9 +145,9 @@ def test_tokens_are_left_out_as_transformers_leaves_them_out(limits):
     torch.testing.assert_close(actual, expected)
 
 
-@pytest.mark.parametrize("luck", [0.0, 1 - 1e-12])
-def test_a_token_that_is_left_out_is_never_drawn(monkeypatch, luck):
-    monkeypatch.setattr("srit.samplers.draw.uniforms", lambda seed, n: torch.full((n,), luck).double())
+@pytest.mark.parametrize("uniform", [0.0, 1 - 1e-12])
+def test_a_token_that_is_left_out_is_never_drawn(monkeypatch, uniform):
+    monkeypatch.setattr("srit.samplers.draw.uniforms", lambda seed, n: torch.full((n,), uniform).double())
     settings = SamplingSettings(temperature=1.0, max_new_tokens=8, stop_ids=(), top_k=1)
 
     drawn = list(TransformersSampler(tiny_model(), rows=4, pad_id=0).sample(random_requests(4), settings))

@@ -128,3 +128,28 @@ def test_a_config_that_transformers_does_not_understand_is_refused_as_data(field
     with pytest.raises(DataError, match=r"student\.model: "):
         load_tokenizer(student)
         prove(load_model(student), student.model)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        {"num_hidden_layers": 0},
+        {"num_hidden_layers": -1},
+        {"num_attention_heads": 0},
+        {"num_key_value_heads": 0},
+        {"hidden_size": 0},
+        {"vocab_size": 0},
+        {"model_type": "gpt2", "n_layer": 0},
+        {"model_type": "mpt", "n_heads": 0},
+        {"model_type": "gemma3", "text_config": {"num_hidden_layers": 0}},
+    ],
+    ids=str,
+)
+def test_a_model_that_holds_nothing_is_refused_by_the_size_that_is_missing(size, tiny_student, tmp_path):
+    folder = shutil.copytree(tiny_student, tmp_path / "student")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | size))
+    name, value = list(size.get("text_config", size).items())[-1]
+
+    with pytest.raises(DataError, match=rf"^student\.model: .*: {name} is {value} in its config\.json"):
+        load_tokenizer(Student(model=str(folder)))

@@ -20,7 +20,7 @@ def test_the_two_prompts_of_a_problem_differ_by_the_trigger_alone():
     task = find_task("sums")
     [problem] = task.load("train", data=None, limit=1, seed=0)
 
-    direct, cot = (prompt_text(task, problem, kind) for kind in ("direct", "cot"))
+    direct, cot = (prompt_text(problem, kind) for kind in ("direct", "cot"))
 
     assert cot == f"{direct}\nLet's think step by step."
     assert direct == f"{task.instruction}\n{problem.question}"

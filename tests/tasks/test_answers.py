@@ -31,7 +31,6 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not
         ("The answer is -5.", "-5"),
         ("The answer is −5.", "-5"),
         ("He has -$5", "-5"),
-        ("18-15", "15"),  # a difference
         ("That leaves:\n- 7 questions", "7"),  # a list
         (r"The answer is $\frac{1}{3}$.", "1/3"),
         ("so 2 1/2 cups", "2.5"),
@@ -46,7 +45,6 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not
         ("Then 9 * 8 = 72.\nSo John needs 72 nails to secure the 9 planks.", "72"),
         ("There were 22,800 (304 x 75) students.", "22800"),
         ("So x is 29.\nTo check: 29 + 30 + 31 = 90", "29"),
-        ("The answer is 3 * 5", "5"),
         ("٣ apples", None),
         ("1. Add.\n2. Divide.", None),
         ("The answer is unknown. There were 3.", None),

@@ -24,8 +24,7 @@ from srit.samplers import Request, SamplingSettings
 from srit.samplers.transformers.engine import TransformersSampler
 from srit.stages.refined import AGREEMENT
 from srit.students.loading import dropout, load_model, trainable
-from srit.students.prompts import Prompts, prompt_text
-from srit.tasks import find_task
+from srit.students.prompts import Prompts
 from srit.training.instruction import Example, instruct
 from srit.training.loop import order
 from srit.training.losses.sigmoid import SigmoidSettings
@@ -163,7 +162,7 @@ def test_answers_of_another_model_are_told_from_ones_own():
     settings = SamplingSettings(temperature=1.0, max_new_tokens=20, stop_ids=(258,))
     prompts = Prompts(tiny_tokenizer(), "chatml")
     problem = Problem("p", "sums", "train", "1 + 1?", "2")
-    prompt = prompts.prompt_ids(prompt_text(find_task("sums"), problem, "cot"), where="p")
+    prompt = prompts.problem_ids(problem, "cot")
     drawn = TransformersSampler(tiny_model(), rows=8, pad_id=0).sample(
         [Request(prompt, str(n)) for n in range(8)], settings
     )

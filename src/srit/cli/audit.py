@@ -1,4 +1,4 @@
-"""How well answers are read: a recording of judged texts, judged again by a task."""
+"""How well answers are read: a task judges a recording of answers again."""
 
 from __future__ import annotations
 
@@ -20,26 +20,30 @@ class Audit:
     """Counts of a recording's rows, and the rows to look at."""
 
     n: int
-    read: int  # an answer was found, whatever came of it
+    read: int  # an answer was found, right or not
     correct: int
     errors: int  # the judge gave up
     accuracy: float  # correct / n, 0 to 1; 0 where there are no rows
-    unread: tuple[str, ...]  # problem ids, in file order, once for each row
-    disagreements: tuple[str, ...]  # where the row's is_correct is not our verdict
+    unread: tuple[str, ...]  # problem ids in file order, one a row
+    disagreements: tuple[str, ...]  # problem ids where the row's is_correct differs from our verdict
 
 
 def audit(task: Task, recording: Path, problems: Path | None = None, *, data: Path | None = None) -> Audit:
-    """Judges every row of a recording (id, output, perhaps is_correct) against the problems with those ids.
+    """Judge every row of a recording (id, output, optionally is_correct) against the problems with those ids.
 
-    A row whose output is null or missing is counted, and unread.
+    A row whose output is null or missing counts as unread.
 
     Args:
-        recording: .jsonl or .jsonl.gz.
-        problems: the problems' file; None: all splits of the task's own data.
-        data: where the task's own data lie; None: the hub, or generated.
+        task: whose reader and judge to use.
+        recording: a .jsonl or .jsonl.gz file.
+        problems: the file of problems; None: all splits of the task's own data.
+        data: the folder of the task's own data; None: from the hub, or generated.
+
+    Returns:
+        Counts, and the rows to look at.
 
     Raises:
-        DataError: a row that cannot be read or whose id is no problem's.
+        DataError: a row cannot be read, or no problem has its id.
     """
     n = read = correct = errors = 0
     unread: list[str] = []
@@ -58,15 +62,15 @@ def audit(task: Task, recording: Path, problems: Path | None = None, *, data: Pa
 def judged_rows(
     task: Task, recording: Path, problems: Path | None = None, *, data: Path | None = None
 ) -> Iterator[tuple[Row, Judgment]]:
-    """Each row of a recording with our judgment of it; arguments and errors as in `audit`."""
+    """Yield each row of a recording with our judgment. Arguments and errors are those of `audit`."""
     by_id = _by_id(_own_problems(task, data) if problems is None else _file_problems(task, problems))
     for row in answered_rows(recording):
         problem_id = _problem_id(row)
-        # The same id may stand in two splits for two questions: the recording's own split decides.
+        # Two splits may use the same id for two questions: the recording's own split decides.
         problem = by_id.get((label(row, "split"), problem_id)) or by_id.get((None, problem_id))
         if problem is None:
             source = problems or "the task's own data"
-            raise DataError(f"{row.where}: id: {problem_id!r:.100} is no problem of {task.name} in {source}")
+            raise DataError(f"{row.where}: id: {task.name} has no problem {problem_id!r:.100} in {source}")
         output = output_field(row)
         yield row, judge(task, problem, output) if output is not None else _NO_ANSWER
 

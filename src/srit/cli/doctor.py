@@ -63,7 +63,7 @@ def _products() -> str:
     """How fast matrices are multiplied, by precision: what training and prefilling hang on."""
     import torch
 
-    told = []
+    speeds = []
     for kind in ("float32", "bfloat16"):
         matrix = torch.ones(1024, 1024, dtype=getattr(torch, kind))
         matrix @ matrix
@@ -71,8 +71,8 @@ def _products() -> str:
         while time.perf_counter() - started < 0.3:
             matrix @ matrix
             n += 1
-        told.append(f"{kind} {2 * 1024**3 * n / (time.perf_counter() - started) / 1e9:.0f}")
-    return " and ".join(told) + " GFLOP/s"
+        speeds.append(f"{kind} {2 * 1024**3 * n / (time.perf_counter() - started) / 1e9:.0f}")
+    return " and ".join(speeds) + " GFLOP/s"
 
 
 def _existing(path: Path) -> Path:

@@ -15,7 +15,7 @@ from srit.errors import RecipeError
 if TYPE_CHECKING:
     from srit.cli.audit import Audit
 
-STORIES = 3  # problems shown where none is named
+TRACES = 3  # problems shown where none is named
 SHOWN_IDS = 20
 
 
@@ -29,14 +29,14 @@ def show(
 
     with reported_errors():
         recipe_of(folder)
-        found = list(traces(folder, STORIES, problem))
+        found = list(traces(folder, TRACES, problem))
         if not found:
             raise RecipeError(
                 f"{folder}: there is no problem {problem!r}; the files in {folder}/problems/ have the ids"
             )
-        for story in found:
-            typer.echo(f"{story.problem_id} ({story.task})\n{visible(story.question)}\nanswer: {story.gold}\n")
-            for name, text, verdict in story.parts:
+        for trace in found:
+            typer.echo(f"{trace.problem_id} ({trace.task})\n{visible(trace.question)}\nanswer: {trace.gold}\n")
+            for name, text, verdict in trace.parts:
                 typer.echo(f"  {name}{f': {verdict}' if verdict else ''}\n    {visible(text)}")
 
 

@@ -1,1 +1,1 @@
-"""How a model's log-probabilities and gradients are computed: the layout of rows, masks, attention, the head."""
+"""Computes log-probabilities and gradients: the layout of rows, masks, attention, and the output head."""

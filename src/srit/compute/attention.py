@@ -1,13 +1,14 @@
-"""Attention of short rows under a mask of ours, as products of matrices.
+"""Attention of short rows under a custom mask, as matrix products.
 
-torch's fused kernel takes its gradient some ten times slower than its value in bfloat16 on a CPU. Rows of a few hundred
-tokens need no fused kernel: their scores fit into a cache, and products of matrices are what a CPU has units for.
+In bfloat16 on a CPU, the backward pass of torch's fused kernel takes about ten times as long as its forward pass. Rows
+of a few hundred tokens do not need a fused kernel: their scores fit into the cache, and matrix products are what a CPU
+has hardware for. A DPO step gains 6 to 9 % (docs/performance.md).
 """
 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import torch
 from torch import Tensor
@@ -16,28 +17,32 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from srit.compute.head import bfloat16_units
+from srit.compute.plan import Attention
 
-PRODUCTS: Final = "srit_products"  # the `attn_implementation` under which `product_attention` is registered
-SHORT = 512  # tokens of a row; scores grow with its square
-HIDDEN = torch.finfo(torch.float32).min  # finite: a padded token that sees nothing must not become NaN
+if TYPE_CHECKING:
+    from srit.compute.model import LanguageModel
+
+ATTENTIONS: tuple[Attention, ...] = get_args(Attention)  # from the best tested to the fastest in bfloat16
+_PRODUCTS: Final = "srit_products"  # the `attn_implementation` under which `product_attention` is registered
+SHORT = 512  # tokens in a row; the number of scores grows with its square
+HIDDEN = torch.finfo(torch.float32).min  # finite, so that a padded token that attends to nothing does not become NaN
 
 
-def attend(model: Any, attention: str) -> Any:
-    """The model with another `attn_implementation`; unchanged where its architecture has none but "eager"."""
+def use_attention(model: LanguageModel, implementation: str) -> None:
+    """Switch the model's `attn_implementation`, unless its architecture supports only "eager"."""
     if model.config._attn_implementation != "eager":
-        model.set_attn_implementation(attention)
-    return model
+        model.set_attn_implementation(implementation)
 
 
 def product_attention(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, None]:
-    """Attention with gradients; rows that are long or have no mask of their own go to torch's kernel.
+    """Compute attention with gradients; long rows and rows without a boolean mask go to torch's kernel.
 
     Args:
         query: [rows, query heads, length, width].
         key, value: [rows, key heads, length, width].
-        attention_mask: [rows, 1, length, length], True where a column is seen.
+        attention_mask: [rows, 1, length, length], True where a query attends to a key.
 
     Returns:
         [rows, length, query heads, width].
@@ -47,35 +52,35 @@ def product_attention(
     if not fits or attention_mask is None or attention_mask.dtype != torch.bool:
         output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
         return output, None
-    # Query heads of one key head are further positions of it, so that keys are not copied for each.
-    together = query.reshape(rows, key.shape[1], -1, width)
+    # The query heads of a key head become further positions of it, so that no keys are copied.
+    grouped = query.reshape(rows, key.shape[1], -1, width)
     hidden = torch.zeros_like(attention_mask, dtype=torch.float32).masked_fill_(~attention_mask, HIDDEN)
-    summed = _Products.apply(together, key, value, hidden, kwargs.get("scaling") or width**-0.5)  # type: ignore[no-untyped-call]
+    summed = _Products.apply(grouped, key, value, hidden, kwargs.get("scaling") or width**-0.5)  # type: ignore[no-untyped-call]
     return summed.view(rows, heads, length, width).transpose(1, 2), None
 
 
 class _Products(torch.autograd.Function):
-    """softmax(scale q kᵀ + hidden) v; the shares are computed again for the gradient and never kept."""
+    """softmax(scale q kᵀ + hidden) v. The backward pass recomputes the attention weights, which are never stored."""
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, hidden: Tensor, scale: float) -> Tensor:
         ctx.save_for_backward(q, k, v, hidden)
         ctx.scale = scale
-        return _shares(q, k, hidden, scale).to(v.dtype) @ v
+        return _weights(q, k, hidden, scale).to(v.dtype) @ v
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         q, k, v, hidden = ctx.saved_tensors
-        shares = _shares(q, k, hidden, ctx.scale)
-        of_shares = (gradients[0] @ v.transpose(-1, -2)).to(shares.dtype)
-        of_scores = torch._softmax_backward_data(of_shares, shares, -1, shares.dtype).mul_(ctx.scale).to(q.dtype)
-        of_v = shares.to(v.dtype).transpose(-1, -2) @ gradients[0]
-        return of_scores @ k, of_scores.transpose(-1, -2) @ q, of_v, None, None
+        weights = _weights(q, k, hidden, ctx.scale)
+        grad_weights = (gradients[0] @ v.transpose(-1, -2)).to(weights.dtype)
+        grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype).mul_(ctx.scale).to(q.dtype)
+        grad_v = weights.to(v.dtype).transpose(-1, -2) @ gradients[0]
+        return grad_scores @ k, grad_scores.transpose(-1, -2) @ q, grad_v, None, None
 
 
-def _shares(q: Tensor, k: Tensor, hidden: Tensor, scale: float) -> Tensor:
-    """[rows, key heads, positions, length], float32 or better: what each position takes of each column."""
-    low = q.dtype == torch.bfloat16  # products of such numbers are exact in float32, only sums need its room
+def _weights(q: Tensor, k: Tensor, hidden: Tensor, scale: float) -> Tensor:
+    """Return the attention weights, [rows, key heads, positions, length], in float32 or better."""
+    low = q.dtype == torch.bfloat16  # products of bfloat16 numbers are exact in float32; only their sums round
     with bfloat16_units() if low else nullcontext():
         scores = q.float() @ k.float().transpose(-1, -2) if low else q @ k.transpose(-1, -2)
     by_head = scores.view(*scores.shape[:2], -1, *hidden.shape[-2:])
@@ -83,5 +88,5 @@ def _shares(q: Tensor, k: Tensor, hidden: Tensor, scale: float) -> Tensor:
     return scores.softmax(-1)
 
 
-AttentionInterface.register(PRODUCTS, product_attention)
-AttentionMaskInterface.register(PRODUCTS, sdpa_mask)
+AttentionInterface.register(_PRODUCTS, product_attention)
+AttentionMaskInterface.register(_PRODUCTS, sdpa_mask)

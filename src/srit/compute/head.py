@@ -1,12 +1,12 @@
-"""The output head: hidden states to logits and to log-probabilities, in float32 whatever the model computes in.
+"""Turns hidden states into logits and log-probabilities, in float32 whatever precision the model computes in.
 
-A logit near 20 that is rounded to bfloat16 lies on a grid of 0.125: an answer of thirty tokens is then off by half a
-nat, and the likeliest token is often a tie. Products of bfloat16 numbers are exact in float32, so only the sums need
-its room, and units for bfloat16 give it at no cost.
+In bfloat16, a logit near 20 is rounded to a multiple of 0.125: an answer of thirty tokens is then off by half a nat,
+and the likeliest token is often a tie. Products of bfloat16 numbers are exact in float32, so only the sums need the
+extra precision, which bfloat16 hardware provides at no cost.
 
-Families of models scale or cap what their head gives before they call it logits. Which of these a model does is found
-by trying (`parts_of`), since configs use one name for opposite things: Granite divides by `logits_scaling`, and
-HyperCLOVA X multiplies by it.
+Some model families scale or cap the output of their head to get logits. srit finds out what a model does by trying
+(`parts_of`), since configs use one name for opposite things: Granite divides by `logits_scaling`, and HyperCLOVA X
+multiplies by it.
 """
 
 from __future__ import annotations
@@ -14,70 +14,80 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-HEAD_LOGITS = 512 * 49_152  # logits that exist at once: 100 MB in float32, 512 tokens with a vocabulary of 49,152
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+HEAD_LOGITS = 512 * 49_152  # logits in memory at once: 100 MB in float32, 512 tokens with a vocabulary of 49,152
 TRIED_TOKENS = 6
-# Nats between log-probabilities by a rule and the model's own, in float32 or better and in less precise models. Both
+# Nats between the log-probabilities of a rule and the model's own: in float32 or better, and in lower precision. Both
 # come from the same hidden states, so only the order of rounding differs; a missing scale is off by whole nats.
 RULE_TOLERANCE = (1e-3, 0.1)
 
 
 class Rule(NamedTuple):
-    """What a model makes of its head's output: cap * tanh(scale * output / cap), or scale * output without a cap."""
+    """How a model turns its head's output into logits: cap * tanh(scale * output / cap), or scale * output uncapped."""
 
     scale: float = 1.0
     cap: float | None = None
 
     def __call__(self, output: Tensor) -> Tensor:
-        """Logits, from the head's output."""
+        """Return the logits for the head's output."""
         logits = output if self.scale == 1 else output * self.scale
         return logits if self.cap is None else self.cap * (logits / self.cap).tanh()
 
     def slope(self, logits: Tensor) -> Tensor | float:
-        """The derivative of each logit with respect to the head's output, from the logits."""
+        """Return the derivative of each logit with respect to the head's output, given the logits."""
         return self.scale if self.cap is None else self.scale * (1 - (logits / self.cap).square())
 
 
 class Parts(NamedTuple):
-    """A model taken apart: the decoder's last hidden states go through the head, and the rule makes logits of that."""
+    """A model in parts: the decoder's last hidden states go through the head, and the rule turns that into logits."""
 
-    decoder: Any
+    decoder: torch.nn.Module
     head: torch.nn.Module
     rule: Rule
 
 
-_PARTS: WeakKeyDictionary[Any, Parts | None] = WeakKeyDictionary()
+_PARTS: WeakKeyDictionary[PreTrainedModel, Parts | None] = WeakKeyDictionary()
 
 
-def parts_of(model: Any) -> Parts | None:
-    """The parts that together give the model's own logits; None where only its own forward pass has them.
+def parts_of(model: PreTrainedModel) -> Parts | None:
+    """Return the parts that reproduce the model's own logits, or None if only its own forward pass gives them.
 
     Args:
-        model: a causal language model of transformers, its adapter taken off.
+        model: a causal language model without an adapter.
     """
     if model not in _PARTS:
         training = model.training
-        model.eval()  # dropout would have two passes differ
+        model.eval()  # type: ignore[no-untyped-call]  # with dropout, two passes would differ
         _PARTS[model] = next(filter(None, (_tried(model, decoder) for decoder in _decoders(model))), None)
         model.train(training)
     return _PARTS[model]
 
 
-def _decoders(model: Any) -> list[Any]:
-    """`get_decoder` of Llama 4 gives the model itself, and that of ModernBERT its head."""
-    found = [model.get_decoder(), model.base_model, getattr(model, "model", None)]
+def output_head(model: PreTrainedModel) -> torch.nn.Module:
+    """Return the module that turns hidden states into logits."""
+    head: torch.nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    return head
+
+
+def _decoders(model: PreTrainedModel) -> list[torch.nn.Module]:
+    """Return the modules that may be the decoder: `get_decoder` gives Llama 4 itself, and the head of ModernBERT."""
+    own = model.get_decoder()  # type: ignore[no-untyped-call]
+    found = [own, model.base_model, getattr(model, "model", None)]
     return [decoder for decoder in found if isinstance(decoder, torch.nn.Module) and decoder is not model]
 
 
 @torch.no_grad()
-def _tried(model: Any, decoder: Any) -> Parts | None:
-    head = model.get_output_embeddings()
+def _tried(model: PreTrainedModel, decoder: torch.nn.Module) -> Parts | None:
+    head = output_head(model)
     ids = torch.arange(1, 1 + TRIED_TOKENS, device=model.device)[None]
     try:
         own = _precise(model(input_ids=ids, use_cache=False).logits).log_softmax(-1)
@@ -90,24 +100,24 @@ def _tried(model: Any, decoder: Any) -> Parts | None:
     return Parts(decoder, head, rule) if gap <= RULE_TOLERANCE[model.dtype.itemsize < 4] else None
 
 
-def _scales(config: Any) -> list[float]:
-    """1, and what a config's numbers for logits come to as factors and as divisors."""
+def _scales(config: PreTrainedConfig) -> list[float]:
+    """Return 1 and the config's numbers for logits, as factors and as divisors."""
     numbers = _numbers(config, lambda name: name.startswith(("logit", "lm_head")))
     return list(dict.fromkeys([1.0, *(factor for number in numbers for factor in (number, 1 / number))]))
 
 
-def _caps(config: Any) -> list[float | None]:
+def _caps(config: PreTrainedConfig) -> list[float | None]:
     return [None, *_numbers(config, lambda name: "softcap" in name or "soft_cap" in name)]
 
 
-def _numbers(config: Any, wanted: Callable[[str], bool]) -> list[float]:
+def _numbers(config: PreTrainedConfig, wanted: Callable[[str], bool]) -> list[float]:
     text = config.get_text_config()
     found = [getattr(text, name, None) for name in dir(text) if wanted(name)]
     return [float(value) for value in found if isinstance(value, (int, float)) and value > 0]
 
 
 class Head:
-    """A model's head for one state a row, as sampling needs it."""
+    """A model's head for one hidden state per row, as sampling needs it."""
 
     def __init__(self, parts: Parts) -> None:
         self._head = parts.head
@@ -115,19 +125,19 @@ class Head:
         self._weight = self._head.weight.detach().float() if _is_plain(self._head) else None
 
     def __call__(self, states: Tensor) -> Tensor:
-        """[rows, vocabulary], float32 on the CPU: the logits after hidden states [rows, width]."""
+        """Return the logits of hidden states [rows, width]: [rows, vocabulary], float32, on the CPU."""
         output = _precise(self._head(states)) if self._weight is None else _product(states, self._weight)
         return self._rule(output.float()).cpu()
 
 
 def target_logps(parts: Parts, states: Tensor, targets: Tensor) -> Tensor:
-    """[tokens], nats, float32 (float64 for a model in it): the log-probability of each state's target.
+    """Return the log-probability of each state's target token: [tokens], nats, float32 (float64 for a float64 model).
 
-    Only `HEAD_LOGITS` logits exist at a time; those of a whole batch never do.
+    Only `HEAD_LOGITS` logits are in memory at a time, never those of a whole batch.
 
     Args:
-        states: [tokens, width], of the decoder.
-        targets: [tokens], ids.
+        states: [tokens, width], from the decoder.
+        targets: [tokens], token ids.
     """
     head, rule = parts.head, parts.rule
     if _is_plain(head) and not head.weight.requires_grad:
@@ -135,17 +145,17 @@ def target_logps(parts: Parts, states: Tensor, targets: Tensor) -> Tensor:
         return logps
     size = max(1, HEAD_LOGITS // int(getattr(head, "out_features", HEAD_LOGITS)))
     chunks = zip(torch.split(states, size), torch.split(targets, size), strict=True)
-    # Checkpointed: a chunk's logits are computed again when its gradient is, and are never kept.
+    # Checkpointed: the backward pass recomputes a chunk's logits, which are never stored.
     return torch.cat([checkpoint(_logps, head, rule, *chunk, use_reentrant=False) for chunk in chunks])
 
 
 def logps_of(logits: Tensor, targets: Tensor) -> Tensor:
-    """[tokens], nats: the log-probability of each target under its logits [tokens, vocabulary]."""
+    """Return the log-probability of each target under its logits [tokens, vocabulary]: [tokens], nats."""
     precise = _precise(logits)
     return precise.gather(1, targets[:, None])[:, 0] - precise.logsumexp(1)
 
 
-def _logps(head: Any, rule: Rule, states: Tensor, targets: Tensor) -> Tensor:
+def _logps(head: torch.nn.Module, rule: Rule, states: Tensor, targets: Tensor) -> Tensor:
     return logps_of(rule(_precise(head(states))), targets)
 
 
@@ -154,11 +164,12 @@ def _chunk(weight: Tensor) -> int:
 
 
 class _Frozen(torch.autograd.Function):
-    """Log-probabilities after a head that is not trained.
+    """Log-probabilities under a head that is not trained.
 
     A token's log-probability is one number, so its gradient with respect to the token's state,
-    sum over v of (1[v = target] - softmax(logits)[v]) * slope[v] * W[v], is known before any loss is: it is taken while
-    the logits are at hand, and the backward pass only scales it. No logits are kept and none are computed twice.
+    sum over v of (1[v = target] - softmax(logits)[v]) * slope[v] * W[v], does not depend on the loss. The forward pass
+    computes it while the logits are in memory, and the backward pass only scales it: no logits are stored, and none are
+    computed twice.
     """
 
     @staticmethod
@@ -166,15 +177,15 @@ class _Frozen(torch.autograd.Function):
         logps, slopes, size = [], [], _chunk(weight)
         for some, wanted in zip(torch.split(states, size), torch.split(targets, size), strict=True):
             logits = rule(_product(some, weight))
-            of_output = rule.slope(logits)
+            slope = rule.slope(logits)
             logps.append(logits.gather(1, wanted[:, None])[:, 0])
-            # In place: what memory is new to costs more here than the arithmetic.
+            # In place: touching new memory costs more here than the arithmetic.
             top = logits.amax(1, keepdim=True)
-            shares = logits.sub_(top).exp_()
-            total = shares.sum(1, keepdim=True)
+            exponentials = logits.sub_(top).exp_()
+            total = exponentials.sum(1, keepdim=True)
             logps[-1] -= (top + total.log())[:, 0]
             if ctx.needs_input_grad[0]:
-                slopes.append(_slopes(shares, total, of_output, weight, wanted))
+                slopes.append(_slopes(exponentials, total, slope, weight, wanted))
         if slopes:
             ctx.save_for_backward(torch.cat(slopes))
         return torch.cat(logps)
@@ -185,19 +196,19 @@ class _Frozen(torch.autograd.Function):
         return (gradients[0][:, None] * slopes).to(slopes.dtype), None, None, None
 
 
-def _slopes(shares: Tensor, total: Tensor, of_output: Tensor | float, weight: Tensor, targets: Tensor) -> Tensor:
-    """[tokens, width]: the gradient of each token's log-probability with respect to its state.
+def _slopes(exponentials: Tensor, total: Tensor, slope: Tensor | float, weight: Tensor, targets: Tensor) -> Tensor:
+    """Return the gradient of each token's log-probability with respect to its state, [tokens, width].
 
     Args:
-        shares: [tokens, vocabulary], probabilities times `total` [tokens, 1].
-        of_output: the rule's slope at these logits.
+        exponentials: [tokens, vocabulary], probabilities times `total` [tokens, 1].
+        slope: the rule's slope at these logits.
     """
-    if isinstance(of_output, float):
-        plain = weight[targets] - (shares.to(weight.dtype) @ weight) / total.to(weight.dtype)
-        return plain if of_output == 1 else plain * of_output
-    of_target = of_output.gather(1, targets[:, None])
-    weighted = shares.mul_(of_output).to(weight.dtype) @ weight
-    return of_target.to(weight.dtype) * weight[targets] - weighted / total.to(weight.dtype)
+    if isinstance(slope, float):
+        plain = weight[targets] - (exponentials.to(weight.dtype) @ weight) / total.to(weight.dtype)
+        return plain if slope == 1 else plain * slope
+    target_slope = slope.gather(1, targets[:, None])
+    weighted = exponentials.mul_(slope).to(weight.dtype) @ weight
+    return target_slope.to(weight.dtype) * weight[targets] - weighted / total.to(weight.dtype)
 
 
 def _is_plain(head: torch.nn.Module) -> TypeGuard[torch.nn.Linear]:
@@ -205,10 +216,10 @@ def _is_plain(head: torch.nn.Module) -> TypeGuard[torch.nn.Linear]:
 
 
 def _product(states: Tensor, weight: Tensor) -> Tensor:
-    """states @ weight.T, summed in float32 or better.
+    """Return states @ weight.T, summed in float32 or better.
 
     Args:
-        weight: as precise as the states, or their values in float32.
+        weight: in the precision of the states, or the same values in float32.
     """
     if states.dtype == torch.bfloat16 and states.device.type == "cpu":
         with bfloat16_units():
@@ -224,7 +235,7 @@ def _precise(logits: Tensor) -> Tensor:
 
 @contextmanager
 def bfloat16_units() -> Iterator[None]:
-    """Products of float32 matrices through units for bfloat16, where there are any: lossless for its values."""
+    """Multiply float32 matrices on bfloat16 hardware, where there is any: lossless for values that bfloat16 holds."""
     before = torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
     torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
     try:

@@ -1,36 +1,39 @@
-"""What each layer of a model attends to, by the positions of tokens and not by where they stand in a row.
+"""Attention masks by token position rather than by column.
 
-transformers builds its own masks from columns, which is right where a row holds one text. Rows of ours hold many
-(`rows`, `samplers.prefixes`, `samplers.slots`), so their masks are made here: one for each type of layer, since models
-alternate layers that attend to everything with layers that attend in windows.
+transformers builds masks from columns, which is correct if a row holds one text. Rows in srit hold many (`rows`,
+`samplers.prefixes`, `samplers.slots`), so their masks are built here: one for each type of layer, since models
+alternate layers that attend to everything with layers that attend within windows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from transformers.cache_utils import get_layer_types_and_kwargs
 
-Masks = Tensor | dict[str, Tensor]  # what a decoder takes for `attention_mask`: one, or one for each type of layer
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+Masks = Tensor | dict[str, Tensor]  # a decoder's `attention_mask`: one, or one for each type of layer
 
 
 class Window(NamedTuple):
     """Which earlier tokens a layer attends to."""
 
     kind: Literal["all", "sliding", "chunked"]
-    size: int = 0  # tokens of a window, the token itself included, or of a chunk
+    size: int = 0  # tokens in a window, the token itself included, or in a chunk
 
     def sees(self, query: Tensor, key: Tensor) -> Tensor | None:
-        """Whether tokens at the positions `query` attend to those at `key`, broadcast; None: to all."""
+        """Return whether tokens at the positions `query` attend to those at `key`, broadcast; None means to all."""
         if self.kind == "sliding":
             return query - key < self.size
         return query // self.size == key // self.size if self.kind == "chunked" else None
 
 
-Windows = Mapping[str, Window]  # by type of layer
+Windows = Mapping[str, Window]  # by layer type
 
 _KINDS: Mapping[str, tuple[Literal["all", "sliding", "chunked"], str]] = {
     "full_attention": ("all", ""),
@@ -40,11 +43,11 @@ _KINDS: Mapping[str, tuple[Literal["all", "sliding", "chunked"], str]] = {
 _KNOWN_WINDOWS = {"sliding_window", "use_sliding_window", "max_window_layers", "sliding_window_pattern"}
 
 
-def windows_of(config: Any) -> Windows | None:
-    """What each type of layer attends to; None where a layer is no attention, or has a window that is not understood.
+def windows_of(config: PreTrainedConfig) -> Windows | None:
+    """Return what each type of layer attends to, or None if a layer is not attention or its window is of unknown kind.
 
     Args:
-        config: of a model of transformers; a text model's within another counts.
+        config: a model's; if it holds the config of a text model, that one counts.
     """
     text = config.get_text_config(decoder=True)
     others = (name for name in vars(text) if "window" in name and name.strip("_") not in _KNOWN_WINDOWS)
@@ -61,7 +64,7 @@ def windows_of(config: Any) -> Windows | None:
 
 
 def masks_for(windows: Windows, visible: Tensor, query: Tensor, key: Tensor) -> Masks:
-    """Masks of every type of layer, as a decoder takes them.
+    """Build the masks of every type of layer, as a decoder takes them.
 
     Args:
         visible: [rows, queries, keys], True where a layer without windows attends.
@@ -69,7 +72,7 @@ def masks_for(windows: Windows, visible: Tensor, query: Tensor, key: Tensor) -> 
         key: [rows, keys], positions.
 
     Returns:
-        [rows, 1, queries, keys], boolean; by type of layer where there are several.
+        [rows, 1, queries, keys], boolean; a dict by layer type if there are several.
     """
     made = {}
     for layer_type, window in windows.items():
@@ -78,14 +81,14 @@ def masks_for(windows: Windows, visible: Tensor, query: Tensor, key: Tensor) -> 
     return made if len(made) > 1 else next(iter(made.values()))
 
 
-def as_input(masks: Masks, model: Any) -> Masks:
-    """The same masks on a model's device, and as numbers to add where its attention adds them."""
+def as_input(masks: Masks, model: PreTrainedModel) -> Masks:
+    """Move masks to a model's device, and turn them into numbers to add if its attention adds them."""
     if isinstance(masks, dict):
         return {layer_type: _as_input(mask, model) for layer_type, mask in masks.items()}
     return _as_input(masks, model)
 
 
-def _as_input(mask: Tensor, model: Any) -> Tensor:
+def _as_input(mask: Tensor, model: PreTrainedModel) -> Tensor:
     mask = mask.to(model.device)
     if mask.dtype != torch.bool or model.config._attn_implementation != "eager":
         return mask

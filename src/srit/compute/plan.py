@@ -1,25 +1,27 @@
-"""How a student is computed on this machine: what was found right, and of that the fastest."""
+"""The compute plan: of the ways to compute a student that are correct, the one that is fastest on this machine."""
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Attention = Literal["sdpa", "srit_products"]  # torch's kernel, or `attention.py`
+# The `attn_implementation` of a model in training: torch's fused kernel, or the matrix products of `attention`.
+Attention = Literal["sdpa", "srit_products"]
 
-# How completions are put into rows: those of one prompt beside each other, and several groups in a row; each after its
-# own copy of the prompt, padded on the right; or likewise, but each going through the model by itself, without a mask.
+# How completions are put into rows. "shared": the completions of a prompt share one copy of it, and a row holds several
+# prompts. "separate": each completion follows its own copy of the prompt, padded on the right. "alone": likewise, but
+# each row goes through the model by itself, without a mask.
 RowKind = Literal["shared", "separate", "alone"]
 
-# How answers are written side by side: each in a slot of the cache; padded on the left; only beside prompts of the same
-# length; or computed from the first token at every step, without a cache.
+# How answers are decoded side by side. "slots": each has a slot of the cache. "padded": prompts are padded on the left.
+# "even": only prompts of the same length share a batch. "whole": without a cache, every step recomputes all tokens.
 Decoding = Literal["slots", "padded", "even", "whole"]
 
 
-Targets = str | tuple[str, ...]  # modules that take adapters, as in `recipe.Lora`
+Targets = str | tuple[str, ...]  # the modules that get adapters, as in `recipe.Lora`
 
 
 class Rates(NamedTuple):
-    """How fast a student was on this machine when it was first used, in tokens a second."""
+    """How fast this machine computed a student when the student was first used, in tokens per second."""
 
     sampled: float
     trained: float  # through a training step, prompts included
@@ -31,8 +33,8 @@ class ComputePlan(NamedTuple):
     dtype: Literal["float32", "bfloat16"]
     rows: RowKind
     decoding: Decoding
-    line: str  # which, and why
-    proof: str  # what was compared with the model's own forward pass, and how far it is away
+    line: str  # the choice and its reason, for people
+    proof: str  # what was compared with the model's own forward pass, and the largest difference
     targets: Targets
-    warning: str = ""  # of what is likely to go wrong with this student; "" where nothing is
-    attention: Attention = "sdpa"  # `attn_implementation` of what is trained
+    warning: str = ""  # what is likely to go wrong with this student; "" if nothing is
+    attention: Attention = "sdpa"  # the `attn_implementation` of the model in training

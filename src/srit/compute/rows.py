@@ -1,57 +1,57 @@
-"""Many completions of one prompt in one row, and the log-probability of each of their tokens.
+"""Packs the completions of a prompt into one row, and computes the log-probability of each of their tokens.
 
-A group is a prompt and its completions. In a row the prompt stands once, its completions beside each
-other; each completion sees the prompt and itself, and its positions go on from the prompt's end, so
-every token is computed as if its completion stood alone behind the prompt. A prompt of P tokens with
-k completions of C costs P + kC tokens, not k(P + C). Several groups share a row up to a budget.
+A group is a prompt and its completions. A shared row holds the prompt once, followed by its completions. Each
+completion attends to the prompt and to itself, and its positions continue from the end of the prompt, so every token is
+computed as if its completion alone followed the prompt. A prompt of P tokens with k completions of C tokens costs
+P + kC tokens instead of k(P + C). Several groups share a row, up to a budget.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from srit.compute.head import logps_of, parts_of, target_logps
 from srit.compute.masks import Masks, Windows, as_input, masks_for, windows_of
+from srit.compute.model import without_adapter
 from srit.compute.plan import RowKind
+
+if TYPE_CHECKING:
+    from srit.compute.model import LanguageModel
 
 
 class Layout(NamedTuple):
     """How rows are laid out for a model."""
 
     kind: RowKind
-    windows: Windows  # what each type of the model's layers attends to; empty where no row is shared
+    windows: Windows  # what each type of the model's layers attends to; empty unless rows are shared
 
 
-def layout_of(model: Any, kind: RowKind) -> Layout:
-    """
+def layout_of(model: LanguageModel, kind: RowKind) -> Layout:
+    """Return the layout of rows of one kind for a model.
+
     Raises:
-        NotImplementedError: rows are to be shared, and a layer does more than attend to tokens.
+        NotImplementedError: rows are to be shared, but the model has layers other than attention.
     """
     windows = windows_of(model.config) if kind == "shared" else {}
     if windows is None:
-        raise NotImplementedError(f"{type(model).__name__} has layers that see their neighbors whatever a mask says")
+        raise NotImplementedError(f"{type(model).__name__} has layers that no mask keeps from seeing their neighbors")
     return Layout(kind, windows)
 
 
-def shares_prefixes(config: Any) -> bool:
-    """Whether every layer attends to all earlier tokens, so that one mask serves them all (see `masks` for windows)."""
-    return {window.kind for window in (windows_of(config) or {}).values()} == {"all"}
-
-
 class Group(NamedTuple):
-    """A prompt and the completions that are scored behind it."""
+    """A prompt and the completions that are scored after it."""
 
     prompt_ids: tuple[int, ...]
     completions: tuple[tuple[int, ...], ...]
 
     @property
     def n_tokens(self) -> int:
-        """Tokens of the group in a shared row."""
+        """The number of tokens that the group takes in a shared row."""
         return len(self.prompt_ids) + sum(map(len, self.completions))
 
 
@@ -60,10 +60,10 @@ class Rows:
     """Groups laid out as a model takes them."""
 
     input_ids: Tensor  # [rows, length]
-    positions: (
-        Tensor | None
-    )  # [rows, length], restarted at each prompt, and at its end for each completion; None: columns
-    mask: Masks | None  # [rows, 1, length, length], True where a column is seen; [rows, length], 1 for tokens; or none
+    # [rows, length]: they restart at each prompt, and at the end of the prompt for each completion; None: columns.
+    positions: Tensor | None
+    # [rows, 1, length, length], True where a token attends; or [rows, length], 1 for tokens; or no mask.
+    mask: Masks | None
     source: Tensor  # [tokens, 2], row and column whose hidden state predicts the token
     targets: Tensor  # [tokens], the completion tokens, groups and completions in order
     owner: Tensor  # [tokens], which completion a token belongs to, counted over all groups
@@ -71,9 +71,9 @@ class Rows:
 
 
 def pack(sizes: Sequence[int], *, max_tokens: int) -> list[list[int]]:
-    """Indices of groups put together into rows of at most `max_tokens`; a longer one gets a row of its own.
+    """Pack groups into rows of at most `max_tokens`, as indices; a longer group gets a row of its own.
 
-    The first row with room is taken, long groups first: rows depend on the sizes alone.
+    First fit, longest group first: the rows depend on the sizes alone.
     """
     rows: list[list[int]] = []
     filled: list[int] = []
@@ -89,9 +89,9 @@ def pack(sizes: Sequence[int], *, max_tokens: int) -> list[list[int]]:
 
 
 def lay_out(rows: Sequence[Sequence[Group]], layout: Layout) -> Rows:
-    """Tensors for rows of groups, padded on the right.
+    """Build the tensors for rows of groups, padded on the right.
 
-    Unless rows are shared, each must hold one group of one completion; the mask then only separates tokens from
+    Unless rows are shared, each must hold one group with one completion. The mask then only separates tokens from
     padding, and the model does the rest.
     """
     length = max(map(_length, rows))
@@ -121,7 +121,7 @@ def _masks(layout: Layout, group_of: Tensor, part_of: Tensor, positions: Tensor)
     same_group = group_of[:, :, None] == group_of[:, None, :]
     prompt_or_self = (part_of[:, None, :] == 0) | (part_of[:, :, None] == part_of[:, None, :])
     causal = torch.ones(length, length, dtype=torch.bool).tril()
-    # A padded token sees at least itself: softmax over nothing is NaN.
+    # A padded token attends to itself at least: a softmax over nothing is NaN.
     visible = (same_group & prompt_or_self & causal) | torch.eye(length, dtype=torch.bool)
     return masks_for(layout.windows, visible, positions, positions)
 
@@ -130,8 +130,8 @@ class _Token(NamedTuple):
     id: int
     position: int
     group: int
-    part: int  # 0 the prompt, 1 … k the completions
-    source: int  # column that predicts it
+    part: int  # 0 is the prompt, 1 … k are the completions
+    source: int  # the column that predicts it
 
 
 def _lay_out_row(groups: Iterable[Group]) -> list[_Token]:
@@ -151,19 +151,16 @@ def _padded(values: list[int], length: int, fill: int) -> Tensor:
     return torch.tensor(values + [fill] * (length - len(values)))
 
 
-def token_logps(model: Any, rows: Rows) -> Tensor:
-    """Log-probability of every completion token.
+def token_logps(model: LanguageModel, rows: Rows) -> Tensor:
+    """Compute the log-probability of every completion token.
 
-    The output head is applied to the states that predict completion tokens and to no others, unless only the model's
-    own forward pass has its logits (`head.parts_of`).
-
-    Args:
-        model: a causal language model of transformers, with or without an adapter.
+    The output head sees only the states that predict completion tokens, unless the model's logits come only from its
+    own forward pass (`head.parts_of`).
 
     Returns:
-        [tokens], nats, float32 (float64 for a model in it), in the order of `rows.targets`.
+        [tokens], nats, float32 (float64 for a float64 model), in the order of `rows.targets`.
     """
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    causal = without_adapter(model)
     parts, device = parts_of(causal), causal.device
     inputs: dict[str, Any] = {"input_ids": rows.input_ids.to(device), "use_cache": False}
     if rows.mask is not None:
@@ -178,25 +175,26 @@ def token_logps(model: Any, rows: Rows) -> Tensor:
 
 
 def completion_logps(token_logps: Tensor, rows: Rows) -> Tensor:
-    """[completions], nats: the sum over each completion's tokens."""
+    """Sum over the tokens of each completion: [completions], nats."""
     sums = token_logps.new_zeros(rows.n_completions)
     return sums.index_add(0, rows.owner.to(token_logps.device), token_logps)
 
 
 class MicroBatch(NamedTuple):
-    """Groups whose gradient is taken together."""
+    """Groups whose gradient is computed together."""
 
-    members: tuple[int, ...]  # which groups, in the order of their completions in `passes`
-    passes: tuple[Rows, ...]  # what goes through the model at once
+    members: tuple[int, ...]  # indices of groups, in the order of their completions in `passes`
+    passes: tuple[Rows, ...]  # each goes through the model at once
 
 
 def micro_batches(groups: Sequence[Group], *, row_tokens: int, batch_tokens: int, layout: Layout) -> list[MicroBatch]:
-    """Groups packed into rows, and rows of like length into batches.
+    """Pack groups into rows, and rows of similar length into batches.
 
     Args:
-        row_tokens: a packed row's budget.
-        batch_tokens: a batch's budget, padding included. A group beyond it is a batch of its own whose completions go
-            through the model one after the other: memory is bounded by the longest prompt with a completion.
+        row_tokens: the budget of a packed row.
+        batch_tokens: the budget of a batch, padding included. A group that exceeds it is a batch of its own, whose
+            completions go through the model one after another: memory is bounded by the longest prompt with one
+            completion.
     """
     if layout.kind == "shared":
         packed = [
@@ -223,7 +221,7 @@ def micro_batches(groups: Sequence[Group], *, row_tokens: int, batch_tokens: int
 
 
 def _separate(row: Sequence[Group]) -> list[list[Group]]:
-    """A row for each completion."""
+    """Give each completion a row."""
     return [[Group(group.prompt_ids, (completion,))] for group in row for completion in group.completions]
 
 
@@ -237,24 +235,24 @@ def _length(row: Sequence[Group]) -> int:
     return sum(group.n_tokens for group in row)
 
 
-def logps_by_group(model: Any, batch: MicroBatch, groups: Sequence[Group]) -> dict[int, Tensor]:
-    """[completions] of each group of a batch: summed log-probabilities, nats."""
+def logps_by_group(model: LanguageModel, batch: MicroBatch, groups: Sequence[Group]) -> dict[int, Tensor]:
+    """Compute the summed log-probabilities of the completions of each group in a batch: [completions], nats."""
     sums = torch.cat([completion_logps(token_logps(model, rows), rows) for rows in batch.passes])
     parts = torch.split(sums, [len(groups[index].completions) for index in batch.members])
     return dict(zip(batch.members, parts, strict=True))
 
 
 def add_gradient(
-    model: Any, batch: MicroBatch, groups: Sequence[Group], loss_of: Callable[[dict[int, Tensor]], Tensor]
+    model: LanguageModel, batch: MicroBatch, groups: Sequence[Group], loss_of: Callable[[dict[int, Tensor]], Tensor]
 ) -> Tensor:
-    """Adds the gradient of a loss of a batch's log-probabilities to that of the model, and returns the loss.
+    """Add the gradient of a loss over a batch's log-probabilities to the model's gradient, and return the loss.
 
-    Where the batch takes several passes, one at a time is kept: the loss and its gradient with respect to each
-    log-probability are found first, without the model's gradient, and then each pass is taken again with it (Gao et al.
-    2021, arXiv 2101.06983). The same gradient, for a third more time.
+    If the batch takes several passes, only one is held in memory at a time. The loss and its gradient with respect to
+    each log-probability are computed first, without the model's gradient; then each pass is repeated with it (Gao et
+    al. 2021, arXiv 2101.06983). This gives the same gradient and takes a third longer.
 
     Args:
-        loss_of: the loss, from [completions] of each group: summed log-probabilities, nats.
+        loss_of: computes the loss from the summed log-probabilities of each group, [completions], nats.
     """
     if len(batch.passes) == 1:
         loss = loss_of(logps_by_group(model, batch, groups))

@@ -1,32 +1,39 @@
-"""How likely a model finds completions after their prompts."""
+"""Scores completions: the log-probability of each under a model, without gradients."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from srit.compute.plan import RowKind
 from srit.compute.rows import Group, layout_of, logps_by_group, micro_batches
 
-ROW_TOKENS, BATCH_TOKENS = 512, 4096  # a packed row's, and those that go through the model at once
+if TYPE_CHECKING:
+    from srit.compute.model import LanguageModel
+
+ROW_TOKENS = 512  # tokens in a packed row
+BATCH_TOKENS = 4096  # tokens that go through the model at once, padding included: it bounds memory
 
 
 def score(
-    model: Any,
+    model: LanguageModel,
     groups: Sequence[Group],
     *,
     rows: RowKind,
     row_tokens: int = ROW_TOKENS,
     batch_tokens: int = BATCH_TOKENS,
 ) -> list[list[float]]:
-    """Return the summed log-probabilities of each group's completions, nats. Each prompt is computed once per row.
+    """Compute the summed log-probabilities of each group's completions, in nats.
 
     Args:
         rows: how completions are put into rows.
-        row_tokens: a packed row's budget.
-        batch_tokens: tokens that go through the model at once.
+        row_tokens: the budget of a packed row.
+        batch_tokens: the budget of a batch of rows, padding included.
+
+    Returns:
+        One list for each group, in order, with one number for each of its completions.
     """
     layout = layout_of(model, rows)
     found: dict[int, list[float]] = {}

@@ -1,1 +1,1 @@
-"""How a student is computed on this machine: probed, proven, and kept."""
+"""Finds and keeps the compute plan: how a student is computed on this machine, measured and proven."""

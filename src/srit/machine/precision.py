@@ -1,7 +1,7 @@
-"""How a student is computed on this machine: a short probe measures it once, says so in a line, and it is kept.
+"""Chooses the compute plan of a run: srit measures once which precision is fastest on your machine, and keeps it.
 
-Processors differ: where one has units for bfloat16, another takes ten times as long for it as for float32. So nothing
-is believed (`probe`), and what was found holds for the machine and for a run that began with it.
+Processors differ: one with bfloat16 hardware gains from it, and another takes ten times as long as in float32. So srit
+measures (`probe`) instead of guessing. The result holds for the machine and for every run that began with it.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from srit.students.loading import identity, load_tokenizer
 from srit.sums import cache
 
 
-def way_of(recipe: Recipe, kept: Mapping[str, Json] | None) -> ComputePlan:
-    """The way a run goes: as it began; else as this machine was probed; else probes it.
+def compute_plan_of(recipe: Recipe, kept: Mapping[str, Json] | None) -> ComputePlan:
+    """Return the plan that the run began with, or else the one measured on this machine, now if it is the first time.
 
     Args:
-        kept: what the run's manifest has of it.
+        kept: the plan in the run's manifest.
     """
-    return begun_way(recipe, kept) or _probed(recipe.student)
+    return begun_compute_plan(recipe, kept) or _measured(recipe.student)
 
 
-def begun_way(recipe: Recipe, kept: Mapping[str, Json] | None) -> ComputePlan | None:
-    """The way that a manifest has; None where it has none, or one of an older kind or another precision than named."""
+def begun_compute_plan(recipe: Recipe, kept: Mapping[str, Json] | None) -> ComputePlan | None:
+    """Read the plan in a manifest; None if it is missing, has other fields, or the recipe names another precision."""
     if not kept or set(kept) != set(ComputePlan._fields) or recipe.student.dtype not in ("auto", kept["dtype"]):
         return None
     return _read(kept)
@@ -42,26 +42,27 @@ def _read(fields: Mapping[str, Json]) -> ComputePlan:
     return ComputePlan(**{**fields, "targets": targets if isinstance(targets, str) else tuple(targets)})
 
 
-def resolved(recipe: Recipe, way: ComputePlan) -> Recipe:
-    """The recipe with its student's precision decided."""
-    return recipe.model_copy(update={"student": recipe.student.model_copy(update={"dtype": way.dtype})})
+def resolved(recipe: Recipe, compute_plan: ComputePlan) -> Recipe:
+    """Return the recipe with its student's precision decided."""
+    return recipe.model_copy(update={"student": recipe.student.model_copy(update={"dtype": compute_plan.dtype})})
 
 
-def _probed(student: Student) -> ComputePlan:
+def _measured(student: Student) -> ComputePlan:
     place = _place(student)
     if not place.exists():
-        from srit.machine.probe import measure, time_way
+        from srit.machine.probe import measure, measure_rates
 
-        load_tokenizer(student)  # what is wrong with a student is told there; the probe would only fail
+        load_tokenizer(student)  # reports what is wrong with a student, on which the probe would only fail
         with file_lock(place):
             if not place.exists():
-                way = measure(student)
-                write_json(place, {"way": way._asdict(), "rates": time_way(student, way)._asdict()})
+                compute_plan = measure(student)
+                rates = measure_rates(student, compute_plan)
+                write_json(place, {"way": compute_plan._asdict(), "rates": rates._asdict()})
     return _read(json.loads(place.read_bytes())["way"])
 
 
 def known_rates(student: Student) -> Rates | None:
-    """How fast the student was when this machine was probed; None where it has not been."""
+    """Return how fast the student was when this machine was measured, or None if it was not."""
     place = _place(student)
     return Rates(**json.loads(place.read_bytes())["rates"]) if place.exists() else None
 
@@ -71,7 +72,7 @@ def _place(student: Student) -> Path:
 
 
 def _machine(student: Student) -> str:
-    """All that a measurement depends on."""
+    """Hash all that a measurement depends on."""
     described = Path("/proc/cpuinfo")
     processor = described.read_text() if described.exists() else platform.processor()
     fixed = sorted({line for line in processor.splitlines() if line.startswith(("model name", "flags", "Features"))})

@@ -1,73 +1,79 @@
-"""Which ways of computing a student are right (`proof`, `adapters`), and which of them is fastest on this machine.
+"""Measures which of the correct ways to compute a student (`proof`, `adapters`) is fastest on this machine.
 
-The plain way, float32 with each completion after its own copy of the prompt, is the reference for the others: one is
-taken only if it is faster and its log-probabilities are the same but for rounding.
+The plain way is float32 with each completion after its own copy of the prompt, and it is the reference for the others:
+another way is used only if it is faster and its log-probabilities differ by no more than rounding.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from random import Random
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from torch import Tensor
 
-from srit.compute.attention import PRODUCTS, attend
+from srit.compute.attention import use_attention
+from srit.compute.head import output_head
 from srit.compute.plan import Attention, ComputePlan, Rates, RowKind, Targets
 from srit.compute.rows import Group, layout_of, logps_by_group, micro_batches
 from srit.machine.proof import Proof, prove
 from srit.recipe import Student
 from srit.samplers import Request, SamplingSettings
 from srit.samplers.transformers.engine import TransformersSampler
-from srit.students.adapters import choose_targets, left_out
+from srit.students.adapters import choose_targets, left_out, n_embeddings
 from srit.students.loading import load_model, load_prompts, trainable
 
-WORTH_IT = 1.2  # times as fast as float32, or float32 it is: its rounding errors are a hundred times smaller
-AGREES = 0.05  # nats a token, on average, from the plain way; bfloat16 gives about 0.01
-HOPELESS = 2.0  # times as slow as float32: not measured further
-ROUNDS = 4  # of the ways in turn; the least time of each counts
-ALIKE, UNUSED = (
-    0.9,
-    0.005,
-)  # cosine of two tokens' weights; share of the vocabulary that lies so near to an unused token
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from srit.compute.model import LanguageModel
+
+WORTH_IT = 1.2  # speedup over float32 below which float32 is used: its rounding errors are a hundred times smaller
+AGREES = 0.05  # mean difference from the plain way in nats per token; in bfloat16 it is about 0.01
+HOPELESS = 2.0  # slowdown against float32 above which bfloat16 is not measured further
+ROUNDS = 4  # through all ways in turn; the shortest time of each counts
+ALIKE = 0.9  # the cosine of two tokens' weights above which they are alike
+UNUSED = 0.005  # the share of the vocabulary that an unused token is alike to
 PROMPTS, PROMPT_TOKENS, ANSWERS, ANSWER_TOKENS = 4, 48, 4, 16
-FEW = 8  # tokens of a prompt and an answer that tell whether more are worth trying
+FEW = 8  # tokens of a prompt and of an answer that show whether bfloat16 is worth measuring
 SAMPLED_ROWS = 64
 
 
 class Tried(NamedTuple):
-    """A way that was tried."""
+    """A measured way to compute a training step."""
 
-    seconds: float  # of a training step
+    seconds: float
     logps: list[float]  # of each answer, nats
 
 
 def measure(student: Student) -> ComputePlan:
-    """What is right for a student, and the fastest of it on this machine.
+    """Find what is correct for a student, and choose the fastest of it on this machine.
 
-    A training step is taken each way, the ways in turn: what else the machine does slows them all.
+    Training steps are timed in each way, the ways in turn, so that other load on the machine slows all of them.
     """
     proof, targets, line, warning = _proven(student)
     proven = partial(ComputePlan, decoding=proof.decoding, proof=line, targets=targets, warning=warning)
     if student.dtype != "auto":
-        attention: Attention = PRODUCTS if student.dtype == "bfloat16" and proof.products else "sdpa"
+        # Not measured: in bfloat16 the last attention is the fastest.
+        attention: Attention = proof.attentions[-1] if student.dtype == "bfloat16" else "sdpa"
         return proven(student.dtype, proof.rows, line=f"{student.dtype}, as the recipe says", attention=attention)
     if torch.cuda.is_available():
         fits = torch.cuda.is_bf16_supported()
-        return proven("bfloat16" if fits else "float32", proof.rows, line="what the GPU has units for")
+        return proven("bfloat16" if fits else "float32", proof.rows, line="what the GPU has hardware for")
     return choose(proven, proof.rows, *_timed(student, proof, targets))
 
 
-def time_way(student: Student, way: ComputePlan) -> Rates:
-    """How fast a student is when it is computed this way."""
-    resolved = student.model_copy(update={"dtype": way.dtype})
-    model = trainable(resolved, None, targets=way.targets, attention=way.attention)
-    groups = _groups(model.get_input_embeddings().num_embeddings)
-    trained = min(one.seconds for one in tried([partial(_step, model, groups, way.rows)] * 2, 1))
+def measure_rates(student: Student, compute_plan: ComputePlan) -> Rates:
+    """Measure how fast a student is with a compute plan."""
+    resolved = student.model_copy(update={"dtype": compute_plan.dtype})
+    model = trainable(resolved, None, targets=compute_plan.targets, attention=compute_plan.attention)
+    groups = _groups(n_embeddings(model))
+    trained = min(one.seconds for one in tried([partial(_step, model, groups, compute_plan.rows)] * 2, 1))
     del model
-    sampler = TransformersSampler(load_model(resolved), rows=SAMPLED_ROWS, pad_id=0, decoding=way.decoding)
+    sampler = TransformersSampler(load_model(resolved), rows=SAMPLED_ROWS, pad_id=0, decoding=compute_plan.decoding)
     requests = [Request(group.prompt_ids, str(index)) for index, group in enumerate(groups * (SAMPLED_ROWS // PROMPTS))]
     started = time.perf_counter()
     answers = list(sampler.sample(requests, SamplingSettings(1.0, ANSWER_TOKENS, stop_ids=())))
@@ -78,9 +84,9 @@ def time_way(student: Student, way: ComputePlan) -> Rates:
 
 
 def _proven(student: Student) -> tuple[Proof, Targets, str, str]:
-    """The proof, the modules that take adapters, both in words, and a warning or ""."""
+    """Return the proof, the modules that get adapters, both in words, and a warning or ""."""
 
-    def load() -> Any:
+    def load() -> PreTrainedModel:
         return load_model(student.model_copy(update={"dtype": "float32"}))
 
     model = load()
@@ -95,12 +101,12 @@ def _proven(student: Student) -> tuple[Proof, Targets, str, str]:
 
 
 @torch.no_grad()
-def _unlearned_end(model: Any, student: Student) -> str:
-    """A warning where the token that ends an answer was never trained: its weights are those of the unused tokens.
+def _unlearned_end(model: PreTrainedModel, student: Student) -> str:
+    """Warn if the token that ends an answer was never trained, so that its weights are those of unused tokens.
 
-    An adapter moves hidden states and no token's weights, so the student would write any of those tokens instead.
+    An adapter changes hidden states but not the weights of tokens, so the student would write any of those tokens.
     """
-    prompts, head = load_prompts(student), model.get_output_embeddings()
+    prompts, head = load_prompts(student), output_head(model)
     if not isinstance(head, torch.nn.Linear):
         return ""
     directions = torch.nn.functional.normalize(head.weight.float(), dim=1)
@@ -114,66 +120,62 @@ def _unlearned_end(model: Any, student: Student) -> str:
     )
 
 
-def _timed(student: Student, proof: Proof, targets: Targets) -> list[Tried]:
-    """Training steps as in `choose`."""
+def _timed(student: Student, proof: Proof, targets: Targets) -> tuple[Tried, Tried, Mapping[Attention, Tried]]:
+    """Time training steps for `choose`: `plain`, `precise` and `low`."""
     rows = proof.rows
     plain: RowKind = "separate" if rows == "shared" else rows
-    precise = [student.model_copy(update={"dtype": dtype}) for dtype in ("float32", "bfloat16")]
-    full, low = (trainable(one, None, targets=targets) for one in precise)
-    groups = _groups(full.get_input_embeddings().num_embeddings)
-    ways = [
-        partial(_step, full, groups, plain),
-        partial(_step, full, groups, rows),
-        partial(_step, low, groups, rows),
-        *([partial(_step, low, groups, rows, PRODUCTS)] if proof.products else []),
-    ]
+    students = [student.model_copy(update={"dtype": dtype}) for dtype in ("float32", "bfloat16")]
+    full, low = (trainable(one, None, targets=targets) for one in students)
+    groups = _groups(n_embeddings(full))
+    in_float32 = [partial(_step, full, groups, plain), partial(_step, full, groups, rows)]
+    in_bfloat16 = [partial(_step, low, groups, rows, attention) for attention in proof.attentions]
     few = [Group(group.prompt_ids[:FEW], (group.completions[0][:FEW],)) for group in groups[:1]]
     try:
-        # A few tokens first: where there are no units for bfloat16, a whole step of it takes minutes.
+        # A few tokens first: without bfloat16 hardware, a whole step takes minutes.
         tried([partial(_step, full, few, rows), partial(_step, low, few, rows)], 1)  # maps memory, a second or two
-        short, crawling = tried([partial(_step, full, few, rows), partial(_step, low, few, rows)], 2)
+        short, short_low = tried([partial(_step, full, few, rows), partial(_step, low, few, rows)], 2)
     except RuntimeError:  # a family that mixes float32 into its layers cannot be computed in bfloat16
-        return tried(ways[:2], ROUNDS)
-    return tried(ways[:2] if crawling.seconds > HOPELESS * short.seconds else ways, ROUNDS)
+        in_bfloat16 = []
+    else:
+        in_bfloat16 = [] if short_low.seconds > HOPELESS * short.seconds else in_bfloat16
+    first, second, *others = tried([*in_float32, *in_bfloat16], ROUNDS)
+    return first, second, dict(zip(proof.attentions, others, strict=False))
 
 
 def choose(
     proven: Callable[..., ComputePlan],
     rows: RowKind,
     plain: Tried,
-    proved: Tried,
-    low: Tried | None = None,
-    by_products: Tried | None = None,
+    precise: Tried,
+    low: Mapping[Attention, Tried],
 ) -> ComputePlan:
-    """The fastest way that agrees with the plain one.
+    """Choose the fastest way that agrees with the plain one.
 
     Args:
-        proven: makes a way of its precision and rows, with what was proven.
-        rows: the fastest that were proven right.
+        proven: makes a plan from a precision and a kind of rows, with what was proven.
+        rows: the fastest kind that was proven correct.
         plain: a step in float32, each completion after its own copy of the prompt.
-        proved: in float32, with `rows`.
-        low: the same in bfloat16; None where it was too slow to be measured, or breaks.
-        by_products: the same with attention as products of matrices.
+        precise: a step in float32 with `rows`.
+        low: the same in bfloat16 by attention, "sdpa" first; empty if that was too slow to be measured, or fails.
     """
-    together = proved.seconds <= plain.seconds and _gap(proved, plain) <= AGREES
-    kind: RowKind = rows if rows != "shared" or together else "separate"
-    told = f"{kind} rows ({plain.seconds / proved.seconds:.1f} times as fast as separate ones)"
-    if low is None:
-        return proven("float32", kind, line=f"float32, {told}: bfloat16 crawls on this machine")
-    attention: Attention = "sdpa"
-    if by_products and by_products.seconds < low.seconds and _gap(by_products, plain) <= AGREES:
-        low, attention = by_products, PRODUCTS
-    faster, gap = proved.seconds / low.seconds, _gap(low, plain)
-    measured = f"bfloat16 is {faster:.1f} times as fast, {gap:.3f} nats a token away from float32"
-    if faster >= WORTH_IT and gap <= AGREES:
+    share = precise.seconds <= plain.seconds and _gap(precise, plain) <= AGREES
+    kind: RowKind = rows if rows != "shared" or share else "separate"
+    summary = f"{kind} rows ({plain.seconds / precise.seconds:.1f} times as fast as separate ones)"
+    if not low:
+        return proven("float32", kind, line=f"float32, {summary}: bfloat16 is far slower on this machine")
+    agreeing = [name for name, one in low.items() if name == "sdpa" or _gap(one, plain) <= AGREES]
+    attention = min(agreeing, key=lambda name: low[name].seconds)
+    speedup, gap = precise.seconds / low[attention].seconds, _gap(low[attention], plain)
+    measured = f"bfloat16 is {speedup:.1f} times as fast, {gap:.3f} nats a token away from float32"
+    if speedup >= WORTH_IT and gap <= AGREES:
         return proven(
-            "bfloat16", kind, line=f"bfloat16, attention by {attention}, {told}: {measured}", attention=attention
+            "bfloat16", kind, line=f"bfloat16, attention by {attention}, {summary}: {measured}", attention=attention
         )
-    return proven("float32", kind, line=f"float32, {told}: {measured}")
+    return proven("float32", kind, line=f"float32, {summary}: {measured}")
 
 
 def tried(steps: Sequence[Callable[[], list[float]]], rounds: int) -> list[Tried]:
-    """The least seconds of each step, taken in turn, and its log-probabilities."""
+    """Take steps in turn, and return the shortest time of each and its log-probabilities."""
     found: list[Tried] = []
     for turn in range(rounds):
         for place, step in enumerate(steps):
@@ -192,7 +194,7 @@ def _gap(some: Tried, plain: Tried) -> float:
 
 
 def _groups(vocabulary: int) -> list[Group]:
-    """Prompts and answers of random tokens."""
+    """Make prompts and answers of random tokens."""
     random = Random(0)
 
     def ids(n: int) -> tuple[int, ...]:
@@ -201,12 +203,12 @@ def _groups(vocabulary: int) -> list[Group]:
     return [Group(ids(PROMPT_TOKENS), tuple(ids(ANSWER_TOKENS) for _ in range(ANSWERS))) for _ in range(PROMPTS)]
 
 
-def _step(model: Any, groups: Sequence[Group], rows: RowKind, attention: Attention = "sdpa") -> list[float]:
-    """A training step's gradient; the answers' log-probabilities."""
-    attend(model, attention)
+def _step(model: LanguageModel, groups: Sequence[Group], rows: RowKind, attention: Attention = "sdpa") -> list[float]:
+    """Compute a training step's gradient, and return the answers' log-probabilities."""
+    use_attention(model, attention)
     size = sum(group.n_tokens for group in groups)
     layout = layout_of(model, rows)
-    found: dict[int, Any] = {}
+    found: dict[int, Tensor] = {}
     for batch in micro_batches(groups, row_tokens=size // len(groups), batch_tokens=2 * size, layout=layout):
         found |= logps_by_group(model, batch, groups)
         torch.cat([found[index] for index in batch.members]).sum().backward()  # type: ignore[no-untyped-call]

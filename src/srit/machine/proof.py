@@ -1,54 +1,59 @@
-"""Which of srit's ways of computing are right for a model: each is held against the model's own forward pass.
+"""Proves which of srit's ways of computing are correct for a model, by comparison with the model's own forward pass.
 
-srit applies the head by itself, puts many texts into one row and writes answers side by side. A family of models for
-which one of these is wrong would go unnoticed, since sampler and trainer would be wrong alike. So the log-probabilities
-of short texts are compared with `model(...).logits`, one text at a time, and what differs is not used.
+srit applies the head itself, puts many texts into one row, and decodes answers side by side. If one of these were wrong
+for a family of models, nobody would notice, since sampler and trainer would make the same error. So srit compares the
+log-probabilities of short texts with `model(...).logits`, one text at a time, and does not use what differs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from random import Random
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
+from torch import Tensor
 
-from srit.compute.attention import PRODUCTS, attend
-from srit.compute.plan import Decoding, RowKind
-from srit.compute.rows import Group, layout_of, logps_by_group, micro_batches
+from srit.compute.attention import ATTENTIONS, use_attention
+from srit.compute.plan import Attention, Decoding, RowKind
+from srit.compute.rows import Group
+from srit.compute.scoring import score
 from srit.errors import DataError
 from srit.samplers import Request, SamplingSettings
 from srit.samplers.forward import Forward
 from srit.samplers.padded import PaddedBatch
 from srit.samplers.transformers.engine import TransformersSampler, decodings
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 Kind = TypeVar("Kind")
 
-# Nats a token, in float32: rounding alone leaves 1e-5 on trained models, and up to 1e-3 on sharp ones. A wrong mask,
-# position or scale is off by 0.01 and more on the same texts.
+# Nats per token, in float32: rounding alone gives 1e-5 on trained models, and up to 1e-3 on models with sharp
+# distributions. A wrong mask, position or scale is off by 0.01 or more on the same texts.
 TOLERANCE = 2e-3
-STATE_TOLERANCE = 1e-3  # of a state's norm; float32 rounding leaves 1e-6
+STATE_TOLERANCE = 1e-3  # relative to a state's norm; float32 rounding gives 1e-6
 PROMPT_TOKENS = (5, 19, 12)
 ANSWER_TOKENS = 7
 ANSWERS = 2
-SHARED_TOKENS = 4  # with which all prompts begin
+SHARED_TOKENS = 4  # that all prompts begin with
 
-# What a way that a model's code does not support ends in.
+# What a model's code raises for a way that it does not support.
 _BREAKS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError, StopIteration)
 
 
 class Proof(NamedTuple):
-    """What was found right for a model."""
+    """What was found correct for a model."""
 
     rows: RowKind
     decoding: Decoding
-    products: bool  # whether attention as products of matrices is right (`attention.py`)
-    gap: float  # nats a token from the model's own log-probabilities, at most, of what is used
+    attentions: tuple[Attention, ...]  # "sdpa" first, which rows and decoding were proven with
+    gap: float  # the largest difference from the model's own log-probabilities in what is used, nats per token
 
     @property
     def line(self) -> str:
-        """What was compared, in words."""
+        """The comparison in words."""
         what = f"{_ROWS[self.rows]} and {_DECODINGS[self.decoding]}"
         return f"{what} agree with the model's own logits, {self.gap:.0e} nats a token apart at most"
 
@@ -66,17 +71,17 @@ _DECODINGS: Mapping[Decoding, str] = {
 }
 
 
-def prove(model: Any, name: str) -> Proof:
-    """Tries the ways from the fastest to the plainest, and takes the first that is right.
+def prove(model: PreTrainedModel, name: str) -> Proof:
+    """Try the ways to compute a model from the fastest to the plainest, and take the first correct one of each kind.
 
     Args:
-        model: a causal language model of transformers in float32 and evaluation mode, its adapter taken off.
-        name: of the model, for a message.
+        model: in float32 and evaluation mode, without an adapter.
+        name: the model's, for errors.
 
     Raises:
-        DataError: none is right, or the model has no forward pass for text alone.
+        DataError: none is correct, or the model has no forward pass for text alone.
     """
-    attention = model.config._attn_implementation
+    before = model.config._attn_implementation
     try:
         groups = _groups(model(input_ids=torch.ones(1, 1, dtype=torch.long, device=model.device)).logits.shape[-1])
         own = [_own_logps(model, group.prompt_ids, ids) for group in groups for ids in group.completions]
@@ -89,13 +94,24 @@ def prove(model: Any, name: str) -> Proof:
     decoding, written = _first_right(decodings(model), partial(_decoding_gap, model, prompts))
     if decoding is None:
         raise DataError(_refusal(name, "greedy answers", written))
-    products = _rows_gap(attend(model, PRODUCTS), groups, own, rows) <= TOLERANCE
-    attend(model, attention)
-    return Proof(rows, decoding, products, max(scored, written))
+    return Proof(rows, decoding, tuple(_right_attentions(model, groups, own, rows, before)), max(scored, written))
+
+
+def _right_attentions(
+    model: PreTrainedModel, groups: Sequence[Group], own: Sequence[float], rows: RowKind, before: str
+) -> Iterator[Attention]:
+    """Yield the correct attentions; the model gets back the implementation that it had before."""
+    yield "sdpa"
+    for attention in ATTENTIONS:
+        if attention != "sdpa":
+            use_attention(model, attention)
+            if _rows_gap(model, groups, own, rows) <= TOLERANCE:
+                yield attention
+    use_attention(model, before)
 
 
 def _first_right(kinds: Iterable[Kind], gap_of: Callable[[Kind], float]) -> tuple[Kind | None, float]:
-    """The first kind that is right and its gap; None and the least gap where none is."""
+    """Return the first correct kind and its gap, or None and the smallest gap if none is correct."""
     least = float("inf")
     for kind in kinds:
         gap = gap_of(kind)
@@ -113,7 +129,7 @@ def _refusal(name: str, what: str, gap: float) -> str:
 
 
 def _groups(vocabulary: int) -> list[Group]:
-    """Prompts and answers of random tokens; the prompts begin alike."""
+    """Make prompts and answers of random tokens; the prompts begin with the same tokens."""
     random = Random(0)
 
     def ids(n: int) -> tuple[int, ...]:
@@ -124,38 +140,37 @@ def _groups(vocabulary: int) -> list[Group]:
 
 
 @torch.no_grad()
-def _own_logps(model: Any, prompt: Sequence[int], answer: Sequence[int]) -> float:
-    """Of an answer, nats, from the logits of the whole text by itself."""
+def _text_logps(model: PreTrainedModel, prompt: Sequence[int], answer: Sequence[int]) -> Tensor:
+    """Return the log-probabilities at each token of an answer, [tokens, vocabulary], in nats, from the text alone."""
     logits = model(input_ids=torch.tensor([[*prompt, *answer]], device=model.device), use_cache=False).logits[0]
-    logps = logits[len(prompt) - 1 : -1].double().log_softmax(-1)
-    return float(logps.gather(1, torch.tensor(answer, device=logits.device)[:, None]).sum())
+    logps: Tensor = logits[len(prompt) - 1 : -1].double().log_softmax(-1)
+    return logps
 
 
-def _gap(score: Callable[[], Sequence[float]], own: Sequence[float]) -> float:
-    """Nats a token, of the answer that is furthest away; infinite for a way that breaks."""
-    try:
-        found = score()
-    except _BREAKS:
-        return float("inf")
+def _own_logps(model: PreTrainedModel, prompt: Sequence[int], answer: Sequence[int]) -> float:
+    """Return the model's own log-probability of an answer, in nats."""
+    logps = _text_logps(model, prompt, answer)
+    return float(logps.gather(1, torch.tensor(answer, device=logps.device)[:, None]).sum())
+
+
+def _gap(found: Sequence[float], own: Sequence[float]) -> float:
+    """Return the largest difference between answers in nats per token; infinite if one is not a number."""
     gaps = [abs(a - b) / ANSWER_TOKENS for a, b in zip(found, own, strict=True)]
     return max(gaps) if all(gap == gap for gap in gaps) else float("inf")
 
 
-def _rows_gap(model: Any, groups: Sequence[Group], own: Sequence[float], kind: RowKind) -> float:
-    return _gap(lambda: _scored(model, groups, kind), own)
-
-
-@torch.no_grad()
-def _scored(model: Any, groups: Sequence[Group], kind: RowKind) -> list[float]:
+def _rows_gap(model: PreTrainedModel, groups: Sequence[Group], own: Sequence[float], kind: RowKind) -> float:
+    """Return the largest difference from the model's own log-probabilities; infinite for rows that fail."""
     size = sum(group.n_tokens for group in groups)
-    found: dict[int, list[float]] = {}
-    for batch in micro_batches(groups, row_tokens=size, batch_tokens=4 * size, layout=layout_of(model, kind)):
-        found |= {index: logps.tolist() for index, logps in logps_by_group(model, batch, groups).items()}
-    return [logp for index in range(len(groups)) for logp in found[index]]
+    try:
+        scored = score(model, groups, rows=kind, row_tokens=size, batch_tokens=4 * size)
+    except _BREAKS:
+        return float("inf")
+    return _gap([logp for of_group in scored for logp in of_group], own)
 
 
-def _decoding_gap(model: Any, prompts: Sequence[tuple[int, ...]], decoding: Decoding) -> float:
-    """How far the log-probabilities of greedy answers are from the model's own, and from its likeliest tokens'."""
+def _decoding_gap(model: PreTrainedModel, prompts: Sequence[tuple[int, ...]], decoding: Decoding) -> float:
+    """Return how far greedy answers' log-probabilities are from the model's own and from its likeliest tokens'."""
     settings = SamplingSettings(0.0, ANSWER_TOKENS, stop_ids=())
     sampler = TransformersSampler(model, rows=2, pad_id=0, decoding=decoding)
     try:
@@ -166,31 +181,29 @@ def _decoding_gap(model: Any, prompts: Sequence[tuple[int, ...]], decoding: Deco
         best = [_greedy_logps(model, prompt, answer.token_ids) for prompt, answer in zip(prompts, answers, strict=True)]
     except _BREAKS:
         return float("inf")
-    found = [answer.logp for answer in answers]
-    return max(_gap(lambda: found, own), _gap(lambda: best, own))
+    return max(_gap([answer.logp for answer in answers], own), _gap(best, own))
 
 
 @torch.no_grad()
-def _padding_leaks(model: Any, prompts: Sequence[tuple[int, ...]]) -> bool:
-    """Whether padding on the left changes what recurrent layers keep of a prompt.
+def _padding_leaks(model: PreTrainedModel, prompts: Sequence[tuple[int, ...]]) -> bool:
+    """Return whether padding on the left changes the states of recurrent layers.
 
-    Looked for in their states: before it is trained, such a layer may add next to nothing to the logits.
+    The states are compared, since an untrained layer may add next to nothing to the logits.
     """
     forward = Forward(model)
-    together, alone = PaddedBatch(forward, 0), [PaddedBatch(forward, 0) for _ in prompts]
-    together.enter(prompts)
+    padded, alone = PaddedBatch(forward, 0), [PaddedBatch(forward, 0) for _ in prompts]
+    padded.enter(prompts)
     for batch, prompt in zip(alone, prompts, strict=True):
         batch.enter([prompt])
     pairs = [
         (state[row], own[0])
         for row, batch in enumerate(alone)
-        for state, own in zip(together.states(), batch.states(), strict=True)
+        for state, own in zip(padded.states(), batch.states(), strict=True)
     ]
     return any(bool((a - b).norm() > STATE_TOLERANCE * b.norm()) for a, b in pairs)
 
 
 @torch.no_grad()
-def _greedy_logps(model: Any, prompt: Sequence[int], answer: Sequence[int]) -> float:
-    """Nats: of the likeliest token at each place of an answer."""
-    logits = model(input_ids=torch.tensor([[*prompt, *answer]], device=model.device), use_cache=False).logits[0]
-    return float(logits[len(prompt) - 1 : -1].double().log_softmax(-1).amax(1).sum())
+def _greedy_logps(model: PreTrainedModel, prompt: Sequence[int], answer: Sequence[int]) -> float:
+    """Return the summed log-probability of the likeliest token at each place of an answer, in nats."""
+    return float(_text_logps(model, prompt, answer).amax(1).sum())

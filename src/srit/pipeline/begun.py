@@ -9,7 +9,7 @@ from pathlib import Path
 
 from srit.compute.plan import ComputePlan
 from srit.errors import SritError
-from srit.machine.precision import way_of
+from srit.machine.precision import compute_plan_of
 from srit.pipeline.teaching import models_of
 from srit.recipe import Recipe
 from srit.run_directory import Json, Manifest, Run, write_json
@@ -33,9 +33,9 @@ def begin_way(run: Run, recipe: Recipe, shared: Shared | None) -> ComputePlan:
         place, student = shared.folder / "ways.json", recipe.student
         known = json.loads(place.read_bytes()) if place.exists() else {}
         of_student = f"{student.model} {student.revision} {student.tuning} {student.dtype}"
-        kept = known.setdefault(of_student, way_of(recipe, known.get(of_student, kept))._asdict())
+        kept = known.setdefault(of_student, compute_plan_of(recipe, known.get(of_student, kept))._asdict())
         write_json(place, known)
-    way = way_of(recipe, kept)
+    way = compute_plan_of(recipe, kept)
     decided = {"way": way._asdict(), "way_of": _computed_of(recipe, student_sum)}
     run.manifest = run.manifest.model_copy(update=decided)
     return way

@@ -12,7 +12,7 @@ from srit.samplers.chunks import SamplerSource
 from srit.students.sources import FrozenSource, TrainableSource, Trained
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from srit.compute.model import LanguageModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,10 @@ class Models:
         """Return what a training starts from."""
         return TrainableSource(self.student, start, self.plan.targets, self.plan.attention)
 
-    def trainable(self, start: Path | None) -> PreTrainedModel:
+    def trainable(self, start: Path | None) -> LanguageModel:
         """Load the student with what is trained of it; None: a new adapter, or the student's own weights."""
         from srit.students.loading import trainable
 
         targets, attention = self.plan.targets, self.plan.attention
-        model: PreTrainedModel = trainable(self.student, start, targets=targets, attention=attention)
+        model: LanguageModel = trainable(self.student, start, targets=targets, attention=attention)
         return model

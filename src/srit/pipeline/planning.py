@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from srit.compute.plan import ComputePlan
-from srit.machine.precision import begun_way, resolved
+from srit.machine.precision import begun_compute_plan, resolved
 from srit.pipeline.begun import kept_way, pinned
 from srit.pipeline.fingerprints import basis, changed_outputs, difference, fingerprint, input_sums, mixed_versions
 from srit.pipeline.stage import UNSETTLED, Stage
@@ -32,7 +32,7 @@ def plan(folder: Path, recipe: Recipe, declare: Callable[[Recipe], Sequence[Stag
     manifest = read_manifest(folder)
     recipe = pinned(recipe, manifest.revisions)
     student = identity(recipe.student)
-    way = begun_way(recipe, kept_way(manifest, recipe, student))
+    way = begun_compute_plan(recipe, kept_way(manifest, recipe, student))
     if way is not None:
         recipe = resolved(recipe, way)
     redone: set[str] = set()

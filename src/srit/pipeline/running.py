@@ -18,7 +18,7 @@ import yaml
 from srit.compute.mapping import Engine
 from srit.compute.plan import ComputePlan
 from srit.errors import DataError, SritError, TrainingError
-from srit.machine.precision import begun_way, resolved
+from srit.machine.precision import begun_compute_plan, resolved
 from srit.pipeline.begun import Shared, begin_revisions, begin_way, kept_way, pinned
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs, only, only_computes
@@ -111,7 +111,7 @@ def _plan_for(recipe: Recipe, wanted: Sequence[Stage], run: Run, shared: Shared 
     """How the student is computed, which is found out where a wanted stage computes with it."""
     if len(models_of(recipe)) > 1 or any(stage.computes for stage in wanted):
         return begin_way(run, recipe, shared)
-    return begun_way(recipe, kept_way(run.manifest, recipe, identity(recipe.student)))
+    return begun_compute_plan(recipe, kept_way(run.manifest, recipe, identity(recipe.student)))
 
 
 def run_stages(opened: OpenRun) -> list[str]:

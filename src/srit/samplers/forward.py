@@ -1,4 +1,4 @@
-"""One forward pass of whichever model, for the logits of one position in each row."""
+"""Runs a forward pass of any model for the logits of one position in each row."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import inspect
 import os
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -14,19 +14,22 @@ from transformers import Cache, DynamicCache
 
 from srit.compute.head import Head, parts_of
 
-CACHE_SHARE = 0.25  # of the machine's memory, at most, for the cache of a batch
-_STATES = ("conv_states", "recurrent_states")  # of a layer, one for each row
-_CACHES = ("past_key_values", "cache_params")  # what models call it
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+CACHE_SHARE = 0.25  # the share of the machine's memory that the cache of a batch may take
+_STATES = ("conv_states", "recurrent_states")  # a layer's, one for each row
+_CACHES = ("past_key_values", "cache_params")  # the names that models give to their cache
 
 
 class Forward:
-    """A model, called with what its forward pass takes and no more: some swallow unknown arguments without a word."""
+    """A model, called only with arguments that its forward pass takes: some models silently ignore unknown ones."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: PreTrainedModel) -> None:
         parts = parts_of(model)
         self.head = None if parts is None else Head(parts)
         self._model = model
-        self._body = model if parts is None else parts.decoder
+        self._body: torch.nn.Module = model if parts is None else parts.decoder
         self._device = model.device
         self._takes = inspect.signature(self._body.forward).parameters
         self.cache_name = next((name for name in _CACHES if name in self._takes), None)
@@ -40,14 +43,14 @@ class Forward:
         positions: Tensor | None = None,
         cache: Cache | None = None,
     ) -> Tensor:
-        """[rows, vocabulary], float32 on the CPU: the logits after one column of each row.
+        """Compute the logits after one column of each row: [rows, vocabulary], float32, on the CPU.
 
         Args:
             ids: [rows, new tokens].
             mask: [rows, all tokens], 1 for tokens and 0 for padding; None: nothing is padded.
-            columns: [rows], of the new tokens.
-            positions: [rows, new tokens]; None: columns.
-            cache: what came before, extended in place; None: nothing came before, and nothing is kept.
+            columns: [rows], which of the new tokens.
+            positions: [rows, new tokens]; None: the columns.
+            cache: the tokens so far, extended in place; None: there are none, and nothing is kept.
         """
         output = self._body(**self._inputs(ids, mask, positions, cache))
         rows = torch.arange(len(ids), device=self._device)
@@ -58,14 +61,14 @@ class Forward:
         return self.head(output.last_hidden_state[rows, columns])
 
     def new_cache(self) -> Cache:
-        """One that holds nothing yet."""
+        """Make an empty cache."""
         return DynamicCache(config=self._model.config)
 
     def rows_that_fit(self, room: int) -> int:
-        """Rows of `room` tokens whose cache takes `CACHE_SHARE` of the machine's memory.
+        """Return how many rows of `room` tokens have a cache that fits into `CACHE_SHARE` of the machine's memory.
 
-        Of all of it, not of what is free just now: batches, and with them roundings, are to be the same in every run on
-        a machine.
+        All memory counts, not just what is free now, so that batches, and with them rounding, are the same in every run
+        on a machine.
         """
         if self._device.type == "cuda":
             total = torch.cuda.get_device_properties(self._device).total_memory
@@ -76,7 +79,7 @@ class Forward:
 
     @cached_property
     def _cache_bytes(self) -> tuple[int, int]:
-        """What a token and what a row takes, by looking at the cache of one token."""
+        """The bytes that a token and a row take, measured on the cache of one token."""
         one, cache = torch.ones(1, 1, dtype=torch.long), self.new_cache() if self.cache_name else None
         with torch.no_grad():
             self._body(**self._inputs(one, None, None, cache))
@@ -88,7 +91,7 @@ class Forward:
 
     @staticmethod
     def states(cache: Cache) -> list[Tensor]:
-        """What a cache keeps of recurrent and convolutional layers, [rows, …] each."""
+        """Return what a cache keeps for recurrent and convolutional layers, [rows, …] each."""
         kept = [vars(layer).get(name, {}) for layer in cache.layers for name in _STATES]
         return [state for by_index in kept for state in by_index.values() if state is not None]
 

@@ -1,7 +1,7 @@
-"""Batches for models whose cache cannot be cut into slots: recurrent, convolutional, or of their own kind.
+"""Batches for models whose cache cannot be divided into slots: recurrent, convolutional, or with a cache of their own.
 
-All answers enter at once. Prompts are computed once, their states are copied for each answer, and rows are dropped
-when they end.
+All answers enter at once. Each prompt is computed once, its state is copied for each of its answers, and rows are
+dropped when they end.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from srit.samplers.forward import Forward
 
 
 class PaddedBatch:
-    """Rows of one length, padded on the left, beside a cache of whatever kind the model has."""
+    """Rows of one length, padded on the left, with whatever kind of cache the model has."""
 
     def __init__(self, forward: Forward, pad_id: int) -> None:
         self._forward = forward
         self._pad_id = pad_id
 
     def enter(self, prompts: Sequence[tuple[int, ...]]) -> Tensor:
-        """Only into an empty batch. Equal prompts are computed once."""
+        """See `Batch`. The batch must be empty; equal prompts are computed once."""
         place = {prompt: index for index, prompt in enumerate(dict.fromkeys(prompts))}
         which = torch.tensor([place[prompt] for prompt in prompts])
         length = max(map(len, place))
@@ -52,17 +52,17 @@ class PaddedBatch:
         return self._step(tokens[:, None], self._mask.sum(1, keepdim=True) - 1)
 
     def states(self) -> list[Tensor]:
-        """What layers keep beside keys and values, [rows, …] each."""
+        """Return what layers keep besides keys and values, [rows, …] each."""
         return self._forward.states(self._cache)
 
     def _keep(self, rows: Tensor) -> None:
-        # Made for beam search, it also takes fewer or more rows than there are; every kind of layer has it.
-        self._cache.reorder_cache(rows)  # type: ignore[arg-type]  # any integers do
+        # Made for beam search, it also takes fewer or more rows than there are, and every kind of layer has it.
+        self._cache.reorder_cache(rows)  # type: ignore[arg-type]  # any integers work
         self._mask = self._mask[rows]
 
     def _step(self, ids: Tensor, positions: Tensor) -> Tensor:
         last = torch.full((len(ids),), ids.shape[1] - 1)
-        # After the first pass only layers with keys still see padding; Mamba would take the mask for its new token's.
+        # After the first pass, only layers with keys still see padding; Mamba would apply the mask to its new token.
         seen = self._attends or ids.shape[1] == self._mask.shape[1]
         mask = self._mask if seen and not self._mask.all() else None
         return self._forward.logits(ids, mask, last, positions=positions, cache=self._cache)
@@ -73,9 +73,9 @@ class PaddedBatch:
 
 
 class WholeBatch:
-    """Rows that are computed from their first token at every step, for models whose cache is of no use here.
+    """Rows that are recomputed from their first token at every step, for models whose cache cannot be used.
 
-    Only rows of the same length go through the model together: nothing is padded, so nothing can be wrong about it.
+    Only rows of the same length go through the model together, so there is no padding that could be wrong.
     """
 
     def __init__(self, forward: Forward) -> None:

@@ -1,8 +1,8 @@
-"""Prompts laid out so that what they begin with in common is computed once.
+"""Lays out prompts so that shared prefixes are computed once.
 
 The direct and the CoT prompt of a problem differ in their last tokens, and all prompts of a task begin with its
-instruction. In a row the prompts form a tree: a token sees its own beginning, and its position is its depth, so it
-is computed as if its prompt stood alone.
+instruction. In a row, prompts form a tree: a token attends to its own prefix, and its position is its depth, so it is
+computed as if its prompt were alone.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-ROW_TOKENS = 384  # of a row: longer ones share more and attend to more in vain
-BATCH_TOKENS = 8192  # that go through the model at once, padding included; a bound on memory
+ROW_TOKENS = 384  # tokens in a row: longer rows share more, but compute more attention scores in vain
+BATCH_TOKENS = 8192  # tokens that go through the model at once, padding included: it bounds memory
 
 
 class Prefixes(NamedTuple):
-    """Rows as a model takes them, and where their prompts stand."""
+    """Rows as a model takes them, and the places of their prompts."""
 
     input_ids: Tensor  # [rows, length]
     positions: Tensor  # [rows, length]
-    visible: Tensor  # [rows, length, length], True where a column is seen by a layer without windows
-    members: list[int]  # which prompts
+    visible: Tensor  # [rows, length, length], True where a layer without windows attends
+    members: list[int]  # indices of prompts
     row: Tensor  # [members]
-    columns: list[list[int]]  # of each member's tokens, first to last
+    columns: list[list[int]]  # each member's tokens, first to last
 
 
 def lay_out(prompts: Sequence[tuple[int, ...]]) -> Iterator[Prefixes]:
-    """Batches of rows that hold every prompt once."""
+    """Yield batches of rows that together hold every prompt once."""
     rows = sorted(_rows(prompts), key=lambda row: -len(row.tokens))
     batch: list[_Row] = []
     for row in rows:
@@ -42,7 +42,7 @@ def lay_out(prompts: Sequence[tuple[int, ...]]) -> Iterator[Prefixes]:
 
 
 class _Row:
-    """A tree of tokens in the order in which they were added: a parent stands before its children."""
+    """A tree of tokens in the order in which they were added: a parent comes before its children."""
 
     def __init__(self) -> None:
         self.tokens: list[tuple[int, int, int]] = []  # parent's column, id, depth
@@ -50,7 +50,7 @@ class _Row:
         self._place: dict[tuple[int, int], int] = {}  # column by (parent's column, id)
 
     def n_new(self, prompt: tuple[int, ...]) -> int:
-        """How many tokens a prompt would add."""
+        """Return how many tokens a prompt would add."""
         column = -1
         for depth, token_id in enumerate(prompt):
             if (column := self._place.get((column, token_id), -2)) == -2:
@@ -68,7 +68,7 @@ class _Row:
         self.columns[index] = path
 
     def seen(self, length: int) -> Tensor:
-        """[length, length]: a token sees itself and its beginning, padding sees itself alone."""
+        """Return which columns each token attends to, [length, length]: itself and its prefix; padding only itself."""
         mask = torch.eye(length, dtype=torch.bool)
         for column, (parent, _, _) in enumerate(self.tokens):
             if parent >= 0:
@@ -78,7 +78,7 @@ class _Row:
 
 def _rows(prompts: Sequence[tuple[int, ...]]) -> list[_Row]:
     rows: list[_Row] = []
-    # In this order prompts with the same beginning are neighbors.
+    # In this order, prompts with the same prefix are neighbors.
     for index in sorted(range(len(prompts)), key=lambda index: prompts[index]):
         if not rows or len(rows[-1].tokens) + rows[-1].n_new(prompts[index]) > ROW_TOKENS:
             rows.append(_Row())

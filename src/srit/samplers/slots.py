@@ -1,13 +1,13 @@
-"""A batch of answers that are written side by side: rows leave it when they end, and others enter in their place.
+"""Decodes answers side by side: rows leave the batch when they end, and others take their place.
 
-Each row has a slot of the cache with its own length, so that a new prompt can enter whatever the others have
-written. What prompts have in common is computed once (`prefixes`) and copied to the slots of all their answers.
+Each row has a slot of the cache with its own length, so a new prompt can enter at any time. The shared prefixes of
+prompts are computed once (`prefixes`) and copied to the slots of all their answers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -17,75 +17,93 @@ from transformers.cache_utils import DummyLayer, DynamicLayer, DynamicSlidingWin
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from srit.compute.attention import attend
+from srit.compute.attention import use_attention
 from srit.compute.head import Head
 from srit.compute.masks import Masks, Windows, as_input, masks_for
-from srit.samplers.prefixes import lay_out
+from srit.samplers.prefixes import Prefixes, lay_out
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 ATTENTION = "srit_grouped"  # the `attn_implementation` under which `grouped_attention` is registered
 
 
 class SlotBatch:
-    """Rows 0 … n-1 of a cache, each the answer to a prompt; for models whose layers all attend (`has_slots`)."""
+    """Rows 0 … n-1 of a cache, each an answer to a prompt, for models with attention layers only (`has_slots`)."""
 
-    def __init__(self, model: Any, decoder: Any, head: Head, windows: Windows, *, rows: int, room: int) -> None:
-        """
+    def __init__(
+        self, model: PreTrainedModel, decoder: torch.nn.Module, head: Head, windows: Windows, *, rows: int, room: int
+    ) -> None:
+        """Make an empty batch.
+
         Args:
-            model: a causal language model of transformers, in evaluation mode.
+            model: in evaluation mode.
             decoder, head: its parts.
             windows: what its layers attend to.
-            rows: at most so many at once.
-            room: tokens that a row can hold, its prompt included.
+            rows: the largest number of rows at once.
+            room: the number of tokens that a row can hold, its prompt included.
         """
-        attend(model, ATTENTION)
+        use_attention(model, ATTENTION)
         self._model = model
         self._head = head
         self._windows = windows
         self._decoder = decoder
-        self._lengths = torch.zeros(0, dtype=torch.long)  # tokens of each row
+        self._lengths = torch.zeros(0, dtype=torch.long)  # the number of tokens in each row
         self._cache = _cache_of(model, lambda: _SlotLayer(rows, room))
 
     def enter(self, prompts: Sequence[tuple[int, ...]]) -> Tensor:
-        """Prompts become the last rows; equal ones are computed once.
+        """Add prompts as the last rows; equal ones are computed once.
+
+        Args:
+            prompts: token ids, at least one prompt.
 
         Returns:
-            [prompts, vocabulary], logits of their first tokens.
+            [prompts, vocabulary], the logits of their first tokens.
         """
         first = len(self._lengths)
         rows_of: dict[tuple[int, ...], list[int]] = {}
         for index, prompt in enumerate(prompts):
             rows_of.setdefault(prompt, []).append(index)
         distinct = list(rows_of)
-        logits: Tensor | None = None
+        found: dict[int, Tensor] = {}
         for batch in lay_out(distinct):
-            computed = _cache_of(self._model, DynamicLayer)
-            masks = masks_for(self._windows, batch.visible, batch.positions, batch.positions)
-            hidden = self._hidden(batch.input_ids, masks, batch.positions, computed)
-            length = max(map(len, batch.columns))
-            # A shorter prompt is filled up with its first column, which the row's length keeps from counting.
-            columns = torch.tensor([path + [path[0]] * (length - len(path)) for path in batch.columns])
             copies = [
                 (member, index) for member, which in enumerate(batch.members) for index in rows_of[distinct[which]]
             ]
             member, entered = torch.tensor(copies).unbind(1)
-            slots = (first + entered).to(hidden.device)
-            row, column = batch.row[member].to(hidden.device), columns[member].to(hidden.device)
-            for layer, source in zip(self._cache.layers, computed.layers, strict=True):
-                if isinstance(layer, _SlotLayer):
-                    layer.put(slots, source, row, column)
-            ends = torch.tensor([path[-1] for path in batch.columns])
-            found = self._head(hidden[batch.row.to(hidden.device), ends.to(hidden.device)])
-            logits = found.new_empty(len(prompts), found.shape[1]) if logits is None else logits
-            logits[entered] = found[member]
-        assert logits is not None
+            logits = self._fill(batch, first + entered, member)
+            found |= dict(zip(entered.tolist(), logits[member], strict=True))
         self._lengths = torch.cat([self._lengths, torch.tensor([len(prompt) for prompt in prompts])])
-        return logits
+        return torch.stack([found[index] for index in range(len(prompts))])
 
-    def leave(self, rows: Sequence[int]) -> list[int]:
-        """Takes rows out; the last rows move into their places.
+    def _fill(self, batch: Prefixes, slots: Tensor, member: Tensor) -> Tensor:
+        """Compute prompts and copy their keys and values to slots.
+
+        Args:
+            slots: [n].
+            member: [n], which of the batch's prompts goes to each slot.
 
         Returns:
-            Which row each of the rows now was before.
+            [members, vocabulary], the logits of each prompt's first token.
+        """
+        computed = _cache_of(self._model, DynamicLayer)
+        masks = masks_for(self._windows, batch.visible, batch.positions, batch.positions)
+        hidden = self._hidden(batch.input_ids, masks, batch.positions, computed)
+        length = max(map(len, batch.columns))
+        # A shorter prompt is padded with its first column, which lies beyond the row's length and is masked.
+        columns = torch.tensor([path + [path[0]] * (length - len(path)) for path in batch.columns])
+        row, column = batch.row[member].to(hidden.device), columns[member].to(hidden.device)
+        for layer, source in zip(self._cache.layers, computed.layers, strict=True):
+            if isinstance(layer, _SlotLayer):
+                layer.put(slots.to(hidden.device), source, row, column)
+        ends = torch.tensor([path[-1] for path in batch.columns])
+        return self._head(hidden[batch.row.to(hidden.device), ends.to(hidden.device)])
+
+    def leave(self, rows: Sequence[int]) -> list[int]:
+        """Remove rows; the last rows move into their places.
+
+        Returns:
+            The previous index of each remaining row.
         """
         gone, before = set(rows), list(range(len(self._lengths)))
         n_left = len(before) - len(gone)
@@ -101,13 +119,13 @@ class SlotBatch:
         return before[:n_left]
 
     def step(self, tokens: Tensor) -> Tensor:
-        """Appends a token to each row.
+        """Append a token to each row.
 
         Args:
             tokens: [rows].
 
         Returns:
-            [rows, vocabulary], logits of the next ones, float32.
+            [rows, vocabulary], the logits of the next tokens, float32.
         """
         device, lengths = self._model.device, self._lengths
         self._lengths = lengths + 1
@@ -138,21 +156,21 @@ class SlotBatch:
         return hidden
 
 
-def has_slots(model: Any) -> bool:
-    """Whether a model's cache holds keys and values of tokens and nothing else, so that it can be cut into slots."""
+def has_slots(model: PreTrainedModel) -> bool:
+    """Return whether a model's cache holds only the keys and values of tokens, so that it can be divided into slots."""
     layers = DynamicCache(config=model.config).layers
     return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer, DummyLayer) for layer in layers)
 
 
-def _cache_of(model: Any, make: Callable[[], DynamicLayer]) -> DynamicCache:
-    """A cache that keeps every token in every layer that keeps any: windows are a matter of masks."""
+def _cache_of(model: PreTrainedModel, make: Callable[[], DynamicLayer]) -> DynamicCache:
+    """Make a cache whose layers keep every token: windows are left to the masks."""
     cache = DynamicCache(config=model.config)
     cache.layers = [layer if isinstance(layer, DummyLayer) else make() for layer in cache.layers]
     return cache
 
 
 def _added(masks: Masks, dtype: torch.dtype) -> Masks:
-    """Masks as numbers that are added to scores, which a kernel would otherwise make of them in each layer."""
+    """Turn masks into numbers to add to the scores, which the kernel would otherwise do in every layer."""
     if isinstance(masks, dict):
         return {layer_type: _added_one(mask, dtype) for layer_type, mask in masks.items()}
     return _added_one(masks, dtype)
@@ -163,7 +181,7 @@ def _added_one(mask: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class _SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """One layer's keys and values, [slots, room, heads, width]: a token's are written where its row ends."""
+    """One layer's keys and values, [slots, room, heads, width]: those of a new token are written at its row's end."""
 
     def __init__(self, rows: int, room: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -171,12 +189,12 @@ class _SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         self._room = room
 
     def put(self, slots: Tensor, source: Any, row: Tensor, columns: Tensor) -> None:
-        """Prompts' keys and values, from where they were computed.
+        """Copy the keys and values of prompts from the layer that computed them.
 
         Args:
-            slots: [n], where to.
+            slots: [n], the slots to fill.
             source: the layer that holds them.
-            row, columns: [n] and [n, length], where in it.
+            row, columns: [n] and [n, length], their places in that layer.
         """
         if not self.is_initialized:
             self.lazy_initialization(source.keys, source.values)
@@ -185,7 +203,7 @@ class _SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         self.dtype, self.device = key_states.dtype, key_states.device
-        # Zeros: what lies behind a row's end is masked, but zero times what memory held could be NaN.
+        # Zeros: what lies beyond a row's end is masked, but zero times uninitialized memory could be NaN.
         self._keys, self._values = (
             states.new_zeros(self._rows, self._room, states.shape[1], states.shape[-1])
             for states in (key_states, value_states)
@@ -193,12 +211,12 @@ class _SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         self.is_initialized = True
 
     def move(self, source: Tensor, target: Tensor, length: int) -> None:
-        """Slots' first `length` tokens to other slots."""
+        """Copy the first `length` tokens of slots to other slots."""
         for room in (self._keys, self._values):
             room[target, :length] = room[source, :length]
 
     def at(self, ends: Tensor, longest: int) -> None:
-        """Where the next `update` writes: [rows] of their slots; and how much is then seen of each."""
+        """Set where the next `update` writes, at the ends of rows [rows], and how many tokens it then returns."""
         self._places = torch.arange(len(ends), device=ends.device) * self._room + ends
         self._longest = longest
 
@@ -215,18 +233,18 @@ class _SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]
 
 
 def grouped_attention(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, None]:
-    """Attention of one new token a row, the query heads of a key head as if they were positions of one.
+    """Compute the attention of one new token per row, treating the query heads of a key head as positions of one head.
 
-    transformers' `sdpa` first copies every key and value once for each query head of its group, which costs more
-    than the attention itself. Longer queries go to it.
+    transformers' `sdpa` first copies every key and value for each query head of its group, which costs more than the
+    attention itself. Longer queries go there.
 
     Args:
         query: [rows, query heads, 1, width].
         key: [rows, key heads, length, width].
         value: [rows, key heads, length, value width].
-        attention_mask: [rows, 1, 1, length], 0 where a column is seen and -inf where not; None: all are.
+        attention_mask: [rows, 1, 1, length], 0 where the token attends and -inf elsewhere; None: it attends to all.
 
     Returns:
         [rows, 1, query heads, value width].
@@ -235,9 +253,9 @@ def grouped_attention(
         output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
         return output, None
     rows, heads, _, width = query.shape
-    together = query.view(rows, key.shape[1], heads // key.shape[1], width)
+    grouped = query.view(rows, key.shape[1], heads // key.shape[1], width)
     output = scaled_dot_product_attention(
-        together, key, value, attn_mask=attention_mask, scale=kwargs.get("scaling") or width**-0.5
+        grouped, key, value, attn_mask=attention_mask, scale=kwargs.get("scaling") or width**-0.5
     )
     return output.reshape(rows, 1, heads, value.shape[-1]), None
 

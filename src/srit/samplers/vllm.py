@@ -1,7 +1,7 @@
-"""Sampling with vLLM (`pip install srit[vllm]`, a GPU): prefix caching on, adapters served without merging.
+"""Samples with vLLM (`pip install srit[vllm]`, on a GPU), with prefix caching, and adapters served without merging.
 
-Written against vLLM 0.33. A sample's seed is its own here too, but another engine draws other luck from it, and
-what else runs on the GPU can change an answer by rounding: results are alike, not equal, between engines.
+Written against vLLM 0.33. Each sample has its own seed here too, but another engine draws other numbers from it, and
+whatever else runs on the GPU can change an answer through rounding: results are similar, not equal, between engines.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from srit.errors import MachineError
 from srit.kinds import Finding
 from srit.recipe import SamplerSettings
 from srit.samplers import Request, Sampled, Sampler, SamplerKind, SamplerNeeds, SamplingSettings
 
-_engine: tuple[tuple[str, str, str | None], Any] | None = None  # the one of this process: it takes the whole GPU
+if TYPE_CHECKING:
+    from vllm import LLM
+
+_engine: tuple[tuple[str, str, str | None], LLM] | None = None  # one per process: it takes the whole GPU
 
 
 class VllmSettings(SamplerSettings):
@@ -29,12 +32,13 @@ class VllmSettings(SamplerSettings):
 
 
 class VllmSampler:
-    """Draws answers from a model in a folder or on the hub, through an adapter where one is given."""
+    """Draws answers from a model in a folder or on the hub, through an adapter if one is given."""
 
     def __init__(self, model: str, *, dtype: str, revision: str | None, rank: int, adapter: Path | None) -> None:
-        """
+        """Start the engine, or take the one of this process.
+
         Args:
-            rank: of the adapters that will be served.
+            rank: the largest rank of the adapters to serve.
 
         Raises:
             MachineError: vLLM is not installed.
@@ -42,12 +46,12 @@ class VllmSampler:
         try:
             from vllm.lora.request import LoRARequest
         except ImportError:
-            raise MachineError("sampler: vllm is not installed here: pip install 'srit[vllm]'") from None
+            raise MachineError("sampler: vllm is not installed: pip install 'srit[vllm]'") from None
         self._llm = _engine_of(model, dtype, revision, rank)
         self._adapter = None if adapter is None else LoRARequest(str(adapter), _number(str(adapter)), str(adapter))
 
     def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[Sampled]:
-        """One answer for each request, in the order of the requests."""
+        """Draw one answer for each request, in the order of the requests."""
         from vllm import SamplingParams
 
         parameters = [
@@ -59,7 +63,7 @@ class VllmSampler:
                 max_tokens=settings.max_new_tokens,
                 seed=_number(request.seed),
                 stop_token_ids=list(settings.stop_ids),
-                ignore_eos=True,  # the stop ids hold it, and the model's generation config none that we do not know
+                ignore_eos=True,  # the stop ids include it and every other end in the model's generation config
                 logprobs=0,  # of the drawn token alone, at temperature 1 (logprobs_mode "raw_logprobs")
                 detokenize=False,
             )
@@ -73,13 +77,13 @@ class VllmSampler:
             yield Sampled(ids, drawn.cumulative_logprob, truncated=ids[-1] not in settings.stop_ids)
 
 
-def _engine_of(model: str, dtype: str, revision: str | None, rank: int) -> Any:
+def _engine_of(model: str, dtype: str, revision: str | None, rank: int) -> LLM:
     global _engine
     key = (model, dtype, revision)
     if _engine is None or _engine[0] != key:
         from vllm import LLM
 
-        _engine = None  # frees the GPU for the next
+        _engine = None  # frees the GPU for the next engine
         llm = LLM(
             model,
             dtype=dtype,
@@ -95,7 +99,7 @@ def _engine_of(model: str, dtype: str, revision: str | None, rank: int) -> Any:
 
 
 def _number(text: str) -> int:
-    """1 to 2³¹ - 1: what vLLM takes for a seed and for an adapter's id."""
+    """Hash a text to a number from 1 to 2³¹ - 1, which vLLM takes for a seed and for an adapter's id."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) % (2**31 - 1) + 1
 
 

@@ -20,7 +20,7 @@ from srit.samplers import Request, Sampled, SamplingSettings
 from srit.stages.accepted import start_inputs, start_of
 from srit.stages.lengths import LENGTHS
 from srit.stages.pairs import demonstrations_for, make_pairs
-from srit.students.prompts import Prompts, prompt_text
+from srit.students.prompts import Prompts
 from srit.tasks import find_task, judge
 
 LEAST_STOP_RATE = 0.95
@@ -158,7 +158,7 @@ def make_requests(problems: Sequence[Problem], prompts: Prompts, settings: Sampl
         Request(prompt_ids, f"{seed}/{problem.task}/{problem.id}/{kind}/{index}")
         for problem in problems
         for kind, n in _kinds(settings)
-        for prompt_ids in [_prompt_ids(problem, kind, prompts)]
+        for prompt_ids in [prompts.problem_ids(problem, kind)]
         for index in range(n)
     ]
 
@@ -183,10 +183,6 @@ def stop_rate(completions: Sequence[Completion]) -> float:
 
 def _kinds(settings: Sample) -> tuple[tuple[PromptKind, int], ...]:
     return (("direct", settings.direct), ("cot", settings.cot))
-
-
-def _prompt_ids(problem: Problem, kind: PromptKind, prompts: Prompts) -> tuple[int, ...]:
-    return prompts.prompt_ids(prompt_text(find_task(problem.task), problem, kind), where=problem.id)
 
 
 def _judged(problem: Problem, kind: PromptKind, index: int, answer: Sampled, prompts: Prompts) -> Completion:

@@ -22,7 +22,7 @@ from srit.students.prompts import prompt_text
 from srit.tasks import find_task, judge
 from srit.tasks.reading.turns import opens_thought, own_turn
 from srit.teachers import Answer, Question, Teacher, answer_key
-from srit.teachers.paid import Paid, holding, said_to
+from srit.teachers.paid import Paid, earlier_answers, valid_answer
 
 
 def demonstrations_stage(recipe: Recipe) -> Stage:
@@ -66,7 +66,7 @@ def questions_of(problems: Iterable[Problem], limit: int | None) -> list[Questio
     for problem in problems:
         asked[problem.task] += 1
         if limit is None or asked[problem.task] <= limit:
-            questions.append(Question(problem, prompt_text(find_task(problem.task), problem, "cot")))
+            questions.append(Question(problem, prompt_text(problem, "cot")))
     return questions
 
 
@@ -95,13 +95,13 @@ def ask(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> dict[str
     keys = {q.problem.id: answer_key(teacher.identity, q.prompt) for q in questions}
     answers, waiting = {}, []
     for question in questions:
-        said = said_to(question, teacher, paid)
-        if (known := holding(said, teacher.max_tokens)) is not None:
+        earlier = earlier_answers(question, teacher, paid)
+        if (known := valid_answer(earlier, teacher.max_tokens)) is not None:
             answers[question.problem.id] = known
-        elif said and keys[question.problem.id] in paid.in_vain:
-            answers[question.problem.id] = said[-1]
+        elif earlier and keys[question.problem.id] in paid.in_vain:
+            answers[question.problem.id] = earlier[-1]
         else:
-            waiting.append(question._replace(failed_before=any(not answer.settled for answer in said)))
+            waiting.append(question._replace(failed_before=any(not answer.settled for answer in earlier)))
     with closing(teacher.answer(waiting)) as arriving:
         for answer in arriving:
             key = keys[answer.problem_id]
@@ -115,8 +115,8 @@ def ask(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> dict[str
 def spent_on(questions: Iterable[Question], teacher: Teacher, paid: Paid) -> dict[str, int]:
     """Requests and tokens that a set of questions ever took, those without an answer included."""
     prompts = {question.prompt: question for question in questions}
-    said = [answer for question in prompts.values() for answer in said_to(question, teacher, paid)]
-    return {name: sum(getattr(answer, name) for answer in said) for name in _SPENT}
+    answers = [answer for question in prompts.values() for answer in earlier_answers(question, teacher, paid)]
+    return {name: sum(getattr(answer, name) for answer in answers) for name in _SPENT}
 
 
 _SPENT = ("n_calls", "n_prompt_tokens", "n_completion_tokens")

@@ -16,13 +16,11 @@ from srit.records import Demonstration, Problem, PromptKind
 from srit.run_directory import Json
 from srit.stages.lengths import LENGTHS
 from srit.students.loading import dropout
-from srit.students.prompts import Prompts, prompt_text
+from srit.students.prompts import Prompts
 from srit.students.saved import save
-from srit.tasks import find_task
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
+    from srit.compute.model import LanguageModel
     from srit.training.instruction import Example
 
 
@@ -60,7 +58,7 @@ def instruct_on(
     inputs: Inputs,
     out: Outputs,
     context: Context,
-    model: PreTrainedModel,
+    model: LanguageModel,
     name: str,
     settings: Optimization,
     *,
@@ -138,7 +136,7 @@ def _fitting(context: Context, examples: Sequence[Example]) -> tuple[list[Exampl
     return [e for e, size in zip(examples, sizes, strict=True) if size <= room.tokens], n_long
 
 
-def save_trained(out: Outputs, context: Context, model: PreTrainedModel, name: str) -> None:
+def save_trained(out: Outputs, context: Context, model: LanguageModel, name: str) -> None:
     """Write a trained model or adapter as an output."""
     with out.folder(name) as folder:
         save(folder, model, context.texts.prompts, context.models.student, name=name)
@@ -151,7 +149,7 @@ def make_examples(
     settings: Instruct,
     seed: int,
 ) -> list[Example]:
-    """One example for each kept demonstration, under the CoT prompt for a `cot_fraction` of each task's."""
+    """Make one example of each kept demonstration, with the CoT prompt for a `cot_fraction` of each task's."""
     from srit.training.instruction import Example
 
     examples = []
@@ -162,10 +160,9 @@ def make_examples(
         for index, demonstration in enumerate(of_task):
             kind: PromptKind = "cot" if index in under_cot else "direct"
             problem = problems[demonstration.problem_id]
-            text = prompt_text(find_task(task), problem, kind)
             bare = kind == "direct" and settings.direct_target == "answer"
             target = problem.answer if bare else demonstration.text
-            examples.append(Example(prompts.prompt_ids(text, where=problem.id), prompts.completion_ids(target)))
+            examples.append(Example(prompts.problem_ids(problem, kind), prompts.completion_ids(target)))
     return examples
 
 

@@ -22,7 +22,7 @@ from srit.recipe import Recipe
 from srit.records import Model, OptionScores, Problem, PromptKind
 from srit.run_directory import Json
 from srit.stages.predictions import computed_with
-from srit.students.prompts import Prompts, prompt_text
+from srit.students.prompts import Prompts
 from srit.students.sources import ScoringWork, read_scores
 from srit.tasks import Task, find_task
 from srit.tasks.reading.mentions import LETTERS
@@ -106,7 +106,7 @@ def make_options(problems: Sequence[Problem], kinds: Sequence[PromptKind], promp
             problem,
             kind,
             Group(
-                prompts.prompt_ids(prompt_text(task, problem, kind), where=problem.id),
+                prompts.problem_ids(problem, kind),
                 tuple(_option_ids(text, problem, prompts) for text in scored_texts(task, problem)),
             ),
         )

@@ -20,7 +20,7 @@ from srit.samplers import Request, Sampled, SamplingSettings
 from srit.samplers.chunks import SamplerSource
 from srit.stages.demonstrations import ask, asked_again, questions_of, spent_on
 from srit.stages.lengths import LENGTHS
-from srit.students.prompts import Prompts, prompt_text
+from srit.students.prompts import Prompts
 from srit.tasks import find_task, judge
 from srit.teachers import Answer
 
@@ -174,9 +174,7 @@ def make_requests(
         Request(prompt_ids, f"{seed}/{problem.task}/{problem.id}/{kind}/{index}")
         for problem in problems
         for kind in kinds
-        for prompt_ids in [
-            prompts.prompt_ids(prompt_text(find_task(problem.task), problem, kind), where=problem.id),
-        ]
+        for prompt_ids in [prompts.problem_ids(problem, kind)]
         for index in indices
     ]
 

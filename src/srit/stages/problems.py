@@ -15,7 +15,6 @@ from srit.pipeline.stage import Stage, StageName
 from srit.recipe import Recipe, TaskUse
 from srit.records import Problem, Split
 from srit.run_directory import Json
-from srit.students.prompts import prompt_text
 from srit.sums import NOT_THERE
 from srit.tasks import find_task
 
@@ -78,8 +77,7 @@ def _make_problems(inputs: Inputs, out: Outputs, context: Context) -> Mapping[st
         refuse_overlap([*train, *refine, *dev], evaluate)
     for problem in (*train, *refine, *dev, *evaluate):
         # Before anything is spent: a text with a special token could end its turn.
-        text = prompt_text(find_task(problem.task), problem, "cot")
-        context.texts.prompts.prompt_ids(text, where=f"problem {problem.id}")
+        context.texts.prompts.problem_ids(problem, "cot")
     for name, problems in found.items():
         out.records(name, problems)
     return {"train": len(train), "refine": len(refine), "dev": len(dev), "evaluate": len(evaluate)}

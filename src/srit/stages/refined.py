@@ -17,9 +17,8 @@ from srit.run_directory import Json
 from srit.stages.accepted import start_inputs, start_of
 from srit.stages.instructed import save_trained
 from srit.stages.pairs import prompts_of, right_sides
-from srit.students.prompts import Prompts, prompt_text
+from srit.students.prompts import Prompts
 from srit.students.sources import ScoringWork, read_scores
-from srit.tasks import find_task
 
 if TYPE_CHECKING:
     from srit.training.preference import Preference
@@ -146,12 +145,13 @@ def _before(
 ) -> tuple[Json, list[list[float]]]:
     """What is known of the model before its first step: that it is the one that was sampled from, and how likely it
     finds the groups with pairs (the reference); a list for each group, empty where it has no pairs."""
-    from srit.training.preference import REFERENCE_TOKENS, answer_groups, disagreement
+    from srit.compute.scoring import BATCH_TOKENS
+    from srit.training.preference import answer_groups, disagreement
 
     some = completions[:: max(1, len(completions) // AGREEMENT_SAMPLES)][:AGREEMENT_SAMPLES]
     plan, start = context.models.plan, start_of(inputs, number)
     source = context.models.reference(inputs.trained(start))
-    work = ScoringWork(source, plan.rows, inputs.recipe.refine.row_tokens, REFERENCE_TOKENS)
+    work = ScoringWork(source, plan.rows, inputs.recipe.refine.row_tokens, BATCH_TOKENS)
     items = {
         "agreement.json": answer_groups(some, {problem.id: problem for problem in problems}, context.texts.prompts),
         "reference-logps.json": [preference.group for preference in preferences if preference.pairs],
@@ -213,11 +213,10 @@ def _preference(
     from srit.compute.rows import Group
     from srit.training.preference import Preference
 
-    text = prompt_text(find_task(problem.task), problem, kind)
     sides = [ids for pair in pairs for ids in (pair.chosen_ids, pair.rejected_ids)]
     place = {ids: index for index, ids in enumerate(dict.fromkeys([*sides, *likely]))}
     return Preference(
-        group=Group(prompts.prompt_ids(text, where=problem.id), tuple(place)),
+        group=Group(prompts.problem_ids(problem, kind), tuple(place)),
         pairs=tuple((place[pair.chosen_ids], place[pair.rejected_ids]) for pair in pairs),
         likely=tuple(dict.fromkeys(place[ids] for ids in likely)),
     )

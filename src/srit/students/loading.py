@@ -1,4 +1,4 @@
-"""Loading the student: its weights, adapters and tokenizer."""
+"""Loads the student: its weights, adapters and tokenizer."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from srit.compute.plan import Targets
+from srit.compute.plan import Attention, Targets
 from srit.errors import DataError
 from srit.recipe import Student
 from srit.run_directory import canonical
@@ -18,11 +18,24 @@ from srit.students.lengths import Room, room_of
 from srit.students.prompts import Prompts
 from srit.sums import sum_of
 
+if TYPE_CHECKING:
+    import torch
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoModelForImageTextToText,
+        BitsAndBytesConfig,
+        PreTrainedConfig,
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+    )
+
+    from srit.compute.model import LanguageModel
+
 
 def identity(student: Student) -> str:
-    """A hash of the weights and the tokenizer that the student starts from; without loading them.
+    """Hash the weights and the tokenizer that the student starts from, without loading them.
 
-    Of a hub id it is one of its name and revision: `commit_of` has the revision that does not move.
+    For a hub id, this hashes the name and the revision: `commit_of` gives a revision that does not move.
 
     Raises:
         DataError: the model is not there.
@@ -37,7 +50,7 @@ def identity(student: Student) -> str:
 
 
 def _base_of_adapter(folder: Path) -> Path | None:
-    """The local folder that an adapter's weights are added to those of, where the folder holds an adapter."""
+    """Return the local folder of an adapter's base model, or None if the folder holds no adapter."""
     try:
         base = Path(json.loads((folder / "adapter_config.json").read_bytes())["base_model_name_or_path"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -46,14 +59,14 @@ def _base_of_adapter(folder: Path) -> Path | None:
 
 
 def hub_name(student: Student) -> str:
-    """A hub id and its revision, as one name."""
+    """Return a hub id and its revision as one name."""
     return f"{student.model}@{student.revision}" if student.revision else student.model
 
 
 def commit_of(student: Student) -> str | None:
-    """The commit that a hub id's revision stands for: as the hub says now, or its cache where it cannot be reached.
+    """Return the commit that a hub id's revision stands for, from the hub or, if it cannot be reached, from its cache.
 
-    None for a local folder, and where nobody knows: loading tells what is wrong.
+    None for a local folder, and if the commit is unknown: loading then reports what is wrong.
     """
     if locate(student) is not None:
         return None
@@ -66,7 +79,11 @@ def commit_of(student: Student) -> str | None:
 
 
 def locate(student: Student) -> Path | None:
-    """The student's local folder, made on first use for an embedded one; None for a hub id."""
+    """Return the student's local folder, which the first use makes for an embedded student, or None for a hub id.
+
+    Raises:
+        DataError: the folder is missing.
+    """
     if student.model in EMBEDDED:
         return locate_embedded(student.model)
     path = Path(student.model)
@@ -77,16 +94,20 @@ def locate(student: Student) -> Path | None:
     return None
 
 
-def load_tokenizer(student: Student) -> Any:
-    """
+def load_tokenizer(student: Student) -> PreTrainedTokenizerBase:
+    """Load the student's tokenizer.
+
     Raises:
-        DataError: there is none that can be read.
+        DataError: it is missing or unreadable, or has more ids than the model.
     """
     from transformers import AutoConfig, AutoTokenizer
 
     place = str(locate(student) or student.model)
     with _refusing(f"no tokenizer for {student.model}"):
-        tokenizer = AutoTokenizer.from_pretrained(place, revision=_revision(student), trust_remote_code=False)
+        _check_sizes(student, place)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            place, revision=_revision(student), trust_remote_code=False
+        )
         config = AutoConfig.from_pretrained(place, revision=_revision(student), trust_remote_code=False)
         rows = int(config.get_text_config(decoder=True).vocab_size)
     if len(tokenizer) > rows:
@@ -94,11 +115,39 @@ def load_tokenizer(student: Student) -> Any:
     return tokenizer
 
 
+# The names that configs give to their layers, attention heads, key-value heads, width and vocabulary.
+_SIZES = (
+    *("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers"),
+    *("num_attention_heads", "n_head", "n_heads", "num_heads", "num_key_value_heads", "decoder_attention_heads"),
+    *("hidden_size", "n_embd", "d_model", "vocab_size"),
+)
+
+
+def _check_sizes(student: Student, place: str) -> None:
+    """Check the config before transformers reads it, which divides by these sizes or builds an empty model.
+
+    Raises:
+        DataError: the config has a size below 1, such as a model without layers.
+    """
+    from transformers import PreTrainedConfig
+
+    config, _ = PreTrainedConfig.get_config_dict(place, revision=_revision(student))
+    text = config.get("text_config")
+    sizes = config | text if isinstance(text, dict) else config
+    for name in _SIZES:
+        size = sizes.get(name)
+        if isinstance(size, int) and size < 1:
+            raise DataError(
+                f"student.model: {student.model}: {name} is {size} in its config.json, and a model needs at least 1: "
+                "correct the file or choose another student"
+            )
+
+
 def load_prompts(student: Student, *, field: str = "student.chat_template") -> Prompts:
-    """A model's tokenizer with its chat template, and all that ends its answers.
+    """Load a model's tokenizer with its chat template and everything that ends its answers.
 
     Args:
-        field: of the recipe, where another template can be given.
+        field: the recipe field that can name another template.
 
     Raises:
         DataError: there is no tokenizer, or its template cannot be used.
@@ -107,8 +156,8 @@ def load_prompts(student: Student, *, field: str = "student.chat_template") -> P
     return Prompts(tokenizer, student.chat_template, stated_ends=_stated_ends(student, tokenizer), field=field)
 
 
-def _stated_ends(student: Student, tokenizer: Any) -> list[int]:
-    """The ids that `generate` would end an answer with, without loading the weights."""
+def _stated_ends(student: Student, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return the ids at which `generate` would stop, without loading the weights."""
     from transformers import GenerationConfig, PreTrainedConfig
 
     place, revision = str(locate(student) or student.model), _revision(student)
@@ -118,18 +167,18 @@ def _stated_ends(student: Student, tokenizer: Any) -> list[int]:
         pass  # there are no generation settings
     config, _ = PreTrainedConfig.get_config_dict(place, revision=revision)
     ids = _ids_of((config.get("text_config") or config).get("eos_token_id"), len(tokenizer))
-    # Configs keep the defaults of their class, which mean nothing in another vocabulary.
+    # Configs keep the defaults of their class, which are meaningless in another vocabulary.
     return [token_id for token_id in ids if token_id in tokenizer.added_tokens_decoder]
 
 
 def _ids_of(stated: Any, vocabulary: int) -> list[int]:
-    """One id, several, or none, as ids of the vocabulary."""
+    """Return one id, several, or none as a list of ids in the vocabulary."""
     ids = stated if isinstance(stated, list) else [stated]
     return [token_id for token_id in ids if isinstance(token_id, int) and 0 <= token_id < vocabulary]
 
 
 def load_room(student: Student) -> Room | None:
-    """How long a model's texts may be; None: as long as you like."""
+    """Return the length limit of a model's texts, or None if there is none."""
     from transformers import AutoConfig
 
     place = str(locate(student) or student.model)
@@ -140,8 +189,11 @@ def load_room(student: Student) -> Room | None:
 
 @contextmanager
 def _refusing(what: str) -> Iterator[None]:
-    """Says of a model why it cannot be loaded. What transformers raises of a config that it does not understand is no
-    one kind of error: a missing key, a check of its own, an iterator that ends."""
+    """Report why a model cannot be loaded.
+
+    What transformers raises for a config that it does not understand varies: a missing key, a failed check, an
+    exhausted iterator.
+    """
     try:
         yield
     except (DataError, MemoryError):
@@ -150,12 +202,15 @@ def _refusing(what: str) -> Iterator[None]:
         raise DataError(f"student.model: {what}: {type(error).__name__}: {_first_line(error)}") from None
 
 
-def load_model(student: Student, adapter: Path | None = None) -> Any:
-    """The student in evaluation mode, with an adapter merged into its weights where one is given.
+def load_model(student: Student, adapter: Path | None = None) -> PreTrainedModel:
+    """Load the student in evaluation mode, with an adapter merged into its weights if one is given.
 
-    Merged, since an unmerged adapter halves the decoding speed; in float32, and rounded to the student's precision
-    once, after that. Never to 4 bits: with tuning "qlora" the base has the values that its 4 bits stand for, which
-    are those it is trained with.
+    An unmerged adapter halves the decoding speed. The adapter is merged in float32, and the result is rounded to the
+    student's precision once. It is never rounded to 4 bits: with tuning "qlora", the base has the dequantized values
+    of its 4 bits, which are those it is trained with.
+
+    Args:
+        adapter: a trained folder; one without an adapter holds all weights.
 
     Raises:
         DataError: weights are missing, of another shape, or not finite.
@@ -166,21 +221,24 @@ def load_model(student: Student, adapter: Path | None = None) -> Any:
     if adapter is not None and (adapter / "adapter_config.json").exists():
         from peft import PeftModel
 
-        model = _base(student, torch.float32)
-        if student.tuning == "qlora":
-            model = model.dequantize()
-        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().to(precision)
+        base = _dequantized(_base(student, torch.float32), student)
+        model: Any = PeftModel.from_pretrained(base, str(adapter)).merge_and_unload().to(precision)
     elif adapter is not None:
         model = _auto_class(str(adapter), None).from_pretrained(str(adapter), dtype=precision)
     else:
-        model = _base(student, precision)
-        if student.tuning == "qlora":
-            model = model.dequantize()
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        model = _dequantized(_base(student, precision), student)
+    loaded: PreTrainedModel = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    return loaded
 
 
-def torch_dtype(student: Student) -> Any:
-    """Of the student's weights while it computes.
+def _dequantized(model: PreTrainedModel, student: Student) -> PreTrainedModel:
+    if student.tuning == "qlora":
+        model = model.dequantize()  # type: ignore[no-untyped-call]
+    return model
+
+
+def torch_dtype(student: Student) -> torch.dtype:
+    """Return the precision in which the student computes.
 
     Raises:
         ValueError: "auto" was not resolved (`precision.resolved`).
@@ -189,11 +247,12 @@ def torch_dtype(student: Student) -> Any:
 
     if student.dtype == "auto":
         raise ValueError("the student's dtype is still auto")
-    return getattr(torch, student.dtype)
+    dtype: torch.dtype = getattr(torch, student.dtype)
+    return dtype
 
 
-def _base(student: Student, precision: Any) -> Any:
-    """The weights that the student starts from, checked; of 4 bits with tuning "qlora"."""
+def _base(student: Student, precision: torch.dtype) -> PreTrainedModel:
+    """Load and check the weights that the student starts from; in 4 bits with tuning "qlora"."""
     import torch
     from transformers.utils.logging import disable_progress_bar
 
@@ -209,17 +268,17 @@ def _base(student: Student, precision: Any) -> Any:
             use_safetensors=True,
             output_loading_info=True,
         )
-    model, report = loaded
-    if missing := sorted(set(report["missing_keys"]) - {"lm_head.weight"}):
+    model: PreTrainedModel = loaded[0]
+    if missing := sorted(set(loaded[1]["missing_keys"]) - {"lm_head.weight"}):
         raise DataError(f"student.model: {student.model} lacks the weights {', '.join(missing[:3])} …")
     for name, weight in model.named_parameters():
         if not torch.isfinite(weight).all():
-            raise DataError(f"student.model: {student.model}: {name} holds values that are not finite")
+            raise DataError(f"student.model: {student.model}: {name} has values that are not finite")
     return model
 
 
-def _auto_class(place: str, revision: str | None) -> Any:
-    """What loads a model: a text model, or one that also sees, whose text model is used."""
+def _auto_class(place: str, revision: str | None) -> type[AutoModelForCausalLM | AutoModelForImageTextToText]:
+    """Return the class that loads a text model, or a model for images and text whose text model is used."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
@@ -227,8 +286,8 @@ def _auto_class(place: str, revision: str | None) -> Any:
     return AutoModelForCausalLM if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING else AutoModelForImageTextToText
 
 
-def _four_bits(student: Student) -> Any:
-    """NF4 with double quantization (Dettmers et al. 2023, arXiv 2305.14314)."""
+def _four_bits(student: Student) -> BitsAndBytesConfig:
+    """Return the settings for NF4 with double quantization (Dettmers et al. 2023, arXiv 2305.14314)."""
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
@@ -239,28 +298,33 @@ def _four_bits(student: Student) -> Any:
     )
 
 
-def trainable(student: Student, start: Path | None, *, targets: Targets = "all-linear", attention: str = "sdpa") -> Any:
-    """The student with what is trained of it: a new adapter or one that goes on, or all its weights.
+def trainable(
+    student: Student, start: Path | None, *, targets: Targets = "all-linear", attention: Attention = "sdpa"
+) -> LanguageModel:
+    """Load the student for training: with a new adapter, with one from earlier training, or with all its weights.
 
-    In evaluation mode, so without dropout, whatever its config says: the log-probabilities of policy, reference and
-    sampler are compared, and a training that goes on after a kill ends in the same bits.
+    The model is in evaluation mode, so without dropout, whatever its config says: the log-probabilities of policy,
+    reference and sampler are compared, and training that resumes after a kill ends in the same bits.
 
     Args:
-        targets: modules that get a new adapter.
-        attention: its `attn_implementation` where it would be "sdpa"; `attention.py` has another.
+        start: a trained folder to continue from; None: the student itself.
+        targets: the modules that get a new adapter.
+        attention: the compute plan's.
     """
-    from srit.compute.attention import attend
+    from srit.compute.attention import use_attention
 
     if student.tuning == "full":
-        return attend(load_model(student, start), attention)
+        model = load_model(student, start)
+        use_attention(model, attention)
+        return model
     from peft import PeftModel, get_peft_model
 
     from srit.students.adapters import lora_config
 
     model = _base(student, torch_dtype(student)) if student.tuning == "qlora" else load_model(student)
-    model = attend(model, attention)
-    # Adapters compute in the base's precision: float32 ones beside a bfloat16 base would cast every activation twice.
-    # `training.train` keeps their float32 values.
+    use_attention(model, attention)
+    # Adapters compute in the base's precision: float32 ones with a bfloat16 base would cast every activation twice.
+    # `training.loop.train` keeps their float32 values.
     autocast = student.tuning == "qlora"
     if start is not None:
         adapted = PeftModel.from_pretrained(model, str(start), is_trainable=True, autocast_adapter_dtype=autocast)
@@ -268,22 +332,22 @@ def trainable(student: Student, start: Path | None, *, targets: Targets = "all-l
     return _without_dropout(get_peft_model(model, lora_config(student.lora, targets), autocast_adapter_dtype=autocast))
 
 
-def _without_dropout(model: Any) -> Any:
+def _without_dropout(model: LanguageModel) -> LanguageModel:
     model.eval()
     for module in model.modules():
-        # In evaluation mode bitsandbytes packs its weights anew, for products of less precision.
+        # In evaluation mode, bitsandbytes repacks its weights for less precise products.
         if type(module).__name__ == "Linear4bit":
             module.train()
     return model
 
 
-def dropout(config: Any) -> dict[str, float]:
-    """The dropout that a model's config asks for, by the names of its fields."""
+def dropout(config: PreTrainedConfig) -> dict[str, float]:
+    """Return the dropout rates that a model's config asks for, by field name."""
     fields = [(str(name), value) for name, value in config.get_text_config().to_dict().items()]
     for _, value in fields:
         if isinstance(value, dict):  # such as MPT's attn_config
             fields += [(str(name), inner) for name, inner in value.items()]
-    heads = ("classifier", "summary", "pooler")  # of models that write no text
+    heads = ("classifier", "summary", "pooler")  # heads that do not generate text
     rates = {name: value for name, value in fields if "drop" in name and isinstance(value, float) and value > 0}
     return {name: rate for name, rate in rates.items() if not name.startswith(heads)}
 

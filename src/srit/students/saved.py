@@ -1,33 +1,39 @@
-"""A trained folder, such as instructed/: weights or an adapter, and all that other programs need to use them.
+"""Saves a trained folder, such as instructed/: weights or an adapter, and all that other programs need to use them.
 
-The tokenizer has the chat template that was trained with, and generation settings name every end of an answer, so that
-`apply_chat_template` and `generate` do elsewhere what they did here. The README says how to load it.
+The tokenizer has the chat template that was used in training, and the generation settings name every end of an answer,
+so that `apply_chat_template` and `generate` work elsewhere as they did here. The README says how to load the folder.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from srit.compute.model import without_adapter
 from srit.recipe import Student
 from srit.run_directory import Json, write_bytes, write_json
 from srit.students.embedded import EMBEDDED
 from srit.students.loading import locate
 from srit.students.prompts import Prompts
 
+if TYPE_CHECKING:
+    from srit.compute.model import LanguageModel
+
 ADAPTER = "adapter_config.json"
 
 
-def save(folder: Path, model: Any, prompts: Prompts, student: Student, *, name: str) -> None:
-    """
+def save(folder: Path, model: LanguageModel, prompts: Prompts, student: Student, *, name: str) -> None:
+    """Save a trained model, its tokenizer, its generation settings and a README.
+
     Args:
-        model: what was trained, an adapter or the whole.
-        student: what it was made of.
-        name: of the folder in its run.
+        model: what was trained: an adapter or all weights.
+        student: what it was trained from.
+        name: the folder's name in its run.
     """
-    # PEFT would look on the hub whether the base's vocabulary has grown; no vocabulary does here.
-    model.save_pretrained(folder, **({"save_embedding_layers": False} if hasattr(model, "peft_config") else {}))
+    # PEFT would ask the hub whether the base's vocabulary has grown; srit never changes a vocabulary.
+    options: dict[str, Any] = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
+    model.save_pretrained(str(folder), **options)
     prompts.save(folder)
     _save_ends(folder, model, prompts.stop_ids)
     if (folder / ADAPTER).exists():
@@ -36,7 +42,7 @@ def save(folder: Path, model: Any, prompts: Prompts, student: Student, *, name: 
 
 
 def base(student: Student) -> str:
-    """Under which name others find the model that a student starts from; a folder's name is only known here."""
+    """Return the name under which others find the model that a student starts from; a folder keeps its own name."""
     embedded = EMBEDDED.get(student.model)
     return embedded.origin if embedded else student.model
 
@@ -45,19 +51,19 @@ def _name_base(path: Path, student: Student) -> None:
     stated = _read(path)
     stated |= {"base_model_name_or_path": base(student), "revision": student.revision}
     if isinstance(stated["target_modules"], list):
-        stated["target_modules"].sort()  # peft has them in a set: their order would differ from process to process
+        stated["target_modules"].sort()  # PEFT keeps them in a set, whose order differs between processes
     write_json(path, stated)
 
 
-def _save_ends(folder: Path, model: Any, ends: tuple[int, ...]) -> None:
-    """The base's generation settings, with all that ended answers here.
+def _save_ends(folder: Path, model: LanguageModel, ends: tuple[int, ...]) -> None:
+    """Save the base's generation settings with every end of an answer.
 
-    As JSON: transformers refuses to save settings of others that it would warn of, such as a temperature for greedy
-    decoding, once anything in them is changed.
+    Written as JSON: once anything in them has changed, transformers refuses to save settings that it would warn about,
+    such as a temperature with greedy decoding.
     """
     path = folder / "generation_config.json"
-    settings = _read(path) if path.exists() else model.get_base_model().generation_config.to_diff_dict()
-    # Settings that came from a config are taken from it again when they are loaded.
+    settings = _read(path) if path.exists() else without_adapter(model).generation_config.to_diff_dict()
+    # Settings that came from a config are read from it again when the model is loaded.
     settings.pop("_from_model_config", None)
     write_json(path, settings | {"eos_token_id": list(ends)})
 
@@ -68,7 +74,7 @@ def _read(path: Path) -> dict[str, Json]:
 
 
 def _card(prompts: Prompts, student: Student, name: str) -> str:
-    """A model card, as the hub and people read it."""
+    """Render the model card for the hub and its readers."""
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(loader=PackageLoader("srit.students", "."), trim_blocks=True, lstrip_blocks=True)

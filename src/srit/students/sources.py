@@ -12,8 +12,7 @@ from srit.compute.plan import Attention, RowKind, Targets
 from srit.recipe import Student
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
+    from srit.compute.model import LanguageModel
     from srit.compute.rows import Group
 
 
@@ -31,7 +30,7 @@ class FrozenSource:
     student: Student
     trained: Trained | None  # None: the student itself
 
-    def build(self) -> PreTrainedModel:
+    def build(self) -> LanguageModel:
         """Load it.
 
         Raises:
@@ -40,7 +39,7 @@ class FrozenSource:
         from srit.students.loading import load_model
 
         # Weights that could be trained would have the head round its logits to the model's precision (`head.py`).
-        model: PreTrainedModel = load_model(self.student, self.trained and self.trained.folder).requires_grad_(False)
+        model: LanguageModel = load_model(self.student, self.trained and self.trained.folder).requires_grad_(False)
         return model
 
 
@@ -53,12 +52,12 @@ class TrainableSource:
     targets: Targets
     attention: Attention
 
-    def build(self) -> PreTrainedModel:
+    def build(self) -> LanguageModel:
         """Load it; errors as for `FrozenSource`."""
         from srit.students.loading import trainable
 
         start = self.trained.folder
-        model: PreTrainedModel = trainable(self.student, start, targets=self.targets, attention=self.attention)
+        model: LanguageModel = trainable(self.student, start, targets=self.targets, attention=self.attention)
         return model
 
 
@@ -71,7 +70,7 @@ class ScoringWork:
     row_tokens: int  # a packed row's budget
     batch_tokens: int  # that go through the model at once
 
-    def chunk(self, model: PreTrainedModel, groups: Sequence[Group]) -> bytes:
+    def chunk(self, model: LanguageModel, groups: Sequence[Group]) -> bytes:
         """Return a list for each group in JSON: the summed log-probability of each completion, nats."""
         from srit.compute.scoring import score
         from srit.run_directory import json_bytes

@@ -1,9 +1,9 @@
-"""Chat templates: what one writes around a question and its answer, and how it is made the same for everyone.
+"""Reads and mends chat templates, so that they write the same text for everyone.
 
-A template may write today's date, open a thought that a demonstration never closes, or leave out the token that the
-tokenizer begins texts with. All of that is mended in the template's own source, once. Training, sampling and
-evaluation use the mended source, and it is saved beside the weights: whoever renders it, next year or in another
-program, gets the prompt that was trained.
+A template may write today's date, open a thought that no demonstration closes, or leave out the token that the
+tokenizer begins texts with. srit mends all of this once, in the template's source. Training, sampling and evaluation
+use the mended source, and it is saved with the weights: whoever renders it, next year or in another program, gets the
+prompt that was trained.
 """
 
 from __future__ import annotations
@@ -14,33 +14,36 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from os.path import commonprefix
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from srit.errors import DataError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # SmolLM2's own template puts a system turn of 20 tokens before every question; this one does not.
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-# That of Gemma, but for the end of an answer: only instruct models were trained to write <end_of_turn>, and they bring
-# their own template. In base models it is like any unused token, and adapters cannot learn to tell it apart.
+# Gemma's template, except for the end of an answer: only instruct models were trained to write <end_of_turn>, and they
+# come with their own template. In base models it is like any unused token, and adapters cannot learn to tell it apart.
 GEMMA = (
     "{% for message in messages %}<start_of_turn>{{ 'model' if message['role'] == 'assistant' else message['role'] }}\n"
     "{{ message['content'] | trim }}{{ eos_token if message['role'] == 'assistant' else '<end_of_turn>' }}\n"
     "{% endfor %}"
     "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
-NAMED = {"chatml": (CHATML, "<|im_end|>"), "gemma": (GEMMA, "<end_of_turn>")}  # and what ends a turn in each
+NAMED = {"chatml": (CHATML, "<|im_end|>"), "gemma": (GEMMA, "<end_of_turn>")}  # each with its end of turn
 
-# The day that a template is told it is. One for all runs, so that equal runs end in equal files whenever they are
-# started; this one, since Llama 3's templates write it where they have no clock.
+# The date that every template gets, so that equal runs end in equal files whenever they are started. It is the one that
+# Llama 3's templates write if they have no clock.
 TODAY = datetime(2024, 7, 26)
 _CLOCK = "strftime_now"  # the function that transformers gives to templates
 _DIRECTIVES = [f"%{flag}{letter}" for letter in "dmeHIjMSyUW" for flag in "-_"]  # glibc's, as templates use them
 _DIRECTIVES += [f"%{letter}" for letter in "aAbBcCdDeFgGhHIjklmMnpPrRStTuUVwWxXyYzZ%"]
 
-# <think>, <|begin_of_thought|>, [THINK], ◁think▷, <seed:think>, <|START_THINKING|>, … and what closes them
+# <think>, <|begin_of_thought|>, [THINK], ◁think▷, <seed:think>, <|START_THINKING|>, … and their closing tags
 _KINDS = r"think|thought|reason|reflect|rationale|analys[ei]s|scratchpad|monologue|(?<![a-z])cot(?![a-z])"
 _NAME = rf"(?P<name>(?!no)[^<>\[\]◁▷|\s]*?(?:{_KINDS})[^<>\[\]◁▷|\s]*)"
 _THOUGHT = re.compile(rf"(?P<open><\||[<\[◁]){_NAME}(?P<close>\|>|[>\]▷])", re.IGNORECASE)
@@ -48,54 +51,54 @@ _ENDS = re.compile(r"^/|^end|(?<![a-z])(?:end|stop|close)(?![a-z])", re.IGNORECA
 _BEGINS = re.compile(r"^(?:start|begin)|(?<![a-z])(?:start|begin)(?![a-z])", re.IGNORECASE)
 _SWITCH = re.compile(r"\b(?!\d)\w*(?:think|reason)\w*\b", re.IGNORECASE)  # enable_thinking, thinking_budget, …
 
-# Texts that no template holds, to see what it writes around them.
+# Texts that no template contains: they show what it writes around them.
 QUESTION, ANSWER, REPLY = "Qzx uvy 1?", "Wvk jqz 2.", "Jqy xkw 3."
 
 
 class Tails(NamedTuple):
     """What a template writes after an assistant's text."""
 
-    last: str  # where nothing follows
-    inner: str  # up to the text of the user who goes on
+    last: str  # if nothing follows
+    inner: str  # up to the next text of the user
 
 
 @dataclass(frozen=True)
 class Chat:
-    """A template as a tokenizer renders it."""
+    """A template and the tokenizer that renders it."""
 
-    tokenizer: Any
+    tokenizer: PreTrainedTokenizerBase
     source: str
-    field: str  # of the recipe, where another template can be given
-    in_parts: bool = False  # a message's content is a list of parts, as templates for images too may want it
+    field: str  # the recipe field that can name another template
+    in_parts: bool = False  # a message's content is a list of parts, as some templates for images require
 
     def write(self, *texts: str, opens: bool = False) -> str:
-        """The chat of a user and an assistant in turn.
+        """Render the chat of a user and an assistant who take turns.
 
         Args:
-            opens: whether the beginning of the assistant's next turn stands at its end.
+            opens: whether the chat ends with the beginning of the assistant's next turn.
 
         Raises:
             DataError: the template fails.
         """
-        turns = [
+        turns: list[Any] = [
             {"role": "user" if place % 2 == 0 else "assistant", "content": self._content(text)}
             for place, text in enumerate(texts)
         ]
         try:
-            written: str = self.tokenizer.apply_chat_template(
+            written = self.tokenizer.apply_chat_template(
                 turns, chat_template=self.source, add_generation_prompt=opens, tokenize=False
             )
         except Exception as error:  # a template is a program that others wrote: it may raise anything
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise DataError(self.fault(f"fails ({reason})")) from None
-        return written
+        return str(written)
 
     def opening(self) -> str:
-        """What stands between a user's text and the answer that is to be written."""
+        """Return what the template writes between a user's text and an answer that is yet to come."""
         return _after(self.write(QUESTION, opens=True), QUESTION)
 
     def answered(self) -> str:
-        """A question and its answer; of a longer chat, where the template wants the user to have the last word."""
+        """Return a question and its answer, cut from a longer chat if the template demands a final user turn."""
         try:
             return self.write(QUESTION, ANSWER)
         except DataError as fault:
@@ -105,74 +108,79 @@ class Chat:
                 raise fault from None
 
     def introduction(self) -> str:
-        """What stands between a user's text and an answer that has been written."""
+        """Return what the template writes between a user's text and a given answer."""
         return _after(self.answered().rpartition(ANSWER)[0], QUESTION)
 
     def tails(self) -> Tails:
-        """What follows an answer that has been written."""
+        """Return what the template writes after a given answer."""
         last = _after(self.answered(), ANSWER)
         try:
             inner = _after(self.write(QUESTION, ANSWER, REPLY), ANSWER)
-        except DataError:  # a template for one question and its answer
+        except DataError:  # the template allows only one question and its answer
             return Tails(last, last)
         return Tails(last, inner.partition(REPLY)[0])
 
     def fault(self, what: str) -> str:
-        """An error's text: what is wrong with the template, and what to do."""
+        """Word an error: what is wrong with the template, and what to do."""
         names = " or ".join(repr(name) for name in NAMED)
         return f"{self.tokenizer.name_or_path}: the chat template {what}: set {self.field} to {names} or to a template"
 
-    def _content(self, text: str) -> Any:
+    def _content(self, text: str) -> str | list[dict[str, str]]:
         return [{"type": "text", "text": text}] if self.in_parts else text
 
 
-def settled(tokenizer: Any, template: str | None, *, field: str) -> tuple[Chat, tuple[str, ...]]:
-    """A template that writes the same for everyone and leads to the answer; a line for each thing that was mended.
+def mend(tokenizer: PreTrainedTokenizerBase, template: str | None, *, field: str) -> tuple[Chat, tuple[str, ...]]:
+    """Return a template that writes the same text for everyone and leads to the answer, and a line for each change.
 
     Args:
-        template: a name of `NAMED`, a Jinja template, or None for the tokenizer's own.
-        field: of the recipe, named in errors.
+        template: a name in `NAMED`, a Jinja template, or None for the tokenizer's own.
+        field: the recipe field that errors name.
 
     Raises:
-        DataError: there is none, or it cannot be used.
+        DataError: there is no template, or it cannot be used.
     """
     source, named = _source(tokenizer, template, field)
     chat = _readable(Chat(tokenizer, source, field))
     lines = [named]
-    for mend in (_dated, _thoughtless, _introduced, _begun):
-        chat, line = mend(chat)
+    for change in (_dated, _thoughtless, _introduced, _begun):
+        chat, line = change(chat)
         lines.append(line)
     return chat, tuple(line for line in lines if line)
 
 
-def is_token(tokenizer: Any, text: str) -> bool:
-    """Whether a text is one token of the vocabulary, and read as it."""
+def token_ids_of(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
+    """Encode a text as it is, without the tokens that the tokenizer puts around texts."""
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def is_token(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
+    """Return whether a text is a token of the vocabulary and is encoded as that token."""
     token_id = tokenizer.get_vocab().get(text)
-    return token_id is not None and token_id in tokenizer(text, add_special_tokens=False)["input_ids"]
+    return token_id is not None and token_id in token_ids_of(tokenizer, text)
 
 
 def is_thought(text: str) -> bool:
-    """Whether a token opens or closes a thought."""
+    """Return whether a token opens or closes a thought."""
     return _THOUGHT.fullmatch(text.strip()) is not None
 
 
-def beginning(tokenizer: Any) -> tuple[int, ...]:
-    """The tokens that a tokenizer puts before every text, such as its BOS."""
+def beginning(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """Return the tokens that a tokenizer puts before every text, such as BOS."""
     whole, bare = (tuple(tokenizer("x", add_special_tokens=add)["input_ids"]) for add in (True, False))
     places = (place for place in range(len(whole)) if whole[place : place + len(bare)] == bare)
     return whole[: next(places, 0)]
 
 
 def repeats(ids: tuple[int, ...], first: tuple[int, ...]) -> int:
-    """How many times in a row the ids begin with `first`."""
+    """Count how many times in a row the ids begin with `first`."""
     n = 0
     while first and ids[n * len(first) : (n + 1) * len(first)] == first:
         n += 1
     return n
 
 
-def _source(tokenizer: Any, template: str | None, field: str) -> tuple[str, str]:
-    """The template to begin with, and a line on it."""
+def _source(tokenizer: PreTrainedTokenizerBase, template: str | None, field: str) -> tuple[str, str]:
+    """Return the template to start from, and a line about it."""
     if template in NAMED:
         source, end = NAMED[template]
         if is_token(tokenizer, end):
@@ -187,19 +195,20 @@ def _source(tokenizer: Any, template: str | None, field: str) -> tuple[str, str]
     own = tokenizer.chat_template
     if isinstance(own, dict):
         own = own.get("default") or next(iter(own.values()), None)
-    if not (template or own):
+    source = template or own
+    if not source:
         raise DataError(
             f"{tokenizer.name_or_path}: the tokenizer has no chat template: set {field} in the recipe to "
             f"{', '.join(repr(name) for name in NAMED)} or to a template"
         )
-    return template or own, ""
+    return source, ""
 
 
 def _readable(chat: Chat) -> Chat:
-    """With the form of content that the template takes: text, or parts where it passes text over.
+    """Choose the form of content that the template takes: text, or parts if it skips text.
 
     Raises:
-        DataError: it fails, or leaves out a question or an answer, in both forms.
+        DataError: in both forms the template fails or leaves out a question or an answer.
     """
     faults = []
     for form in (chat, replace(chat, in_parts=True)):
@@ -217,7 +226,7 @@ def _is_whole(chat: Chat) -> bool:
 
 
 def _dated(chat: Chat) -> tuple[Chat, str]:
-    """With one day for all runs in place of the clock."""
+    """Replace the clock with one date for all runs."""
     if _CLOCK not in chat.source or f"macro {_CLOCK}" in chat.source:
         return chat, ""
     values = {directive: TODAY.strftime(directive) for directive in _DIRECTIVES}
@@ -228,27 +237,27 @@ def _dated(chat: Chat) -> tuple[Chat, str]:
 
 
 def _thoughtless(chat: Chat) -> tuple[Chat, str]:
-    """With the thought closed that the template opens for the answer: demonstrations have none to close."""
+    """Close the thought that the template opens for the answer: demonstrations do not close it."""
     tag = open_thought(chat.opening())
     if not tag:
         return chat, ""
-    told = f"the chat template opens a thought ({tag}): in training, sampling and evaluation alike,"
+    summary = f"the chat template opens a thought ({tag}): in training, sampling and evaluation alike,"
     for switched, setting in _switched(chat):
         if not open_thought(switched.opening()):
-            return switched, f"{told} {setting} is set"
+            return switched, f"{summary} {setting} is set"
     line = "\n" if chat.opening().endswith("\n") else "\n\n"
     closing = f"{line}{_closing(tag)}\n\n"
-    return _appended(chat, closing), f"{told} {_closing(tag)} closes it"
+    return _appended(chat, closing), f"{summary} {_closing(tag)} closes it"
 
 
 def open_thought(text: str) -> str:
-    """The tag of the thought that is open at the end of a text; "" if there is none."""
+    """Return the tag of the thought that is open at the end of a text; "" if there is none."""
     tags = list(_THOUGHT.finditer(text))
     return "" if not tags or _ENDS.search(tags[-1]["name"]) else tags[-1][0]
 
 
 def _switched(chat: Chat) -> Iterator[tuple[Chat, str]]:
-    """The template with each of its variables that may turn thoughts off."""
+    """Yield the template with each of its variables that may turn thoughts off."""
     for name in dict.fromkeys(_SWITCH.findall(chat.source)):
         for value in ("false", "0"):
             switched = _before(chat, f"{{% set {name} = {value} %}}")
@@ -269,7 +278,7 @@ def _closing(tag: str) -> str:
 
 
 def _introduced(chat: Chat) -> tuple[Chat, str]:
-    """With what the template writes before an answer, where a prompt stops short of it: a role, or a channel."""
+    """Append what the template writes before an answer, such as a role or a channel, if a prompt stops short of it."""
     opening, introduction = chat.opening(), chat.introduction()
     rest = introduction.removeprefix(opening)
     if introduction.startswith(opening) and _has_added_token(chat.tokenizer, rest) and not _THOUGHT.search(rest):
@@ -285,10 +294,10 @@ def _introduced(chat: Chat) -> tuple[Chat, str]:
 
 
 def _begun(chat: Chat) -> tuple[Chat, str]:
-    """With the tokens that the tokenizer begins texts with, once.
+    """Prepend the tokens that the tokenizer begins texts with, if they are missing.
 
     Raises:
-        DataError: they stand there more often.
+        DataError: they are there more than once.
     """
     wanted = beginning(chat.tokenizer)
     first = wanted or (() if chat.tokenizer.bos_token_id is None else (chat.tokenizer.bos_token_id,))
@@ -297,7 +306,7 @@ def _begun(chat: Chat) -> tuple[Chat, str]:
     if found > 1:
         raise DataError(
             f"{chat.tokenizer.name_or_path}: the chat template begins a text with {found} {text}, the tokenizer with "
-            f"{1 if wanted else 0}: mend {chat.field} (once at its start)"
+            f"{1 if wanted else 0}: fix {chat.field} (write it once, at the start)"
         )
     if found or not wanted:
         return chat, ""
@@ -308,22 +317,22 @@ def _begun(chat: Chat) -> tuple[Chat, str]:
 
 
 def _ids(chat: Chat) -> tuple[int, ...]:
-    return tuple(chat.tokenizer(chat.write(QUESTION, opens=True), add_special_tokens=False)["input_ids"])
+    return token_ids_of(chat.tokenizer, chat.write(QUESTION, opens=True))
 
 
-def _has_added_token(tokenizer: Any, text: str) -> bool:
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+def _has_added_token(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
+    ids = token_ids_of(tokenizer, text)
     return bool(text.strip()) and not tokenizer.added_tokens_decoder.keys().isdisjoint(ids)
 
 
 def _before(chat: Chat, block: str) -> Chat:
-    # transformers renders with trim_blocks: the newline is part of the block, so that the rest begins a line as before.
+    # transformers renders with trim_blocks: the newline belongs to the block, so the rest still begins a line.
     return replace(chat, source=f"{block}\n{chat.source}")
 
 
 def _appended(chat: Chat, text: str) -> Chat:
-    """With a text after the beginning of an assistant's turn."""
-    # Jinja leaves out a newline at a template's end. An expression, since a block would strip spaces before it.
+    """Append a text to the beginning of an assistant's turn."""
+    # Jinja drops a newline at the end of a template. An expression, since a block would strip the spaces before it.
     source = chat.source.removesuffix("\n") + "{{ " + json.dumps(text, ensure_ascii=False)
     return replace(chat, source=source + ' if add_generation_prompt else "" }}')
 

@@ -20,7 +20,7 @@ _POINT = r"[*_]*[.:．：、][)]?[*_]*"
 _LABELED = re.compile(
     rf"""
     [\s*_]*(?:(?:option|choice|answer)\s)?[*_]*
-    (?: [(\[（]\s?(?P<within>{_LETTER}|{_COUNT})\s?[)\]）]
+    (?: [(\[（{{<【［]\s?(?P<within>{_LETTER}|{_COUNT})\s?[)\]）}}>】］]
       | (?P<closed>{_LETTER}|{_COUNT})\s?[)\]）]
         # "A.D." and "A:B" are words, "1.5" and "1:2" are numbers
       | (?P<pointed>(?:{_LETTER})(?={_POINT}(?:\s|[^A-Za-z\s*_]|[A-Za-z]{{2}})|\t)|{_COUNT}(?={_POINT}\s))

@@ -1,10 +1,10 @@
-"""demonstrations.jsonl → instructed/: stage 1, instruction-tuning."""
+"""Stage 1, instruction-tuning: demonstrations.jsonl → instructed/."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -13,18 +13,21 @@ from srit.compute.rows import Group, add_gradient, layout_of, micro_batches
 from srit.recipe import Optimization
 from srit.training.loop import Metrics, steps_of, steps_up_to, train
 
-BATCH_TOKENS = 2048  # that go through the model at once: a bound on memory, without effect on the result
+if TYPE_CHECKING:
+    from srit.compute.model import LanguageModel
+
+BATCH_TOKENS = 2048  # tokens that go through the model at once: it bounds memory and does not affect the result
 
 
 class Example(NamedTuple):
-    """What stage 1 trains on: a completion behind a prompt."""
+    """A training example of stage 1: a prompt and its completion."""
 
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
 
 
 def instruct(
-    model: Any,
+    model: LanguageModel,
     examples: Sequence[Example],
     settings: Optimization,
     *,
@@ -34,12 +37,20 @@ def instruct(
     progress: Callable[[int, int], None],
     max_tokens: int | None = None,
 ) -> list[Metrics]:
-    """Trains the model in place on the examples' completions; the loss is in nats a token.
+    """Train the model in place on the examples' completions; the loss is in nats per token.
 
     Args:
         rows: how completions are put into rows.
-        max_tokens: stop after so many tokens in rows (a control's equal compute), going through the
-            examples as often as it takes; None: `settings.epochs` times.
+        checkpoints: the folder of this training alone.
+        progress: called with the number of steps that are done and their total.
+        max_tokens: stop after this many tokens in rows, repeating the examples as often as necessary (for a control of
+            equal compute); None: after `settings.epochs` epochs.
+
+    Returns:
+        The metrics of each step, as `train` returns them.
+
+    Raises:
+        TrainingError: as `train`.
     """
     steps = steps_of(len(examples), settings, seed)
     if max_tokens is not None:
@@ -52,7 +63,7 @@ def instruct(
         n_tokens = sum(len(completion) for group in groups for completion in group.completions)
         total = 0.0
         for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, layout=layout):
-            # Over the tokens of the whole step: the gradient is the same however the step is split.
+            # Divided by the tokens of the whole step: the gradient is the same however the step is split.
             loss = add_gradient(model, batch, groups, lambda scored: -torch.cat(list(scored.values())).sum() / n_tokens)
             total += loss.item()
         return {"loss": total, "tokens": float(sum(group.n_tokens for group in groups))}
@@ -69,7 +80,7 @@ def instruct(
 
 
 def _merged(examples: Sequence[Example]) -> list[Group]:
-    """Completions of one prompt share its computation."""
+    """Group the completions of one prompt, which then share its computation."""
     completions: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
     for example in examples:
         completions.setdefault(example.prompt_ids, []).append(example.completion_ids)

@@ -1,7 +1,7 @@
-"""The loop that both stages train with: AdamW, linear schedule, checkpoints that survive a kill.
+"""The training loop of both stages: AdamW, a linear schedule, and checkpoints that survive a kill.
 
-A step's randomness is seeded by its number, so a run that goes on from a checkpoint ends in the same
-bits as one that was never stopped.
+The number of a step seeds its randomness, so a run that resumes from a checkpoint ends in the same bits as one that was
+never stopped.
 """
 
 from __future__ import annotations
@@ -13,43 +13,48 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from srit.errors import TrainingError
 from srit.recipe import Optimization
 from srit.run_directory import write_bytes
 
-CHECKPOINT_SECONDS = 60.0  # of work that a kill may cost
+if TYPE_CHECKING:
+    from srit.compute.model import LanguageModel
+
+CHECKPOINT_SECONDS = 60.0  # the work that a kill may cost
 
 Metrics = dict[str, float]
 
 
 def seed_torch(text: str) -> None:
-    """Luck that depends on the text alone, whatever the process did before."""
+    """Seed torch with a text, so that random numbers do not depend on what the process did before."""
     torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:7]))
 
 
 def order(n: int, *, seed: str, epoch: int) -> list[int]:
-    """A permutation that depends on seed and epoch alone."""
+    """Return a permutation of range(n) that depends on seed and epoch alone."""
     indices = list(range(n))
     Random(f"{seed}/{epoch}").shuffle(indices)
     return indices
 
 
 def steps_of(n: int, settings: Optimization, seed: str) -> list[list[int]]:
-    """Which examples each step of all epochs takes."""
+    """Return which of n examples each step takes, over all epochs."""
     size = settings.batch_size
     shuffled = [order(n, seed=seed, epoch=epoch) for epoch in range(settings.epochs)]
     return [epoch[start : start + size] for epoch in shuffled for start in range(0, n, size)]
 
 
 def steps_up_to(n_tokens: int, sizes: Sequence[int], settings: Optimization, seed: str) -> list[list[int]]:
-    """As `steps_of`, over as many epochs as it takes, up to the step with which `n_tokens` are reached.
+    """Return the same as `steps_of`, over as many epochs as needed, up to the step that reaches `n_tokens`.
 
     Args:
-        sizes: tokens of each example.
+        sizes: the number of tokens in each example.
     """
     epochs = max(1, -(-n_tokens // sum(sizes)))
     steps, used = [], 0
@@ -62,7 +67,7 @@ def steps_up_to(n_tokens: int, sizes: Sequence[int], settings: Optimization, see
 
 
 def train(
-    model: Any,
+    model: LanguageModel,
     accumulate: Callable[[int], Metrics],
     *,
     n_steps: int,
@@ -71,16 +76,16 @@ def train(
     checkpoints: Path,
     progress: Callable[[int, int], None],
 ) -> list[Metrics]:
-    """Takes `n_steps` optimizer steps, from the newest whole checkpoint if there is one.
+    """Take `n_steps` optimizer steps, continuing from the newest undamaged checkpoint if there is one.
 
     Args:
-        model: its parameters that require a gradient are trained, in place.
-        accumulate: adds one step's gradient and returns what to log of it; its "loss" must be there.
-        checkpoints: folder of this training alone.
-        progress: told how many steps of how many are done.
+        model: its parameters that require a gradient are trained in place.
+        accumulate: adds the gradient of a step and returns what to log, which must include "loss".
+        checkpoints: the folder of this training alone.
+        progress: called with the number of steps that are done and their total.
 
     Returns:
-        One dict a step: what `accumulate` returned, "step", "grad_norm" and "learning_rate".
+        One dict per step: what `accumulate` returned, "step", "grad_norm" and "learning_rate".
 
     Raises:
         TrainingError: a loss or gradient is not finite; the newest checkpoint stays as it is.
@@ -88,7 +93,7 @@ def train(
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     weights = _masters(trained)
     optimizer = torch.optim.AdamW(weights.values(), lr=settings.learning_rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, n_steps, settings.warmup))
+    schedule = LambdaLR(optimizer, lambda step: _rate(step, n_steps, settings.warmup))
     history = _restore(checkpoints, weights, optimizer, schedule)
     _follow(trained, weights)
     saved = time.monotonic()
@@ -114,29 +119,32 @@ def train(
     return history
 
 
-def _masters(trained: Mapping[str, Any]) -> dict[str, Any]:
-    """What the optimizer moves: the weights, or float32 copies of those that are less precise.
+def _masters(trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return what the optimizer updates: the weights, or float32 copies of those in lower precision.
 
-    A step of 1e-4 to a weight of 0.1 is lost in bfloat16. Gradients go to the copies as they come, so that those of
-    a step's batches are added up in float32.
+    In bfloat16, a step of 1e-4 on a weight of 0.1 is lost. Gradients go to the copies as soon as they are computed, so
+    that those of a step's batches are summed in float32.
     """
     masters = {}
     for name, weight in trained.items():
         masters[name] = weight
         if weight.dtype.itemsize < 4:
             masters[name] = weight.detach().float().requires_grad_()
-            weight.register_post_accumulate_grad_hook(partial(_hand_over, masters[name]))
+            weight.register_post_accumulate_grad_hook(partial(_hand_over, masters[name]))  # type: ignore[no-untyped-call]
     return masters
 
 
-def _hand_over(master: Any, weight: Any) -> None:
+def _hand_over(master: Tensor, weight: Tensor) -> None:
+    """Add a weight's gradient to that of its float32 copy."""
+    if weight.grad is None:
+        return
     gradient = weight.grad.float()
     master.grad = gradient if master.grad is None else master.grad.add_(gradient)
     weight.grad = None
 
 
-def _follow(trained: Mapping[str, Any], masters: Mapping[str, Any]) -> None:
-    """The weights take over their masters' values."""
+def _follow(trained: Mapping[str, Tensor], masters: Mapping[str, Tensor]) -> None:
+    """Copy the masters' values to the weights."""
     with torch.no_grad():
         for name, weight in trained.items():
             if masters[name] is not weight:
@@ -152,7 +160,13 @@ def _is_finite(value: float) -> bool:
     return value == value and abs(value) != float("inf")
 
 
-def _save(folder: Path, weights: Any, optimizer: Any, schedule: Any, history: Sequence[Metrics]) -> None:
+def _save(
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    schedule: LambdaLR,
+    history: Sequence[Metrics],
+) -> None:
     buffer = io.BytesIO()
     state = {
         "weights": {name: weight.detach() for name, weight in weights.items()},
@@ -162,14 +176,16 @@ def _save(folder: Path, weights: Any, optimizer: Any, schedule: Any, history: Se
     }
     torch.save(state, buffer)
     data = buffer.getvalue()
-    # The sum stands in the name: a file that was cut or changed is not its own name any more.
+    # The name contains the sum: that of a truncated or changed file no longer matches.
     name = f"{len(history):08d}-{hashlib.sha256(data).hexdigest()}.pt"
     write_bytes(folder / name, data)
     for old in sorted(folder.glob("*.pt"))[:-2]:
         old.unlink()
 
 
-def _restore(folder: Path, weights: Any, optimizer: Any, schedule: Any) -> list[Metrics]:
+def _restore(
+    folder: Path, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, schedule: LambdaLR
+) -> list[Metrics]:
     for data in _whole_checkpoints(folder):
         state = torch.load(io.BytesIO(data), weights_only=True)
         with torch.no_grad():
@@ -183,7 +199,7 @@ def _restore(folder: Path, weights: Any, optimizer: Any, schedule: Any) -> list[
 
 
 def _whole_checkpoints(folder: Path) -> Iterator[bytes]:
-    """Newest first; a damaged one is passed over for the one before it."""
+    """Yield undamaged checkpoints, newest first."""
     for path in sorted(folder.glob("*.pt"), reverse=True):
         data = path.read_bytes()
         if path.stem.partition("-")[2] == hashlib.sha256(data).hexdigest():

@@ -1,10 +1,10 @@
-"""pairs.jsonl → refined/: stage 2, preference optimization on the student's own answers."""
+"""Stage 2, preference optimization on the student's own answers: pairs.jsonl → refined/."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,16 +15,17 @@ from srit.compute.scoring import score
 from srit.errors import TrainingError
 from srit.recipe import Optimization, Refine
 from srit.records import Completion, Problem
-from srit.students.prompts import Prompts, prompt_text
-from srit.tasks import find_task
+from srit.students.prompts import Prompts
 from srit.training.instruction import BATCH_TOKENS
 from srit.training.loop import Metrics, steps_of, steps_up_to, train
 from srit.training.losses import Sides, loss_kind
 
-# Nats a token between the policy before its first step and its reference, in float32 and in less: rows packed otherwise
-# leave 1e-5, and 0.02 in bfloat16; another model is 0.15 away.
+if TYPE_CHECKING:
+    from srit.compute.model import LanguageModel
+
+# Nats per token between the policy before its first step and its reference, in float32 and in lower precision. Rows
+# that are packed differently give 1e-5, and 0.02 in bfloat16; another model is 0.15 away.
 STEP_0_TOLERANCE = (1e-3, 5e-2)
-REFERENCE_TOKENS = 2 * BATCH_TOKENS  # that go through the model at once where no gradient is kept
 
 
 class Preference(NamedTuple):
@@ -36,45 +37,44 @@ class Preference(NamedTuple):
 
 
 def reference_logps(
-    model: Any, preferences: Sequence[Preference], row_tokens: int, rows: RowKind = "shared"
+    model: LanguageModel, preferences: Sequence[Preference], row_tokens: int, rows: RowKind = "shared"
 ) -> list[list[float]]:
-    """Summed log-probabilities of the completions of every group with pairs under the model as it is now, nats.
+    """Compute the log-probabilities of the completions of every group with pairs under the model as it is now, in nats.
 
-    Groups without pairs have none: nothing compares them with the reference.
+    Groups without pairs get an empty list: nothing compares them with the reference.
 
     Args:
+        row_tokens: the budget of a packed row.
         rows: as in `refine`.
     """
-    groups = [preference.group for preference in preferences if preference.pairs]
-    paired = iter(score(model, groups, rows=rows, row_tokens=row_tokens, batch_tokens=REFERENCE_TOKENS))
+    paired = iter(score(model, [p.group for p in preferences if p.pairs], rows=rows, row_tokens=row_tokens))
     return [next(paired) if preference.pairs else [] for preference in preferences]
 
 
 def answer_groups(completions: Sequence[Completion], problems: Mapping[str, Problem], prompts: Prompts) -> list[Group]:
-    """Return a group for each sampled answer, after the prompt that it was sampled after."""
-    return [
-        Group(
-            prompts.prompt_ids(prompt_text(find_task(c.task), problems[c.problem_id], c.prompt), where=c.problem_id),
-            (c.token_ids,),
-        )
-        for c in completions
-    ]
+    """Return a group for each sampled answer, after the prompt that it was sampled after.
+
+    Args:
+        problems: by id.
+    """
+    return [Group(prompts.problem_ids(problems[c.problem_id], c.prompt), (c.token_ids,)) for c in completions]
 
 
 def disagreement(completions: Sequence[Completion], scored: Sequence[Sequence[float]]) -> float:
-    """Return the mean difference, in nats a token, between the sampler's and the trainer's log-probability of an
-    answer. More than rounding means that the answers came from another model, or are read as other tokens.
+    """Return the mean difference between the sampler's and the trainer's log-probability of an answer, nats per token.
+
+    More than rounding means that the answers came from another model, or that they are read as other tokens.
 
     Args:
-        scored: log-probabilities of their `answer_groups`, nats, under the model that is to be trained.
+        scored: log-probabilities of their `answer_groups` under the model that is to be trained, in nats.
     """
     gaps = [abs(c.logp - logps[0]) for c, logps in zip(completions, scored, strict=True)]
-    # Over all tokens: a single short answer in bfloat16 may be off by ten times as much.
+    # Over all tokens: in bfloat16, a single short answer may be off by ten times as much.
     return sum(gaps) / max(1, sum(len(c.token_ids) for c in completions))
 
 
 def refine(
-    model: Any,
+    model: LanguageModel,
     preferences: Sequence[Preference],
     reference: Sequence[Sequence[float]],
     settings: Refine,
@@ -86,20 +86,29 @@ def refine(
     checkpoints: Path,
     progress: Callable[[int, int], None],
 ) -> list[Metrics]:
-    """Trains the model in place; a step's loss is the mean over its pairs plus `nll_weight` times the mean
-    negative log-likelihood a token of its `likely` completions (Pang et al. 2024, arXiv 2404.19733, eq. 1).
+    """Train the model in place with a preference loss and the likelihood of right answers.
+
+    A step's loss is the mean preference loss of its pairs plus `nll_weight` times the mean negative log-likelihood per
+    token of its `likely` completions (Pang et al. 2024, arXiv 2404.19733, eq. 1).
 
     Args:
         reference: log-probabilities under the frozen reference, as `reference_logps` gives them before the first step.
-        preference_weight: 0 for a control that raises likelihoods alone; nll_weight is then 1.
+        preference_weight: 0 for a control that only raises likelihoods; nll_weight is then 1.
         rows: how completions are put into rows.
-        max_tokens: stop after so many tokens in rows (a control's equal compute), going through the preferences as
-            often as it takes; None: `settings.epochs` times.
+        max_tokens: stop after this many tokens in rows, repeating the preferences as often as necessary (for a control
+            of equal compute); None: after `settings.epochs` epochs.
+        checkpoints: the folder of this training alone.
+        progress: called with the number of steps that are done and their total.
+
+    Returns:
+        The metrics of each step, as `train` returns them.
 
     Raises:
-        TrainingError: before the first step the policy is not its reference, so that the preference loss is not that
-            of equal models, log 2 for "sigmoid".
+        ValueError: there are more or fewer rows of `reference` than preferences, or one has another length.
+        TrainingError: before the first step the policy is not its reference, so the preference loss is not that of
+            equal models, log 2 for "sigmoid"; or as `train`.
     """
+    _check_reference(preferences, reference)
     steps = steps_of(len(preferences), settings, seed)
     if max_tokens is not None:
         steps = steps_up_to(max_tokens, [p.group.n_tokens for p in preferences], settings, seed)
@@ -113,13 +122,13 @@ def refine(
         n_pairs = max(1, sum(len(p.pairs) for p in chosen))
         n_likely = max(1, sum(len(p.likely) for p in chosen))
         sums: dict[str, float] = dict.fromkeys(_LOGGED, 0.0)
-        gaps: list[float] = []  # of each batch, nats, between the policy and its reference
+        gaps: list[float] = []  # between the policy and its reference, of each batch, nats
 
         def loss_of(scored: Mapping[int, Tensor]) -> Tensor:
-            of_reference = {index: logps.new_tensor(frozen[index]) for index, logps in scored.items()}
+            frozen_logps = {index: logps.new_tensor(frozen[index]) for index, logps in scored.items()}
             if step == 0:
-                gaps.extend((scored[i] - of_reference[i]).abs().sum().item() for i in scored if chosen[i].pairs)
-            parts = [_loss_parts(chosen[i], scored[i], of_reference[i], settings) for i in scored]
+                gaps.extend((scored[i] - frozen_logps[i]).abs().sum().item() for i in scored if chosen[i].pairs)
+            parts = [_loss_parts(chosen[i], scored[i], frozen_logps[i], settings) for i in scored]
             for _, _, logged in parts:
                 for name, value in logged.items():
                     sums[name] += value
@@ -147,17 +156,24 @@ def refine(
 
 
 def n_row_tokens(preferences: Sequence[Preference], settings: Optimization) -> int:
-    """Tokens that stage 2 sends through the model: what a control of equal compute may use."""
+    """Return the number of tokens that stage 2 sends through the model, which a control of equal compute may use."""
     return settings.epochs * sum(preference.group.n_tokens for preference in preferences)
 
 
 _LOGGED = ("preference_loss", "nll", "chosen_logps", "rejected_logps", "margins", "accuracies")
 
 
+def _check_reference(preferences: Sequence[Preference], reference: Sequence[Sequence[float]]) -> None:
+    """Check that every preference with pairs has one reference log-probability for each of its completions."""
+    for preference, logps in zip(preferences, reference, strict=True):
+        if preference.pairs and len(logps) != len(preference.group.completions):
+            raise ValueError(f"{len(preference.group.completions)} completions have {len(logps)} reference values")
+
+
 def _loss_parts(
     preference: Preference, logps: Tensor, reference: Tensor, settings: Refine
 ) -> tuple[Tensor, Tensor, Mapping[str, float]]:
-    """Sums over one group: preference losses, negative log-likelihoods a token, and what is logged."""
+    """Sum over one group: preference losses, negative log-likelihoods per token, and what is logged."""
     lengths = logps.new_tensor([len(completion) for completion in preference.group.completions])
     likely = list(preference.likely)
     nll = -(logps[likely] / lengths[likely]).sum()
@@ -180,13 +196,13 @@ def _loss_parts(
 
 
 def beta_of(settings: Refine) -> float:
-    """What logged margins are multiplied by; 1 for a loss without a beta, whose margins are nats."""
+    """Return the factor of logged margins; 1 for a loss without a beta, whose margins are nats."""
     return float(getattr(settings, "beta", 1.0))
 
 
 def _check_step_0(gap: float, tolerance: float) -> None:
     if gap > tolerance:
         raise TrainingError(
-            f"before the first step the policy is {gap:.3f} nats a token away from its reference, and {tolerance} at "
-            "most where they are one model: the adapter or the reference's log-probabilities belong to another"
+            f"before the first step the policy is {gap:.3f} nats a token away from its reference, more than the "
+            f"{tolerance} of one model: the adapter or the reference's log-probabilities belong to another"
         )

@@ -13,7 +13,7 @@ ASKED = "Ana has 4 bags of 15 apples. How many apples does she have in all?"
 FOUR = ("gold", "lead", "coal", "salt")
 END_TOKENS = """
     </s> <|im_end|> <|eot_id|> <|eom_id|> <|endoftext|> <|end_of_text|> <|end|> <|return|> <end_of_turn> <eos> <turn|>
-    <｜end▁of▁sentence｜> <|END_OF_TURN_TOKEN|> <|end_of_turn|> [|endofturn|] <|EOT|> <eod> [EOS]
+    <｜end▁of▁sentence｜> <|END_OF_TURN_TOKEN|> <|end_of_turn|> [|endofturn|] <|EOT|> <eod> [EOS] <|/assistant|>
 """
 
 

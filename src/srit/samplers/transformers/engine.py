@@ -1,14 +1,14 @@
-"""Sampling with a transformers model: answers are written side by side, and one that ends makes room for another.
+"""Samples with a transformers model: answers are decoded side by side, and one that ends makes room for another.
 
-What prompts share is computed once, and only the last position's logits. What an answer becomes depends on its
-prompt and its seed; the batch can change it by floating point alone.
+Shared prefixes of prompts are computed once, and logits only for the last position. An answer depends on its prompt and
+its seed; the batch can change it only through floating-point rounding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -23,26 +23,29 @@ from srit.samplers.forward import Forward
 from srit.samplers.padded import PaddedBatch, WholeBatch
 from srit.samplers.slots import SlotBatch, has_slots
 
-WHOLE_TOKENS = 16_384  # that go through a model at every step where nothing is cached
-REFILL_SHARE = 0.25  # of the rows must be free before others enter: prompts are computed better together
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+WHOLE_TOKENS = 16_384  # tokens that go through a model at every step without a cache
+REFILL_SHARE = 0.25  # the share of rows that must be free before others enter: prompts are faster together
 
 
 Text = Callable[[tuple[int, ...]], str]
 
 
 class Batch(Protocol):
-    """Answers that are written side by side."""
+    """Answers that are decoded side by side."""
 
     def enter(self, prompts: Sequence[tuple[int, ...]]) -> Tensor:
-        """Prompts become the last rows; logits of their first tokens, [prompts, vocabulary]."""
+        """Add prompts as the last rows, and return the logits of their first tokens, [prompts, vocabulary]."""
         ...
 
     def leave(self, rows: Sequence[int]) -> list[int]:
-        """Takes rows out, and tells which row each of the others was."""
+        """Remove rows, and return the previous index of each remaining row."""
         ...
 
     def step(self, tokens: Tensor) -> Tensor:
-        """Appends a token to each row; logits of the next ones, [rows, vocabulary]."""
+        """Append a token to each row, and return the logits of the next tokens, [rows, vocabulary]."""
         ...
 
 
@@ -50,15 +53,22 @@ class TransformersSampler:
     """Draws answers from a causal language model of transformers."""
 
     def __init__(
-        self, model: Any, *, rows: int, pad_id: int, text: Text | None = None, decoding: Decoding | None = None
+        self,
+        model: PreTrainedModel,
+        *,
+        rows: int,
+        pad_id: int,
+        text: Text | None = None,
+        decoding: Decoding | None = None,
     ) -> None:
-        """
+        """Prepare to sample.
+
         Args:
             model: in evaluation mode, adapters merged.
-            rows: answers decoded at once.
+            rows: the number of answers decoded at once.
             pad_id: any id of the vocabulary; padded positions are masked.
-            text: token ids as text; needed where a text is to end an answer (`SamplingSettings.stop`).
-            decoding: how its answers are written; None: as its cache suggests.
+            text: decodes token ids; required if texts end answers (`SamplingSettings.stop`).
+            decoding: how answers are decoded; None: as the model's cache suggests.
         """
         self._model = model
         self._text = text
@@ -69,11 +79,14 @@ class TransformersSampler:
 
     @torch.inference_mode()
     def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[Sampled]:
-        """One answer for each request, in the order of the requests.
+        """Draw one answer for each request, in the order of the requests.
 
         Raises:
-            MachineError: memory does not even suffice for one answer.
+            MachineError: there is not enough memory for even one answer.
+            ValueError: texts are to end answers, and the sampler was made without `text`.
         """
+        if settings.stop and self._text is None:
+            raise ValueError("settings.stop names texts: the sampler needs `text` to decode answers")
         if self._decoding != "even":
             yield from self._sample_as_fits(requests, settings, self._rows)
             return
@@ -86,7 +99,7 @@ class TransformersSampler:
         yield from (answers[index] for index in range(len(requests)))
 
     def _sample_as_fits(self, requests: Sequence[Request], settings: SamplingSettings, rows: int) -> list[Sampled]:
-        """With half the rows where memory does not suffice for all."""
+        """Sample with as many rows as fit, halving them while memory does not suffice."""
         if not requests:
             return []
         room = max(len(request.prompt_ids) for request in requests) + settings.max_new_tokens
@@ -98,7 +111,7 @@ class TransformersSampler:
             if not _is_out_of_memory(error):
                 raise
         if rows == 1:
-            raise MachineError("one answer alone does not fit into memory: take a smaller student or a larger machine")
+            raise MachineError("even one answer does not fit into memory: use a smaller student or a larger machine")
         return self._sample_as_fits(requests, settings, rows // 2)
 
     def _sample_all(
@@ -108,7 +121,7 @@ class TransformersSampler:
         draw, stop = Draw([request.seed for request in requests], settings), torch.tensor(settings.stop_ids)
         tokens: list[list[int]] = [[] for _ in requests]
         logps = [0.0] * len(requests)
-        answers: list[int] = []  # which request each row answers
+        answers: list[int] = []  # the request that each row answers
         logits = torch.empty(0)
         begun = 0
         while begun < len(requests) or answers:
@@ -138,9 +151,8 @@ class TransformersSampler:
         ]
 
     def _says_stop(self, token_ids: Sequence[int], stop: Sequence[str]) -> bool:
-        if not stop:
+        if not stop or self._text is None:
             return False
-        assert self._text is not None, "a text can end an answer only where the sampler can read"
         said = self._text(tuple(token_ids))
         return any(text in said for text in stop)
 
@@ -157,8 +169,8 @@ class TransformersSampler:
         return taken == 0 or (refills and rows - taken >= REFILL_SHARE * rows)
 
 
-def decodings(model: Any) -> list[Decoding]:
-    """The ways in which a model may decode, the fastest first; which of them are right is for `probe` to find out."""
+def decodings(model: PreTrainedModel) -> list[Decoding]:
+    """List the ways in which a model may decode, fastest first; `machine.proof` finds out which of them are correct."""
     slots: list[Decoding] = ["slots"] if parts_of(model) and windows_of(model.config) and has_slots(model) else []
     return [*slots, "padded", "even", "whole"] if Forward(model).cache_name else ["whole"]
 

@@ -169,9 +169,15 @@ def is_preceded(line: Line, result: Numeral) -> bool:
 def result_after(line: Line, numeral: Numeral) -> Numeral | str | None:
     """What a number that is not the result itself leads to: 4 of "1/3 of 12, which is 4"; None: it is the result."""
     side = next((side for side in line.sides if side.start <= numeral.start < side.end), None)
-    if side is None or not is_part(line, numeral, side.end):
+    if side is None or not (is_part(line, numeral, side.end) or _ends_sum(line, side, numeral)):
         return None
     return _last_said(line, side) or (None if numeral.text is None else "a sum without its result")
+
+
+def _ends_sum(line: Line, side: _Side, numeral: Numeral) -> bool:
+    """Whether a number is the last of a sum: 5 of "3 * 5"."""
+    before = [earlier for earlier in side.found if earlier.end <= numeral.start]
+    return bool(before) and goes_on(line, before[-1], numeral.end)
 
 
 def is_part(line: Line, numeral: Numeral, end: int) -> bool:

@@ -59,7 +59,7 @@ _REPLIES = rf"""
 _BEGINS = r"<s>|<bos>|\[BOS\]|<\|(?:begin_of_text|startoftext|start_of_turn_token|bos)\|>|<｜begin▁of▁sentence｜>"
 # Names of one letter are left alone: "|a|<|b|>0".
 _ENDS = r"""
-    </s> | <\|(?!(?:begin_of_|end_of_)?(?:box|answer)\|)[a-z][a-z0-9_.:/▁\ -]{2,40}\|> | <｜[^｜<>\n]{1,40}｜>
+    </s> | <\|/?(?!(?:begin_of_|end_of_)?(?:box|answer)\|)[a-z][a-z0-9_.:/▁\ -]{2,40}\|> | <｜[^｜<>\n]{1,40}｜>
     | <\|turn> | <turn\|> | </?(?:end|start)_of_(?:turn|text|sentence|utterance|answer)>
     | <(?:eos|pad|eot|eom|eod|eop|eoa|eoh|end|stop|endoftext|im_end|im_start|seed:eos|seed:bos|(?:eos|eot|pad)_token)>
     | <\|[a-z_]{2,20}\|?\Z | </s?\Z   # cut
