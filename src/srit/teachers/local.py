@@ -1,4 +1,4 @@
-"""A teacher that is a model on this machine, asked through the sampler."""
+"""The `local` teacher: a model on this machine, asked through a sampler."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ Complete = Callable[[Mapping[int, Sequence[str]]], Iterator[tuple[int, Sequence[
 
 
 class LocalTeacher:
-    """Answers with what a model writes, greedily; an answer that was cut is none."""
+    """Answer with what a model writes greedily; an answer that was cut does not count."""
 
     def __init__(
         self, name: str, identity: dict[str, object], complete: Complete, *, max_tokens: int, rows: int
     ) -> None:
         """
         Args:
-            max_tokens: the limit at which `complete` cuts.
-            rows: questions asked together; as many answers may be lost with a kill.
+            max_tokens: the limit at which `complete` cuts an answer.
+            rows: questions asked together; a kill may lose as many answers.
         """
         self.name = name
         self.identity = identity
@@ -54,7 +54,7 @@ class LocalTeacher:
         self._rows = rows
 
     def answer(self, questions: Sequence[Question]) -> Generator[Answer]:
-        """Yield one Answer for each question, some at a time."""
+        """Yield one Answer for each question, `rows` at a time."""
         starts = range(0, len(questions), self._rows)
         chunks = {start: questions[start : start + self._rows] for start in starts}
         for start, answers in self._complete({start: [q.prompt for q in chunks[start]] for start in chunks}):
