@@ -34,7 +34,10 @@ from srit.teachers.local import LocalTeacher
     ],
 )
 def test_only_a_text_that_can_be_learned_is_trained_on(keep, text, trained, reason):
-    teacher = LocalTeacher("t", {}, lambda prompts: ((text, False) for _ in prompts), max_tokens=64, rows=8)
+    def complete(chunks):
+        return ((number, [(text, False)] * len(chunks[number])) for number in chunks)
+
+    teacher = LocalTeacher("t", {}, complete, max_tokens=64, rows=8)
     paid = stored_answers()
     if text is None:
         paid.keep(answer_key({}, questions()[0].prompt), Answer("p0", None, "filtered", limit=64))

@@ -16,7 +16,7 @@ def test_a_finished_study_has_nothing_left_to_do(tiny_study, finished):
 def test_students_share_demonstrations_and_nothing_that_they_write():
     recipe = read_recipe("quickstart", ["evaluate.teacher=true"])
     other = recipe.model_copy(update={"student": recipe.student.model_copy(update={"model": "org/other-1b"})})
-    marks = [{stage.name: mark for stage, mark in symbols(r)} for r in (recipe, other)]
+    marks = [{str(stage.name): mark for stage, mark in symbols(r)} for r in (recipe, other)]
 
     shared = {name for name in marks[0] if marks[0][name] == marks[1][name]}
 
@@ -26,7 +26,7 @@ def test_students_share_demonstrations_and_nothing_that_they_write():
 
 def test_a_round_is_evaluated_once_for_runs_of_one_and_of_two_rounds():
     one, two = (read_recipe("quickstart", [f"rounds={n}"]) for n in (1, 2))
-    marks = [{stage.name: mark for stage, mark in symbols(recipe)} for recipe in (one, two)]
+    marks = [{str(stage.name): mark for stage, mark in symbols(recipe)} for recipe in (one, two)]
 
     assert marks[0]["predictions/refined/sums"] == marks[1]["predictions/refined-1/sums"]
     assert marks[0]["predictions/refined/sums"] != marks[1]["predictions/refined/sums"]
@@ -56,7 +56,7 @@ def test_only_stage_2_reads_the_problems_of_tasks_refine():
         "student": {"model": "x"},
         "tasks": {"train": [{"task": "sums"}], "refine": [{"task": "trade"}], "evaluate": [{"task": "sums"}]},
     }
-    made = {stage.name: stage for stage, _ in symbols(check_recipe(recipe, source="test"))}
+    made = {str(stage.name): stage for stage, _ in symbols(check_recipe(recipe, source="test"))}
 
     assert "problems/refine.jsonl" in made["round-1/completions"].inputs
     assert "problems/refine.jsonl" not in made["instructed"].inputs

@@ -9,10 +9,11 @@ import time
 from made_up import srit
 
 from srit.compute.plan import ComputePlan
-from srit.pipeline.job import Shared
+from srit.pipeline.begun import Shared
 from srit.pipeline.running import open_run, run_stages
 from srit.records import Completion
 from srit.run_directory import read_records, write_json
+from srit.stages import part, stages
 from srit.study.grid import read_study
 
 
@@ -30,10 +31,10 @@ def test_no_work_is_done_twice(finished):
 
 def test_a_study_killed_again_and_again_gives_the_same_study_json(tmp_path, tiny_study, finished):
     command = [sys.executable, "-m", "srit", "study", str(tiny_study), "--out", str(tmp_path / "killed")]
-    for stages in (3, 12):
+    for n_stages in (3, 12):
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         process = subprocess.Popen(command, **quiet, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        while len(list((tmp_path / "killed/pool").glob("*"))) < stages and process.poll() is None:
+        while len(list((tmp_path / "killed/pool").glob("*"))) < n_stages and process.poll() is None:
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -113,8 +114,9 @@ def test_the_teacher_is_asked_once_over_runs_that_share_a_folder(tmp_path, tiny_
         [cell, *_] = read_study(str(tiny_study), [f"demonstrations.limit={limit}"]).cells
         told = []
         folder = tmp_path / str(limit)
-        with open_run(folder, cell.recipes[0], progress=print, tell=told.append, shared=Shared(tmp_path, {})) as job:
-            run_stages(job, "demonstrations")
+        wanted, shared = part("demonstrations"), Shared(tmp_path, {})
+        with open_run(folder, cell.recipes[0], wanted, progress=print, report=told.append, shared=shared) as opened:
+            run_stages(opened)
         assert len((folder / "demonstrations.jsonl").read_text().splitlines()) == limit
 
     assert len((tmp_path / "teacher/answers.jsonl").read_text().splitlines()) == 5
@@ -127,5 +129,6 @@ def test_runs_that_share_a_folder_compute_a_student_in_one_way(tmp_path, tiny_st
     way = ComputePlan("float32", "separate", "padded", "as another run began", "as proven", "")
     write_json(tmp_path / "ways.json", {f"{student.model} None full auto": way._asdict()})
 
-    with open_run(tmp_path / "run", cell.recipes[0], progress=print, tell=print, shared=Shared(tmp_path, {})) as job:
-        assert job.way == way
+    shared = Shared(tmp_path, {})
+    with open_run(tmp_path / "run", cell.recipes[0], stages, progress=print, report=print, shared=shared) as opened:
+        assert opened.plan == way

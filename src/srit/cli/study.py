@@ -57,7 +57,7 @@ def run(
         from srit.study.running import run_study
 
         with display() as shown:
-            exit_code = run_study(grid, folder, attempt=attempt, progress=shown.progress, tell=shown.log)
+            exit_code = run_study(grid, folder, attempt=attempt, progress=shown.progress, report=shown.log)
         _write_pages(folder / "study.json", folder)
         if exit_code:
             raise typer.Exit(exit_code)

@@ -13,11 +13,11 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from srit import settings
+from srit.compared import models
 from srit.errors import RecipeError
 from srit.recipe import SHIPPED as recipe_files
 from srit.recipe import Recipe
 from srit.records import Model, ModelName, PromptKind
-from srit.stages.evaluation import models
 from srit.study.labels import ARM, LABEL, claim_faults, with_family
 from srit.study.records import Claim
 from srit.tasks import find_task
@@ -300,8 +300,7 @@ def _check_folders(cells: Sequence[GridCell], places: _Places, faults: dict[str,
 
 
 def _check_claims(study: Study, cells: Sequence[GridCell], places: _Places, faults: dict[str, None]) -> None:
-    names = {name for cell in cells for name in models(cell.recipes[0])}
-    evaluated = {Model.named(str(name)) for name in names} | {Model("teacher")}
+    evaluated = {model for cell in cells for model in models(cell.recipes[0])} | {Model("teacher")}
     for number, claim in enumerate(study.claims):
         for at, fault in claim_faults(claim.record(), [cell.labels for cell in cells], evaluated):
             faults[f"{settings.where(places.source, places.text, ('claims', number, *at))}: {fault}"] = None

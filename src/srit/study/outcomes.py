@@ -9,14 +9,12 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from srit.pipeline.job import slug
-from srit.pipeline.running import stages
+from srit.compared import answered, options_file, predictions_file, scored, slug
 from srit.recipe import Recipe
 from srit.records import Model, OptionScores, Prediction
 from srit.run_directory import Json, read_manifest, read_records
-from srit.stages.evaluation import answered, options_file, predictions_file, scored
+from srit.stages import measured
 from srit.stages.report import read_log
-from srit.stages.results import TEACHER
 from srit.study.records import AnswerRow, Count, DoneRun, OptionRow, TrainingRow
 
 ENDS = 10  # the first and the last tenth of a training's steps stand for its ends
@@ -26,7 +24,7 @@ DIGITS = 6  # of a float; the seventh differs between processors
 
 def outcome(folder: Path, recipe: Recipe) -> DoneRun:
     """Collect the answers, trainings and counts of a finished run."""
-    done, wanted = read_manifest(folder).stages, {stage.name for stage in stages(recipe)}
+    done, wanted = read_manifest(folder).stages, {str(stage.name): stage.name for stage in measured(recipe)}
     # A folder keeps what an earlier form of its recipe had made.
     counts = {name: entry.counts for name, entry in done.items() if name in wanted}
     trainings = [name for name in counts if (folder / f"{name}.json").exists() and "steps" in counts[name]]
@@ -38,9 +36,8 @@ def outcome(folder: Path, recipe: Recipe) -> DoneRun:
         counts={
             name: _numbers(counts[name])
             for name in counts
-            if name == "demonstrations"
-            or name.startswith(f"predictions/{TEACHER}/")
-            or name.endswith(("/completions", "/pairs", "/accepted"))
+            if wanted[name].product in ("demonstrations", "completions", "pairs", "accepted")
+            or wanted[name].model == Model("teacher")
         },
     )
 
@@ -52,7 +49,7 @@ def _answers(folder: Path, recipe: Recipe) -> Iterator[AnswerRow]:
         for prompt in dict.fromkeys(p.prompt for p in found):
             of_prompt = [p for p in found if p.prompt == prompt]
             place = None if task.place == slug(task.label) else task.place
-            yield answers_row(Model.named(str(model)), task.label, of_prompt, recipe.evaluate.pass_at, place=place)
+            yield answers_row(model, task.label, of_prompt, recipe.evaluate.pass_at, place=place)
 
 
 def _options(folder: Path, recipe: Recipe) -> Iterator[OptionRow]:
@@ -62,7 +59,7 @@ def _options(folder: Path, recipe: Recipe) -> Iterator[OptionRow]:
         for prompt, what in dict.fromkeys((s.prompt, s.scored) for s in found):
             alike = [s for s in found if (s.prompt, s.scored) == (prompt, what)]
             yield OptionRow(
-                model=Model.named(str(model)),
+                model=model,
                 task=task.label,
                 prompt=prompt,
                 scored=what,

@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from srit.pipeline.estimate import Work, dollars, gpu_seconds, n_problems, seconds, teaching, work_of
+from srit.compared import evaluated
+from srit.pipeline.estimate import Work, dollars, gpu_seconds, n_problems, seconds, teaching
 from srit.pipeline.fingerprints import basis, fingerprint
-from srit.pipeline.job import Stage, evaluated
-from srit.pipeline.running import plan, stages
+from srit.pipeline.planning import plan
+from srit.pipeline.stage import Stage
+from srit.pipeline.teaching import teacher_settings
 from srit.recipe import Recipe, TaskUse
+from srit.records import Model
 from srit.run_directory import canonical, read_manifest
-from srit.stages.results import TEACHER
-from srit.stages.teaching import teacher_settings
+from srit.stages import measured
 from srit.study.grid import Grid, GridCell
 from srit.study.running import folder_of
 
@@ -40,15 +42,16 @@ def plan_study(grid: Grid, out: Path) -> list[Planned]:
     planned = []
     for cell, number in wanted:
         recipe, seed = cell.recipes[number], grid.study.seeds[number]
-        new = {stage.name: key for stage, key in symbols(recipe) if key not in seen}
-        works = [_work(name, recipe, asked) for name in new]
-        seen.update(new.values())
+        every = {key: stage for stage, key in symbols(recipe) if not stage.auxiliary}
+        new = {key: stage for key, stage in every.items() if key not in seen}
+        works = [_work(stage, recipe, asked) for stage in new.values()]
+        seen.update(new)
         planned.append(
             Planned(
                 cell=cell.name,
                 seed=seed,
-                run=list(new),
-                shared=len(stages(recipe)) - len(new),
+                run=[str(stage.name) for stage in new.values()],
+                shared=len(every) - len(new),
                 work=Work(*map(sum, zip(*works, strict=True))) if works else Work(),
                 seconds=_sum(seconds(work, recipe) for work in works),
                 gpu_seconds=_sum(gpu_seconds(work, recipe) for work in works),
@@ -66,10 +69,10 @@ def symbols(recipe: Recipe) -> list[tuple[Stage, str]]:
     student = hashlib.sha256(canonical([recipe.student.model, recipe.student.revision])).hexdigest()
     sums: dict[str, str] = {}
     found = []
-    for stage in stages(recipe):
+    for stage in measured(recipe):
         mark = fingerprint(basis(stage, {name: sums[name] for name in stage.inputs}, student, None, sources={}))
         for number, output in enumerate(stage.outputs):
-            made_from = _problems(recipe, output) if stage.name == "problems" else [mark, number]
+            made_from = _problems(recipe, output) if stage.name.product == "problems" else [mark, number]
             sums[output] = hashlib.sha256(canonical(made_from)).hexdigest()
         found.append((stage, mark))
     return found
@@ -88,20 +91,20 @@ def _done(cell: GridCell, number: int, grid: Grid, out: Path) -> Iterator[str]:
     if not read_manifest(folder).stages:
         return
     recipe = cell.recipes[number]
-    for (_, key), (_, reason) in zip(symbols(recipe), plan(folder, recipe), strict=True):
+    for (_, key), (_, reason) in zip(symbols(recipe), plan(folder, recipe, measured), strict=True):
         if not reason:
             yield key
 
 
-def _work(stage: str, recipe: Recipe, asked: dict[str, int]) -> Work:
-    """Return the work as `work_of` does, without questions that an earlier cell asks the same teacher."""
-    if stage == "demonstrations":
+def _work(stage: Stage, recipe: Recipe, asked: dict[str, int]) -> Work:
+    """Return the work as `Stage.work` does, without questions that an earlier cell asks the same teacher."""
+    if stage.name.product == "demonstrations":
         limit = recipe.demonstrations.limit
         return teaching(recipe, sum(_new(use, "train", limit, recipe, asked) for use in recipe.tasks.train))
-    if stage.startswith(f"predictions/{TEACHER}/"):
-        uses = [task.use for task in evaluated(recipe) if task.place == stage.split("/")[-1]]
+    if stage.name.model == Model("teacher"):
+        uses = [task.use for task in evaluated(recipe) if task.place == stage.name.task]
         return teaching(recipe, sum(_new(use, "test", None, recipe, asked) for use in uses))
-    return work_of(stage, recipe)
+    return stage.work(recipe)
 
 
 def _new(use: TaskUse, split: str, limit: int | None, recipe: Recipe, asked: dict[str, int]) -> int:

@@ -10,11 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from srit.compared import in_results, tuned_on
 from srit.errors import DataError, RecipeError
-from srit.pipeline.job import Progress, Shared, Tell
+from srit.pipeline.begun import Shared
+from srit.pipeline.environment import environment
+from srit.pipeline.reports import Progress, Report
 from srit.pipeline.running import open_run, run_stages
 from srit.run_directory import Json, Run, read_manifest, write_bytes, write_json
-from srit.stages.evaluation import environment, in_results, tuned_on
+from srit.stages import measured
 from srit.study.grid import Grid, GridCell
 from srit.study.outcomes import outcome
 from srit.study.records import (
@@ -45,7 +48,7 @@ Attempt = Callable[[Callable[[], DoneRun]], "DoneRun | Failure"]
 _Found = Mapping[tuple[str, int], RunRecord]  # by cell and seed
 
 
-def run_study(grid: Grid, out: Path, *, attempt: Attempt, progress: Progress, tell: Tell) -> int:
+def run_study(grid: Grid, out: Path, *, attempt: Attempt, progress: Progress, report: Report) -> int:
     """Run what is not done of a study, and write study.json and timings.json after each cell.
 
     Seeds are outermost: the whole grid has run once before any cell is repeated.
@@ -67,12 +70,12 @@ def run_study(grid: Grid, out: Path, *, attempt: Attempt, progress: Progress, te
         for done, (cell, number) in enumerate(wanted):
             seed = study.seeds[number]
             heading = f"[{done + 1}/{len(wanted)}] {cell.name}, seed {seed}"
-            tell(heading)
-            ran = attempt(partial(_run_cell, cell, number, seed, shared, heading, progress, tell))
+            report(heading)
+            ran = attempt(partial(_run_cell, cell, number, seed, shared, heading, progress, report))
             if isinstance(ran, Failure):
                 exit_code = exit_code or ran.exit_code
                 reason = re.sub(rf"(?<![\w./-]){re.escape(str(out))}/", "STUDY/", ran.reason)
-                tell(f"{heading}: failed: {reason}")
+                report(f"{heading}: failed: {reason}")
                 found[cell.name, seed] = FailedRun(seed=seed, kind=ran.kind, exit_code=ran.exit_code, reason=reason)
             else:
                 found[cell.name, seed] = ran
@@ -105,15 +108,18 @@ def folder_of(out: Path, cell: GridCell, seed: int) -> Path:
 
 
 def _run_cell(
-    cell: GridCell, number: int, seed: int, shared: Shared, heading: str, progress: Progress, tell: Tell
+    cell: GridCell, number: int, seed: int, shared: Shared, heading: str, progress: Progress, report: Report
 ) -> DoneRun:
     folder, recipe = folder_of(shared.folder, cell, seed), cell.recipes[number]
 
     def in_grid(what: str, done: int, total: int) -> None:
         progress(f"{heading}: {what}", done, total)
 
-    with open_run(folder, recipe, progress=in_grid, tell=lambda line: tell(f"  {line}"), shared=shared) as job:
-        run_stages(job)
+    def indented(line: str) -> None:
+        report(f"  {line}")
+
+    with open_run(folder, recipe, measured, progress=in_grid, report=indented, shared=shared) as opened:
+        run_stages(opened)
     return outcome(folder, recipe)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
+from srit.compute.mapping import Engine
 from srit.kinds import TEACHERS, Finding
 from srit.recipe import Student, TeacherSettings
 from srit.records import Problem
@@ -74,6 +75,7 @@ class Surroundings(NamedTuple):
     dtype: Literal["auto", "float32", "bfloat16"]  # that the student is computed in
     rows: int  # answers decoded at once on this machine
     report: Callable[[str], None]  # shows a line to a person
+    engine: Engine  # computes what this machine, or others, do for the teacher
 
 
 class TeacherWork(NamedTuple):

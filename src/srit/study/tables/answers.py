@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from srit.pipeline.job import slug
+from srit.compared import TEACHER, slug
 from srit.records import Model
-from srit.stages.results import BASE, TEACHER
+from srit.stages.results import BASE
 from srit.study.estimates import Key, StudyResults, domain_tasks, main_prompt, models_of
 from srit.study.records import AnswerRow, CellRecord
 from srit.study.tables.entries import Entry, Table, name_of, prompt_words
