@@ -80,7 +80,7 @@ BAD = {
         "path: a teacher of kind recording needs it",
     ),
     "a name that is a path": (GOOD.replace("name: small", "name: ../../small"), "name is '../../small'"),
-    "the same key twice": (GOOD + "name: twice\n", "recipe.yaml:11: 'name' stands here twice"),
+    "the same key twice": (GOOD + "name: twice\n", "recipe.yaml:11: 'name' is given twice"),
     "an alias": (GOOD + "rounds: *x\n", "aliases"),
     "a key that is a number": (GOOD + "1: 2\n", "the key 1 is not text"),
     "nested without end": ("[" * 5000, "nested deeper than 32"),

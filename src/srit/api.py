@@ -73,7 +73,7 @@ def demonstrate(
     Arguments and errors are those of `run`. What the demonstrations need is made first.
 
     Returns:
-        Every demonstration in problem order; `kept` tells those that are trained on from those that are not.
+        Every demonstration in problem order; `kept` says which of them are trained on.
     """
     folder = make(recipe, out, "demonstrations", log=log, progress=progress)
     return read_records(folder / "demonstrations.jsonl", Demonstration)
@@ -249,9 +249,9 @@ def _last_round(folder: Path, recipe: Recipe) -> Path:
 
 
 def _silent(what: str, done: int, total: int) -> None:
-    """Progress that nobody asked for."""
+    """Ignore progress that nobody asked for."""
 
 
 def _logged(line: str) -> None:
-    """Warnings reach the user even where logging was not set up."""
+    """Log a line; warnings reach the user even if logging is not set up."""
     logger.log(logging.WARNING if line.startswith("WARN") else logging.INFO, line.strip())

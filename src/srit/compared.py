@@ -1,4 +1,4 @@
-"""What a recipe compares: its models and its evaluation tasks, and what their files are called."""
+"""What a recipe compares: its models and its evaluation tasks, and the names of their files."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from srit.run_directory import canonical
 from srit.tasks import find_task
 
 TEACHER = "teacher"
-OPTIONS = ".options"  # ends a file's name: not answers to the task, but how likely its options are
-LONGEST_PLACE = 200  # characters: with what stages put around it, below the 255 that file systems allow
+OPTIONS = ".options"  # ends the name of a file that has the likelihoods of options, not answers
+LONGEST_PLACE = 200  # characters: with what stages add, below the 255 that file systems allow
 SHORT_PLACE = 60
 
 
@@ -24,15 +24,15 @@ class Evaluated(NamedTuple):
     """A task that models are evaluated on."""
 
     use: TaskUse
-    label: str  # what results call it: the task's name, and what tells two uses of one task apart
+    label: str  # its name in results: the task's, with what tells two uses of one task apart
     place: str  # its part of the names of files and stages
 
 
 def evaluated(recipe: Recipe) -> list[Evaluated]:
-    """The recipe's evaluation tasks, each with a label and a place that no other has.
+    """Return the recipe's evaluation tasks, each with a label and a place of its own.
 
     Raises:
-        RecipeError: two would have one label.
+        RecipeError: two would have the same label.
     """
     uses = recipe.tasks.evaluate
     slugs = Counter(slug(use.task) for use in uses)
@@ -45,22 +45,22 @@ def evaluated(recipe: Recipe) -> list[Evaluated]:
 
 
 def slug(name: str) -> str:
-    """A task's name as part of a path; other names may have the same."""
+    """Return a task's name as part of a path; other names may give the same."""
     return re.sub(r"[^a-z0-9_.-]+", "-", name.lower()).strip(".-")
 
 
 def _label(use: TaskUse, uses: Sequence[TaskUse]) -> str:
     alike = [other for other in uses if other.task == use.task]
-    told = {
+    summary = {
         "data": f"data {use.data}" if use.data else "no data folder",
         "limit": f"limit {use.limit}" if use.limit else "no limit",
     }
-    apart = [words for field, words in told.items() if len({getattr(other, field) for other in alike}) > 1]
+    apart = [words for field, words in summary.items() if len({getattr(other, field) for other in alike}) > 1]
     return f"{use.task} ({', '.join(apart)})" if apart else use.task
 
 
 def _place(use: TaskUse, slugs: Mapping[str, int]) -> str:
-    """The slug, with a sum of the whole use where that is another's too, or no good name; "~" is in no slug."""
+    """Return the slug, with a hash of the whole use if another has it too or it is not a good name; no slug has "~"."""
     name = slug(use.task)
     if slugs[name] == 1 and 0 < len(name) <= LONGEST_PLACE and not name.endswith(OPTIONS):
         return name
@@ -73,7 +73,7 @@ def refine_problems(recipe: Recipe) -> str:
 
 
 def rounds_of(recipe: Recipe) -> range:
-    """Numbers of the rounds, from 1."""
+    """Return the numbers of the rounds, from 1."""
     return range(1, recipe.rounds + 1)
 
 
@@ -100,7 +100,7 @@ def answered(recipe: Recipe) -> list[tuple[Model, Evaluated]]:
 
 
 def scored(recipe: Recipe) -> list[tuple[Model, Evaluated]]:
-    """Return the models and tasks whose options are scored by likelihood: other batches would say nothing new."""
+    """Return the models and tasks whose options are scored by likelihood, without those that only use other batches."""
     if not recipe.evaluate.options:
         return []
     tasks = [task for task in evaluated(recipe) if find_task(task.use.task).has_choices]
@@ -123,11 +123,11 @@ def problems_file(task: Evaluated) -> str:
 
 
 def tuned_on(recipe: Recipe) -> set[str]:
-    """Tasks whose problems either stage was tuned on."""
+    """Return the tasks whose problems either stage is trained on."""
     return in_results(recipe, (*recipe.tasks.train, *recipe.tasks.refine))
 
 
 def in_results(recipe: Recipe, uses: Iterable[TaskUse]) -> set[str]:
-    """Names of tasks, and what the results call them where one is evaluated in several ways."""
+    """Return the names of tasks, and their labels in results if one is evaluated in several ways."""
     names = {use.task for use in uses}
     return names | {task.label for task in evaluated(recipe) if task.use.task in names}

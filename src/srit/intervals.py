@@ -1,4 +1,4 @@
-"""Intervals of accuracies, and paired comparisons of two models on the same problems."""
+"""Intervals for accuracies, and paired comparisons of two models on the same problems."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Kinds of teachers, samplers, losses and task families: found by name in srit's own folders, then among plug-ins.
 
-A file in the folder that declares one is all that a new kind needs. Another package brings one by an entry point:
+A new kind is one file in the folder that declares it. Another package can bring one through an entry point:
 
     [project.entry-points."srit.teachers"]
     echo = "my_package.echo:TEACHER"
@@ -32,22 +32,22 @@ class Finding(NamedTuple):
 
 
 class Kinds(NamedTuple):
-    """All kinds of one thing, none of which is imported before it is asked for."""
+    """All kinds of one thing; each is imported only when it is asked for."""
 
     what: str  # "teacher"
-    called: str  # how a message names one: "a teacher of kind {}"
-    folder: str  # srit's own are modules of this package
-    declared: str  # the name that such a module gives its kind
+    called: str  # its name in messages: "a teacher of kind {}"
+    folder: str  # the package whose modules are srit's own kinds
+    declared: str  # the name under which a module declares its kind
     group: str  # of the entry points of plug-ins
 
     def find(self, name: str, kind: type[Kind]) -> Kind:
-        """The kind of that name; srit's own come first.
+        """Return the kind of that name; srit's own come first.
 
         Args:
-            kind: the class that it is an instance of.
+            kind: the class of which it is an instance.
 
         Raises:
-            RecipeError: there is none, or a plug-in that does not work; names the nearest, or the package at fault.
+            RecipeError: there is none, or its plug-in does not work; names the nearest, or the package at fault.
         """
         if name in self.own():
             found = getattr(import_module(f"{self.folder}.{name}"), self.declared)
@@ -62,39 +62,39 @@ class Kinds(NamedTuple):
         return self._loaded(points[0], kind)
 
     def own(self) -> tuple[str, ...]:
-        """The names of those that come with srit."""
+        """Return the names of the kinds that come with srit."""
         return _declaring(self.folder, self.declared)
 
     def plugins(self) -> dict[str, EntryPoint]:
-        """The entry points of installed plug-ins by name, those aside whose name srit has itself."""
+        """Return the entry points of installed plug-ins by name, except those with the name of one of srit's own."""
         found = sorted(entry_points(group=self.group), key=lambda point: point.name)
         return {point.name: point for point in found if point.name not in self.own()}
 
     def names(self) -> list[str]:
-        """All names, plug-ins last."""
+        """Return all names, plug-ins last."""
         return [*self.own(), *self.plugins()]
 
     def unknown(self, name: str) -> str:
-        """That there is no kind of this name: the nearest, and all that there are."""
+        """Return the message that there is no kind of this name, with the nearest and all others."""
         plugins = {plugin: f"{plugin} (from {package_of(point)})" for plugin, point in self.plugins().items()}
         near = difflib.get_close_matches(name, self.names(), n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         return f"there is no {self.what} {name!r}: {hint}take one of {', '.join([*self.own(), *plugins.values()])}"
 
     def all(self, kind: type[Kind]) -> Iterator[tuple[str, Kind]]:
-        """Every kind that can be imported, with its name."""
+        """Yield every kind that can be imported, with its name."""
         for name in self.names():
             try:
                 yield name, self.find(name, kind)
-            except RecipeError:  # a broken plug-in: it is reported by `findings`, and where its own name is asked for
+            except RecipeError:  # a broken plug-in: `findings` reports it, and so does `find` for its own name
                 continue
 
     def findings(self, kind: type[Kind]) -> Iterator[Finding]:
-        """Whether each plug-in can be used."""
+        """Report for each plug-in whether it can be used."""
         for point in sorted(entry_points(group=self.group), key=lambda point: point.name):
             line = f"{self.what} {point.name}, a plug-in"
             if point.name in self.own():
-                yield Finding(False, line, f"srit uses its own of that name, not that of {package_of(point)}")
+                yield Finding(False, line, f"srit uses its own kind of that name, not the one of {package_of(point)}")
                 continue
             try:
                 self.find(point.name, kind)
@@ -103,7 +103,7 @@ class Kinds(NamedTuple):
                 yield Finding(False, line, str(error))
 
     def _points(self, name: str) -> tuple[EntryPoint, ...]:
-        """One for each package that brings it: a package that lies on the path twice counts once."""
+        """Return one entry point for each package that brings it: a package that is on the path twice counts once."""
         return tuple({package_of(point): point for point in entry_points(group=self.group, name=name)}.values())
 
     def _loaded(self, point: EntryPoint, kind: type[Kind]) -> Kind:
@@ -129,15 +129,15 @@ FAMILIES = Kinds("task family", "the task family {}", "srit.tasks", "FAMILY", "s
 
 
 def package_of(point: EntryPoint) -> str:
-    """The package that brings an entry point, and its version."""
+    """Name the package that brings an entry point, with its version."""
     return f"the package {point.dist.name} {point.dist.version}" if point.dist else f"the module {point.module}"
 
 
 def extra(name: str, module: str, use: str) -> Finding:
-    """Whether one of srit's extras is installed.
+    """Report whether one of srit's extras is installed.
 
     Args:
-        module: that it brings.
+        module: a module that it installs.
         use: what it is for.
     """
     there = find_spec(module) is not None
@@ -146,7 +146,7 @@ def extra(name: str, module: str, use: str) -> Finding:
 
 @cache
 def _declaring(package: str, declared: str) -> tuple[str, ...]:
-    """Modules of a package that declare a name, found by reading them: importing them all would import torch."""
+    """Return the modules of a package that declare a name, found by reading: importing them would import torch."""
     folder = Path(__file__).parent.joinpath(*package.split(".")[1:])
     declares = re.compile(rf"^{declared}\b.* = ", re.MULTILINE)
     files = {path.stem: path for path in folder.glob("*.py")} | {p.parent.name: p for p in folder.glob("*/__init__.py")}

@@ -1,4 +1,4 @@
-"""All that a recipe can set: one YAML file, read into frozen models and checked before anything is spent."""
+"""Everything that a recipe can set: one YAML file, read into frozen models and checked before anything is spent."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class Student(Part):
     chat_template: str | None = None  # "chatml", "gemma", a Jinja template, or None: the tokenizer's own
     tuning: Literal["lora", "full", "qlora"] = "lora"  # qlora: adapters over a base of 4 bits (srit[qlora])
     lora: Lora = Lora()
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: what a short probe finds faster on this machine
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: whichever a short probe finds faster on this machine
 
 
 class TaskUse(Part):
-    """A task and how much of it."""
+    """A task, and how many of its problems."""
 
     task: str
     limit: Count | None = None  # problems; None: all
@@ -60,14 +60,14 @@ class Tasks(Part):
     refine: tuple[TaskUse, ...] = ()  # whose problems stage 2 works on; (): those of train
     dev: tuple[TaskUse, ...] = ()  # rounds are accepted on these; never on evaluation problems
     evaluate: tuple[TaskUse, ...] = Field(min_length=1)
-    seed: int = 0  # draws the problems
+    seed: int = 0  # chooses the problems
     allow_overlap: bool = False  # train on problems that are also evaluated
 
     @model_validator(mode="after")
     def _evaluates_each_once(self) -> Tasks:
         repeated = [use.task for number, use in enumerate(self.evaluate) if use in self.evaluate[:number]]
         if repeated:
-            raise ValueError(f"evaluate: {repeated[0]} stands here twice, with the same data and limit: remove one")
+            raise ValueError(f"evaluate: {repeated[0]} is given twice, with the same data and limit: remove one")
         return self
 
 
@@ -90,7 +90,7 @@ class Optimization(Part):
     epochs: Count = 2
     learning_rate: Positive = 2e-4
     batch_size: Count = 16  # demonstrations, or problems, a step
-    row_tokens: Count = 256  # tokens a packed row holds: in longer ones more is attended to in vain
+    row_tokens: Count = 256  # tokens of a packed row: longer rows waste more attention
     warmup: Fraction = 0.1  # of the steps
     clip: Positive = 1.0  # gradient norm
 
@@ -147,9 +147,9 @@ class Evaluate(Part):
     prompts: tuple[Literal["direct", "cot"], ...] = ("direct", "cot")
     base_limit: Count | None = None  # problems of each task that base answers, which may never end a turn; None: all
     max_new_tokens: Count = 96
-    stop: tuple[str, ...] = ()  # texts that end an answer as well, for models that do not end their turn
+    stop: tuple[str, ...] = ()  # texts that also end an answer, for models that do not end their turn
     pass_at: tuple[Count, ...] = ()  # k of pass@k; () draws no samples
-    samples: Count = 8  # drawn for each prompt where pass_at asks for it
+    samples: Count = 8  # drawn for each prompt if pass_at asks for it
     temperature: Positive = 0.8  # of those samples
     options: bool = False  # score the options of multiple-choice problems by likelihood too
     teacher: bool = False  # let the teacher answer too, CoT prompt; a recording has the answers that it has
@@ -164,8 +164,8 @@ class Evaluate(Part):
         return self
 
 
-# What every teacher and every loss had before each had fields of its own. A recipe.yaml of that time states them, and
-# they are part of what its stages were made from.
+# Fields that every teacher and every loss had before each kind had its own. A recipe.yaml from that time states them,
+# and they are part of what its stages were made from.
 TEACHER_FIELDS: Mapping[str, Any] = {
     "path": None,
     "variant": None,
@@ -185,7 +185,7 @@ LOSS_FIELDS: Mapping[str, Any] = {"beta": 0.1, "label_smoothing": 0.0, "gamma": 
 
 
 def with_former(former: Mapping[str, Any], settings: Part, *, without: str) -> dict[str, Any]:
-    """Settings as JSON, among the fields that all kinds once had; `without` one that shapes nothing."""
+    """Return settings as JSON with the fields that all kinds once had, `without` the one that shapes nothing."""
     own = settings.model_dump(mode="json")
     return {field: value for field, value in {**former, **own}.items() if field != without}
 
@@ -198,7 +198,7 @@ class Recipe(Part):
     """A whole run."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")
-    seed: int = 0  # of everything but the drawing of problems
+    seed: int = 0  # for everything but the choice of problems
     student: Student
     tasks: Tasks
     teacher: Annotated[TeacherSettings, OneOf(TEACHERS, "kind", "solver", TEACHER_FIELDS)] = _default({})
@@ -217,7 +217,7 @@ class Recipe(Part):
     def _sampler_reads_text(self) -> Recipe:
         if self.evaluate.stop and not self.sampler.reads_text:
             kind = self.sampler.kind
-            raise ValueError(f"evaluate.stop: the sampler {kind} reads token ids alone: set sampler: transformers")
+            raise ValueError(f"evaluate.stop: the sampler {kind} reads only token ids: set sampler: transformers")
         return self
 
 
@@ -229,7 +229,7 @@ def read_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
         overrides: KEY=VALUE for fields to replace, such as "refine.beta=0.2".
 
     Returns:
-        The recipe, with defaults where it sets nothing.
+        The recipe, with defaults for what it does not set.
 
     Raises:
         RecipeError: it does not exist, is not YAML, or is not a recipe. Names every field at fault, with its line.
@@ -247,8 +247,8 @@ def check_recipe(tree: Any, *, source: str, text: str = "") -> Recipe:
     """Check a parsed tree.
 
     Args:
-        source: what messages call it.
-        text: its YAML, to find the lines of faults; "" where there is none.
+        source: its name in messages.
+        text: its YAML, to find the lines of faults; "" if there is none.
 
     Raises:
         RecipeError: names every field at fault.
@@ -257,7 +257,7 @@ def check_recipe(tree: Any, *, source: str, text: str = "") -> Recipe:
 
 
 def shipped() -> list[str]:
-    """Names of the recipes that come with srit."""
+    """Return the names of the recipes that come with srit."""
     return names_in(SHIPPED)
 
 

@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 PromptKind = Literal["direct", "cot"]
 Split = Literal["train", "dev", "test"]
 
-# "error" is the judge's own failure (a time limit, a crash). It is never counted as wrong in silence.
+# "error" is the judge's own failure (a time limit, a crash). It is never silently counted as wrong.
 Verdict = Literal["right", "wrong", "unread", "error"]
 
 Domain = Literal["in", "out"]  # whether the student was trained on a task
@@ -103,7 +103,9 @@ class Demonstration:
     problem_id: str
     task: str
     teacher: str
-    text: str  # what is trained on: the teacher's own turn, without tokens that begin or end one; "" where it has none
+    text: (
+        str  # what is trained on: the teacher's own turn, without the tokens that begin or end it; "" if there is none
+    )
     answer: str | None  # as the task read it
     verdict: Verdict
     kept: bool
@@ -124,7 +126,7 @@ class Completion:
     truncated: bool  # stopped by max_new_tokens, or went on with another turn: never part of a pair
     answer: str | None
     verdict: Verdict
-    reward: float  # 1.0 where the verdict is right, else 0.0
+    reward: float  # 1.0 if the verdict is right, else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""YAML files → checked settings: reading, overrides, and what a person is told of a fault."""
+"""YAML files → checked settings: reading, overrides, and messages that explain a fault."""
 
 from __future__ import annotations
 
@@ -44,15 +44,17 @@ class Configured(Generic[Settings]):
 
 @dataclass(frozen=True)
 class OneOf:
-    """Marks a field whose own fields depend on one of them: a union that plug-ins add to.
+    """Mark a field whose own fields depend on one of them: a union that plug-ins can extend.
 
     A member is imported when a recipe names it.
     """
 
     kinds: Kinds
     by: str  # the field that names the member
-    default: str  # the member where none is named
-    former: Mapping[str, Any] = field(default_factory=dict)  # fields that all members had, with their defaults then
+    default: str  # the member if none is named
+    former: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # fields that all members once had, with their defaults then
     by_name: bool = False  # whether a name alone may stand for the settings of a member
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
@@ -61,19 +63,19 @@ class OneOf:
         )
 
     def member(self, tree: Any) -> type[Part]:
-        """The class that checks a mapping of fields.
+        """Return the class that checks a mapping of fields.
 
         Raises:
-            RecipeError: there is none of that name, or it cannot be imported.
+            RecipeError: no member has that name, or it cannot be imported.
         """
         return self.kinds.find(self.name(tree), Configured).settings
 
     def name(self, tree: Any) -> str:
-        """Which member a mapping of fields, or a name alone, stands for."""
+        """Return the member that a mapping of fields, or a name alone, stands for."""
         return str(tree.get(self.by, self.default) if isinstance(tree, dict) else tree)
 
     def users(self, name: str) -> list[str]:
-        """The members that have a field of this name."""
+        """Return the members that have a field of this name."""
         return [kind for kind, found in self.kinds.all(Configured) if name in found.settings.model_fields]
 
     def _check(self, value: Any) -> Part:
@@ -93,7 +95,7 @@ class OneOf:
         return member.model_validate_json(_as_json(self._without_former(tree, member)))
 
     def _without_former(self, tree: Mapping[str, Any], member: type[Part]) -> dict[str, Any]:
-        """Leaves out what says nothing: fields of other members, null or with their defaults, as once were written."""
+        """Drop fields of other members that are null or have their defaults: earlier versions wrote them."""
         return {
             name: value
             for name, value in tree.items()
@@ -122,15 +124,15 @@ def checked(model: type[Model], tree: Any, place_of: Callable[[Sequence[Any]], s
 
 
 def names_in(folder: Path) -> list[str]:
-    """Names of the YAML files that come with srit in a folder."""
+    """Return the names of the YAML files in one of srit's own folders."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 def find_yaml(name: str, folder: Path, what: str) -> Path:
-    """A .yaml file, or the one of a shipped name.
+    """Return the path of a .yaml file, or of the shipped one with that name.
 
     Raises:
-        RecipeError: there is none; names the nearest.
+        RecipeError: it does not exist; names the nearest.
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
@@ -145,9 +147,10 @@ def find_yaml(name: str, folder: Path, what: str) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """
+    """Read a YAML file.
+
     Raises:
-        RecipeError: too long, or not UTF-8.
+        RecipeError: it is too long, or not UTF-8.
     """
     data = path.read_bytes()
     if len(data) > MAX_BYTES:
@@ -159,7 +162,7 @@ def read_text(path: Path) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 scalars, and neither aliases nor duplicate keys (PyYAML issue 235: aliases are unlimited)."""
+    """Load YAML 1.2 scalars; refuse aliases and duplicate keys (PyYAML issue 235: aliases are unlimited)."""
 
     yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012  (PyYAML's own attribute)
 
@@ -182,7 +185,7 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, str):
                 raise yaml.MarkedYAMLError(problem=f"the key {key!r} is not text", problem_mark=key_node.start_mark)
             if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"{key!r} stands here twice", problem_mark=key_node.start_mark)
+                raise yaml.MarkedYAMLError(problem=f"{key!r} is given twice", problem_mark=key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
@@ -208,10 +211,10 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _construct_float)
 
 
 def parse(text: str, path: Path) -> dict[str, Any]:
-    """The mapping of a YAML text.
+    """Parse a YAML text that is a mapping.
 
     Raises:
-        RecipeError: it is none; names the line.
+        RecipeError: it is not one; names the line.
     """
     try:
         tree = yaml.load(text, Loader=_Loader)
@@ -221,15 +224,15 @@ def parse(text: str, path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, RecursionError) as error:
         raise RecipeError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(tree, dict):
-        raise RecipeError(f"{path}: a recipe is a mapping of fields, this is {type(tree).__name__}")
+        raise RecipeError(f"{path}: a recipe is a mapping of fields, but this is a {type(tree).__name__}")
     return tree
 
 
 def parse_override(override: str) -> tuple[str, Any]:
-    """KEY=VALUE as a key and a YAML value.
+    """Split KEY=VALUE into a key and a YAML value.
 
     Raises:
-        RecipeError: it is not of that form.
+        RecipeError: it does not have that form.
     """
     key, equals, value = override.partition("=")
     if not equals or not key:
@@ -238,10 +241,10 @@ def parse_override(override: str) -> tuple[str, Any]:
 
 
 def set_field(tree: dict[str, Any], key: str, value: Any) -> None:
-    """Sets a field by its dotted key, such as refine.beta or tasks.train.0.limit.
+    """Set a field by its dotted key, such as refine.beta or tasks.train.0.limit.
 
     Raises:
-        RecipeError: a part of the key is no place in the tree.
+        RecipeError: a part of the key is not a place in the tree.
     """
     *path, last = key.split(".")
     place: Any = tree
@@ -259,7 +262,7 @@ def _index(place: list[Any], part: str, key: str) -> int:
 
 
 def _as_json(tree: Any) -> str:
-    # JSON, since strict validation takes a JSON array for a tuple but a Python list for a list only.
+    # Strict validation accepts a JSON array as a tuple, but a Python list only as a list.
     return json.dumps(tree)
 
 
@@ -279,7 +282,7 @@ def _explain(fault: Any, model: type[BaseModel], tree: Any, place_of: Callable[[
 
 
 def _fields_at(model: type[BaseModel], tree: Any, place: Sequence[Any]) -> tuple[list[str], OneOf | None, str]:
-    """The fields that can stand at a place of a tree; where they are a union's, that and what its member is called."""
+    """Return the fields that a place of a tree can have; for a union also that, and its member's name in messages."""
     found: type[BaseModel] | None = model
     union, called = None, ""
     for part in place:
@@ -304,13 +307,13 @@ def _part_of(tree: Any, part: Any) -> Any:
 
 
 def where(source: str, text: str, place: Sequence[Any]) -> str:
-    """A source and the line of a field in it, where it stands there."""
+    """Return a source with the line of a field, if the field is in it."""
     line = line_of(text, place)
     return f"{source}:{line}" if line else source
 
 
 def line_of(text: str, place: Sequence[Any]) -> int | None:
-    """The line of a field, found by composing the text again; None where it does not stand there."""
+    """Return the line of a field, found by composing the text again; None if the field is not in it."""
     node = yaml.compose(text, Loader=_Loader) if text else None
     line = None
     for part in place:

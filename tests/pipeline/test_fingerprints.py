@@ -336,6 +336,6 @@ def test_a_manifest_of_an_earlier_srit_is_read(begun, student, tmp_path):
     write_json(folder / "manifest.json", {**manifest, "way": {"dtype": "float32", "shared": True, "line": "then"}})
     recipe = recipe_of(student, begun)
 
-    assert planned(folder, recipe)["problems"] == "made by an earlier srit"
+    assert planned(folder, recipe)["problems"] == "made by an earlier version of srit"
     assert versions_line(folder, plan(folder, recipe, stages)) == ""
     assert make(folder, recipe)[0] == ["problems", "demonstrations"]

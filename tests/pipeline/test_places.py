@@ -91,7 +91,7 @@ def test_both_uses_of_a_task_are_in_the_domain_that_it_was_trained_in():
 
 
 def test_the_same_use_twice_is_refused():
-    with pytest.raises(RecipeError, match="sums stands here twice") as caught:
+    with pytest.raises(RecipeError, match="sums is given twice") as caught:
         recipe_of({"task": "sums", "limit": 4}, {"task": "sums", "limit": 4})
 
     assert caught.value.exit_code == 2

@@ -1,1 +1,1 @@
-"""What a stage is, what it is made from, and the run that makes what is not done."""
+"""What a stage is, what it is made from, and the run that makes the stages that are not done."""

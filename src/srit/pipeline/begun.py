@@ -1,4 +1,4 @@
-"""What a run decided when it began, and stays with: how its student is computed, and which commits its hub ids are."""
+"""What a run decides when it begins and keeps: how its student is computed, and which commits its hub ids stand for."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Shared:
 
     folder: Path  # pool/: finished stages by fingerprint; teacher/: its answers
     failed: dict[str, SritError]  # stages that cannot succeed, by fingerprint: not tried again by this process
-    in_vain: set[str] = field(default_factory=set)  # questions that were not answered: likewise
+    in_vain: set[str] = field(default_factory=set)  # questions that got no answer: not asked again by this process
 
 
 def begin_way(run: Run, recipe: Recipe, shared: Shared | None) -> ComputePlan:
-    """As the run began, or those that it shares its work with; kept for both."""
+    """Return how the student is computed, decided when the run or those that share its work began, and keep it."""
     student_sum = identity(recipe.student)
     kept = kept_way(run.manifest, recipe, student_sum)
     if shared is not None:
@@ -42,7 +42,7 @@ def begin_way(run: Run, recipe: Recipe, shared: Shared | None) -> ComputePlan:
 
 
 def kept_way(manifest: Manifest, recipe: Recipe, student: str) -> Mapping[str, Json] | None:
-    """The way that a run began with, where the student is still the same."""
+    """Return how a run has computed its student so far, if it is still the same student."""
     same = manifest.way_of in (None, _computed_of(recipe, student))
     return manifest.way if same else None
 
@@ -52,9 +52,10 @@ def _computed_of(recipe: Recipe, student: str) -> Json:
 
 
 def begin_revisions(run: Run, recipe: Recipe, shared: Shared | None) -> dict[str, str]:
-    """The commits that the recipe's hub ids stood for when the run began, or those that it shares its work with.
+    """Return the commits that the recipe's hub ids stood for when the run, or those that share its work, began.
 
-    What a name on the hub means may change between two stages; an adapter fits the weights that it was trained on.
+    A name on the hub may stand for another commit by the next stage, but an adapter fits only the weights that it was
+    trained on.
     """
     place = None if shared is None else shared.folder / "revisions.json"
     known = dict(run.manifest.revisions)
@@ -70,7 +71,7 @@ def begin_revisions(run: Run, recipe: Recipe, shared: Shared | None) -> dict[str
 
 
 def pinned(recipe: Recipe, revisions: Mapping[str, str]) -> Recipe:
-    """The recipe with the commits of its hub ids, as far as they are known."""
+    """Return the recipe with the commits of its hub ids, as far as they are known."""
     student, teacher = recipe.student, recipe.teacher
     student = student.model_copy(update={"revision": revisions.get(hub_name(student), student.revision)})
     for model in models_of(recipe)[1:]:

@@ -1,4 +1,4 @@
-"""What a stage is given beside its inputs and outputs."""
+"""What a stage is given besides its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from srit.pipeline.texts import Texts
 from srit.samplers import Request, Sampled, SamplingSettings
 from srit.samplers.chunks import SamplerSource, SamplingWork, chunks_of, read_answers
 
-CHUNK = 4  # times the rows are committed together: a row that ends early is given to another answer of the chunk
-SHORT = 128  # tokens; of answers that may be longer fewer are committed together, so that a kill costs no more work
+CHUNK = 4  # rows times this are committed together: a row that ends early is given to another answer of the chunk
+SHORT = 128  # tokens; where answers may be longer, fewer are committed together, so that a kill costs no more work
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Context:
     seconds: Mapping[str, float]  # that each finished stage of the run took
 
     def map(self, work: ChunkWork[Built, Item], items: Mapping[Key, Item]) -> Iterator[tuple[Key, bytes]]:
-        """Yield the bytes of each item with its key, as soon as they are there and in any order."""
+        """Yield the bytes of each item with its key, as soon as they are computed, in any order."""
         return self.engine.map(work, items)
 
     def map_once(

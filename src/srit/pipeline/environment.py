@@ -1,4 +1,4 @@
-"""What figures depend on beside the recipe."""
+"""What figures depend on besides the recipe."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from importlib.metadata import version
 
 
 def environment() -> dict[str, str]:
-    """What figures depend on beside the recipe."""
+    """What figures depend on besides the recipe."""
     packages = ("srit", "torch", "transformers", "peft")
     return {"python": platform.python_version(), "machine": platform.machine(), **{p: version(p) for p in packages}}

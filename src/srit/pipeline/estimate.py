@@ -34,15 +34,15 @@ EXAMPLES = 50  # problems of a task that are read for their length
 # those of its worked solutions (1.6), and up to 4 % above those of srit's own pages in Markdown.
 PIECE = re.compile(r"[^\W\d_]+|\d| (?=\d)|[^\w\s]|_|\n")
 CHAT_TOKENS = 8  # that ChatML puts around a prompt
-# Measured with SmolLM2-135M in float32 on two cores: 520 tokens/s sampled, 335 trained through LoRA. In full was
-# measured before the rest grew faster: 110 where LoRA had 190. bfloat16 units about halve all of it.
+# Measured with SmolLM2-135M in float32 on two cores: 520 tokens/s sampled, 335 trained through LoRA. Full training was
+# measured before the rest became faster: 110 where LoRA had 190. bfloat16 units take about half the time.
 SAMPLED = 520 * 135e6 / 2  # parameters * tokens a second, for each core
 TRAINED = {"lora": 335 * 135e6 / 2, "qlora": 335 * 135e6 / 2, "full": 195 * 135e6 / 2}
 LOADED = 1.5 / 135e6  # seconds a parameter, to load a model: SmolLM2-135M on the same two cores
 
 # One GPU of 80 GB: a model, not a measurement. Training: 6 operations a parameter and token (Kaplan et al. 2020,
-# arXiv 2001.08361) at 40 % of an A100's 312e12 a second in bf16. Sampling: 64 answers at once, each step of theirs
-# reads all weights, 2 bytes each, at 60 % of 2.0e12 bytes a second, and as much again for the cache.
+# arXiv 2001.08361) at 40 % of an A100's 312e12 a second in bf16. Sampling: 64 answers at once; each step reads
+# all weights, 2 bytes each, at 60 % of 2.0e12 bytes a second, and as much again for the cache.
 GPU_TRAINED = 0.4 * 312e12 / 6  # parameters * tokens a second
 GPU_SAMPLED = 64 * 0.6 * 2.0e12 / 2 / 2
 

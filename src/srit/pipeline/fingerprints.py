@@ -1,8 +1,8 @@
-"""What a stage is made from, as a sum: equal fingerprints are the same work, in whichever run.
+"""Hash what a stage is made from: equal fingerprints mean the same work, in whichever run.
 
 Versions of torch and transformers are not part of it: an upgrade changes the last digits of a model's numbers, and
-hours of training would be done again for that. They are kept with each stage, and a run that goes on with others says
-so (`mixed_versions`).
+hours of training would be repeated for that. They are kept with each stage, and a run that continues with others
+says so (`mixed_versions`).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def basis(
     way: ComputePlan | None,
     sources: Mapping[str, Json] | None = None,
 ) -> dict[str, Json]:
-    """All that goes into a stage's outputs, as JSON.
+    """Return everything that shapes a stage's outputs, as JSON.
 
     Args:
         student: hash of the weights and the tokenizer; left out where the stage uses neither.
-        way: how the student is computed; of it only what shapes the outputs.
-        sources: of what the stage reads from outside of the run; None: as it is there now.
+        way: how the student is computed; only what shapes the outputs counts.
+        sources: of what the stage reads from outside the run; None: as they are now.
     """
     shaping = {field: getattr(way, field) for field in stage.computes} if way is not None and stage.computes else None
     whole = {
@@ -61,36 +61,36 @@ def input_sums(stage: Stage, entries: Mapping[str, StageEntry]) -> dict[str, str
 
 
 def fingerprint(made_from: Mapping[str, Json]) -> str:
-    """Of a stage's `basis`."""
+    """Return the fingerprint of a stage's `basis`."""
     return hashlib.sha256(canonical(made_from)).hexdigest()
 
 
 def difference(made_from: Mapping[str, Json], entry: StageEntry) -> str:
-    """What is not as it was when a stage was made.
+    """Say what has changed since a stage was made.
 
     Args:
-        entry: the stage's, of a manifest; one that an earlier srit wrote says less.
+        entry: the stage's, in a manifest; an entry that an earlier version of srit wrote says less.
     """
     if entry.version is None:
-        return "made by an earlier srit"
-    part = next((part for part in _TOLD if made_from[part] != getattr(entry, part)), "version")
+        return "made by an earlier version of srit"
+    part = next((part for part in _CHANGES if made_from[part] != getattr(entry, part)), "version")
     path, now = _first_change(made_from[part], getattr(entry, part))
     name = path[-1] if path and part == "sources" else ".".join(path)
-    return f"{name} is not there" if now == NOT_THERE else _TOLD[part].format(name).removesuffix(": ")
+    return f"{name} is not there" if now == NOT_THERE else _CHANGES[part].format(name).removesuffix(": ")
 
 
-_TOLD = {
-    "version": "this srit makes it otherwise",
+_CHANGES = {
+    "version": "this version of srit makes it differently",
     "settings": "its settings changed: {}",
     "sources": "{} has changed",
     "inputs": "made from another {}",
     "student": "the student's weights or tokenizer have changed",
-    "way": "the student is computed otherwise: {}",
+    "way": "the student is computed differently: {}",
 }
 
 
 def _first_change(now: Json, then: Json) -> tuple[list[str], Json]:
-    """The names that lead to the first value which is another, and that value."""
+    """Return the path to the first value that changed, and that value."""
     if not isinstance(now, dict):
         return [], now
     name = next((name for name in sorted({*now, *then}) if now.get(name) != then.get(name)), "")
@@ -99,7 +99,7 @@ def _first_change(now: Json, then: Json) -> tuple[list[str], Json]:
 
 
 def changed_outputs(stage: Stage, made_from: Mapping[str, Json], entry: StageEntry) -> Iterable[str]:
-    """The outputs that may be others: of problems, those files whose own tasks or data changed."""
+    """Return the outputs that may change: of problems, only the files whose own tasks or data changed."""
     now, then = made_from["sources"], entry.sources
     alike = made_from["version"] == entry.version and made_from["student"] == entry.student
     if not alike or set(now) != set(stage.outputs):
@@ -108,7 +108,7 @@ def changed_outputs(stage: Stage, made_from: Mapping[str, Json], entry: StageEnt
 
 
 def mixed_versions(entries: Mapping[str, StageEntry], kept: Iterable[Stage]) -> str:
-    """Which finished stages computed with other versions than those here, in a line; "" where none did.
+    """Say in one line which finished stages were computed with other versions than those here; "" if none was.
 
     Args:
         entries: of a manifest, by stage.
@@ -119,8 +119,8 @@ def mixed_versions(entries: Mapping[str, StageEntry], kept: Iterable[Stage]) -> 
         then = _versions(entries[str(stage.name)].environment) if stage.computes else ""
         if then and then != _versions(environment()):
             others.setdefault(then, []).append(str(stage.name))
-    told = "; ".join(f"{then} made {', '.join(names)}" for then, names in others.items())
-    return told and f"{told}, and {_versions(environment())} goes on: {_MIXED}"
+    summary = "; ".join(f"{then} made {', '.join(names)}" for then, names in others.items())
+    return summary and f"{summary}, and {_versions(environment())} goes on: {_MIXED}"
 
 
 _MIXED = "the last digits may differ. For one version throughout, choose another --out"
@@ -131,7 +131,7 @@ def _versions(found: Mapping[str, str]) -> str:
 
 
 def begun_elsewhere(partial: Path) -> str:
-    """Which versions began an unfinished stage, in a line, where they are not those here; "" where they are."""
+    """Say in one line which versions began an unfinished stage, if they are not those here; "" if they are."""
     place, now = partial / "environment.json", _versions(environment())
     if not place.exists():
         write_json(place, environment())

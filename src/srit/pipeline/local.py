@@ -1,4 +1,4 @@
-"""Chunks computed in this process, one after the other."""
+"""Compute chunks in this process, one after the other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from srit.compute.mapping import Built, ChunkWork, Item, Key, Source
 
 
 class LocalEngine:
-    """Keeps the last model that it built: an evaluation asks one model task after task."""
+    """Compute chunks here, and keep the last model: an evaluation asks one model task after task."""
 
     def __init__(self) -> None:
         self._kept: tuple[Source[object], object] | None = None

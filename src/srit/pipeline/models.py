@@ -1,4 +1,4 @@
-"""The run's models, loaded for a stage as it declared that it computes."""
+"""The run's models, loaded as the stage declared that it computes them."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The student, and what stages made of it."""
+    """The student, and the models that stages made of it."""
 
     student: Student
     engine: SamplerSettings  # what draws its answers
     plan: ComputePlan  # how it is computed: the fields that the stage declared (`Stage.computes`)
 
     def sampler(self, trained: Trained | None, rows: int) -> SamplerSource:
-        """Return what draws answers; `trained` None: from the student itself."""
+        """Return the source of sampled answers; `trained` None: from the student itself."""
         return SamplerSource(self.engine, self.student, trained, rows, self.plan.decoding)
 
     def frozen(self, trained: Trained | None) -> FrozenSource:
-        """Return what takes log-probabilities; `trained` as in `sampler`."""
+        """Return the source of log-probabilities; `trained` as in `sampler`."""
         return FrozenSource(self.student, trained)
 
     def reference(self, start: Trained) -> TrainableSource:
-        """Return what a training starts from."""
+        """Return the model that a training starts from."""
         return TrainableSource(self.student, start, self.plan.targets, self.plan.attention)
 
     def trainable(self, start: Path | None) -> LanguageModel:
-        """Load the student with what is trained of it; None: a new adapter, or the student's own weights."""
+        """Load the student with its trained weights; None: with a new adapter, or with its own weights."""
         from srit.students.loading import trainable
 
         targets, attention = self.plan.targets, self.plan.attention

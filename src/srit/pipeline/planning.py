@@ -41,7 +41,7 @@ def plan(folder: Path, recipe: Recipe, declare: Callable[[Recipe], Sequence[Stag
         reason, again = _reason(folder, stage, manifest.stages, student, way, redone)
         redone.update(again)
         if not reason and (n := unsettled(manifest.stages[str(stage.name)])):
-            reason = f"{n} question{'s' if n > 1 else ''} {UNSETTLED}"  # what is made from it may stay
+            reason = f"{n} question{'s' if n > 1 else ''} {UNSETTLED}"  # what was made from it stays valid
         plans.append(Plan(stage, reason))
     return _without_idle(plans)
 
@@ -54,7 +54,7 @@ def _reason(
     way: ComputePlan | None,
     redone: set[str],
 ) -> tuple[str, Iterable[str]]:
-    """Why a stage would run, and which of its outputs may then be others."""
+    """Say why a stage would run, and which of its outputs may then change."""
     entry = entries.get(str(stage.name))
     if entry is None:
         return "not made yet", stage.outputs
@@ -63,11 +63,11 @@ def _reason(
     made_from = basis(stage, input_sums(stage, entries), student, way)
     if entry.fingerprint != fingerprint(made_from):
         return difference(made_from, entry), changed_outputs(stage, made_from, entry)
-    return ("", ()) if is_whole(folder, entry) else ("a file of it is missing or damaged", stage.outputs)
+    return ("", ()) if is_whole(folder, entry) else ("one of its files is missing or damaged", stage.outputs)
 
 
 def _without_idle(plans: Sequence[Plan]) -> list[Plan]:
-    """Auxiliary stages do not run where all that waits for them is done."""
+    """Clear the reasons of auxiliary stages for which no stage waits."""
     found: list[Plan] = []
     for one in reversed(plans):
         waiting = {str(later.stage.name) for later in found if later.reason}
@@ -78,7 +78,7 @@ def _without_idle(plans: Sequence[Plan]) -> list[Plan]:
 
 
 def dependents(stage: Stage, later: Sequence[Stage]) -> list[Stage]:
-    """Return the stages that wait for one, directly or by way of auxiliary ones."""
+    """Return the stages that wait for a stage, directly or through auxiliary ones."""
     found: list[Stage] = []
     for other in later:
         if not set(stage.outputs).isdisjoint((*other.inputs, *other.after)):
@@ -87,12 +87,12 @@ def dependents(stage: Stage, later: Sequence[Stage]) -> list[Stage]:
 
 
 def unsettled(entry: StageEntry) -> int:
-    """Return how many questions a finished stage has no answer to: the same command asks them again."""
+    """Return how many questions of a finished stage got no answer: the same command asks them again."""
     return int(entry.counts.get(UNSETTLED, 0))
 
 
 def versions_line(folder: Path, planned: Sequence[Plan]) -> str:
-    """Return what a run would mix, in a line: stages that other versions computed, and those that it would make."""
+    """Say in one line what a run would mix: stages that other versions computed, and those that it would make."""
     again = any(stage.computes for stage, reason in planned if reason)
     entries = read_manifest(folder).stages
     kept = [stage for stage, reason in planned if not reason and str(stage.name) in entries]

@@ -1,4 +1,4 @@
-"""What a run says while it works."""
+"""What a run reports while it works."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Run the stages of a recipe: make those whose fingerprint is not the recorded one, in order.
 
 A fingerprint covers the stage's settings, version, seeds, the content of every input, inside the run and outside, and,
-where they are used, the student's weights, its tokenizer and how it is computed: what changed is made again, and only
-that. Equal fingerprints are the same work, in whichever run: runs that share a folder take it from each other.
+where they are used, the student's weights, its tokenizer and how it is computed: only what changed is made
+again. Equal fingerprints mean the same work, in whichever run: runs that share a folder take it from each other.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def open_run(
 
 
 def _plan_for(recipe: Recipe, wanted: Sequence[Stage], run: Run, shared: Shared | None) -> ComputePlan | None:
-    """How the student is computed, which is found out where a wanted stage computes with it."""
+    """Decide how the student is computed, and measure that only if a wanted stage computes with it."""
     if len(models_of(recipe)) > 1 or any(stage.computes for stage in wanted):
         return begin_way(run, recipe, shared)
     return begun_compute_plan(recipe, kept_way(run.manifest, recipe, identity(recipe.student)))
@@ -144,8 +144,10 @@ def _made_from(opened: OpenRun, stage: Stage, student: str) -> dict[str, Json]:
 
 
 def _is_awaited(opened: OpenRun, place: int, student: str) -> bool:
-    """Whether a stage that waits for an auxiliary one is not done. One that takes an input from a later stage is not
-    done if that stage is not."""
+    """Return whether a stage that waits for an auxiliary one is not done.
+
+    A stage that takes an input from a later stage counts as not done if that stage is not.
+    """
     later = opened.stages[place + 1 :]
     found: dict[str, bool] = {}
 
@@ -167,14 +169,14 @@ def _is_settled(opened: OpenRun, stage: Stage, student: str) -> bool:
 
 
 def _make(opened: OpenRun, stage: Stage, made_from: Mapping[str, Json], student: str, *, reopened: bool) -> bool:
-    """Make and record a stage; False if it was done before, and making it again failed."""
+    """Make and record a stage; return False if it was done before and making it again failed."""
     mark, started = fingerprint(made_from), time.monotonic()
     try:
         counts = _made(opened, stage, mark, student)
     except SritError as error:
         if not reopened:
             raise
-        opened.report(f"WARN {stage.name}: {error}; what was made before holds")
+        opened.report(f"WARN {stage.name}: {error}; what was made before stays valid")
         return False
     seconds = round(time.monotonic() - started, 1)
     entry = StageEntry(
@@ -192,11 +194,11 @@ def _make(opened: OpenRun, stage: Stage, made_from: Mapping[str, Json], student:
 
 
 def _taken(opened: OpenRun, stage: Stage, mark: str) -> bool:
-    """Whether another run has done the same work; its outputs are then here as well."""
+    """Take a stage from another run that did the same work, and return whether there was one."""
     shared = opened.shared
     if shared is None or not opened.run.adopt(str(stage.name), stage.outputs, shared.folder / "pool" / mark):
         return False
-    opened.report(f"{stage.name} taken from a run that made the same")
+    opened.report(f"{stage.name} taken from a run that did the same work")
     return True
 
 
@@ -223,7 +225,7 @@ def _made(opened: OpenRun, stage: Stage, mark: str, student: str) -> dict[str, J
 
 
 def _partial(opened: OpenRun, stage: Stage, mark: str, student: str) -> Path:
-    """The folder of a stage's unfinished work, or of that which it adds to."""
+    """Return the folder of a stage's unfinished work, or of the stage whose work it continues."""
     continued = next((other for other in opened.stages if other.name == stage.continues), None)
     if continued is None:
         return opened.run.partial(str(stage.name), mark)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 UNSETTLED = "without an answer yet"  # the count of a stage's questions that its next run asks again
 
-# What of a `ComputePlan` shapes a model's answers, its log-probabilities, and what is trained.
+# The fields of a `ComputePlan` that shape a model's answers, its log-probabilities, and what is trained.
 SAMPLES = ("dtype", "decoding")
 SCORES = ("dtype", "rows")
 TRAINS = ("dtype", "rows", "targets", "attention")
@@ -29,8 +29,8 @@ class StageName:
     """Which stage of a run it is."""
 
     product: str  # what it makes, such as "pairs": the name of its file in `srit.stages`, or of a part of it
-    round: int = 0  # of stage 2 of the method, from 1; 0: it belongs to none
-    model: Model | None = None  # whose predictions or options they are
+    round: int = 0  # of stage 2 of the method, from 1; 0: part of no round
+    model: Model | None = None  # the model of the predictions or options
     task: str = ""  # the place of the evaluation task, as `compared.evaluated` gives it
     control: str = ""  # which control it trains
 
@@ -65,14 +65,14 @@ class Stage:
     make: Callable[[Inputs, Outputs, Context], Mapping[str, Json]]
     work: Callable[[Recipe], Work] = no_work  # what it takes, estimated from the recipe alone
     uses_student: bool = True  # whether the student's weights or tokenizer shape the outputs
-    shared_as: str = ""  # what the same work is called in every run; "": the stage's name
+    shared_as: str = ""  # the name of the same work in every run; "": the stage's name
     computes: tuple[str, ...] = ()  # fields of the student's `ComputePlan` that shape the outputs
-    # Sums of all that is read from outside of the run, each by what a person calls it; where their names are those of
-    # the outputs, each output is made of its own alone.
+    # Sums of everything that is read from outside the run, each under the name that a person gives it. If the names are
+    # those of the outputs, each output is made from its own source alone.
     sources: Callable[[], Mapping[str, Json]] = dict
     # Outputs that must exist before this stage runs without changing what it makes: checks, and parts of its own work
     # that another stage does first. `make` can read them. Not in the fingerprint: they follow from what is in it.
     after: tuple[str, ...] = ()
-    auxiliary: bool = False  # made only on the way to other stages: not where those are done already
+    auxiliary: bool = False  # made only for other stages: not if those are done already
     continues: StageName | None = None  # the stage whose unfinished work it adds to; None: it has its own
     shows: tuple[StageName, ...] = ()  # stages whose counts it reads

@@ -1,4 +1,4 @@
-"""The recipe's teacher, and all that it was ever paid for."""
+"""The recipe's teacher, and every answer that was ever paid for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from srit.teachers.paid import Paid
 
 
 def teacher_settings(recipe: Recipe) -> dict[str, Json]:
-    """All of a recipe that shapes a teacher's answers."""
+    """Return everything in a recipe that shapes a teacher's answers."""
     kind = teacher_kind(recipe.teacher.kind)
     on_this_machine = kind.model(recipe.teacher) is not None
     computed = {"dtype": recipe.student.dtype, "rows": recipe.rows} if on_this_machine else {}
@@ -22,26 +22,26 @@ def teacher_settings(recipe: Recipe) -> dict[str, Json]:
 
 
 def teacher_sources(teacher: TeacherSettings) -> dict[str, Json]:
-    """Sums of what a teacher's answers are read from or computed with: recordings; weights, tokenizer and template."""
+    """Return sums of what answers are read from or computed with: recordings; weights, tokenizer and template."""
     return dict(teacher_kind(teacher.kind).sources(teacher))
 
 
 def models_of(recipe: Recipe) -> list[Student]:
-    """The models that a run loads: the student, and a teacher on this machine."""
+    """Return the models that a run loads: the student, and a teacher on this machine."""
     teacher = teacher_kind(recipe.teacher.kind).model(recipe.teacher)
     return [recipe.student, *([] if teacher is None else [teacher])]
 
 
 class Teaching:
-    """A run's teacher and its answers, of this run or of all that share them."""
+    """A run's teacher and its answers, those of all runs that share them included."""
 
     def __init__(
         self, recipe: Recipe, journal: Path, limits: tuple[int, ...], in_vain: set[str], engine: Engine, report: Report
     ) -> None:
         """
         Args:
-            journal: the file of the answers. They lie apart from what is made of them and from any fingerprint: no
-                changed setting pays for them again.
+            journal: the file of the answers. They are kept apart from what is made of them and are in no fingerprint,
+                so that no changed setting pays for them again.
             limits: as in `Paid.earlier_limits`.
             in_vain: as in `Paid`.
         """
@@ -50,8 +50,7 @@ class Teaching:
         self._kept: Teacher | None = None
 
     def teacher(self) -> Teacher:
-        """Return the teacher that the recipe names; one that is kept is the same for all stages, with what it has
-        learned."""
+        """Return the teacher that the recipe names; a kind that is kept is made once, for all stages."""
         if self._kept is not None:
             return self._kept
         settings, kind = self._recipe.teacher, teacher_kind(self._recipe.teacher.kind)
@@ -60,7 +59,7 @@ class Teaching:
         return made
 
     def paid(self) -> Paid:
-        """Return the answers by key, and what keeps another."""
+        """Return the answers by key, with the function that keeps another."""
         journal = Journal(self._journal)
         answers: dict[str, list[Answer]] = {}
         for row in journal.rows:

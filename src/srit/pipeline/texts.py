@@ -1,4 +1,4 @@
-"""How the student reads and writes texts, and how long they may be."""
+"""How the student reads and writes text, and how long it may be."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from srit.students.prompts import Prompts
 
 
 class Texts:
-    """The student's tokenizer and its room for texts, loaded when first asked."""
+    """The student's tokenizer and its room for text, loaded on first use."""
 
     def __init__(self, student: Student, report: Report) -> None:
         self._student, self._report = student, report
 
     @cached_property
     def prompts(self) -> Prompts:
-        """The tokenizer with its chat template; reports what was mended in the template."""
+        """The tokenizer with its chat template; loading it reports what was mended in the template."""
         prompts = load_prompts(self._student)
         for line in prompts.lines:
             self._report(line if line.startswith("WARN") else f"     {line}")

@@ -1,6 +1,6 @@
-"""The stages of a run, one file for each product: its pure function, and what the stage that makes it is made from.
+"""The stages of a run, one file for each product: a pure function, and the declaration of the stage that calls it.
 
-`stages(recipe)` has them in order. Each reads the files of earlier ones; none imports another's work."""
+`stages(recipe)` returns them in order. Each reads the files of earlier ones and imports none of their work."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def measured(recipe: Recipe) -> list[Stage]:
     return [*declared, results_stage(recipe)]
 
 
-# What can be made without the rest of a run: each product, in every round that has it.
+# What can be made without the rest of a run: each product, in every round that makes it.
 PARTS = ("demonstrations", "instructed", "completions", "pairs", "refined", "results", "report")
 
 
 def part(product: str) -> Callable[[Recipe], list[Stage]]:
-    """Return what declares the stages of one of `PARTS` and of all that it needs."""
+    """Return the function that declares the stages of one of `PARTS` and all that it needs."""
     return lambda recipe: needed(recipe, product)
 
 

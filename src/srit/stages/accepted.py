@@ -1,4 +1,4 @@
-"""A round's refined model → accepted.json: whether it is built upon."""
+"""A round's refined model → accepted.json: whether the next round builds on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOISE = 0.05  # a round is refused when it is worse than its start with p below 
 
 
 def start_inputs(number: int) -> tuple[str, ...]:
-    """Return what decides which model a round starts from."""
+    """Return the files that decide which model a round starts from."""
     earlier = range(1, number)
     return ("instructed", *(f"round-{n}/{part}" for n in earlier for part in ("refined", "accepted.json")))
 
@@ -33,7 +33,7 @@ def start_of(inputs: Inputs, number: int) -> str:
 
 
 def accepted_stage(recipe: Recipe, number: int) -> Stage:
-    """A round's refined model → whether it is built upon, by the dev problems."""
+    """Declare the stage that decides on the dev problems whether the next round builds on a refined model."""
     name = StageName("accepted", number)
     settings = {
         "accept": recipe.refine.accept,

@@ -30,7 +30,7 @@ PROBE_PROBLEMS = 50
 
 
 def probe_stage(recipe: Recipe, number: int) -> Stage:
-    """Some training problems → a round's probe.jsonl: those of its completions that show whether pairs will come."""
+    """Declare a round's probe.jsonl: completions of some problems, which show whether there will be pairs."""
     completions = completions_stage(recipe, number)
     return replace(
         completions,
@@ -46,7 +46,7 @@ def probe_stage(recipe: Recipe, number: int) -> Stage:
 
 
 def yield_stage(recipe: Recipe, number: int) -> Stage:
-    """A round's probe.jsonl → its yield.json: whether enough problems give a pair to sample the rest."""
+    """Declare a round's yield.json: whether enough of the probe's problems give a pair to sample the rest."""
     name, problems, probed = StageName("yield", number), refine_problems(recipe), _probe_file(number)
     refine = {"nll_weight": recipe.refine.nll_weight, "nll_on": recipe.refine.nll_on}
     settings = recipe.model_dump(mode="json", include={"pairs"}) | {"refine": refine}
@@ -63,10 +63,10 @@ def yield_stage(recipe: Recipe, number: int) -> Stage:
 
 
 def completions_stage(recipe: Recipe, number: int) -> Stage:
-    """Training problems → a round's completions.jsonl.
+    """Declare a round's completions.jsonl.
 
-    The probe comes first, in a stage of its own that samples from the same inputs, so that no other pair settings
-    sample anything again.
+    The probe comes first, in a stage of its own with the same inputs, so that other pair settings sample nothing
+    again.
     """
     name, problems = StageName("completions", number), refine_problems(recipe)
     return Stage(
@@ -111,8 +111,8 @@ def _make_yield(inputs: Inputs, out: Outputs, context: Context, file: str, numbe
     only_pairs = not (recipe.refine.nll_weight and recipe.refine.nll_on == "right")
     if share < LEAST_YIELD and only_pairs:
         raise TooFewPairs(
-            f"of {len(probed)} problems tried, {paired} give a pair: {why}. Take problems "
-            "that the student has sometimes right (tasks.train), or more samples, or a higher sample.temperature"
+            f"of {len(probed)} problems tried, {paired} give a pair: {why}. Use problems that the student "
+            "sometimes gets right (tasks.train), more samples, or a higher sample.temperature"
         )
     expected = round(share * len(problems))
     context.reports.report(f"ok   yield: about {expected} problems will give pairs" + (f"; {why}" if why else ""))
@@ -158,7 +158,7 @@ def _sample(inputs: Inputs, context: Context, problems: Sequence[Problem], kept:
 
 
 def make_requests(problems: Sequence[Problem], prompts: Prompts, settings: Sample, seed: str) -> list[Request]:
-    """The answers wanted: problem after problem, direct before CoT."""
+    """Return a request for each answer: problem after problem, direct before CoT."""
     return [
         Request(prompt_ids, f"{seed}/{problem.task}/{problem.id}/{kind}/{index}")
         for problem in problems
@@ -171,18 +171,18 @@ def make_requests(problems: Sequence[Problem], prompts: Prompts, settings: Sampl
 def make_completions(
     problems: Sequence[Problem], sampled: Sequence[Sampled], prompts: Prompts, settings: Sample
 ) -> list[Completion]:
-    """What was drawn for `make_requests`, judged."""
+    """Judge the answers that were drawn for `make_requests`."""
     wanted = [(problem, kind, index) for problem in problems for kind, n in _kinds(settings) for index in range(n)]
     return [_judged(*one, answer, prompts) for one, answer in zip(wanted, sampled, strict=True)]
 
 
 def probe(problems: Sequence[Problem], seed: str) -> list[Problem]:
-    """Some problems on which to see, before all is sampled, whether pairs will come."""
+    """Draw some problems that show, before everything is sampled, whether there will be pairs."""
     return Random(f"{seed}/probe").sample(list(problems), min(PROBE_PROBLEMS, len(problems)))
 
 
 def stop_rate(completions: Sequence[Completion]) -> float:
-    """The share of answers that ended by themselves."""
+    """Return the share of answers that ended by themselves."""
     return sum(not completion.truncated for completion in completions) / len(completions)
 
 
@@ -201,7 +201,7 @@ def _judged(problem: Problem, kind: PromptKind, index: int, answer: Sampled, pro
         text=text,
         token_ids=answer.token_ids,
         logp=answer.logp,
-        # What begins another turn did not end by itself, and its tokens must not be learned as part of an answer.
+        # An answer that begins another turn did not end by itself, and tokens of that turn must not be learned.
         truncated=answer.truncated or not prompts.is_text(answer.token_ids),
         answer=judgment.answer,
         verdict=judgment.verdict,

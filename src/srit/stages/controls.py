@@ -1,4 +1,4 @@
-"""What could be done in place of the first round of stage 2 → controls/."""
+"""controls/: models trained for as much compute as the first round of stage 2, in simpler ways."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from srit.stages.refined import make_preferences, make_refined, refine_fields, r
 
 
 def control_stage(recipe: Recipe, control: Literal["instruct", "right"]) -> Stage:
-    """What could be done in place of round 1 of stage 2 → controls/."""
+    """Declare a control: a model trained in a simpler way than round 1 of stage 2, for as much compute."""
     name, refined_on = StageName("controls", control=control), refine_problems(recipe)
     problems = dict.fromkeys(("problems/train.jsonl", refined_on))
     make = _make_more_instruction if control == "instruct" else _make_own_right
@@ -35,7 +35,7 @@ def control_stage(recipe: Recipe, control: Literal["instruct", "right"]) -> Stag
 
 
 def _make_more_instruction(inputs: Inputs, out: Outputs, context: Context, file: str) -> Mapping[str, Json]:
-    """Stage 1 goes on for as many tokens as round 1 of stage 2 takes."""
+    """Continue stage 1 for as many tokens as round 1 of stage 2 takes."""
     from srit.training.preference import n_row_tokens
 
     recipe, problems = inputs.recipe, inputs.records(file, Problem)
@@ -49,5 +49,5 @@ def _make_more_instruction(inputs: Inputs, out: Outputs, context: Context, file:
 
 
 def _make_own_right(inputs: Inputs, out: Outputs, context: Context, file: str) -> Mapping[str, Json]:
-    """Fine-tuning on own right answers (rejection sampling) in place of the preference loss."""
+    """Fine-tune on own right answers (rejection sampling) instead of the preference loss."""
     return make_refined(inputs, out, context, file, 1, "controls/right", only_right=True)

@@ -26,7 +26,7 @@ from srit.teachers.paid import Paid, earlier_answers, valid_answer
 
 
 def demonstrations_stage(recipe: Recipe) -> Stage:
-    """Training problems → demonstrations.jsonl."""
+    """Declare demonstrations.jsonl."""
     return Stage(
         name=StageName("demonstrations"),
         version=2,
@@ -52,7 +52,7 @@ def _make_demonstrations(inputs: Inputs, out: Outputs, context: Context) -> Mapp
 
 
 def asked_again(n: int, report: Report) -> dict[str, int]:
-    """Return the count by which a stage is known to have questions left, and report it."""
+    """Return the count that marks a stage with open questions, and report it."""
     if not n:
         return {}
     report(f"     {n} question{'s have' if n > 1 else ' has'} no answer yet: the same command asks again")
@@ -60,7 +60,7 @@ def asked_again(n: int, report: Report) -> dict[str, int]:
 
 
 def questions_of(problems: Iterable[Problem], limit: int | None) -> list[Question]:
-    """The first `limit` problems of each task, as the teacher is asked them."""
+    """Return the first `limit` problems of each task as questions to the teacher."""
     asked: Counter[str] = Counter()
     questions = []
     for problem in problems:
@@ -73,10 +73,13 @@ def questions_of(problems: Iterable[Problem], limit: int | None) -> list[Questio
 def make_demonstrations(
     questions: Sequence[Question], teacher: Teacher, settings: Demonstrations, paid: Paid
 ) -> tuple[list[Demonstration], Counter[str], int]:
-    """Demonstrations in problem order, counts of the kept and refused by reason, and of questions that are not settled.
+    """Ask the teacher and judge its answers.
 
     Args:
         paid: answers of earlier calls, which are not asked for again.
+
+    Returns:
+        Demonstrations in problem order, counts of the kept and refused by reason, and how many questions are open.
 
     Raises:
         DataError: no answer can be trained on.
@@ -91,7 +94,7 @@ def make_demonstrations(
 
 
 def ask(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> dict[str, Answer]:
-    """The teacher's answers by problem: those that hold, and of the others what it says now."""
+    """Return the teacher's answers by problem: earlier ones that are still valid, and new ones for the others."""
     keys = {q.problem.id: answer_key(teacher.identity, q.prompt) for q in questions}
     answers, waiting = {}, []
     for question in questions:
@@ -113,7 +116,7 @@ def ask(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> dict[str
 
 
 def spent_on(questions: Iterable[Question], teacher: Teacher, paid: Paid) -> dict[str, int]:
-    """Requests and tokens that a set of questions ever took, those without an answer included."""
+    """Count the requests and tokens that a set of questions ever took, those without an answer included."""
     prompts = {question.prompt: question for question in questions}
     answers = [answer for question in prompts.values() for answer in earlier_answers(question, teacher, paid)]
     return {name: sum(getattr(answer, name) for answer in answers) for name in _SPENT}
@@ -123,7 +126,7 @@ _SPENT = ("n_calls", "n_prompt_tokens", "n_completion_tokens")
 
 
 def _judged(problem: Problem, answer: Answer, teacher: str, settings: Demonstrations) -> Demonstration:
-    """What of an answer is trained on, and whether it is: nothing after the answer's own end is."""
+    """Judge an answer, and decide whether it is trained on; nothing after its own end is."""
     if answer.text is None:
         return Demonstration(problem.id, problem.task, teacher, "", None, "unread", False, answer.reason)
     text, open_thought = _own_text(answer.text, problem.question)
@@ -141,7 +144,7 @@ def _judged(problem: Problem, answer: Answer, teacher: str, settings: Demonstrat
     )
 
 
-# Tokens by which models of any family begin and end a turn, where a server wrote them out.
+# Tokens that begin and end a turn in models of any family, as a server may write them out.
 _TOKEN = re.compile(
     r"<\|[^|<>\n]{2,40}\|>|<｜[^｜<>\n]{1,40}｜>|</?s>|<(?:bos|eos|pad|unk|eot|eom|eod|end|endoftext|im_start|im_end)>|"
     r"</?(?:start|end)_of_(?:turn|text|sentence|utterance|role)>|\[/?(?:INST|BOS|EOS|PAD)\]|<</?SYS>>",
@@ -151,10 +154,10 @@ _OPENINGS = re.compile(rf"\A(?:\s*(?:{_TOKEN.pattern})(?:(?:assistant|model)\b\s
 
 
 def _own_text(text: str, question: str) -> tuple[str, bool]:
-    """What a teacher wrote in its own turn, thoughts included, and whether its last thought is open.
+    """Return what a teacher wrote in its own turn, thoughts included, and whether its last thought is open.
 
-    Thoughts that are marked by tokens of its family are left out: a student would learn to spell them. So are those
-    whose beginning a server cut off: a student would close what it never opened.
+    Thoughts marked by tokens of its family are left out, since a student would learn to spell them. So are those
+    whose beginning a server cut off, since a student would close what it never opened.
     """
     turn = own_turn(text, question)
     own = _OPENINGS.sub("", text[: turn.end])
@@ -163,7 +166,7 @@ def _own_text(text: str, question: str) -> tuple[str, bool]:
 
 
 def _unfit(text: str, *, open_thought: bool) -> str:
-    """Why nobody should learn a text, whatever it answers; "" if there is nothing against it."""
+    """Say why a text should not be learned, whatever it answers; "" if nothing speaks against it."""
     if open_thought:
         return "its thought never ends"
     if not text:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def instructed_stage(recipe: Recipe) -> Stage:
-    """Demonstrations → instructed/."""
+    """Declare instructed/."""
     return Stage(
         name=StageName("instructed"),
         version=3,
@@ -54,7 +54,7 @@ def _make_instructed(inputs: Inputs, out: Outputs, context: Context) -> Mapping[
     if rates := dropout(model.config):
         named = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
         context.reports.report(
-            f"     the student's config has dropout ({named}): it is trained without, as it is sampled"
+            f"     the student's config has dropout ({named}): it is trained without dropout, as it is sampled"
         )
     return instruct_on(inputs, out, context, model, "instructed", inputs.recipe.instruct, max_tokens=None)
 
@@ -69,7 +69,7 @@ def instruct_on(
     *,
     max_tokens: int | None,
 ) -> Mapping[str, Json]:
-    """Train a model on the demonstrations, and write it; returns counts.
+    """Train a model on the demonstrations, write it, and return counts.
 
     Args:
         name: of the output.
@@ -121,10 +121,10 @@ def _check_ends(context: Context, examples: Sequence[Example]) -> Json:
 
 
 def _fitting(context: Context, examples: Sequence[Example]) -> tuple[list[Example], int]:
-    """The examples that the student has positions for, and how many it has none for.
+    """Return the examples that fit the student's positions, and how many do not.
 
     Raises:
-        DataError: there is no room for any.
+        DataError: none fits.
     """
     room = context.texts.room
     sizes = [len(example.prompt_ids) + len(example.completion_ids) for example in examples]
@@ -136,7 +136,7 @@ def _fitting(context: Context, examples: Sequence[Example]) -> tuple[list[Exampl
         context.reports.check("demonstrations fit", False, f"{line}tokens: it was not made for such texts")
         return list(examples), 0
     if n_long == len(examples):
-        raise DataError(f"{line}positions: none is left to train on. Take shorter ones, or another student")
+        raise DataError(f"{line}positions: none is left to train on. Use shorter ones, or another student")
     context.reports.check("demonstrations fit", False, f"{line}positions: they are left out")
     return [e for e, size in zip(examples, sizes, strict=True) if size <= room.tokens], n_long
 
@@ -154,7 +154,7 @@ def make_examples(
     settings: Instruct,
     seed: int,
 ) -> list[Example]:
-    """Make one example of each kept demonstration, with the CoT prompt for a `cot_fraction` of each task's."""
+    """Make one example from each kept demonstration, with the CoT prompt for a `cot_fraction` of each task's."""
     from srit.training.instruction import Example
 
     examples = []

@@ -19,7 +19,7 @@ LENGTHS = "lengths.json"
 
 
 def lengths_stage(recipe: Recipe) -> Stage:
-    """All problems → lengths.json; other stages wait for it."""
+    """Declare lengths.json, for which other stages wait."""
     sample = {"direct", "cot", "max_new_tokens"}
     settings = recipe.model_dump(
         mode="json",
@@ -56,14 +56,14 @@ def _make_lengths(inputs: Inputs, out: Outputs, context: Context, tested: Sequen
 
 
 def _asked(inputs: Inputs, tested: Sequence[str], prompts: Prompts) -> Iterator[Asked]:
-    """Yield every prompt that a run puts to its student, and the room for its answer."""
+    """Yield every prompt that a run gives its student, with the room for its answer."""
     recipe, refine = inputs.recipe, "problems/refine.jsonl"
     sample, evaluate = recipe.sample, recipe.evaluate
     sampled: dict[PromptKind, int] = {"direct": sample.direct, "cot": sample.cot}
     kinds = {kind for kind, n in sampled.items() if n} | set(prompts_of(recipe.pairs.prompt))
     train = inputs.records("problems/train.jsonl", Problem)
     for problem in train if inputs.has(refine) else ():
-        yield Asked(problem, "cot", 1, "a demonstration")  # of which those that are too long are left out
+        yield Asked(problem, "cot", 1, "a demonstration")  # those that are too long are left out
     for problem in inputs.records(refine, Problem) if inputs.has(refine) else train:
         yield from (Asked(problem, kind, sample.max_new_tokens, "sample.max_new_tokens") for kind in sorted(kinds))
     for problem in inputs.records("problems/dev.jsonl", Problem):

@@ -1,7 +1,7 @@
-"""A model and multiple-choice problems → how likely it finds each option, without it writing anything.
+"""A model and multiple-choice problems → how likely it finds each option, without writing anything.
 
-Generation punishes small models: one that has the right option likeliest may never come to write its letter. So each
-option is scored behind the very prompt that answers are drawn behind, as the `multiple_choice` tasks of
+Generation punishes small models: one that finds the right option likeliest may never write its letter. So each option
+is scored after the same prompt that answers are drawn for, as the `multiple_choice` tasks of
 lm-evaluation-harness do: the summed log-probability of the option's words, alone and divided by their number of
 characters. Where the prompt shows the options with letters, "(A)" is scored likewise.
 """
@@ -38,9 +38,9 @@ Scored = Literal["text", "letter"]
 
 
 def options_stage(recipe: Recipe, model: Model, task: Evaluated) -> Stage:
-    """A task's evaluation problems → how likely one model finds each of their options."""
+    """Declare how likely one model finds each option of a task's evaluation problems."""
     name, folder = StageName("options", model=model, task=task.place), folder_of(model)
-    # No work: one pass over prompts and options is little beside the answers, and nothing is written.
+    # No work: one pass over prompts and options takes little time next to the answers, and nothing is sampled.
     return Stage(
         name=name,
         version=2,
@@ -72,7 +72,7 @@ def _make_options(inputs: Inputs, out: Outputs, context: Context, model: Model, 
 
 
 def chunks_of(groups: Sequence[Group]) -> dict[str, Sequence[Group]]:
-    """Cut groups into chunks, by the names of the files that keep their scores."""
+    """Split groups into chunks, by the names of the files that keep their scores."""
     starts = range(0, len(groups), CHUNK)
     return {f"options-{start // CHUNK:05d}.json": groups[start : start + CHUNK] for start in starts}
 
@@ -85,7 +85,7 @@ class Options(NamedTuple):
     group: Group
 
     def records(self, logps: Sequence[float]) -> Iterator[OptionScores]:
-        """What follows from the log-probabilities of the group's completions, nats."""
+        """Yield the scores that follow from the log-probabilities of the group's completions, in nats."""
         choices = self.problem.choices or ()
         n = len(choices)
         yield option_scores(self.problem, self.kind, "text", logps[:n], [len(choice) for choice in choices])
@@ -94,7 +94,7 @@ class Options(NamedTuple):
 
 
 def make_options(problems: Sequence[Problem], kinds: Sequence[PromptKind], prompts: Prompts) -> list[Options]:
-    """What is scored, problem after problem, each under every kind of prompt.
+    """Return what is scored: problem after problem, each under every kind of prompt.
 
     Raises:
         DataError: an option is empty.
@@ -117,7 +117,7 @@ def make_options(problems: Sequence[Problem], kinds: Sequence[PromptKind], promp
 
 
 def scored_texts(task: Task, problem: Problem) -> tuple[str, ...]:
-    """An option's words each; then its letter each, "(A)", where the prompt shows them so."""
+    """Return the words of each option, then each letter as "(A)" if the prompt shows them that way."""
     choices = problem.choices or ()
     letters = tuple(f"({letter})" for letter in LETTERS[: len(choices)])
     asked = task.phrase(problem)
@@ -128,7 +128,7 @@ def scored_texts(task: Task, problem: Problem) -> tuple[str, ...]:
 def option_scores(
     problem: Problem, kind: PromptKind, scored: Scored, logps: Sequence[float], lengths: Sequence[int]
 ) -> OptionScores:
-    """A problem's options by likelihood; the first of equals is chosen.
+    """Score a problem's options by likelihood; the first of equals is chosen.
 
     Args:
         logps: nats, summed over an option's tokens.

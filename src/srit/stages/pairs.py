@@ -16,14 +16,14 @@ from srit.records import Completion, Demonstration, Pair, Problem, PromptKind
 from srit.run_directory import Json
 from srit.students.lengths import Asked, too_long
 
-# A direct answer with so few words before its final sentence holds no chain of thought.
+# A direct answer with fewer words than this before its final sentence has no chain of thought.
 _BARE_WORDS = 4
 _FINAL_SENTENCE = re.compile(r"\s*(so |therefore,? )?(the )?answer is[^.]*\.?\s*$", re.IGNORECASE)
 Tokenize = Callable[[str], tuple[int, ...]]
 
 
 def pairs_stage(recipe: Recipe, number: int) -> Stage:
-    """A round's completions → its pairs.jsonl."""
+    """Declare a round's pairs.jsonl."""
     name, problems, completions = (
         StageName("pairs", number),
         refine_problems(recipe),
@@ -55,8 +55,7 @@ def _make_pairs(inputs: Inputs, out: Outputs, context: Context, file: str, compl
 
 
 def demonstrations_for(inputs: Inputs, context: Context, problems: Sequence[Problem]) -> list[Demonstration]:
-    """Return the demonstrations of these problems that the student has room for: another task's may have the same
-    ids."""
+    """Return the demonstrations of these problems that the student has room for; ids are unique only in their task."""
     wanted = {(problem.task, problem.id): problem for problem in problems}
     made = inputs.records("demonstrations.jsonl", Demonstration)
     shown, prompts, room = (
@@ -87,10 +86,10 @@ def make_pairs(
     settings: Pairs,
     tokenize: Tokenize,
 ) -> tuple[list[Pair], Counter[str]]:
-    """Preference pairs of each problem, and how many problems gave none and why.
+    """Make the preference pairs of each problem, and count how many problems gave none and why.
 
     Args:
-        tokenize: a demonstration's text to the ids of a completion, end of turn included.
+        tokenize: turns a demonstration's text into the ids of a completion, end of turn included.
 
     Returns:
         Pairs in problem order, and counts: "problems", "problems with pairs", "pairs", one
@@ -116,18 +115,18 @@ def make_pairs(
 
 
 def is_bare(text: str) -> bool:
-    """Whether an answer is given without a chain of thought."""
+    """Return whether an answer is given without a chain of thought."""
     return len(_FINAL_SENTENCE.sub("", text).split()) < _BARE_WORDS
 
 
 def prompts_of(kind: str) -> tuple[PromptKind, ...]:
-    """The prompts that pairs are conditioned on."""
+    """Return the prompts that pairs are conditioned on."""
     both: tuple[PromptKind, ...] = ("direct", "cot")
     return both if kind == "both" else tuple(prompt for prompt in both if prompt == kind)
 
 
 def right_sides(completions: Iterable[Completion], limit: int) -> list[Side]:
-    """Up to `limit` distinct right answers of one problem, whichever prompt they were given to."""
+    """Return up to `limit` distinct right answers to one problem, whichever prompt they were given to."""
     usable = _usable(completions, Counter())
     return _distinct(completion for completion in usable if completion.reward == 1)[:limit]
 
@@ -147,7 +146,7 @@ def _usable(completions: Iterable[Completion], counts: Counter[str]) -> Iterator
 def _pair_one(
     problem: Problem, completions: Sequence[Completion], fallback: list[Side], settings: Pairs
 ) -> tuple[list[Pair], str]:
-    """The problem's pairs, or the reason why there are none."""
+    """Return the problem's pairs, or the reason why there are none."""
     if not completions:
         return [], "no usable answer"
     chosen = _chosen(completions, fallback, settings)

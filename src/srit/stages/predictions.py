@@ -26,13 +26,13 @@ from srit.teachers import Answer
 
 
 def predictions_stage(recipe: Recipe, model: Model, task: Evaluated) -> Stage:
-    """A task's evaluation problems → one model's predictions."""
+    """Declare one model's predictions for a task's evaluation problems."""
     name, folder = StageName("predictions", model=model, task=task.place), folder_of(model)
     limit = recipe.evaluate.base_limit if model.kind == "base" else None
-    # In other batches the same model answers otherwise only by rounding.
+    # In other batches, the answers of the same model differ only by rounding.
     rows = recipe.rows if model.kind != "instructed-again" else max(1, recipe.rows // 3)
     shaping = recipe.evaluate.model_dump(mode="json", exclude={"teacher", "noise_floor", "options", "base_limit"})
-    # The seed draws samples; greedy answers owe nothing to it, so that all seeds share those of base.
+    # The seed draws samples. Greedy answers do not depend on it, so that all seeds share those of base.
     settings = {
         "evaluate": shaping,
         **({"limit": limit} if limit else {}),
@@ -66,7 +66,7 @@ def _work(recipe: Recipe, model: Model, task: Evaluated) -> Work:
 
 
 def computed_with(recipe: Recipe) -> dict[str, Json]:
-    """Return what the numbers of a model depend on beside its weights."""
+    """Return what a model's figures depend on besides its weights."""
     student = recipe.student
     return {"chat_template": student.chat_template, "dtype": student.dtype, "4 bits": student.tuning == "qlora"}
 
@@ -88,7 +88,7 @@ def _make_predictions(
 
 
 class Wanted(NamedTuple):
-    """Which answers are wanted."""
+    """The answers that are wanted."""
 
     problems: Sequence[Problem]
     kinds: Sequence[PromptKind]
@@ -99,7 +99,7 @@ class Wanted(NamedTuple):
 def answers(
     recipe: Recipe, context: Context, source: SamplerSource, wanted: Wanted, kept: Path, what: str
 ) -> list[Prediction]:
-    """Ask a model.
+    """Draw a model's answers and judge them.
 
     Args:
         recipe: with the seed and the settings of the evaluation.
@@ -115,7 +115,7 @@ def answers(
 
 
 def teacher_predictions_stage(recipe: Recipe, task: Evaluated) -> Stage:
-    """A task's evaluation problems → the teacher's answers."""
+    """Declare the teacher's answers to a task's evaluation problems."""
     model = Model("teacher")
     return Stage(
         name=StageName("predictions", model=model, task=task.place),
@@ -144,7 +144,7 @@ def _make_teachers(inputs: Inputs, out: Outputs, context: Context, task: Evaluat
 
 
 def _taught(problem: Problem, answer: Answer) -> Prediction:
-    """The teacher's answer as it is judged; a question that it did not answer is one that it has not right."""
+    """Judge the teacher's answer; a question that it did not answer does not count as right."""
     if answer.text is not None:
         return judged(problem, "cot", 0, answer.text, n_tokens=answer.n_completion_tokens, truncated=False)
     return Prediction(
@@ -165,7 +165,7 @@ def _taught(problem: Problem, answer: Answer) -> Prediction:
 def make_requests(
     problems: Sequence[Problem], kinds: Sequence[PromptKind], prompts: Prompts, indices: range, seed: str
 ) -> list[Request]:
-    """Answers wanted for each problem and kind of prompt.
+    """Return a request for each wanted answer, by problem and kind of prompt.
 
     Args:
         indices: range(1) for the greedy answer; range(1, n + 1) for n sampled ones.
@@ -187,7 +187,7 @@ def make_predictions(
     prompts: Prompts,
     stop: Sequence[str] = (),
 ) -> list[Prediction]:
-    """The answers to `make_requests`, judged by what they say before the first `stop` text."""
+    """Judge the answers to `make_requests` by what they say before the first `stop` text."""
     wanted = [(problem, kind, index) for problem in problems for kind in kinds for index in indices]
     return [
         judged(*one, _before(prompts.text(a.token_ids), stop), n_tokens=len(a.token_ids), truncated=a.truncated)
@@ -200,7 +200,7 @@ def _before(text: str, stop: Sequence[str]) -> str:
 
 
 def judged(problem: Problem, kind: PromptKind, index: int, text: str, *, n_tokens: int, truncated: bool) -> Prediction:
-    """One answer and what is read from it."""
+    """Return one answer with what is read from it."""
     judgment = judge(find_task(problem.task), problem, text)
     return Prediction(
         problem_id=problem.id,

@@ -1,4 +1,4 @@
-"""The recipe's tasks → problems/: what is trained on, decided on and evaluated on."""
+"""The recipe's tasks → problems/: for training, for decisions and for evaluation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from srit.tasks import find_task
 
 
 def problems_stage(recipe: Recipe) -> Stage:
-    """The recipe's tasks → problems/."""
+    """Declare problems/."""
     return Stage(
         name=StageName("problems"),
         version=2,
@@ -34,7 +34,7 @@ def problems_stage(recipe: Recipe) -> Stage:
 
 
 def _sides(recipe: Recipe) -> dict[str, tuple[Sequence[TaskUse], Split]]:
-    """The files of problems: whose problems they are, and of which split."""
+    """Return the files of problems, each with its tasks and its split."""
     refine: dict[str, tuple[Sequence[TaskUse], Split]] = {"problems/refine.jsonl": (recipe.tasks.refine, "train")}
     return {
         "problems/train.jsonl": (recipe.tasks.train, "train"),
@@ -45,7 +45,7 @@ def _sides(recipe: Recipe) -> dict[str, tuple[Sequence[TaskUse], Split]]:
 
 
 def _problem_sources(recipe: Recipe) -> dict[str, Json]:
-    """What each file of problems is made of."""
+    """Return what each file of problems is made from."""
     return {
         name: {
             "seed": recipe.tasks.seed,
@@ -76,7 +76,7 @@ def _make_problems(inputs: Inputs, out: Outputs, context: Context) -> Mapping[st
     if not tasks.allow_overlap:
         refuse_overlap([*train, *refine, *dev], evaluate)
     for problem in (*train, *refine, *dev, *evaluate):
-        # Before anything is spent: a text with a special token could end its turn.
+        # Checked before anything is spent: a text with a special token could end its turn.
         context.texts.prompts.problem_ids(problem, "cot")
     for name, problems in found.items():
         out.records(name, problems)
@@ -84,10 +84,10 @@ def _make_problems(inputs: Inputs, out: Outputs, context: Context) -> Mapping[st
 
 
 def load(uses: Sequence[TaskUse], split: Split, *, seed: int) -> list[Problem]:
-    """The problems of several tasks, task after task.
+    """Load the problems of several tasks, task after task.
 
     Raises:
-        DataError: a task has none, or a gold answer which its own judge does not take for right.
+        DataError: a task has no problems, or a gold answer that its own judge cannot read.
     """
     problems: list[Problem] = []
     for use in uses:
@@ -105,13 +105,14 @@ def load(uses: Sequence[TaskUse], split: Split, *, seed: int) -> list[Problem]:
 
 
 def check_overlap(train: Iterable[Problem], evaluated: Iterable[Problem]) -> list[str]:
-    """Ids of training problems whose question and choices, case and punctuation aside, are also evaluated."""
+    """Return the ids of training problems that, case and punctuation aside, are also evaluated."""
     seen = {_normal(problem) for problem in evaluated}
     return [problem.id for problem in train if _normal(problem) in seen]
 
 
 def refuse_overlap(train: Sequence[Problem], evaluated: Sequence[Problem]) -> None:
-    """
+    """Refuse training problems that are also evaluated.
+
     Raises:
         DataError: a training problem is also evaluated; names the first five.
     """
@@ -123,10 +124,10 @@ def refuse_overlap(train: Sequence[Problem], evaluated: Sequence[Problem]) -> No
 
 
 def refuse_namesakes(train: Iterable[Problem], refine: Iterable[Problem]) -> None:
-    """
+    """Refuse two different problems of one task with the same id.
+
     Raises:
-        DataError: two problems of one task, out of two folders, have one id: the demonstration of one would be taken
-            for the other's.
+        DataError: two folders have such problems: the demonstration of one would be taken for the other's.
     """
     trained = {(problem.task, problem.id): problem for problem in train}
     for problem in refine:

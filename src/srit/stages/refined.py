@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from srit.training.preference import Preference
 
 
-# Nats a token between sampler and trainer. By rounding alone: float32 1e-5; bfloat16 4e-3, and up to 0.03 where an
-# adapter is so little trained that what it adds is lost in it. Another model in place of the instructed one: 0.15 up.
+# Nats per token between sampler and trainer. Rounding alone: float32 1e-5; bfloat16 4e-3, and up to 0.03 for an adapter
+# so little trained that rounding hides what it adds. Another model instead of the instructed one: 0.15 or more.
 AGREEMENT = {"float32": 0.02, "bfloat16": 0.05}
 AGREEMENT_SAMPLES = 16
 
-# For estimates: the share of problems with something to learn from, and of the answers that these could at most have
-# the share that they had, as others were equal, or all were right, or wrong. Measured over the 960 and the 600 problems
+# For estimates: the share of problems with something to learn from, and how many distinct answers these had, as a share
+# of the most that they could have. Measured over the 960 and the 600 problems
 # of two runs of the quickstart's tasks with SmolLM2-135M, 3 CoT answers and 1 direct each, 2 pairs at most.
 SHARES_OF_PAIRS = (0.51, 0.65)
 SHARES_WITH_RIGHT = (0.77, 0.53)  # where own right answers are learned as well, pairs or not
@@ -40,7 +40,7 @@ SHARES_AT_MOST = (1.0, 1.0)
 
 
 def refined_stage(recipe: Recipe, number: int) -> Stage:
-    """A round's pairs → its refined/."""
+    """Declare a round's refined/."""
     name, problems = StageName("refined", number), refine_problems(recipe)
     inputs = (problems, f"round-{number}/completions.jsonl", f"round-{number}/pairs.jsonl")
     return Stage(
@@ -72,7 +72,7 @@ def refining(recipe: Recipe) -> Work:
 
 
 def refinement(recipe: Recipe, also: set[str]) -> Json:
-    """Return the settings of stage 2, and others of the recipe; what is done with its outcome is not one."""
+    """Return the settings of stage 2 and others of the recipe, without the one that decides on its outcome."""
     refine = with_former(LOSS_FIELDS, recipe.refine, without="accept")
     return recipe.model_dump(mode="json", include=also) | {"refine": refine}
 
@@ -85,7 +85,7 @@ def refine_fields(recipe: Recipe) -> tuple[str, ...]:
 def make_refined(
     inputs: Inputs, out: Outputs, context: Context, file: str, number: int, name: str, *, only_right: bool = False
 ) -> Mapping[str, Json]:
-    """Train a model on a round's pairs, and write it; returns counts.
+    """Train a model on a round's pairs, write it, and return counts.
 
     Args:
         file: of the problems.
@@ -137,7 +137,7 @@ def _trained_on(
     *,
     only_right: bool,
 ) -> tuple[list[Preference], int | None]:
-    """The groups of the training, and the tokens at which it ends; None: after its epochs."""
+    """Return the groups of the training, and the tokens after which it ends; None: after its epochs."""
     from srit.training.preference import n_row_tokens
 
     prompts = context.texts.prompts
@@ -161,8 +161,11 @@ def _before(
     preferences: Sequence[Preference],
     number: int,
 ) -> tuple[Json, list[list[float]]]:
-    """What is known of the model before its first step: that it is the one that was sampled from, and how likely it
-    finds the groups with pairs (the reference); a list for each group, empty where it has no pairs."""
+    """Check that the model before its first step is the one that was sampled from, and score the groups with it.
+
+    Returns:
+        The check, and the reference's log-probabilities: a list for each group, empty if it has no pairs.
+    """
     from srit.compute.scoring import BATCH_TOKENS
     from srit.training.preference import answer_groups, disagreement
 
@@ -199,7 +202,7 @@ def make_preferences(
     *,
     only_right: bool = False,
 ) -> list[Preference]:
-    """The groups that stage 2 trains on, in problem order.
+    """Return the groups that stage 2 trains on, in problem order.
 
     Args:
         only_right: no pairs, only own right answers: the control of rejection-sampling fine-tuning.

@@ -41,7 +41,7 @@ _Answer = TypeVar("_Answer", Demonstration, Completion, Pair, Prediction)
 
 
 class Part(NamedTuple):
-    """What one stage has to say about a problem."""
+    """What one stage shows about a problem."""
 
     name: str
     text: str
@@ -96,7 +96,7 @@ class TrainingCurve(NamedTuple):
 
 
 def report_stage(recipe: Recipe, others: Sequence[Stage]) -> Stage:
-    """All that a run made → report.html.
+    """Declare report.html, which shows all that a run made.
 
     Args:
         others: the other stages of the run, whose files and counts it shows.
@@ -150,7 +150,7 @@ def _in_order(entries: Mapping[str, StageEntry]) -> Manifest:
 
 
 def make_report(folder: Path, manifest: Manifest, recipe: Recipe) -> str:
-    """Return the page's HTML. Answers are foreign text: escaped, and their invisible characters shown.
+    """Return the page's HTML. Answers are untrusted text: they are escaped, and their invisible characters are shown.
 
     Raises:
         DataError: a file of the run is damaged.

@@ -32,9 +32,9 @@ MOST_CUT = 0.05  # of a model's answers
 
 
 def results_stage(recipe: Recipe) -> Stage:
-    """All predictions → results.json."""
+    """Declare results.json."""
     settings: dict[str, Json] = {"train": sorted(tuned_on(recipe)), "rounds": recipe.rounds, "seed": recipe.seed}
-    # Only where it is set: results of recipes that do without stay what they are.
+    # Only if it is set, so that the results of recipes without it stay what they are.
     settings |= {"options": True} if recipe.evaluate.options else {}
     names = [predictions_file(model, task) for model, task in answered(recipe)]
     names += [options_file(model, task) for model, task in scored(recipe)]
@@ -74,7 +74,7 @@ def _make_results(inputs: Inputs, out: Outputs, context: Context) -> Mapping[str
 
 
 def _cut(results: Results, recipe: Recipe) -> Iterator[str]:
-    """Models whose accuracy says little, since their answers are longer than they may be."""
+    """Yield a line for each model whose accuracy says little, since many of its answers were cut."""
     for model in dict.fromkeys(row.model for row in results.rows):
         of_model = [row for row in results.rows if row.model == model]
         cut, n = sum(row.truncated for row in of_model), sum(row.n for row in of_model)
