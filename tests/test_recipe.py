@@ -73,7 +73,7 @@ BAD = {
     ),
     "a sampler that cannot stop at a text": (
         GOOD + "sampler: {kind: vllm}\nevaluate: {stop: [x]}\n",
-        "evaluate.stop: the sampler vllm reads token ids alone",
+        "evaluate.stop: the sampler vllm reads only token ids",
     ),
     "a recording without its path": (
         GOOD + "teacher: {kind: recording}\n",
