@@ -121,7 +121,7 @@ def _assigns(equation: Equation) -> bool:
 
 
 def _same_name(one: str, other: str | None) -> bool:
-    """Whether two names are equal; y is any function of a graph "y = f(x)", and a left side that is a sum is no name."""
+    """Whether two names are equal; "y" equals any "f(x)", and a left side that is a sum equals any name."""
     return one == other or other is None or (one == "y" and _is_function(other)) or (other == "y" and _is_function(one))
 
 

@@ -1,4 +1,4 @@
-"""Compares values with math-verify in its own process: one question per line of stdin, one verdict per line of stdout."""
+"""Compares values with math-verify in its own process: questions on stdin, verdicts on stdout, one per line."""
 
 from __future__ import annotations
 

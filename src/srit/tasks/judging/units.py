@@ -143,7 +143,7 @@ def _named(tail: str) -> bool:
 
 
 def _unit(tail: str) -> Unit:
-    """Returns the powers that words stand for: "square inches" is {("in", 2)}, "miles per hour" {("mi", 1), ("h", -1)}."""
+    """Returns the powers of a unit: "square inches" is {("in", 2)}, "miles per hour" {("mi", 1), ("h", -1)}."""
     tail = re.sub(r"\^\s?\\circ\s?(?:\\text\{)?([CF])\b", r"°\1", tail).replace("^\\circ", "°").replace("\\text", "")
     words = re.findall(r"[A-Za-z°¢€£¥₹]+(?:\.[A-Za-z])?|\\[%$]|/|\^[\s{]*-?[0-9]", tail)
     powers: dict[str, int] = {}
