@@ -38,11 +38,12 @@ from srit.records import Completion, Demonstration, Problem
 from srit.run_directory import read_records, write_json
 from srit.samplers import SamplingSettings
 from srit.samplers.transformers.engine import TransformersSampler
+from srit.stages.instructed import make_examples
 from srit.stages.pairs import right_sides
 from srit.stages.predictions import make_requests
 from srit.students.loading import load_model, load_tokenizer, trainable
 from srit.students.prompts import Prompts
-from srit.training.instruction import BATCH_TOKENS, Example, make_examples
+from srit.training.instruction import BATCH_TOKENS, Example
 from srit.training.losses import Sides, loss_kind
 from srit.training.preference import Preference, reference_logps
 

@@ -1,8 +1,8 @@
-"""The mean of refined − instructed over some of a study's cells and tasks, as no claim names them together.
+"""Estimate the mean of refined − instructed over some of a study's cells and tasks, which no claim names together.
 
 python studies/means.py STUDY PROMPT CELL=TASK...
 
-Prints the mean in points, each pair alike, with its 95 % interval and each seed's own.
+Prints the mean in points, each pair counting alike, with its 95 % interval and each seed's own.
 """
 
 from __future__ import annotations
@@ -10,20 +10,21 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from srit.study.claims import change_points, points
-from srit.study.figures import Key, common_seeds, difference, read_results
+from srit.records import Model, PromptKind
+from srit.study.estimates import Key, common_seeds, difference, read_study_results
+from srit.study.words import change_points, points
 
 
-def main(study: str, prompt: str, *places: str) -> None:
-    results = read_results(Path(study) / "study.json")
+def main(study: str, prompt: PromptKind, *places: str) -> None:
+    results = read_study_results(Path(study) / "study.json")
     pairs = []
     for place in places:
         cell, _, task = place.rpartition("=")  # a cell's name may hold another =
-        pair = Key(cell, "refined", task, prompt), Key(cell, "instructed", task, prompt)
-        if not common_seeds(results, [pair]):
+        pair = Key(cell, Model("refined"), task, prompt), Key(cell, Model("instructed"), task, prompt)
+        if not common_seeds(results.marks, [pair]):
             sys.exit(f"{place}: no answers of both models there: name cells and tasks as the study's tables do")
         pairs.append(pair)
-    mean = difference(results, pairs)
+    mean = difference(results.marks, pairs)
     if mean is None:
         sys.exit(__doc__)
     print(f"{change_points(mean.mean, mean.ci95)}; by seed {', '.join(map(points, mean.by_seed))}")

@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that plays a teacher by a script, and keeps a ledger of what it was asked."""
+"""A real HTTP server on loopback that plays a teacher by a script and records its requests, and ways to ask it."""
 
 import contextlib
 import json
@@ -6,6 +6,14 @@ import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from srit.records import Problem
+from srit.teachers import Question
+from srit.teachers.openai.endpoint import Endpoint
+from srit.teachers.openai.teacher import OpenAITeacher
+from srit.teachers.paid import Paid
+
+KEY = "sk-canary-0123456789"
 
 
 def answer(text="6 * 3 = 18. The answer is 18.", finish="stop", **more):
@@ -28,6 +36,16 @@ class Reply:
     def __init__(self, body=None, *, status=200, headers=(), cut=False, drip=0.0, reset=False):
         self.body = body if isinstance(body, bytes) else json.dumps(answer() if body is None else body).encode()
         self.status, self.headers, self.cut, self.drip, self.reset = status, dict(headers), cut, drip, reset
+
+
+def failing_for(word, reply, otherwise=None):
+    """A default that sends `reply` to the questions with a word, and answers all others."""
+
+    def answered(body):
+        prompt = body["messages"][0]["content"]
+        return reply if word in prompt else otherwise or Reply(answer(f"{prompt} The answer is 2."))
+
+    return answered
 
 
 class TeacherServer:
@@ -81,3 +99,19 @@ class TeacherServer:
     def close(self):
         self._server.shutdown()
         self._server.server_close()
+
+
+def questions(n=1):
+    return [Question(Problem(f"p{i}", "sums", "train", f"{i} + 1?", "2"), f"What is {i} + 1?") for i in range(n)]
+
+
+def asked(server, n=1, **settings):
+    """The answers of a server to n questions, asked one at a time unless `settings` say otherwise."""
+    defaults = {"concurrency": 1, "deadline_seconds": 5.0, "give_up_seconds": 5.0, "first_wait_seconds": 0.01}
+    return list(OpenAITeacher(Endpoint(server.url, "m", **defaults | settings)).answer(questions(n)))
+
+
+def stored_answers():
+    """An empty store of answers that lasts for one test."""
+    kept = {}
+    return Paid(kept, lambda key, one: kept.setdefault(key, []).append(one), (), set())

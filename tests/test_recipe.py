@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from srit.errors import RecipeError
-from srit.pipeline.running import stages
 from srit.recipe import check_recipe, read_recipe, shipped
 from srit.run_directory import canonical
+from srit.stages import stages
 
 GOOD = """\
 name: small
@@ -138,7 +138,7 @@ def test_every_shipped_recipe_is_a_plan(name):
     recipe = read_recipe(name)
 
     assert recipe.name == name
-    assert stages(recipe)[-1].name == "results"
+    assert [str(stage.name) for stage in stages(recipe)[-2:]] == ["results", "report"]
 
 
 KEPT = json.loads((Path(__file__).parent / "kept_settings.json").read_text())
@@ -151,8 +151,8 @@ def test_a_recipe_kept_before_kinds_had_their_own_fields_makes_no_stage_again(na
     again = check_recipe(recipe.model_dump(mode="json"), source="again")
 
     for read in (recipe, again):
-        sums = {stage.name: hashlib.sha256(canonical(stage.settings)).hexdigest()[:16] for stage in stages(read)}
-        assert sums == KEPT[name]["settings"]
+        sums = {str(stage.name): hashlib.sha256(canonical(stage.settings)).hexdigest()[:16] for stage in stages(read)}
+        assert sums.items() >= KEPT[name]["settings"].items()
 
 
 def test_a_recipe_is_read_without_torch():

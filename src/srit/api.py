@@ -9,15 +9,18 @@ from typing import NamedTuple
 
 from srit.errors import RecipeError
 from srit.machine.precision import known_rates
-from srit.pipeline.estimate import Work, told_in_all, work_of
-from srit.pipeline.job import Progress
-from srit.pipeline.running import open_run, run_stages, versions_line
-from srit.pipeline.running import plan as plan_stages
+from srit.pipeline.estimate import Work, told_in_all
+from srit.pipeline.planning import plan as plan_stages
+from srit.pipeline.planning import versions_line
+from srit.pipeline.reports import Progress
+from srit.pipeline.running import open_run, run_stages
 from srit.recipe import Recipe, read_recipe
 from srit.records import Completion, Demonstration, Pair
-from srit.run_directory import read_manifest, read_records, write_bytes
+from srit.run_directory import read_records
 from srit.scores import Results
-from srit.stages.report import make_report
+from srit.stages import part as part_of
+from srit.stages import stages
+from srit.stages.report import write_report
 from srit.stages.results import read_results
 
 Log = Callable[[str], None]
@@ -143,7 +146,7 @@ def evaluate(
     Returns:
         The results, as `load_results` reads them.
     """
-    return load_results(make(recipe, out, "results", log=log, progress=progress))
+    return load_results(make(recipe, out, "report", log=log, progress=progress))
 
 
 def report(folder: Path | str) -> Path:
@@ -160,9 +163,8 @@ def report(folder: Path | str) -> Path:
         DataError: a file of the run is damaged.
     """
     folder = Path(folder)
-    page = make_report(folder, read_manifest(folder), recipe_of(folder))
-    write_bytes(folder / "report.html", page.encode(errors="replace"))
-    return folder / "report.html"
+    recipe = recipe_of(folder)
+    return write_report(folder, stages(recipe)[-1], recipe)
 
 
 def load_results(folder: Path | str) -> Results:
@@ -195,11 +197,11 @@ def plan(recipe: Recipe, out: Path | str | None = None) -> RunPlan:
         SritError: as for `run`, as far as it can be known beforehand.
     """
     folder = run_folder(recipe, out)
-    planned = plan_stages(folder, recipe)
-    stages = [PlannedStage(p.stage.name, p.reason, _work(p.stage.name, recipe, p.reason)) for p in planned]
-    works = [stage.work for stage in stages if stage.reason]
+    planned = plan_stages(folder, recipe, stages)
+    found = [PlannedStage(str(p.stage.name), p.reason, p.stage.work(recipe) if p.reason else Work()) for p in planned]
+    works = [stage.work for stage in found if stage.reason]
     summary = told_in_all(works, recipe, known_rates(recipe.student)) if works else ""
-    return RunPlan(tuple(stages), versions_line(folder, planned), summary)
+    return RunPlan(tuple(found), versions_line(folder, planned), summary)
 
 
 def make(
@@ -210,19 +212,18 @@ def make(
     log: Log | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Make one part of a run and what it needs; the report too if the part includes the results.
+    """Make one part of a run and what it needs.
 
     Args:
-        part: one of `running.PARTS`; None: everything. The others as for `run`.
+        part: one of `stages.PARTS`; None: everything. The others as for `run`.
 
     Returns:
         The run directory.
     """
     folder = run_folder(recipe, out)
-    with open_run(folder, recipe, progress=progress or _silent, tell=log or _logged, only=part) as job:
-        run_stages(job, part)
-    if part in (None, "results"):
-        report(folder)
+    declare = stages if part is None else part_of(part)
+    with open_run(folder, recipe, declare, progress=progress or _silent, report=log or _logged) as opened:
+        run_stages(opened)
     return folder
 
 
@@ -245,10 +246,6 @@ def recipe_of(folder: Path) -> Recipe:
 
 def _last_round(folder: Path, recipe: Recipe) -> Path:
     return folder / f"round-{recipe.rounds}"
-
-
-def _work(stage: str, recipe: Recipe, reason: str) -> Work:
-    return work_of(stage, recipe) if reason else Work()
 
 
 def _silent(what: str, done: int, total: int) -> None:

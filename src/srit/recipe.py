@@ -115,7 +115,7 @@ class Sample(Part):
 
 
 class Pairs(Part):
-    """Which answers are preferred to which (METHOD.md, stage 2)."""
+    """Which answers are preferred to which."""
 
     heuristic: Literal["cot", "correctness", "teacher"] = "cot"
     fallback: Literal["demonstration", "skip"] = "demonstration"

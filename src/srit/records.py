@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, cast, get_args
 
 from pydantic import PlainSerializer, PlainValidator
+from pydantic_core import PydanticCustomError
 
 PromptKind = Literal["direct", "cot"]
 Split = Literal["train", "dev", "test"]
@@ -72,9 +73,10 @@ class Model:
 def _model_named(name: object) -> Model:
     if isinstance(name, Model):
         return name
-    if not isinstance(name, str):
-        raise ValueError(f"{name!r} is not the name of a model")
-    return Model.named(name)
+    try:
+        return Model.named(str(name))
+    except ValueError as error:
+        raise PydanticCustomError("model_name", "{reason}", {"reason": str(error)}) from None
 
 
 # A model that a file gives by its name.
@@ -186,7 +188,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class TrainingLog:
-    """What a training kept beside its weights."""
+    """What a training kept next to its weights."""
 
     history: tuple[dict[str, float], ...] = ()  # by step: each figure by its name
     invariants: tuple[Check, ...] = ()

@@ -59,7 +59,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Json) -> None:
     """Write one JSON value, indented for readers."""
-    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+    write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Json) -> bytes:
+    """Return the bytes that `write_json` writes."""
+    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def write_records(path: Path, records: Collection[object]) -> None:
@@ -80,13 +85,18 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         if line.strip():
             try:
-                records.append(_record(line, adapter))
+                records.append(checked(line, adapter))
             except (ValueError, RecursionError) as error:
-                raise DataError(f"{path}:{number}: {_reason(error)}") from None
+                raise DataError(f"{path}:{number}: {fault_of(error)}") from None
     return records
 
 
-def _record(line: bytes, adapter: TypeAdapter[Record]) -> Record:
+def checked(line: bytes, adapter: TypeAdapter[Record]) -> Record:
+    """Parse JSON as a type, and check every field.
+
+    Raises:
+        ValueError, RecursionError: it is not of that type; `fault_of` has the words.
+    """
     try:
         return adapter.validate_json(line, strict=True)
     except ValidationError as error:
@@ -99,8 +109,8 @@ def _record(line: bytes, adapter: TypeAdapter[Record]) -> Record:
     return adapter.validate_python(row)
 
 
-def _reason(error: Exception) -> str:
-    """The first fault of a record or manifest, with the field it is in."""
+def fault_of(error: Exception) -> str:
+    """Return the first fault of a record, results or manifest, with the field it is in."""
     if not isinstance(error, ValidationError):
         return str(error)
     fault = error.errors(include_url=False)[0]
@@ -338,7 +348,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate(json.loads(path.read_bytes()))
     except (ValueError, RecursionError) as error:
-        reason = f"{path}: damaged ({_reason(error)}); restore a copy, or start over in another folder"
+        reason = f"{path}: damaged ({fault_of(error)}); restore a copy, or start over in another folder"
         raise DataError(reason) from None
 
 

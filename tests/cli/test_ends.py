@@ -62,3 +62,72 @@ def test_a_second_sigterm_ends_a_command_at_once():
             assert process.stdout.readline() == line
             process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 128 + signal.SIGTERM
+
+
+CONVERTED = """
+import signal
+from srit.cli.ends import attempt, reported_errors
+
+def load():
+    try:
+        signal.raise_signal({number})
+    except BaseException:
+        raise ImportError("initialization failed")  # as an extension module does
+
+with reported_errors():
+    {call}
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("call", ["load()", "attempt(load)"])
+def test_a_signal_that_interrupted_code_turns_into_an_error_is_still_a_stop(call, number, tmp_path):
+    script = CONVERTED.format(call=call, number=int(number))
+    script = f"import typer\ndef main():{script.replace(chr(10), chr(10) + '    ')}\ntyper.run(main)"
+
+    ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    assert ended.returncode == 128 + number, ended.stderr
+    assert ended.stderr == "srit: interrupted; rerun the same command to continue\n" and not list(tmp_path.iterdir())
+
+
+RECIPE = """\
+name: stopped
+student: {{model: "{student}", dtype: float32}}
+tasks: {{train: [{{task: sums, limit: 2}}], evaluate: [{{task: sums, limit: 2}}]}}
+"""
+# Sends the process a signal when it first looks for a module.
+STOPPED = """
+import os, sys
+from srit.cli import app
+
+class Stop:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), int(sys.argv[2]))
+
+sys.meta_path.insert(0, Stop())
+app(["run", *sys.argv[3:]])
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "number"),
+    [
+        ("numpy", signal.SIGTERM),
+        ("transformers.models.auto.modeling_auto", signal.SIGTERM),  # transformers would go on without it
+        ("transformers.models.llama.modeling_llama", signal.SIGTERM),  # would be reported as missing
+        ("transformers.models.llama.modeling_llama", signal.SIGINT),
+    ],
+)
+def test_a_signal_while_modules_are_loaded_stops_a_run(module, number, tiny_student, tmp_path):
+    (tmp_path / "recipe.yaml").write_text(RECIPE.format(student=tiny_student))
+    arguments = [module, str(int(number)), "recipe.yaml", "--out", "run"]
+
+    ended = subprocess.run(
+        [sys.executable, "-c", STOPPED, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+
+    assert ended.returncode == 128 + number, ended.stderr
+    assert "srit: interrupted" in ended.stderr and not (tmp_path / "srit.log").exists()

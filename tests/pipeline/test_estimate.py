@@ -1,8 +1,12 @@
-from srit.pipeline.estimate import dollars, n_parameters, seconds, work_of
-from srit.pipeline.running import stages
+from srit.pipeline.estimate import dollars, n_parameters, seconds
 from srit.recipe import read_recipe
+from srit.stages import stages
 
 QUICKSTART = read_recipe("quickstart")
+
+
+def work_of(name, recipe):
+    return next(stage for stage in stages(recipe) if str(stage.name) == name).work(recipe)
 
 
 def test_work_is_counted_from_the_recipe_alone():
@@ -26,7 +30,7 @@ def test_the_teachers_calls_are_bounded_by_its_budget_and_priced():
 def test_time_grows_with_the_student_and_is_unknown_without_its_size():
     large = read_recipe("quickstart", ["student.model=org/model-7b"])
     unknown = read_recipe("quickstart", ["student.model=org/model"])
-    small, much = (sum(seconds(work_of(s.name, r), r) for s in stages(r)) for r in (QUICKSTART, large))
+    small, much = (sum(seconds(s.work(r), r) for s in stages(r)) for r in (QUICKSTART, large))
 
     assert n_parameters(large) == 7_000_000_000
     assert 45 < much / small < 55

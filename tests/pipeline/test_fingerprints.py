@@ -13,9 +13,11 @@ from tiny import save_tiny_student, tiny_model
 from srit.compute.plan import ComputePlan
 from srit.errors import DataError
 from srit.pipeline.fingerprints import basis, fingerprint
-from srit.pipeline.running import open_run, plan, run_stages, stages, versions_line
+from srit.pipeline.planning import plan, versions_line
+from srit.pipeline.running import open_run, run_stages
 from srit.recipe import check_recipe
 from srit.run_directory import write_json
+from srit.stages import part, stages
 
 
 def rows(*answers):
@@ -53,10 +55,10 @@ def recipe_of(student, folder, **fields):
     return check_recipe(tree, source="test")
 
 
-def make(folder, recipe, part="demonstrations"):
+def make(folder, recipe, product="demonstrations"):
     told = []
-    with open_run(folder, recipe, progress=lambda *_: None, tell=told.append, only=part) as job:
-        made = run_stages(job, part)
+    with open_run(folder, recipe, part(product), progress=lambda *_: None, report=told.append) as opened:
+        made = [name for name in run_stages(opened) if name != "lengths"]
     return made, told
 
 
@@ -77,7 +79,8 @@ def begun(tmp_path_factory, student):
 
 def planned(folder, recipe):
     """Reasons by stage, of the stages that were made."""
-    return {p.stage.name: p.reason for p in plan(folder, recipe) if p.reason and p.reason != "not made yet"}
+    made = [p for p in plan(folder, recipe, stages) if p.reason not in ("", "not made yet")]
+    return {str(p.stage.name): p.reason for p in made if not p.stage.auxiliary}
 
 
 EDITS = {
@@ -220,8 +223,11 @@ WAY = ComputePlan("float32", "shared", "slots", "measured today", "as proven", "
     ("other", "changed"),
     [
         ({"line": "measured again", "proof": "proven again"}, set()),
-        ({"dtype": "bfloat16"}, {"instructed", "completions", "refined", "accepted", "predictions", "options"}),
-        ({"decoding": "padded"}, {"completions", "accepted", "predictions"}),
+        (
+            {"dtype": "bfloat16"},
+            {"instructed", "probe", "completions", "refined", "accepted", "predictions", "options"},
+        ),
+        ({"decoding": "padded"}, {"probe", "completions", "accepted", "predictions"}),
         ({"rows": "separate"}, {"instructed", "refined", "options"}),
         ({"attention": "srit_products"}, {"instructed", "refined"}),
         ({"targets": ("q_proj",)}, {"instructed", "refined"}),
@@ -232,7 +238,7 @@ def test_the_way_of_computing_is_part_of_what_it_shapes(begun, student, other, c
     write(begun / "both/test.jsonl", '{"id": 0, "question": "?", "choices": ["x", "y"], "answer": "A"}\n')
 
     def marks(way):
-        return {s.name: fingerprint(basis(s, dict.fromkeys(s.inputs, ""), "", way)) for s in stages(recipe)}
+        return {str(s.name): fingerprint(basis(s, dict.fromkeys(s.inputs, ""), "", way)) for s in stages(recipe)}
 
     before, after = marks(WAY), marks(WAY._replace(**other))
     write(begun / "both/test.jsonl", rows("4"))
@@ -251,13 +257,13 @@ def test_a_run_does_not_go_on_in_the_way_of_another_student(tmp_path, student):
         tmp_path / "run/manifest.json", {"stages": {}, "way": WAY._replace(decoding="whole")._asdict(), "way of": []}
     )
 
-    with open_run(tmp_path / "run", begun_with, progress=lambda *_: None, tell=lambda _: None) as job:
-        assert job.way.decoding != "whole"
-        kept = job.way
-    manifest = {"stages": {}, "way": kept._replace(line="kept")._asdict(), "way of": job.run.manifest.way_of}
+    with open_run(tmp_path / "run", begun_with, stages, progress=lambda *_: None, report=lambda _: None) as opened:
+        assert opened.plan.decoding != "whole"
+        kept = opened.plan
+    manifest = {"stages": {}, "way": kept._replace(line="kept")._asdict(), "way of": opened.run.manifest.way_of}
     write_json(tmp_path / "run/manifest.json", manifest)
-    with open_run(tmp_path / "run", begun_with, progress=lambda *_: None, tell=lambda _: None) as job:
-        assert job.way.line == "kept"
+    with open_run(tmp_path / "run", begun_with, stages, progress=lambda *_: None, report=lambda _: None) as opened:
+        assert opened.plan.line == "kept"
 
 
 def test_a_teachers_answers_are_made_without_the_students_weights(begun, student, tmp_path):
@@ -277,11 +283,11 @@ def test_other_versions_make_nothing_again_and_are_told_of(begun, student, tmp_p
     manifest["stages"]["instructed"]["environment"]["torch"] = "2.0.0"
     write_json(folder / "manifest.json", manifest)
 
-    plans = plan(folder, recipe)
-    with open_run(folder, recipe, progress=lambda *_: None, tell=lambda _: None) as job:
-        assert run_stages(job, "instructed") == []
+    plans = [p for p in plan(folder, recipe, stages) if not p.stage.auxiliary]
+    with open_run(folder, recipe, part("instructed"), progress=lambda *_: None, report=lambda _: None) as opened:
+        assert run_stages(opened) == []
 
-    assert [p.stage.name for p in plans if not p.reason] == ["problems", "demonstrations", "instructed"]
+    assert [str(p.stage.name) for p in plans if not p.reason] == ["problems", "demonstrations", "instructed"]
     assert versions_line(folder, plans).startswith("torch 2.0.0, transformers ")
     assert "made instructed, and torch " in versions_line(folder, plans)
     assert versions_line(folder, [p for p in plans if not p.reason]) == ""
@@ -331,5 +337,5 @@ def test_a_manifest_of_an_earlier_srit_is_read(begun, student, tmp_path):
     recipe = recipe_of(student, begun)
 
     assert planned(folder, recipe)["problems"] == "made by an earlier srit"
-    assert versions_line(folder, plan(folder, recipe)) == ""
+    assert versions_line(folder, plan(folder, recipe, stages)) == ""
     assert make(folder, recipe)[0] == ["problems", "demonstrations"]

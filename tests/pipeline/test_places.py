@@ -6,11 +6,10 @@ import pytest
 from typer.testing import CliRunner
 
 from srit.cli import app
+from srit.compared import LONGEST_PLACE, evaluated, in_results
 from srit.errors import RecipeError
-from srit.pipeline.job import LONGEST_PLACE, evaluated
-from srit.pipeline.running import stages
 from srit.recipe import check_recipe
-from srit.stages.evaluation import in_results
+from srit.stages import stages
 from srit.stages.report import traces
 
 
@@ -61,7 +60,7 @@ def test_a_name_that_no_other_is_taken_for_keeps_its_file(name, place):
 )
 def test_two_tasks_have_two_places_and_two_labels(uses):
     tasks = evaluated(recipe_of(*uses))
-    names = [stage.name for stage in stages(recipe_of(*uses, evaluate={"teacher": True}))]
+    names = [str(stage.name) for stage in stages(recipe_of(*uses, evaluate={"teacher": True}))]
 
     assert len({task.place.casefold() for task in tasks}) == len({task.label for task in tasks}) == len(uses)
     assert all(task.place.isascii() and 0 < len(task.place) <= LONGEST_PLACE for task in tasks)

@@ -11,9 +11,12 @@ import yaml
 from typer.testing import CliRunner
 
 from srit.cli import app
-from srit.pipeline.running import needed
+from srit.pipeline.local import LocalEngine
+from srit.pipeline.running import open_run, run_stages
 from srit.recipe import read_recipe
 from srit.run_directory import read_manifest
+from srit.samplers.chunks import SamplingWork
+from srit.stages import needed, part
 
 RECIPE = """\
 name: tiny
@@ -135,7 +138,7 @@ def test_a_changed_field_makes_again_what_depends_on_it_and_nothing_else(recipe,
 
 
 def test_what_accepts_a_round_makes_no_model_again(recipe, whole):
-    assert planned(recipe, whole, "refine.accept=always") == {"round-1/accepted"}
+    assert planned(recipe, whole, "refine.accept=always") == {"round-1/accepted", "report"}
 
 
 def test_a_damaged_file_is_made_again_from_what_is_still_there(recipe, copied):
@@ -155,6 +158,88 @@ def test_what_a_kill_left_of_a_finished_stage_is_removed(recipe, copied):
     assert not left.exists()
 
 
+def without(folder, *stages):
+    """A run directory as a version of srit left it that did not have these stages."""
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    for stage in stages:
+        for output in manifest["stages"].pop(stage)["outputs"]:
+            (folder / output).unlink()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_a_finished_run_of_an_earlier_version_makes_its_page_and_nothing_else(recipe, copied):
+    before = read_manifest(copied).stages
+    without(copied, "lengths", "round-1/probe", "round-1/yield", "report")
+
+    assert planned(recipe, copied) == {"report"}
+    srit("run", recipe, "--out", copied)
+
+    assert not (copied / "round-1/probe.jsonl").exists()
+    assert read_manifest(copied).stages == {
+        name: entry if name != "report" else read_manifest(copied).stages[name]
+        for name, entry in before.items()
+        if name not in ("lengths", "round-1/probe", "round-1/yield")
+    }
+
+
+def test_other_pairs_of_finished_completions_sample_nothing(recipe, copied):
+    completions = read_manifest(copied).stages["round-1/completions"]
+
+    assert not planned(recipe, copied, "pairs.heuristic=correctness") & {"round-1/probe", "round-1/completions"}
+    srit("run", recipe, "--out", copied, "pairs.heuristic=correctness")
+
+    assert read_manifest(copied).stages["round-1/completions"] == completions
+
+
+def test_too_few_pairs_end_a_round_after_its_probe_and_other_pairs_go_on_from_there(recipe, copied):
+    without(copied, "round-1/yield", "round-1/completions")
+    none = ["pairs.fallback=skip", "pairs.rejected=direct", "pairs.heuristic=cot"]
+
+    failed = CliRunner().invoke(app, ["run", str(recipe), "--out", str(copied), *none])
+    sampled = read_manifest(copied).stages["round-1/probe"]
+    srit("run", recipe, "--out", copied)
+
+    assert failed.exit_code == 6 and "0 give a pair" in failed.output
+    assert "round-1/completions" in read_manifest(copied).stages
+    assert read_manifest(copied).stages["round-1/probe"] == sampled
+
+
+class Stopping(LocalEngine):
+    """Stops after so many chunks of answers."""
+
+    def __init__(self, chunks):
+        super().__init__()
+        self.chunks = chunks
+        self.sampled = 0
+
+    def map(self, work, items):
+        for key, item in items.items():
+            if isinstance(work, SamplingWork) and self.sampled == self.chunks:
+                raise KeyboardInterrupt
+            self.sampled += isinstance(work, SamplingWork)
+            yield from super().map(work, {key: item})
+
+
+def test_the_probe_keeps_its_chunks_where_completions_always_had_them(recipe, whole, copied):
+    """So a round that a version without the probe had begun to sample goes on."""
+    kept = read_manifest(whole).stages["round-1/completions"].fingerprint[:16]
+    without(copied, "round-1/probe", "round-1/yield", "round-1/completions")
+
+    def sample(engine):
+        declare, settings = part("completions"), read_recipe(str(recipe))
+        with open_run(copied, settings, declare, progress=print, report=print, engine=engine) as opened:
+            run_stages(opened)
+
+    with pytest.raises(KeyboardInterrupt):
+        sample(Stopping(1))
+    chunks = list((copied / ".partial/round-1-completions" / kept / "probe").glob("chunk-00000-*.json"))
+    sample(engine := Stopping(9))
+
+    assert len(chunks) == 1 and engine.sampled == 1  # of two
+    assert (copied / "round-1/completions.jsonl").read_bytes() == (whole / "round-1/completions.jsonl").read_bytes()
+    assert not any((copied / ".partial").iterdir())
+
+
 def test_a_new_adapter_depends_on_the_seed_and_not_on_what_the_process_drew_before(tmp_path, recipe):
     def adapter(name, drawn_before, *overrides):
         torch.manual_seed(drawn_before)
@@ -170,12 +255,17 @@ def test_a_new_adapter_depends_on_the_seed_and_not_on_what_the_process_drew_befo
 
 
 ONE_STAGE = {
-    "demonstrate": ["problems", "demonstrations"],
+    "demonstrate": ["problems", "lengths", "demonstrations"],
     "instruct": ["instructed"],
-    "sample": ["round-1/completions"],
+    "sample": ["round-1/probe", "round-1/yield", "round-1/completions"],
     "pair": ["round-1/pairs"],
     "refine": ["round-1/refined"],
-    "evaluate": ["predictions/base/sums", "predictions/instructed/sums", "predictions/refined/sums", "results"],
+    "evaluate": [
+        "round-1/accepted",  # the page shows it
+        *(f"predictions/{model}/sums" for model in ("base", "instructed", "refined")),
+        "results",
+        "report",
+    ],
 }
 
 
@@ -203,7 +293,7 @@ def test_the_command_of_one_stage_makes_that_stage_and_what_it_needs_and_nothing
     ],
 )
 def test_the_parts_of_a_run_of_two_rounds_end_with_the_second(part, last, absent):
-    names = [stage.name for stage in needed(read_recipe("quickstart", ["rounds=2", "controls=[instruct]"]), part)]
+    names = [str(stage.name) for stage in needed(read_recipe("quickstart", ["rounds=2", "controls=[instruct]"]), part)]
 
     assert names[-1] == last and names[0] == "problems"
     assert not any(name.startswith(absent) for name in names)

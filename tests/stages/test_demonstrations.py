@@ -14,11 +14,12 @@ from teacher_server import Reply, TeacherServer, answer
 from typer.testing import CliRunner
 
 from srit.cli import app
-from srit.pipeline.job import Shared
-from srit.pipeline.running import open_run, run_stages, stages
+from srit.pipeline.begun import Shared
+from srit.pipeline.running import open_run, run_stages
 from srit.recipe import read_recipe
 from srit.records import Demonstration, Model, Prediction
 from srit.run_directory import read_records
+from srit.stages import part, stages
 from srit.stages.results import make_results
 
 RECIPE = """\
@@ -175,8 +176,8 @@ def test_runs_that_share_their_work_ask_again_once_and_all_get_what_came_of_it(t
     def kept(shared, name):
         taught.server.requests.clear()
         folder = taught.folder / name
-        with open_run(folder, recipe, progress=print, tell=print, shared=shared) as job:
-            run_stages(job, "demonstrations")
+        with open_run(folder, recipe, part("demonstrations"), progress=print, report=print, shared=shared) as opened:
+            run_stages(opened)
         made = read_records(folder / "demonstrations.jsonl", Demonstration)
         return [d.problem_id for d in made if d.kept], len(taught.server.requests)
 
@@ -214,10 +215,14 @@ def test_what_a_teacher_did_not_answer_counts_as_not_right(tmp_path, tiny_studen
     path = tmp_path / "recipe.yaml"
     path.write_text(EVALUATION.format(student=tiny_student, problems=problems, recording=recording))
 
-    with open_run(tmp_path / "run", read_recipe(str(path)), progress=print, tell=print) as job:
-        made = [stage for stage in stages(job.recipe) if stage.name == "problems" or "teacher" in stage.name]
-        counts = [stage.make(job, tmp_path) for stage in made][-1]
-        found = read_records(tmp_path / "run" / made[-1].outputs[0], Prediction)
+    def declare(recipe):
+        return [s for s in stages(recipe) if s.name.product == "problems" or s.name.model == Model("teacher")]
+
+    recipe = read_recipe(str(path))
+    with open_run(tmp_path / "run", recipe, declare, progress=print, report=print) as opened:
+        name = run_stages(opened)[-1]
+        counts = opened.run.manifest.stages[name].counts
+    found = read_records(tmp_path / "run" / f"{name}.jsonl", Prediction)
 
     assert counts["no answer"] == 6 - n_answered
     answers = {(Model(kind), "t"): found for kind in ("base", "instructed", "refined", "teacher")}

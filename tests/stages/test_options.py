@@ -8,16 +8,22 @@ from tiny import tiny_model, tiny_tokenizer
 
 from srit.api import load_results
 from srit.cli.tables import print_results
+from srit.compute.mapping import mapped_once
 from srit.compute.rows import Group
-from srit.compute.scoring import score
+from srit.compute.scoring import BATCH_TOKENS, ROW_TOKENS, score
 from srit.errors import DataError
-from srit.pipeline.running import open_run, plan, run_stages, stages
-from srit.recipe import check_recipe
+from srit.pipeline.local import LocalEngine
+from srit.pipeline.planning import plan
+from srit.pipeline.running import open_run, run_stages
+from srit.recipe import Student, check_recipe
 from srit.records import OptionScores, Problem
 from srit.run_directory import read_manifest, read_records
-from srit.stages.options import CHUNK, make_options, option_scores, score_in_chunks, scored_texts
+from srit.stages import stages
+from srit.stages.options import CHUNK, chunks_of, make_options, option_scores, scored_texts
 from srit.stages.report import make_report
+from srit.stages.results import read_results
 from srit.students.prompts import Prompts
+from srit.students.sources import FrozenSource, ScoringWork, read_scores
 from srit.study.outcomes import outcome
 from srit.tasks import find_task
 
@@ -94,26 +100,20 @@ def test_an_empty_option_is_told_by_its_problem():
         make_options([problem], ("direct",), Prompts(tiny_tokenizer(), "chatml"))
 
 
-def test_scoring_goes_on_behind_the_last_chunk_that_was_written(tmp_path):
+def test_chunks_of_options_have_the_scores_of_all_at_once(tmp_path, tiny_student):
     groups = [Group((1, 2, index % 200), ((7,), (8, 9))) for index in range(CHUNK + 3)]
-    model, loaded = tiny_model(), []
+    source = FrozenSource(Student(model=str(tiny_student), tuning="full", dtype="float32"), None)
+    work = ScoringWork(source, "shared", ROW_TOKENS, BATCH_TOKENS)
 
-    def load():
-        loaded.append(len(list(tmp_path.iterdir())))
-        if len(loaded) == 2:
-            raise KeyboardInterrupt
-        return model
+    found = mapped_once(LocalEngine(), work, chunks_of(groups), kept=tmp_path)
 
-    def scored():
-        return score_in_chunks(load, groups, rows="shared", partial=tmp_path, progress=lambda done, total: None)
-
-    with pytest.raises(KeyboardInterrupt):
-        scored()
-    first = scored()
-
-    assert loaded == [0, 1, 1]
-    assert first == [*score(model, groups[:CHUNK], rows="shared"), *score(model, groups[CHUNK:], rows="shared")]
-    assert scored() == first and len(loaded) == 3
+    model = source.build()
+    # only then are the logits of a bfloat16 model summed in float32
+    assert not any(weight.requires_grad for weight in model.parameters())
+    assert [read_scores(data) for data in found] == [
+        score(model, groups[:CHUNK], rows="shared"),
+        score(model, groups[CHUNK:], rows="shared"),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +143,8 @@ def finished(tmp_path_factory, tiny_student):
 
 
 def run(folder, recipe):
-    with open_run(folder / "out", recipe, progress=lambda *_: None, tell=lambda _: None) as job:
-        return run_stages(job)
+    with open_run(folder / "out", recipe, stages, progress=lambda *_: None, report=lambda _: None) as opened:
+        return run_stages(opened)
 
 
 def test_a_run_scores_options_of_every_model_on_tasks_that_have_them(finished):
@@ -164,30 +164,20 @@ def test_a_run_scores_options_of_every_model_on_tasks_that_have_them(finished):
 
 def test_results_study_and_page_hold_the_options_beside_the_answers(finished):
     folder, recipe, _ = finished
-    results = json.loads((folder / "out/results.json").read_bytes())
+    results = read_results(folder / "out/results.json")
     manifest = read_manifest(folder / "out")
 
-    rows = results["options"]
-    assert {(r["model"], r["prompt"], r["scored"]) for r in rows} == {
+    rows = results.options
+    assert {(str(r.model), r.prompt, r.scored) for r in rows} == {
         (m, p, s) for m in ("base", "instructed", "refined") for p in ("direct", "cot") for s in ("text", "letter")
     }
-    assert all(r["n"] == 6 and r["ci95"][0] <= r["accuracy"] <= r["ci95"][1] for r in rows)
-    assert all(0 < r["probability"] < 1 and r["confidence"] >= 0.5 for r in rows)
-    assert {row["task"] for row in results["rows"]} > {row["task"] for row in rows}
+    assert all(r.n == 6 and r.ci95.low <= r.accuracy <= r.ci95.high for r in rows)
+    assert all(0 < r.probability < 1 and r.confidence >= 0.5 for r in rows)
+    assert {row.task for row in results.rows} > {row.task for row in rows}
 
     assert "Multiple choice by likelihood" in make_report(folder / "out", manifest, recipe)
-    of_study = outcome(folder / "out", recipe)["options"]
-    assert [row["right"].count("1") for row in of_study] == [row["correct"] for row in rows]
-
-
-def test_a_scoring_model_is_frozen_and_loaded_once(finished):
-    folder, recipe, _ = finished
-    with open_run(folder / "out", recipe, progress=lambda *_: None, tell=lambda _: None) as job:
-        model = job.scoring("instructed")
-
-        # only then are the logits of a bfloat16 model summed in float32
-        assert not any(weight.requires_grad for weight in model.parameters())
-        assert job.scoring("instructed") is model and job.scoring("round-1/refined") is not model
+    of_study = outcome(folder / "out", recipe).options
+    assert [row.right.count("1") for row in of_study] == [row.correct for row in rows]
 
 
 def test_the_options_are_printed(finished, capsys):
@@ -200,5 +190,5 @@ def test_without_the_field_nothing_of_it_is_there_and_answers_keep_their_fingerp
     folder, recipe, _ = finished
     without = recipe.model_copy(update={"evaluate": recipe.evaluate.model_copy(update={"options": False})})
 
-    assert not any(stage.name.endswith(".options") for stage in stages(without))
-    assert [p.stage.name for p in plan(folder / "out", without) if p.reason] == ["results"]
+    assert not any(stage.name.product == "options" for stage in stages(without))
+    assert [str(p.stage.name) for p in plan(folder / "out", without, stages) if p.reason] == ["results", "report"]

@@ -98,11 +98,20 @@ def test_results_without_later_fields_are_read(tmp_path, results):
 @pytest.mark.parametrize(
     ("damage", "fault"),
     [
-        (lambda found: found["rows"][0].pop("n"), "rows.0.n: field required"),
-        (lambda found: found["rows"][0].update(n="4"), "rows.0.n: input should be a valid integer"),
-        (lambda found: found["rows"][0].update(prompt="CoT"), "rows.0.prompt: input should be 'direct' or 'cot'"),
-        (lambda found: found["comparisons"][0].update(a="refind"), "comparisons.0.a: 'refind' is not a model of a run"),
-        (lambda found: found["pooled"][0].update(ci95=[0.1, None]), "pooled.0.ci95.1: input should be a valid number"),
+        (lambda found: found["rows"][0].pop("n"), "'rows.0.n' is missing"),
+        (lambda found: found["rows"][0].update(n="4"), "'rows.0.n': input should be a valid integer"),
+        (
+            lambda found: found["rows"][0].update(prompt="CoT"),
+            "'rows.0.prompt': input should be 'direct'",
+        ),
+        (
+            lambda found: found["comparisons"][0].update(a="refind"),
+            "'comparisons.0.a': 'refind' is not a",
+        ),
+        (
+            lambda found: found["pooled"][0].update(ci95=[0.1, None]),
+            "'pooled.0.ci95.1': input should be a valid",
+        ),
     ],
 )
 def test_damaged_results_are_refused_with_the_field_at_fault(tmp_path, results, damage, fault):
@@ -115,4 +124,4 @@ def test_damaged_results_are_refused_with_the_field_at_fault(tmp_path, results, 
     with pytest.raises(DataError) as caught:
         read_results(path)
 
-    assert f"{path}: damaged ({fault}" in str(caught.value)
+    assert f"{path}: damaged (the field {fault}" in str(caught.value)

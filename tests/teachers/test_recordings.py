@@ -1,6 +1,8 @@
+import gzip
 import json
 
 import pytest
+from teacher_server import questions
 
 from srit.errors import DataError
 from srit.records import Problem
@@ -83,3 +85,24 @@ def test_a_row_that_is_no_recorded_answer_is_named(tmp_path, row, message):
 def test_a_file_in_which_no_row_has_an_answer_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"teacher\.jsonl:1: no row of this file has a field output or text"):
         RecordingTeacher([recording(tmp_path, {"id": 1, "answer": "a"}, {"id": 2, "answer": "b"})])
+
+
+def test_recordings_answer_by_id(tmp_path):
+    path, more = tmp_path / "teacher.jsonl.gz", tmp_path / "more.jsonl"
+    rows = [
+        {"id": "p0", "split": "train", "variant": "a", "output": "first"},
+        {"id": "p0", "split": "train", "variant": "a", "output": "second"},
+        {"id": "p0", "split": "train", "variant": "b", "output": "other"},
+    ]
+    path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+
+    more.write_text('{"problem_id": "p1", "text": "from another file", "variant": "a"}\n')
+
+    def texts(paths, variant):
+        return [a.text for a in RecordingTeacher(paths, variant).answer(questions(2))]
+
+    assert texts([path], "a") == ["first", None]
+    assert texts([path], "b") == ["other", None]
+    assert texts([path, more], "a") == ["first", "from another file"]
+    with pytest.raises(DataError, match="'c' is not in the file; it has a, b"):
+        RecordingTeacher([path], "c")

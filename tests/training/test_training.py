@@ -16,18 +16,19 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
+from srit.compute.scoring import score
 from srit.errors import TrainingError
 from srit.recipe import Optimization, Student
 from srit.records import Completion, Problem
 from srit.samplers import Request, SamplingSettings
 from srit.samplers.transformers.engine import TransformersSampler
-from srit.stages.training import AGREEMENT
+from srit.stages.refined import AGREEMENT
 from srit.students.loading import dropout, load_model, trainable
 from srit.students.prompts import Prompts
 from srit.training.instruction import Example, instruct
 from srit.training.loop import order
 from srit.training.losses.sigmoid import SigmoidSettings
-from srit.training.preference import disagreement, reference_logps, refine
+from srit.training.preference import answer_groups, disagreement, reference_logps, refine
 
 SETTINGS = Optimization(epochs=2, learning_rate=1e-2, batch_size=4, row_tokens=40)
 
@@ -170,7 +171,9 @@ def test_answers_of_another_model_are_told_from_ones_own():
         for n, s in enumerate(drawn)
     ]
 
-    own, other = (disagreement(tiny_model(seed=n), answers, {"p": problem}, prompts, 200) for n in (0, 1))
+    groups = answer_groups(answers, {"p": problem}, prompts)
+    scored = (score(tiny_model(seed=n), groups, rows="shared", row_tokens=200) for n in (0, 1))
+    own, other = (disagreement(answers, logps) for logps in scored)
 
     assert own < 1e-4
     assert other > 10 * max(AGREEMENT.values())

@@ -18,7 +18,7 @@ import typer
 from srit.errors import MachineError, SritError
 
 if TYPE_CHECKING:
-    from srit.study.cells import Failure
+    from srit.study.running import Failure
 
 Result = TypeVar("Result")
 
@@ -29,12 +29,12 @@ def reported_errors() -> Iterator[None]:
     _set_up()
     try:
         yield
-    except (typer.Exit, BrokenPipeError):
-        raise
-    except KeyboardInterrupt:
-        typer.echo("srit: interrupted; rerun the same command to continue", err=True)
-        raise typer.Exit(130) from None
-    except Exception as error:
+    except BaseException as error:
+        if _received or isinstance(error, KeyboardInterrupt):
+            typer.echo("srit: interrupted; rerun the same command to continue", err=True)
+            raise typer.Exit(128 + next(iter(_received), signal.SIGINT)) from None
+        if isinstance(error, (typer.Exit, BrokenPipeError)) or not isinstance(error, Exception):
+            raise
         message, exit_code = explain(error)
         typer.echo(f"srit: {message}", err=True)
         raise typer.Exit(exit_code) from None
@@ -57,28 +57,39 @@ def explain(error: Exception) -> tuple[str, int]:
 
 def attempt(work: Callable[[], Result]) -> Result | Failure:
     """Return what a cell's work returns, or the Failure that it ended in, so that a study's other cells continue."""
-    from srit.study.cells import Failure
+    from srit.study.running import Failure
 
     try:
         return work()
     except (typer.Exit, BrokenPipeError):
         raise
     except Exception as error:
+        if _received:
+            raise
         reason, exit_code = explain(error)
         return Failure(type(error).__name__, exit_code, reason)
 
 
+# The signals that a command received. Code that is interrupted may turn the exception of a signal into one of its own,
+# as an extension module does whose import fails, so what ends a command is looked up here first.
+_received: list[int] = []
+
+
 def _set_up() -> None:
+    _received.clear()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     # It warns of a faster kernel that it did not find each time peft is imported.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     # transformers and peft warn each other's users of renamed arguments; the reader cannot act on it.
     warnings.filterwarnings("ignore", category=FutureWarning)
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _interrupt)
     # A job that a shell starts in the background ignores SIGINT; one that arrives is still meant.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, _interrupt)
 
 
-def _terminate(number: int, frame: object) -> None:
-    signal.signal(number, lambda number, frame: os._exit(128 + number))  # a second one ends the process at once
-    raise typer.Exit(128 + number)
+def _interrupt(number: int, frame: object) -> None:
+    if number == signal.SIGTERM:
+        signal.signal(number, lambda number, frame: os._exit(128 + number))  # a second one ends the process at once
+    _received.append(number)
+    # Not an Exception: transformers' lazy imports turn any into a ModuleNotFoundError, or go on without the module.
+    raise KeyboardInterrupt

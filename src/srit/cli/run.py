@@ -15,14 +15,14 @@ from srit.cli.options import Out, Overrides, RecipeName, RunFolder
 if TYPE_CHECKING:
     from srit.recipe import Recipe
 
-# By command: the part of a run that it makes (`running.PARTS`), and its help.
+# By command: the part of a run that it makes (`stages.PARTS`), and its help.
 STAGES = {
     "demonstrate": ("demonstrations", "Make the demonstrations of a run, and what they need."),
     "instruct": ("instructed", "Train the instructed model of a run, and make what it needs."),
     "sample": ("completions", "Sample the completions of a run, and make what they need."),
     "pair": ("pairs", "Make the preference pairs of a run, and what they need."),
     "refine": ("refined", "Train the refined model of a run, and make what it needs."),
-    "evaluate": ("results", "Evaluate the models of a run, and make what that needs."),
+    "evaluate": ("report", "Evaluate the models of a run, and make what that needs."),
 }
 
 
@@ -85,7 +85,7 @@ def _make(recipe: Recipe, out: Path | None, part: str | None) -> None:
 
     with display() as shown:
         folder = make(recipe, out, part, log=shown.log, progress=shown.progress)
-    if part in (None, "results"):
+    if part in (None, "report"):
         print_results(load_results(folder))
         typer.echo(f"report: {folder / 'report.html'}")
     else:

@@ -50,14 +50,14 @@ def run(
         grid = read_study(name, overrides or [])
         folder = out or Path("runs/studies") / grid.study.name
         if dry_run:
-            from srit.study.plan import plan_study, told
+            from srit.study.plan import plan_study, summary
 
-            typer.echo("\n".join(told(plan_study(grid, folder))))
+            typer.echo("\n".join(summary(plan_study(grid, folder))))
             return
-        from srit.study.cells import run_study
+        from srit.study.running import run_study
 
         with display() as shown:
-            exit_code = run_study(grid, folder, attempt=attempt, progress=shown.progress, tell=shown.log)
+            exit_code = run_study(grid, folder, attempt=attempt, progress=shown.progress, report=shown.log)
         _write_pages(folder / "study.json", folder)
         if exit_code:
             raise typer.Exit(exit_code)
@@ -80,11 +80,11 @@ def compare(
     b: Annotated[Path, typer.Argument(help="The other one.")],
 ) -> None:
     """Compare two studies: their claims, and every figure that both have."""
-    from srit.study.figures import read_results
-    from srit.study.sidebyside import side_by_side
+    from srit.study.compare import side_by_side
+    from srit.study.estimates import read_study_results
 
     with reported_errors():
-        both = [read_results(_study_json(place)) for place in (a, b)]
+        both = [read_study_results(_study_json(place)) for place in (a, b)]
         typer.echo(side_by_side(*both))
 
 
@@ -95,14 +95,14 @@ def join(
 ) -> None:
     """Join parts of one study, such as a seed or a student on each machine: study.json, page and tables."""
     from srit.run_directory import write_bytes
-    from srit.study.figures import read_results
-    from srit.study.joined import joined
-    from srit.study.outcomes import study_bytes
+    from srit.study.estimates import read_study_results
+    from srit.study.join import joined
+    from srit.study.records import study_bytes
 
     with reported_errors():
         paths, whole = [_study_json(part) for part in parts], out / "study.json"
         _refuse_to_overwrite(whole, paths)
-        write_bytes(whole, study_bytes(joined([(str(path), read_results(path)) for path in paths])))
+        write_bytes(whole, study_bytes(joined([(str(path), read_study_results(path)) for path in paths])))
         _write_pages(whole, out)
 
 
@@ -112,16 +112,15 @@ def claim(
     claims: Annotated[list[str], typer.Argument(metavar="CLAIM", help="As in STUDY.yaml, such as '{domain: out}'.")],
 ) -> None:
     """Test other claims on the results of a study. Holm's correction covers these claims alone. Writes nothing."""
-    from srit.study.claims import verdicts
-    from srit.study.figures import read_results
+    from srit.study.claims import findings
+    from srit.study.estimates import read_study_results
     from srit.study.grid import read_claim
 
     with reported_errors():
-        results = read_results(_study_json(place))
-        labels, models = [cell["labels"] for cell in results.cells], {key.model for key in results.answers}
+        results = read_study_results(_study_json(place))
+        labels, models = [cell.labels for cell in results.cells], {key.model for key in results.answers}
         asked = [read_claim(claim, labels, models) for claim in claims]
-        results = results._replace(study={**results.study, "claims": asked})
-        typer.echo("\n".join(verdict.sentence for verdict in verdicts(results)))
+        typer.echo("\n".join(finding.sentence for finding in findings(results, asked)))
 
 
 def _refuse_to_overwrite(whole: Path, parts: list[Path]) -> None:
@@ -143,8 +142,8 @@ def _study_json(place: Path) -> Path:
 
 def _write_pages(path: Path, out: Path) -> None:
     """Write the page and tables; print the claims' sentences and where the page is."""
-    from srit.study.figures import read_results
+    from srit.study.estimates import read_study_results
     from srit.study.page import write_pages
 
-    for line in write_pages(read_results(path), out):
+    for line in write_pages(read_study_results(path), out):
         typer.echo(line)

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from srit.compute.plan import ComputePlan
+from srit.errors import SritError
 from srit.machine.precision import compute_plan_of
-from srit.pipeline.job import Shared
+from srit.pipeline.teaching import models_of
 from srit.recipe import Recipe
 from srit.run_directory import Json, Manifest, Run, write_json
-from srit.stages.teaching import models_of
 from srit.students.loading import commit_of, hub_name, identity
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What several runs have in common."""
+
+    folder: Path  # pool/: finished stages by fingerprint; teacher/: its answers
+    failed: dict[str, SritError]  # stages that cannot succeed, by fingerprint: not tried again by this process
+    in_vain: set[str] = field(default_factory=set)  # questions that were not answered: likewise
 
 
 def begin_way(run: Run, recipe: Recipe, shared: Shared | None) -> ComputePlan:

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from srit.compute.plan import Rates
-from srit.pipeline.job import evaluated
 from srit.recipe import Optimization, Recipe, TaskUse
-from srit.stages.results import OPTIONS, TEACHER
 from srit.teachers import teacher_kind
 
 PROMPT_TOKENS = 80  # of a question with its instruction; the shipped tasks have 50 to 150
@@ -55,40 +53,6 @@ class Work(NamedTuple):
         return ", ".join(parts)
 
 
-def work_of(stage: str, recipe: Recipe) -> Work:
-    """What a stage takes, by its name."""
-    kind, *rest = stage.split("/")
-    train, answer = recipe.tasks.train, recipe.sample.max_new_tokens // 2
-    per_problem = recipe.sample.direct + recipe.sample.cot
-    n_refine = sum(map(n_problems, recipe.tasks.refine or train))
-    limit = recipe.demonstrations.limit
-    shown = sum(n_problems(use) if limit is None else min(n_problems(use), limit) for use in train)
-    n_evaluated = {task.place: n_problems(task.use) for task in evaluated(recipe)}
-    answers = recipe.evaluate.max_new_tokens // 2
-    if stage == "demonstrations":
-        return teaching(recipe, shown)
-    if stage == "instructed":
-        return _training(recipe.instruct, shown, PROMPT_TOKENS + answer)
-    if kind == "predictions" and rest[0] == TEACHER:
-        return teaching(recipe, n_evaluated[rest[1]])
-    if kind == "predictions" and rest[1].endswith(OPTIONS):
-        return Work()  # one pass over prompts and options: little beside the answers, and nothing is written
-    if kind == "predictions":
-        draws = 1 + (recipe.evaluate.samples if recipe.evaluate.pass_at else 0)
-        if rest[0] == "base":  # its answers may never end
-            limit = recipe.evaluate.base_limit or n_evaluated[rest[1]]
-            return Work(sampled=min(limit, n_evaluated[rest[1]]) * len(recipe.evaluate.prompts) * draws * 2 * answers)
-        return Work(sampled=n_evaluated[rest[1]] * len(recipe.evaluate.prompts) * draws * answers)
-    if rest[-1:] == ["completions"]:
-        return Work(sampled=n_refine * per_problem * answer)
-    if rest[-1:] == ["refined"] or kind == "controls":
-        sides = min(2 * recipe.pairs.pairs_per_problem, per_problem)
-        return _training(recipe.refine, n_refine, PROMPT_TOKENS + sides * answer)
-    if rest[-1:] == ["accepted"] and recipe.refine.accept == "better":
-        return Work(sampled=2 * sum(map(n_problems, recipe.tasks.dev)) * answers)
-    return Work()
-
-
 def teaching(recipe: Recipe, questions: int) -> Work:
     """Of asking the teacher so many questions."""
     work = teacher_kind(recipe.teacher.kind).work(recipe.teacher, questions)
@@ -98,6 +62,17 @@ def teaching(recipe: Recipe, questions: int) -> Work:
 def n_problems(use: TaskUse) -> int:
     """Problems of a task, as far as the recipe says."""
     return UNLIMITED if use.limit is None else use.limit
+
+
+def n_demonstrated(recipe: Recipe) -> int:
+    """Training problems that the teacher is asked."""
+    limit, counts = recipe.demonstrations.limit, map(n_problems, recipe.tasks.train)
+    return sum(n if limit is None else min(n, limit) for n in counts)
+
+
+def n_refined(recipe: Recipe) -> int:
+    """Problems that stage 2 works on."""
+    return sum(map(n_problems, recipe.tasks.refine or recipe.tasks.train))
 
 
 def seconds(work: Work, recipe: Recipe, rates: Rates | None = None) -> float | None:
@@ -151,6 +126,7 @@ def n_parameters(recipe: Recipe) -> int | None:
     return round(float(named[1]) * {"b": 1e9, "m": 1e6}[named[2]]) if named else None
 
 
-def _training(settings: Optimization, n: int, tokens: int) -> Work:
+def training(settings: Optimization, n: int, tokens: int) -> Work:
+    """Return what a training on n examples or problems takes, of so many tokens each."""
     steps = settings.epochs * math.ceil(n / settings.batch_size)
     return Work(trained=settings.epochs * n * tokens, steps=steps)

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from srit.compute.plan import ComputePlan
-from srit.pipeline.job import NOT_THERE, Stage
-from srit.run_directory import Json, StageEntry, canonical, write_json
-from srit.stages.evaluation import environment
+from srit.pipeline.environment import environment
+from srit.pipeline.stage import Stage
+from srit.run_directory import Json, StageEntry, canonical, recorded_sum, write_json
+from srit.sums import NOT_THERE
 
 
 def basis(
@@ -34,7 +35,7 @@ def basis(
     """
     shaping = {field: getattr(way, field) for field in stage.computes} if way is not None and stage.computes else None
     whole = {
-        "work": stage.work or stage.name,
+        "work": stage.shared_as or str(stage.name),
         "version": stage.version,
         "settings": stage.settings,
         "inputs": dict(input_sums),
@@ -44,6 +45,19 @@ def basis(
     }
     plain: dict[str, Json] = json.loads(canonical(whole))
     return plain
+
+
+def input_sums(stage: Stage, entries: Mapping[str, StageEntry]) -> dict[str, str]:
+    """Return the sums of a stage's inputs, and of the counts that it shows; "" for what is not made yet.
+
+    Args:
+        entries: of a manifest, by stage.
+    """
+    sums = {name: recorded_sum(entries, name) for name in stage.inputs}
+    for name in map(str, stage.shows):
+        counts = canonical(entries[name].counts) if name in entries else b""
+        sums[f"counts of {name}"] = hashlib.sha256(counts).hexdigest()
+    return sums
 
 
 def fingerprint(made_from: Mapping[str, Json]) -> str:
@@ -102,9 +116,9 @@ def mixed_versions(entries: Mapping[str, StageEntry], kept: Iterable[Stage]) -> 
     """
     others: dict[str, list[str]] = {}
     for stage in kept:
-        then = _versions(entries[stage.name].environment) if stage.computes else ""
+        then = _versions(entries[str(stage.name)].environment) if stage.computes else ""
         if then and then != _versions(environment()):
-            others.setdefault(then, []).append(stage.name)
+            others.setdefault(then, []).append(str(stage.name))
     told = "; ".join(f"{then} made {', '.join(names)}" for then, names in others.items())
     return told and f"{told}, and {_versions(environment())} goes on: {_MIXED}"
 

@@ -1,6 +1,5 @@
-"""The stages of a run: what each is made from, and how.
+"""Run the stages of a recipe: make those whose fingerprint is not the recorded one, in order.
 
-`stages(recipe)` declares them; `run_stages` makes those whose fingerprint is not the recorded one.
 A fingerprint covers the stage's settings, version, seeds, the content of every input, inside the run and outside, and,
 where they are used, the student's weights, its tokenizer and how it is computed: what changed is made again, and only
 that. Equal fingerprints are the same work, in whichever run: runs that share a folder take it from each other.
@@ -9,246 +8,247 @@ that. Equal fingerprints are the same work, in whichever run: runs that share a 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import yaml
 
+from srit.compute.mapping import Engine
 from srit.compute.plan import ComputePlan
-from srit.errors import DataError, SritError, TooFewPairs, TrainingError
+from srit.errors import DataError, SritError, TrainingError
 from srit.machine.precision import begun_compute_plan, resolved
-from srit.pipeline.begun import begin_revisions, begin_way, kept_way, pinned
-from srit.pipeline.fingerprints import basis, begun_elsewhere, changed_outputs, difference, fingerprint, mixed_versions
-from srit.pipeline.job import UNSETTLED, Job, Progress, Shared, Stage, Tell, evaluated, rounds_of
+from srit.pipeline.begun import Shared, begin_revisions, begin_way, kept_way, pinned
+from srit.pipeline.context import Context
+from srit.pipeline.declared import Inputs, Outputs, only, only_computes
+from srit.pipeline.environment import environment
+from srit.pipeline.fingerprints import basis, begun_elsewhere, fingerprint, input_sums, mixed_versions
+from srit.pipeline.local import LocalEngine
+from srit.pipeline.models import Models
+from srit.pipeline.planning import dependents, unsettled
+from srit.pipeline.reports import Progress, Report, Reports
+from srit.pipeline.stage import Stage
+from srit.pipeline.teaching import Teaching, earlier_limits, models_of
+from srit.pipeline.texts import Texts
 from srit.recipe import Recipe
-from srit.run_directory import Json, Run, StageEntry, is_whole, read_manifest, recorded_sum, write_bytes
-from srit.stages.evaluation import (
-    accepted_stage,
-    environment,
-    models,
-    options_stage,
-    predictions_stage,
-    results_stage,
-    scored,
-    teacher_predictions_stage,
-)
-from srit.stages.sampling import completions_stage, pairs_stage
-from srit.stages.teaching import demonstrations_stage, models_of, problems_stage
-from srit.stages.training import control_stage, instructed_stage, refined_stage
+from srit.run_directory import Json, Run, StageEntry, write_bytes
 from srit.students.loading import identity
 
-
-class Plan(NamedTuple):
-    """Whether a stage would run, and why."""
-
-    stage: Stage
-    reason: str  # "" if it is done
+Declare = Callable[[Recipe], Sequence[Stage]]  # a recipe's stages in order, such as `stages.stages`
 
 
-def stages(recipe: Recipe) -> list[Stage]:
-    """Every stage of a run, in order."""
-    declared = [problems_stage(recipe), demonstrations_stage(recipe), instructed_stage(recipe)]
-    for number in range(1, recipe.rounds + 1):
-        declared += [completions_stage(recipe, number), pairs_stage(recipe, number), refined_stage(recipe, number)]
-        declared += [accepted_stage(recipe, number)]
-    declared += [control_stage(recipe, control) for control in recipe.controls]
-    for model, folder in models(recipe).items():
-        declared += [predictions_stage(recipe, model, folder, task) for task in evaluated(recipe)]
-        declared += [options_stage(recipe, model, folder, task) for who, task in scored(recipe) if who == model]
-    if recipe.evaluate.teacher:
-        declared += [teacher_predictions_stage(recipe, task) for task in evaluated(recipe)]
-    return [*declared, results_stage(recipe)]
+@dataclass(frozen=True)
+class OpenRun:
+    """A run directory opened for a recipe, and what its stages share."""
 
+    run: Run
+    recipe: Recipe  # as it is run: the student's precision and the commits of hub ids decided
+    stages: Sequence[Stage]
+    plan: ComputePlan | None  # how the student is computed; None: no stage that is wanted computes with it
+    texts: Texts
+    reports: Reports
+    teaching: Teaching
+    engine: Engine
+    shared: Shared | None  # what the run has in common with others; None: it stands alone
 
-# What can be made without the rest of a run; of several rounds, that of every round.
-PARTS: Mapping[str, Callable[[Recipe], list[Stage]]] = {
-    "demonstrations": lambda recipe: [demonstrations_stage(recipe)],
-    "instructed": lambda recipe: [instructed_stage(recipe)],
-    "completions": lambda recipe: [completions_stage(recipe, number) for number in rounds_of(recipe)],
-    "pairs": lambda recipe: [pairs_stage(recipe, number) for number in rounds_of(recipe)],
-    "refined": lambda recipe: [refined_stage(recipe, number) for number in rounds_of(recipe)],
-    "results": lambda recipe: [results_stage(recipe)],
-}
-
-
-def needed(recipe: Recipe, part: str) -> list[Stage]:
-    """The stages of one of `PARTS` and all that these are made from, in order."""
-    wanted = {stage.name for stage in PARTS[part](recipe)}
-    inputs: set[str] = set()
-    found = []
-    for stage in reversed(stages(recipe)):
-        if stage.name in wanted or inputs.intersection(stage.outputs):
-            inputs.update(stage.inputs)
-            found.append(stage)
-    return found[::-1]
-
-
-def plan(folder: Path, recipe: Recipe) -> list[Plan]:
-    """What would run in a run directory, without making anything."""
-    manifest = read_manifest(folder)
-    recipe = pinned(recipe, manifest.revisions)
-    student, entries = identity(recipe.student), manifest.stages
-    way = begun_compute_plan(recipe, kept_way(manifest, recipe, student))
-    if way is not None:
-        recipe = resolved(recipe, way)
-    redone: set[str] = set()
-    plans = []
-    for stage in stages(recipe):
-        reason, again = _reason(folder, stage, entries, student, way, redone)
-        redone.update(again)
-        if not reason and (n := _unsettled(entries[stage.name])):
-            reason = f"{n} question{'s' if n > 1 else ''} {UNSETTLED}"  # what is made from it may stay
-        plans.append(Plan(stage, reason))
-    return plans
-
-
-def _reason(
-    folder: Path,
-    stage: Stage,
-    entries: Mapping[str, StageEntry],
-    student: str,
-    way: ComputePlan | None,
-    redone: set[str],
-) -> tuple[str, Iterable[str]]:
-    """Why a stage would run, and which of its outputs may then be others."""
-    entry = entries.get(stage.name)
-    if entry is None:
-        return "not made yet", stage.outputs
-    if changed := sorted(redone.intersection(stage.inputs)):
-        return f"made from {changed[0]}, which is made again", stage.outputs
-    made_from = basis(stage, {name: recorded_sum(entries, name) for name in stage.inputs}, student, way)
-    if entry.fingerprint != fingerprint(made_from):
-        return difference(made_from, entry), changed_outputs(stage, made_from, entry)
-    return ("", ()) if is_whole(folder, entry) else ("a file of it is missing or damaged", stage.outputs)
-
-
-def versions_line(folder: Path, planned: Sequence[Plan]) -> str:
-    """What a run would mix, in a line: stages that other versions computed, and those that it would make."""
-    again = any(stage.computes for stage, reason in planned if reason)
-    kept = [stage for stage, reason in planned if not reason]
-    return mixed_versions(read_manifest(folder).stages, kept) if again else ""
-
-
-def run_stages(job: Job, only: str | None = None) -> list[str]:
-    """Makes what is not done, and returns the names of the stages made.
-
-    Args:
-        only: one of `PARTS`: these stages and what they need; None: all.
-    """
-    student = identity(job.recipe.student)
-    made: list[str] = []
-    kept: list[Stage] = []
-    wanted = stages(job.recipe) if only is None else needed(job.recipe, only)
-    for stage in wanted:
-        sums = {name: recorded_sum(job.run.manifest.stages, name) for name in stage.inputs}
-        made_from = basis(stage, sums, student, job.known_way)
-        mark = fingerprint(made_from)
-        done = job.run.is_done(stage.name, mark)
-        reopened = done and _unsettled(job.run.manifest.stages[stage.name]) > 0
-        if not reopened and (done or _taken(job, stage, mark)):
-            job.run.clear(stage.name)
-            _given(job, stage, mark)
-            kept.append(stage)
-            continue
-        if stage.computes and (line := mixed_versions(job.run.manifest.stages, kept)):
-            job.tell(f"WARN {line}")
-            kept.clear()  # told once
-        started = time.monotonic()
-        try:
-            counts = _made(job, stage, mark)
-        except SritError as error:
-            if not reopened:
-                raise
-            job.tell(f"WARN {stage.name}: {error}; what was made before holds")
-            continue
-        seconds = round(time.monotonic() - started, 1)
-        entry = StageEntry(
-            fingerprint=mark,
-            **made_from,
-            outputs=job.run.sums(stage.outputs),
-            counts=counts,
-            seconds=seconds,
-            environment=environment(),
-        )
-        job.run.commit(stage.name, entry)
-        _given(job, stage, mark, anew=reopened)
-        made.append(stage.name)
-        job.tell(f"{stage.name} done in {seconds:.0f} s  {_line(counts)}")
-    return made
-
-
-def _taken(job: Job, stage: Stage, mark: str) -> bool:
-    """Whether a run beside this one has done the same work; its outputs are then here as well."""
-    if job.shared is None or not job.run.adopt(stage.name, stage.outputs, job.shared.folder / "pool" / mark):
-        return False
-    job.tell(f"{stage.name} taken from a run that made the same")
-    return True
-
-
-def _given(job: Job, stage: Stage, mark: str, *, anew: bool = False) -> None:
-    if job.shared is not None:
-        job.run.share(stage.name, stage.outputs, job.shared.folder / "pool" / mark, anew=anew)
-
-
-def _unsettled(entry: StageEntry) -> int:
-    """Questions that a finished stage had no answer to: the same command asks them again."""
-    return int(entry.counts.get(UNSETTLED, 0))
-
-
-def _made(job: Job, stage: Stage, mark: str) -> dict[str, Json]:
-    """Makes a stage's outputs, and returns its counts."""
-    if job.shared is not None and mark in job.shared.failed:
-        raise job.shared.failed[mark]
-    job.tell(f"{stage.name} …")
-    partial = job.run.partial(stage.name, mark)
-    if stage.computes and (line := begun_elsewhere(partial)):
-        job.tell(f"WARN {line}")
-    try:
-        return dict(stage.make(job, partial))
-    except (DataError, TrainingError) as error:
-        if job.shared is not None and not isinstance(error, TooFewPairs):
-            # Of the same inputs it would come again, perhaps after hours; too few pairs hang on how they are made.
-            job.shared.failed[mark] = error
-        raise
+    @property
+    def report(self) -> Report:
+        """Where lines go."""
+        return self.reports.report
 
 
 @contextmanager
 def open_run(
     folder: Path,
     recipe: Recipe,
+    declare: Declare,
     *,
     progress: Progress,
-    tell: Tell,
+    report: Report,
     shared: Shared | None = None,
-    only: str | None = None,
-) -> Iterator[Job]:
-    """A run directory opened for a recipe, which is written into it, its student's precision decided.
+    engine: Engine | None = None,
+) -> Iterator[OpenRun]:
+    """Open a run directory for a recipe, which is written into it, its student's precision decided.
 
     Args:
-        shared: as for Job; its runs compute the same student in the same way.
-        only: as for `run_stages`; stages that compute nothing with the student need no weights of it.
+        declare: the stages that are wanted. Those that compute nothing with the student need no weights of it.
+        shared: what the run has in common with others; its runs compute the same student in the same way.
+        engine: what computes chunks; None: this process.
+
+    Raises:
+        MachineError: the folder cannot be written, or another process has it open.
+        DataError: the student cannot be used.
     """
     with closing(Run(folder)) as run:
         recipe = pinned(recipe, begin_revisions(run, recipe, shared))
-        way = _way_for(recipe, run, shared, only)
-        if way is not None:
-            tell(f"     {recipe.student.model} computes in {way.line}")
-            tell(f"ok   {way.proof}")
-            if way.warning:
-                tell(f"WARN {way.warning}")
-            recipe = resolved(recipe, way)
+        plan = _plan_for(recipe, declare(recipe), run, shared)
+        if plan is not None:
+            report(f"     {recipe.student.model} computes in {plan.line}")
+            report(f"ok   {plan.proof}")
+            if plan.warning:
+                report(f"WARN {plan.warning}")
+            recipe = resolved(recipe, plan)
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
-        yield Job(run, recipe, way=way, progress=progress, tell=tell, shared=shared)
+        engine = engine or LocalEngine()
+        journal = (folder if shared is None else shared.folder) / "teacher/answers.jsonl"
+        limits = tuple(earlier_limits(run.manifest.stages.values()))
+        in_vain = set() if shared is None else shared.in_vain
+        yield OpenRun(
+            run=run,
+            recipe=recipe,
+            stages=declare(recipe),
+            plan=plan,
+            texts=Texts(recipe.student, report),
+            reports=Reports(report, progress),
+            teaching=Teaching(recipe, journal, limits, in_vain, engine, report),
+            engine=engine,
+            shared=shared,
+        )
 
 
-def _way_for(recipe: Recipe, run: Run, shared: Shared | None, only: str | None) -> ComputePlan | None:
-    """The student's way, which is found out where a wanted stage computes with it."""
-    wanted = stages(recipe) if only is None else needed(recipe, only)
+def _plan_for(recipe: Recipe, wanted: Sequence[Stage], run: Run, shared: Shared | None) -> ComputePlan | None:
+    """How the student is computed, which is found out where a wanted stage computes with it."""
     if len(models_of(recipe)) > 1 or any(stage.computes for stage in wanted):
         return begin_way(run, recipe, shared)
     return begun_compute_plan(recipe, kept_way(run.manifest, recipe, identity(recipe.student)))
+
+
+def run_stages(opened: OpenRun) -> list[str]:
+    """Make what is not done, and return the names of the stages made."""
+    student = identity(opened.recipe.student)
+    made: list[str] = []
+    kept: list[Stage] = []
+    for place, stage in enumerate(opened.stages):
+        made_from = _made_from(opened, stage, student)
+        mark = fingerprint(made_from)
+        done = opened.run.is_done(str(stage.name), mark)
+        reopened = done and unsettled(opened.run.manifest.stages[str(stage.name)]) > 0
+        if not reopened and (done or _taken(opened, stage, mark)):
+            opened.run.clear(str(stage.name))
+            _given(opened, stage, mark)
+            kept.append(stage)
+            continue
+        if stage.auxiliary and not _is_awaited(opened, place, student):
+            continue
+        if stage.computes and (line := mixed_versions(opened.run.manifest.stages, kept)):
+            opened.report(f"WARN {line}")
+            kept.clear()  # reported once
+        if _make(opened, stage, made_from, student, reopened=reopened):
+            made.append(str(stage.name))
+    return made
+
+
+def _made_from(opened: OpenRun, stage: Stage, student: str) -> dict[str, Json]:
+    return basis(stage, input_sums(stage, opened.run.manifest.stages), student, opened.plan)
+
+
+def _is_awaited(opened: OpenRun, place: int, student: str) -> bool:
+    """Whether a stage that waits for an auxiliary one is not done. One that takes an input from a later stage is not
+    done if that stage is not."""
+    later = opened.stages[place + 1 :]
+    found: dict[str, bool] = {}
+
+    def waits(stage: Stage) -> bool:
+        name = str(stage.name)
+        if name not in found:
+            makers = [
+                maker for maker in later if not maker.auxiliary and not set(maker.outputs).isdisjoint(stage.inputs)
+            ]
+            found[name] = any(map(waits, makers)) or not _is_settled(opened, stage, student)
+        return found[name]
+
+    return any(map(waits, dependents(opened.stages[place], later)))
+
+
+def _is_settled(opened: OpenRun, stage: Stage, student: str) -> bool:
+    mark = fingerprint(_made_from(opened, stage, student))
+    return opened.run.is_done(str(stage.name), mark) or _taken(opened, stage, mark)
+
+
+def _make(opened: OpenRun, stage: Stage, made_from: Mapping[str, Json], student: str, *, reopened: bool) -> bool:
+    """Make and record a stage; False if it was done before, and making it again failed."""
+    mark, started = fingerprint(made_from), time.monotonic()
+    try:
+        counts = _made(opened, stage, mark, student)
+    except SritError as error:
+        if not reopened:
+            raise
+        opened.report(f"WARN {stage.name}: {error}; what was made before holds")
+        return False
+    seconds = round(time.monotonic() - started, 1)
+    entry = StageEntry(
+        fingerprint=mark,
+        **made_from,
+        outputs=opened.run.sums(stage.outputs),
+        counts=counts,
+        seconds=seconds,
+        environment=environment(),
+    )
+    opened.run.commit(str(stage.name), entry)
+    _given(opened, stage, mark, anew=reopened)
+    opened.report(f"{stage.name} done in {seconds:.0f} s  {_line(counts)}".rstrip())
+    return True
+
+
+def _taken(opened: OpenRun, stage: Stage, mark: str) -> bool:
+    """Whether another run has done the same work; its outputs are then here as well."""
+    shared = opened.shared
+    if shared is None or not opened.run.adopt(str(stage.name), stage.outputs, shared.folder / "pool" / mark):
+        return False
+    opened.report(f"{stage.name} taken from a run that made the same")
+    return True
+
+
+def _given(opened: OpenRun, stage: Stage, mark: str, *, anew: bool = False) -> None:
+    if opened.shared is not None:
+        opened.run.share(str(stage.name), stage.outputs, opened.shared.folder / "pool" / mark, anew=anew)
+
+
+def _made(opened: OpenRun, stage: Stage, mark: str, student: str) -> dict[str, Json]:
+    """Make a stage's outputs, and return its counts."""
+    failed = {} if opened.shared is None else opened.shared.failed
+    if mark in failed:
+        raise failed[mark]
+    opened.report(f"{stage.name} …")
+    partial = _partial(opened, stage, mark, student)
+    if stage.computes and (line := begun_elsewhere(partial)):
+        opened.report(f"WARN {line}")
+    inputs, out = _inputs(opened, stage), Outputs(str(stage.name), opened.run.folder, stage.outputs)
+    try:
+        return dict(stage.make(inputs, out, _context(opened, stage, partial)))
+    except (DataError, TrainingError) as error:
+        failed[mark] = error  # the same inputs would fail again, perhaps after hours
+        raise
+
+
+def _partial(opened: OpenRun, stage: Stage, mark: str, student: str) -> Path:
+    """The folder of a stage's unfinished work, or of that which it adds to."""
+    continued = next((other for other in opened.stages if other.name == stage.continues), None)
+    if continued is None:
+        return opened.run.partial(str(stage.name), mark)
+    return opened.run.partial(str(continued.name), fingerprint(_made_from(opened, continued, student)))
+
+
+def _inputs(opened: OpenRun, stage: Stage) -> Inputs:
+    entries = opened.run.manifest.stages
+    shown = {str(name): entries[str(name)] for name in stage.shows if str(name) in entries}
+    declared = replace(stage, inputs=(*stage.inputs, *stage.after), shows=())
+    sums = input_sums(declared, entries)
+    return Inputs(str(stage.name), opened.run.folder, sums, only(opened.recipe, stage.reads), shown)
+
+
+def _context(opened: OpenRun, stage: Stage, partial: Path) -> Context:
+    plan = only_computes(opened.plan, stage.computes)
+    return Context(
+        texts=opened.texts,
+        models=Models(opened.recipe.student, opened.recipe.sampler, plan),
+        reports=opened.reports,
+        teaching=opened.teaching,
+        engine=opened.engine,
+        partial=partial,
+        seconds={name: entry.seconds for name, entry in opened.run.manifest.stages.items()},
+    )
 
 
 def _line(counts: Mapping[str, Json]) -> str:

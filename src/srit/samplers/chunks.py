@@ -1,45 +1,84 @@
-"""Samples answers in fixed chunks, each committed whole, so that no kill changes the result."""
+"""Answers in fixed chunks: what a chunk becomes depends on the model, the requests and the settings alone."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
-from srit.run_directory import write_json
-from srit.samplers import Request, Sampled, Sampler, SamplingSettings
+from srit.compute.plan import Decoding
+from srit.recipe import SamplerSettings, Student
+from srit.run_directory import json_bytes
+from srit.samplers import Request, Sampled, Sampler, SamplerNeeds, SamplingSettings, sampler_kind
+from srit.students.sources import Trained
+
+if TYPE_CHECKING:
+    from srit.students.prompts import Prompts
 
 
-def sample_in_chunks(
-    sampler: Callable[[], Sampler],
-    requests: Sequence[Request],
-    settings: SamplingSettings,
-    *,
-    size: int,
-    partial: Path,
-    progress: Callable[[int, int], None],
-) -> list[Sampled]:
-    """Sample one answer for each request, in order; chunks that already exist are read.
+@dataclass(frozen=True, slots=True)
+class SamplerSource:
+    """An engine with a model, the student or what a stage made of it, as a value."""
+
+    engine: SamplerSettings
+    student: Student
+    trained: Trained | None  # None: the student itself
+    rows: int  # answers decoded at once
+    decoding: Decoding | None  # None: as the model's cache suggests
+
+    def build(self) -> Sampler:
+        """Load the model into the engine.
+
+        Raises:
+            DataError: the model cannot be loaded.
+            MachineError: the engine is not installed.
+        """
+        folder = self.trained and self.trained.folder
+        needs = SamplerNeeds(self.student, folder, self.rows, self._text, self.decoding)
+        return sampler_kind(self.engine.kind).make(self.engine, needs)
+
+    def _text(self, token_ids: tuple[int, ...]) -> str:
+        """Read an answer; the tokenizer is loaded for the first one, since few settings ask for it."""
+        return _prompts(self.student).text(token_ids)
+
+
+@cache
+def _prompts(student: Student) -> Prompts:
+    from srit.students.loading import load_prompts
+
+    return load_prompts(student)
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingWork:
+    """Answers to chunks of requests."""
+
+    source: SamplerSource
+    settings: SamplingSettings
+
+    def chunk(self, sampler: Sampler, requests: Sequence[Request]) -> bytes:
+        """Return the answers in JSON, in the order of the requests."""
+        made = sampler.sample(requests, self.settings)
+        return json_bytes([[answer.token_ids, answer.logp, answer.truncated] for answer in made])
+
+
+def read_answers(data: bytes) -> list[Sampled]:
+    """Read what `SamplingWork.chunk` wrote."""
+    return [Sampled(tuple(token_ids), logp, truncated) for token_ids, logp, truncated in json.loads(data)]
+
+
+def chunks_of(requests: Sequence[Request], size: int) -> dict[str, Sequence[Request]]:
+    """Cut requests into chunks, by the names of the files that keep their answers.
 
     Args:
-        sampler: called only if a chunk is missing, so that no model is loaded for nothing.
-        size: the number of answers in a chunk. A chunk holds neighbors, since the prompts of a task begin alike and
-            have similar lengths.
-        partial: the folder for the chunks.
-        progress: called with the number of answers that are done and the number of requests.
+        size: requests in a chunk; neighbors, since the prompts of a task begin alike and are alike in length.
     """
-    answers: list[Sampled] = []
-    for start in range(0, len(requests), size):
-        members = requests[start : start + size]
-        path = partial / f"chunk-{start // size:05d}-{_digest(members)}.json"
-        if not path.exists():
-            made = sampler().sample(members, settings)
-            write_json(path, [[answer.token_ids, answer.logp, answer.truncated] for answer in made])
-        for token_ids, logp, truncated in json.loads(path.read_bytes()):
-            answers.append(Sampled(tuple(token_ids), logp, truncated))
-        progress(len(answers), len(requests))
-    return answers
+    starts = range(0, len(requests), size)
+    chunks = {start // size: requests[start : start + size] for start in starts}
+    return {f"chunk-{number:05d}-{_digest(members)}.json": members for number, members in chunks.items()}
 
 
 def _digest(requests: Sequence[Request]) -> str:

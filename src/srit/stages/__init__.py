@@ -1,1 +1,65 @@
-"""The stages of a run, one file a product."""
+"""The stages of a run, one file for each product: its pure function, and what the stage that makes it is made from.
+
+`stages(recipe)` has them in order. Each reads the files of earlier ones; none imports another's work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from srit.compared import evaluated, models, rounds_of, scored
+from srit.pipeline.stage import Stage
+from srit.recipe import Recipe
+from srit.stages.accepted import accepted_stage
+from srit.stages.completions import completions_stage, probe_stage, yield_stage
+from srit.stages.controls import control_stage
+from srit.stages.demonstrations import demonstrations_stage
+from srit.stages.instructed import instructed_stage
+from srit.stages.lengths import lengths_stage
+from srit.stages.options import options_stage
+from srit.stages.pairs import pairs_stage
+from srit.stages.predictions import predictions_stage, teacher_predictions_stage
+from srit.stages.problems import problems_stage
+from srit.stages.refined import refined_stage
+from srit.stages.report import report_stage
+from srit.stages.results import results_stage
+
+
+def stages(recipe: Recipe) -> list[Stage]:
+    """Return every stage of a run, in order."""
+    made = measured(recipe)
+    return [*made, report_stage(recipe, made)]
+
+
+def measured(recipe: Recipe) -> list[Stage]:
+    """Return the stages of a run up to its results, without a page of them."""
+    declared = [problems_stage(recipe), lengths_stage(recipe), demonstrations_stage(recipe), instructed_stage(recipe)]
+    for number in rounds_of(recipe):
+        declared += [probe_stage(recipe, number), yield_stage(recipe, number), completions_stage(recipe, number)]
+        declared += [pairs_stage(recipe, number), refined_stage(recipe, number), accepted_stage(recipe, number)]
+    declared += [control_stage(recipe, control) for control in recipe.controls]
+    for model in models(recipe):
+        declared += [predictions_stage(recipe, model, task) for task in evaluated(recipe)]
+        declared += [options_stage(recipe, model, task) for who, task in scored(recipe) if who == model]
+    if recipe.evaluate.teacher:
+        declared += [teacher_predictions_stage(recipe, task) for task in evaluated(recipe)]
+    return [*declared, results_stage(recipe)]
+
+
+# What can be made without the rest of a run: each product, in every round that has it.
+PARTS = ("demonstrations", "instructed", "completions", "pairs", "refined", "results", "report")
+
+
+def part(product: str) -> Callable[[Recipe], list[Stage]]:
+    """Return what declares the stages of one of `PARTS` and of all that it needs."""
+    return lambda recipe: needed(recipe, product)
+
+
+def needed(recipe: Recipe, product: str) -> list[Stage]:
+    """Return the stages that make one of `PARTS`, and all that these need, in order."""
+    inputs: set[str] = set()
+    found = []
+    for stage in reversed(stages(recipe)):
+        if stage.name.product == product or inputs.intersection(stage.outputs):
+            inputs.update(stage.inputs, stage.after)
+            found.append(stage)
+    return found[::-1]

@@ -2,16 +2,154 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from random import Random
 
-from srit.recipe import Sample
+from srit.compared import refine_problems
+from srit.errors import TooFewPairs, TrainingError
+from srit.pipeline.context import Context
+from srit.pipeline.declared import Inputs, Outputs
+from srit.pipeline.estimate import Work, n_refined
+from srit.pipeline.stage import SAMPLES, Stage, StageName, no_work
+from srit.recipe import Recipe, Sample
 from srit.records import Completion, Problem, PromptKind
-from srit.samplers import Request, Sampled
+from srit.run_directory import Json
+from srit.samplers import Request, Sampled, SamplingSettings
+from srit.stages.accepted import start_inputs, start_of
+from srit.stages.lengths import LENGTHS
+from srit.stages.pairs import demonstrations_for, make_pairs
 from srit.students.prompts import Prompts
 from srit.tasks import find_task, judge
 
+LEAST_STOP_RATE = 0.95
+LEAST_YIELD = 0.02  # of the probe's problems must give a pair
+MOST_JUDGE_ERRORS = 0.03  # of the answers
 PROBE_PROBLEMS = 50
+
+
+def probe_stage(recipe: Recipe, number: int) -> Stage:
+    """Some training problems → a round's probe.jsonl: those of its completions that show whether pairs will come."""
+    completions = completions_stage(recipe, number)
+    return replace(
+        completions,
+        name=StageName("probe", number),
+        version=1,
+        outputs=(_probe_file(number),),
+        make=lambda inputs, out, context: _make_probe(inputs, out, context, completions, number),
+        work=no_work,
+        after=(LENGTHS,),
+        auxiliary=True,
+        continues=completions.name,  # whose first chunks it samples
+    )
+
+
+def yield_stage(recipe: Recipe, number: int) -> Stage:
+    """A round's probe.jsonl → its yield.json: whether enough problems give a pair to sample the rest."""
+    name, problems, probed = StageName("yield", number), refine_problems(recipe), _probe_file(number)
+    refine = {"nll_weight": recipe.refine.nll_weight, "nll_on": recipe.refine.nll_on}
+    settings = recipe.model_dump(mode="json", include={"pairs"}) | {"refine": refine}
+    return Stage(
+        name=name,
+        version=1,
+        settings=settings | {"chat_template": recipe.student.chat_template},
+        reads=("pairs", "refine.nll_weight", "refine.nll_on"),
+        inputs=(problems, "demonstrations.jsonl", probed),
+        outputs=(f"{name}.json",),
+        make=lambda inputs, out, context: _make_yield(inputs, out, context, problems, number),
+        auxiliary=True,
+    )
+
+
+def completions_stage(recipe: Recipe, number: int) -> Stage:
+    """Training problems → a round's completions.jsonl.
+
+    The probe comes first, in a stage of its own that samples from the same inputs, so that no other pair settings
+    sample anything again.
+    """
+    name, problems = StageName("completions", number), refine_problems(recipe)
+    per_problem, answer = recipe.sample.direct + recipe.sample.cot, recipe.sample.max_new_tokens // 2
+    return Stage(
+        name=name,
+        version=3,
+        settings=recipe.model_dump(mode="json", include={"seed", "sample", "student", "sampler", "rows"}),
+        reads=("seed", "sample", "rows"),
+        inputs=(problems, *start_inputs(number)),
+        outputs=(f"{name}.jsonl",),
+        make=lambda inputs, out, context: _make_completions(inputs, out, context, problems, number),
+        work=lambda recipe: Work(sampled=n_refined(recipe) * per_problem * answer),
+        computes=SAMPLES,
+        after=(_probe_file(number), f"round-{number}/yield.json"),
+    )
+
+
+def _probe_file(number: int) -> str:
+    return f"round-{number}/probe.jsonl"
+
+
+def _make_probe(inputs: Inputs, out: Outputs, context: Context, whole: Stage, number: int) -> Mapping[str, Json]:
+    probed = probe(inputs.records(whole.inputs[0], Problem), f"{inputs.recipe.seed}/{number}")
+    completions = _sample(inputs, context, probed, context.partial / "probe", number)
+    out.records(_probe_file(number), completions)
+    return {"completions": len(completions)}
+
+
+def _make_yield(inputs: Inputs, out: Outputs, context: Context, file: str, number: int) -> Mapping[str, Json]:
+    recipe, problems = inputs.recipe, inputs.records(file, Problem)
+    completions, by_id = inputs.records(_probe_file(number), Completion), {problem.id: problem for problem in problems}
+    probed = [by_id[problem_id] for problem_id in dict.fromkeys(c.problem_id for c in completions)]
+    shown = demonstrations_for(inputs, context, probed)
+    _, counts = make_pairs(probed, completions, shown, recipe.pairs, context.texts.prompts.completion_ids)
+    paired, share = counts["problems with pairs"], counts["problems with pairs"] / len(probed)
+    why = "; ".join(f"{name} ({n})" for name, n in counts.most_common() if name.startswith("none: "))
+    only_pairs = not (recipe.refine.nll_weight and recipe.refine.nll_on == "right")
+    if share < LEAST_YIELD and only_pairs:
+        raise TooFewPairs(
+            f"of {len(probed)} problems tried, {paired} give a pair: {why}. Take problems "
+            "that the student has sometimes right (tasks.train), or more samples, or a higher sample.temperature"
+        )
+    expected = round(share * len(problems))
+    context.reports.report(f"ok   yield: about {expected} problems will give pairs" + (f"; {why}" if why else ""))
+    found = {"problems": len(probed), "problems with pairs": paired, "expected": expected}
+    out.json(f"round-{number}/yield.json", found)
+    return found
+
+
+def _make_completions(inputs: Inputs, out: Outputs, context: Context, file: str, number: int) -> Mapping[str, Json]:
+    problems = inputs.records(file, Problem)
+    probed = {problem.id for problem in probe(problems, f"{inputs.recipe.seed}/{number}")}
+    rest = [problem for problem in problems if problem.id not in probed]
+    completions = inputs.records(_probe_file(number), Completion)
+    completions += _sample(inputs, context, rest, context.partial / "rest", number) if rest else []
+    errors = sum(completion.verdict == "error" for completion in completions)
+    if errors > MOST_JUDGE_ERRORS * len(completions):
+        raise TrainingError(f"{errors} of {len(completions)} answers could not be judged: the rewards mean nothing")
+    ended = stop_rate(completions)
+    line = f"{ended:.1%} of the answers ended by themselves (the rest hit sample.max_new_tokens)"
+    stops = context.reports.check("stop rate", ended >= LEAST_STOP_RATE, line)
+    order = {problem.id: index for index, problem in enumerate(problems)}
+    completions.sort(key=lambda c: (order[c.problem_id], c.prompt != "direct", c.index))
+    out.records(f"round-{number}/completions.jsonl", completions)
+    rewards = {kind: [c.reward for c in completions if c.prompt == kind] for kind in ("direct", "cot")}
+    means = {f"right, {kind}": round(sum(r) / len(r), 4) for kind, r in rewards.items() if r}
+    return {"completions": len(completions), "judge errors": errors, **means, "invariants": [stops]}
+
+
+def _sample(inputs: Inputs, context: Context, problems: Sequence[Problem], kept: Path, number: int) -> list[Completion]:
+    settings, prompts = inputs.recipe.sample, context.texts.prompts
+    requests = make_requests(problems, prompts, settings, f"{inputs.recipe.seed}/sample/{number}")
+    drawn = SamplingSettings(
+        settings.temperature,
+        settings.max_new_tokens,
+        prompts.stop_ids,
+        top_k=settings.top_k,
+        top_p=settings.top_p,
+        min_p=settings.min_p,
+    )
+    source = context.models.sampler(inputs.trained(start_of(inputs, number)), inputs.recipe.rows)
+    sampled = context.sample(source, requests, drawn, kept, f"round-{number}/completions")
+    return make_completions(problems, sampled, prompts, settings)
 
 
 def make_requests(problems: Sequence[Problem], prompts: Prompts, settings: Sample, seed: str) -> list[Request]:

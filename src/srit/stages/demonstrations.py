@@ -4,17 +4,59 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 
 from srit.errors import DataError
-from srit.recipe import Demonstrations
+from srit.pipeline.context import Context
+from srit.pipeline.declared import Inputs, Outputs
+from srit.pipeline.estimate import n_demonstrated, teaching
+from srit.pipeline.reports import Report
+from srit.pipeline.stage import UNSETTLED, Stage, StageName
+from srit.pipeline.teaching import teacher_settings, teacher_sources
+from srit.recipe import Demonstrations, Recipe
 from srit.records import Demonstration, Problem
+from srit.run_directory import Json
+from srit.stages.lengths import LENGTHS
 from srit.students.prompts import prompt_text
 from srit.tasks import find_task, judge
 from srit.tasks.reading.turns import opens_thought, own_turn
 from srit.teachers import Answer, Question, Teacher, answer_key
-from srit.teachers.paid import Paid, holding, said_to
+from srit.teachers.paid import Paid, earlier_answers, valid_answer
+
+
+def demonstrations_stage(recipe: Recipe) -> Stage:
+    """Training problems → demonstrations.jsonl."""
+    return Stage(
+        name=StageName("demonstrations"),
+        version=2,
+        settings=teacher_settings(recipe) | recipe.model_dump(mode="json", include={"demonstrations"}),
+        reads=("demonstrations",),
+        inputs=("problems/train.jsonl",),
+        outputs=("demonstrations.jsonl",),
+        make=_make_demonstrations,
+        work=lambda recipe: teaching(recipe, n_demonstrated(recipe)),
+        uses_student=False,
+        sources=lambda: teacher_sources(recipe.teacher),
+        after=(LENGTHS,),
+    )
+
+
+def _make_demonstrations(inputs: Inputs, out: Outputs, context: Context) -> Mapping[str, Json]:
+    settings = inputs.recipe.demonstrations
+    questions = questions_of(inputs.records("problems/train.jsonl", Problem), settings.limit)
+    paid, teacher = context.teaching.paid(), context.teaching.teacher()
+    made, counts, unsettled = make_demonstrations(questions, teacher, settings, paid)
+    out.records("demonstrations.jsonl", made)
+    return counts | spent_on(questions, teacher, paid) | asked_again(unsettled, context.reports.report)
+
+
+def asked_again(n: int, report: Report) -> dict[str, int]:
+    """Return the count by which a stage is known to have questions left, and report it."""
+    if not n:
+        return {}
+    report(f"     {n} question{'s have' if n > 1 else ' has'} no answer yet: the same command asks again")
+    return {UNSETTLED: n}
 
 
 def questions_of(problems: Iterable[Problem], limit: int | None) -> list[Question]:
@@ -53,13 +95,13 @@ def ask(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> dict[str
     keys = {q.problem.id: answer_key(teacher.identity, q.prompt) for q in questions}
     answers, waiting = {}, []
     for question in questions:
-        said = said_to(question, teacher, paid)
-        if (known := holding(said, teacher.max_tokens)) is not None:
+        earlier = earlier_answers(question, teacher, paid)
+        if (known := valid_answer(earlier, teacher.max_tokens)) is not None:
             answers[question.problem.id] = known
-        elif said and keys[question.problem.id] in paid.in_vain:
-            answers[question.problem.id] = said[-1]
+        elif earlier and keys[question.problem.id] in paid.in_vain:
+            answers[question.problem.id] = earlier[-1]
         else:
-            waiting.append(question._replace(failed_before=any(not answer.settled for answer in said)))
+            waiting.append(question._replace(failed_before=any(not answer.settled for answer in earlier)))
     with closing(teacher.answer(waiting)) as arriving:
         for answer in arriving:
             key = keys[answer.problem_id]
@@ -73,8 +115,8 @@ def ask(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> dict[str
 def spent_on(questions: Iterable[Question], teacher: Teacher, paid: Paid) -> dict[str, int]:
     """Requests and tokens that a set of questions ever took, those without an answer included."""
     prompts = {question.prompt: question for question in questions}
-    said = [answer for question in prompts.values() for answer in said_to(question, teacher, paid)]
-    return {name: sum(getattr(answer, name) for answer in said) for name in _SPENT}
+    answers = [answer for question in prompts.values() for answer in earlier_answers(question, teacher, paid)]
+    return {name: sum(getattr(answer, name) for answer in answers) for name in _SPENT}
 
 
 _SPENT = ("n_calls", "n_prompt_tokens", "n_completion_tokens")

@@ -8,26 +8,73 @@ characters. Where the prompt shows the options with letters, "(A)" is scored lik
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from srit.compute.plan import RowKind
-from srit.compute.rows import Group
-from srit.compute.scoring import score
+from srit.compared import OPTIONS, Evaluated, folder_of, options_file, problems_file
 from srit.errors import DataError
-from srit.records import OptionScores, Problem, PromptKind
-from srit.run_directory import write_json
+from srit.pipeline.context import Context
+from srit.pipeline.declared import Inputs, Outputs
+from srit.pipeline.stage import SCORES, Stage, StageName
+from srit.recipe import Recipe
+from srit.records import Model, OptionScores, Problem, PromptKind
+from srit.run_directory import Json
+from srit.stages.predictions import computed_with
 from srit.students.prompts import Prompts
+from srit.students.sources import ScoringWork, read_scores
 from srit.tasks import Task, find_task
 from srit.tasks.reading.options.mentions import LETTERS
 
+if TYPE_CHECKING:
+    from srit.compute.rows import Group
+
+
 CHUNK = 256  # prompts that are committed together
 
+
 Scored = Literal["text", "letter"]
+
+
+def options_stage(recipe: Recipe, model: Model, task: Evaluated) -> Stage:
+    """A task's evaluation problems → how likely one model finds each of their options."""
+    name, folder = StageName("options", model=model, task=task.place), folder_of(model)
+    # No work: one pass over prompts and options is little beside the answers, and nothing is written.
+    return Stage(
+        name=name,
+        version=2,
+        settings={"prompts": list(recipe.evaluate.prompts), **computed_with(recipe)},
+        reads=("evaluate.prompts",),
+        inputs=(problems_file(task), *([folder] if folder else [])),
+        outputs=(options_file(model, task),),
+        make=lambda inputs, out, context: _make_options(inputs, out, context, model, task),
+        shared_as=f"predictions{OPTIONS}",
+        computes=SCORES,
+    )
+
+
+def _make_options(inputs: Inputs, out: Outputs, context: Context, model: Model, task: Evaluated) -> Mapping[str, Json]:
+    from srit.compute.scoring import BATCH_TOKENS, ROW_TOKENS
+
+    found = [problem for problem in inputs.records(problems_file(task), Problem) if problem.choices]
+    options, folder = make_options(found, inputs.recipe.evaluate.prompts, context.texts.prompts), folder_of(model)
+    source = context.models.frozen(inputs.trained(folder) if folder else None)
+    work = ScoringWork(source, context.models.plan.rows, ROW_TOKENS, BATCH_TOKENS)
+    chunks = chunks_of([one.group for one in options])
+    sizes = {name: len(groups) for name, groups in chunks.items()}
+    name = f"predictions/{model}/{task.place}{OPTIONS}"
+    scores = [scores for data in context.map_once(work, chunks, sizes=sizes, what=name) for scores in read_scores(data)]
+    records = [record for one, of_one in zip(options, scores, strict=True) for record in one.records(of_one)]
+    out.records(options_file(model, task), records)
+    right = Counter(f"{r.prompt}, {r.scored}: right" for r in records if r.right)
+    return {"problems": len(found), **right}
+
+
+def chunks_of(groups: Sequence[Group]) -> dict[str, Sequence[Group]]:
+    """Cut groups into chunks, by the names of the files that keep their scores."""
+    starts = range(0, len(groups), CHUNK)
+    return {f"options-{start // CHUNK:05d}.json": groups[start : start + CHUNK] for start in starts}
 
 
 class Options(NamedTuple):
@@ -52,6 +99,8 @@ def make_options(problems: Sequence[Problem], kinds: Sequence[PromptKind], promp
     Raises:
         DataError: an option is empty.
     """
+    from srit.compute.rows import Group
+
     return [
         Options(
             problem,
@@ -104,31 +153,6 @@ def option_scores(
         confidence=shares[choice] / sum(shares),
         margin=logps[gold] - max(logp for index, logp in enumerate(logps) if index != gold),
     )
-
-
-def score_in_chunks(
-    model: Callable[[], Any],
-    groups: Sequence[Group],
-    *,
-    rows: RowKind,
-    partial: Path,
-    progress: Callable[[int, int], None],
-) -> list[list[float]]:
-    """Log-probabilities of every completion of every group, nats; chunks that are there already are not made again.
-
-    Args:
-        model: called only where a chunk is missing.
-        rows: how completions are put into rows.
-        partial: folder for the chunks, of these groups alone.
-    """
-    found: list[list[float]] = []
-    for start, end in pairwise([*range(0, len(groups), CHUNK), len(groups)]):
-        path = partial / f"options-{start // CHUNK:05d}.json"
-        if not path.exists():
-            write_json(path, score(model(), groups[start:end], rows=rows))
-        found += json.loads(path.read_bytes())
-        progress(end, len(groups))
-    return found
 
 
 def _option_ids(text: str, problem: Problem, prompts: Prompts) -> tuple[int, ...]:

@@ -4,17 +4,72 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from srit.recipe import Pairs
+from srit.compared import refine_problems
+from srit.pipeline.context import Context
+from srit.pipeline.declared import Inputs, Outputs
+from srit.pipeline.stage import Stage, StageName
+from srit.recipe import Pairs, Recipe
 from srit.records import Completion, Demonstration, Pair, Problem, PromptKind
+from srit.run_directory import Json
+from srit.students.lengths import Asked, too_long
 
 # A direct answer with so few words before its final sentence holds no chain of thought.
 _BARE_WORDS = 4
 _FINAL_SENTENCE = re.compile(r"\s*(so |therefore,? )?(the )?answer is[^.]*\.?\s*$", re.IGNORECASE)
-
 Tokenize = Callable[[str], tuple[int, ...]]
+
+
+def pairs_stage(recipe: Recipe, number: int) -> Stage:
+    """A round's completions → its pairs.jsonl."""
+    name, problems, completions = (
+        StageName("pairs", number),
+        refine_problems(recipe),
+        f"round-{number}/completions.jsonl",
+    )
+    settings = recipe.model_dump(mode="json", include={"pairs"})
+    return Stage(
+        name=name,
+        version=2,
+        settings=settings | {"chat_template": recipe.student.chat_template},
+        reads=("pairs",),
+        inputs=(problems, "demonstrations.jsonl", completions),
+        outputs=(f"{name}.jsonl",),
+        make=lambda inputs, out, context: _make_pairs(inputs, out, context, problems, completions),
+    )
+
+
+def _make_pairs(inputs: Inputs, out: Outputs, context: Context, file: str, completions: str) -> Mapping[str, Json]:
+    problems = inputs.records(file, Problem)
+    pairs, counts = make_pairs(
+        problems,
+        inputs.records(completions, Completion),
+        demonstrations_for(inputs, context, problems),
+        inputs.recipe.pairs,
+        context.texts.prompts.completion_ids,
+    )
+    out.records(completions.replace("completions", "pairs"), pairs)
+    return counts
+
+
+def demonstrations_for(inputs: Inputs, context: Context, problems: Sequence[Problem]) -> list[Demonstration]:
+    """Return the demonstrations of these problems that the student has room for: another task's may have the same
+    ids."""
+    wanted = {(problem.task, problem.id): problem for problem in problems}
+    made = inputs.records("demonstrations.jsonl", Demonstration)
+    shown, prompts, room = (
+        [d for d in made if (d.task, d.problem_id) in wanted],
+        context.texts.prompts,
+        context.texts.room,
+    )
+    if room is None or not room.hard:
+        return shown
+    kinds, answers = prompts_of(inputs.recipe.pairs.prompt), {d: len(prompts.completion_ids(d.text)) for d in shown}
+    needs = (Asked(wanted[d.task, d.problem_id], kind, answers[d], "") for d in shown for kind in kinds)
+    long = {(one.asked.problem.task, one.asked.problem.id) for one in too_long(needs, prompts, room)}
+    return [d for d in shown if (d.task, d.problem_id) not in long]
 
 
 class Side(NamedTuple):

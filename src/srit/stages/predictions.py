@@ -2,12 +2,164 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
-from srit.records import Prediction, Problem, PromptKind
-from srit.samplers import Request, Sampled
+from srit.compared import Evaluated, folder_of, predictions_file, problems_file
+from srit.pipeline.context import Context
+from srit.pipeline.declared import Inputs, Outputs
+from srit.pipeline.estimate import Work, n_problems, teaching
+from srit.pipeline.stage import SAMPLES, Stage, StageName
+from srit.pipeline.teaching import teacher_settings, teacher_sources
+from srit.recipe import Recipe
+from srit.records import Model, Prediction, Problem, PromptKind
+from srit.run_directory import Json
+from srit.samplers import Request, Sampled, SamplingSettings
+from srit.samplers.chunks import SamplerSource
+from srit.stages.demonstrations import ask, asked_again, questions_of, spent_on
+from srit.stages.lengths import LENGTHS
 from srit.students.prompts import Prompts
 from srit.tasks import find_task, judge
+from srit.teachers import Answer
+
+
+def predictions_stage(recipe: Recipe, model: Model, task: Evaluated) -> Stage:
+    """A task's evaluation problems → one model's predictions."""
+    name, folder = StageName("predictions", model=model, task=task.place), folder_of(model)
+    limit = recipe.evaluate.base_limit if model.kind == "base" else None
+    # In other batches the same model answers otherwise only by rounding.
+    rows = recipe.rows if model.kind != "instructed-again" else max(1, recipe.rows // 3)
+    shaping = recipe.evaluate.model_dump(mode="json", exclude={"teacher", "noise_floor", "options", "base_limit"})
+    # The seed draws samples; greedy answers owe nothing to it, so that all seeds share those of base.
+    settings = {
+        "evaluate": shaping,
+        **({"limit": limit} if limit else {}),
+        "seed": recipe.seed if recipe.evaluate.pass_at else None,
+        **recipe.model_dump(mode="json", include={"sampler"}),
+        "rows": rows,
+        **computed_with(recipe),
+    }
+    return Stage(
+        name=name,
+        version=2,
+        settings=settings,
+        reads=("seed", *(f"evaluate.{field}" for field in shaping)),
+        inputs=(problems_file(task), *([folder] if folder else [])),
+        outputs=(predictions_file(model, task),),
+        make=lambda inputs, out, context: _make_predictions(inputs, out, context, model, task, limit, rows),
+        work=lambda recipe: _work(recipe, model, task),
+        # One round's refined model is another run's "refined-1", and a task's place may differ: other names.
+        shared_as="predictions",
+        computes=SAMPLES,
+        after=(LENGTHS,),
+    )
+
+
+def _work(recipe: Recipe, model: Model, task: Evaluated) -> Work:
+    n, answer = n_problems(task.use), recipe.evaluate.max_new_tokens // 2
+    draws = len(recipe.evaluate.prompts) * (1 + (recipe.evaluate.samples if recipe.evaluate.pass_at else 0))
+    if model.kind == "base":  # its answers may never end
+        return Work(sampled=min(recipe.evaluate.base_limit or n, n) * draws * 2 * answer)
+    return Work(sampled=n * draws * answer)
+
+
+def computed_with(recipe: Recipe) -> dict[str, Json]:
+    """Return what the numbers of a model depend on beside its weights."""
+    student = recipe.student
+    return {"chat_template": student.chat_template, "dtype": student.dtype, "4 bits": student.tuning == "qlora"}
+
+
+def _make_predictions(
+    inputs: Inputs, out: Outputs, context: Context, model: Model, task: Evaluated, limit: int | None, rows: int
+) -> Mapping[str, Json]:
+    found, folder = inputs.records(problems_file(task), Problem)[:limit], folder_of(model)
+    recipe, evaluate = inputs.recipe, inputs.recipe.evaluate
+    source = context.models.sampler(inputs.trained(folder) if folder else None, rows)
+    what = f"predictions/{model}/{task.place}"
+    greedy = Wanted(found, evaluate.prompts, range(1), 0.0)
+    predictions = answers(recipe, context, source, greedy, context.partial / "greedy", what)
+    if evaluate.pass_at:
+        drawn = greedy._replace(indices=range(1, evaluate.samples + 1), temperature=evaluate.temperature)
+        predictions += answers(recipe, context, source, drawn, context.partial / "drawn", what)
+    out.records(predictions_file(model, task), predictions)
+    return Counter(f"{p.prompt}: {p.verdict}" for p in predictions if p.index == 0)
+
+
+class Wanted(NamedTuple):
+    """Which answers are wanted."""
+
+    problems: Sequence[Problem]
+    kinds: Sequence[PromptKind]
+    indices: range  # as in `make_requests`
+    temperature: float  # 0: greedy
+
+
+def answers(
+    recipe: Recipe, context: Context, source: SamplerSource, wanted: Wanted, kept: Path, what: str
+) -> list[Prediction]:
+    """Ask a model.
+
+    Args:
+        recipe: with the seed and the settings of the evaluation.
+        kept: the folder of the finished chunks.
+        what: the name of the progress.
+    """
+    evaluate, prompts = recipe.evaluate, context.texts.prompts
+    problems, kinds, indices, temperature = wanted
+    settings = SamplingSettings(temperature, evaluate.max_new_tokens, prompts.stop_ids, stop=evaluate.stop)
+    requests = make_requests(problems, kinds, prompts, indices, f"{recipe.seed}/evaluate")
+    sampled = context.sample(source, requests, settings, kept, what)
+    return make_predictions(problems, kinds, indices, sampled, prompts, settings.stop)
+
+
+def teacher_predictions_stage(recipe: Recipe, task: Evaluated) -> Stage:
+    """A task's evaluation problems → the teacher's answers."""
+    model = Model("teacher")
+    return Stage(
+        name=StageName("predictions", model=model, task=task.place),
+        version=2,
+        settings=teacher_settings(recipe),
+        reads=(),
+        inputs=(problems_file(task),),
+        outputs=(predictions_file(model, task),),
+        make=lambda inputs, out, context: _make_teachers(inputs, out, context, task),
+        work=lambda recipe: teaching(recipe, n_problems(task.use)),
+        uses_student=False,
+        sources=lambda: teacher_sources(recipe.teacher),
+    )
+
+
+def _make_teachers(inputs: Inputs, out: Outputs, context: Context, task: Evaluated) -> Mapping[str, Json]:
+    questions = questions_of(inputs.records(problems_file(task), Problem), None)
+    paid, teacher = context.teaching.paid(), context.teaching.teacher()
+    said = ask(questions, teacher, paid)
+    predictions = [_taught(q.problem, said[q.problem.id]) for q in questions]
+    out.records(predictions_file(Model("teacher"), task), predictions)
+    found = [said[q.problem.id] for q in questions]
+    counts = Counter(p.verdict for p in predictions) | {"no answer": sum(a.text is None for a in found)}
+    unsettled = sum(not a.settled for a in found)
+    return counts | spent_on(questions, teacher, paid) | asked_again(unsettled, context.reports.report)
+
+
+def _taught(problem: Problem, answer: Answer) -> Prediction:
+    """The teacher's answer as it is judged; a question that it did not answer is one that it has not right."""
+    if answer.text is not None:
+        return judged(problem, "cot", 0, answer.text, n_tokens=answer.n_completion_tokens, truncated=False)
+    return Prediction(
+        problem_id=problem.id,
+        task=problem.task,
+        prompt="cot",
+        index=0,
+        text="",
+        n_tokens=answer.n_completion_tokens,
+        truncated=answer.cut,
+        answer=None,
+        span=None,
+        reason=answer.reason,
+        verdict="unread",
+    )
 
 
 def make_requests(

@@ -4,13 +4,83 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from srit.compared import evaluated, problems_file
 from srit.errors import DataError, JudgeError
-from srit.recipe import TaskUse
+from srit.pipeline.context import Context
+from srit.pipeline.declared import Inputs, Outputs
+from srit.pipeline.stage import Stage, StageName
+from srit.recipe import Recipe, TaskUse
 from srit.records import Problem, Split
+from srit.run_directory import Json
+from srit.sums import NOT_THERE
 from srit.tasks import find_task
+
+
+def problems_stage(recipe: Recipe) -> Stage:
+    """The recipe's tasks → problems/."""
+    return Stage(
+        name=StageName("problems"),
+        version=2,
+        settings={"tasks": recipe.tasks.model_dump(mode="json")},
+        reads=("tasks",),
+        inputs=(),
+        outputs=tuple(_sides(recipe)),
+        make=_make_problems,
+        sources=lambda: _problem_sources(recipe),
+    )
+
+
+def _sides(recipe: Recipe) -> dict[str, tuple[Sequence[TaskUse], Split]]:
+    """The files of problems: whose problems they are, and of which split."""
+    refine: dict[str, tuple[Sequence[TaskUse], Split]] = {"problems/refine.jsonl": (recipe.tasks.refine, "train")}
+    return {
+        "problems/train.jsonl": (recipe.tasks.train, "train"),
+        **(refine if recipe.tasks.refine else {}),
+        "problems/dev.jsonl": (recipe.tasks.dev, "dev"),
+        **{problems_file(task): ([task.use], "test") for task in evaluated(recipe)},
+    }
+
+
+def _problem_sources(recipe: Recipe) -> dict[str, Json]:
+    """What each file of problems is made of."""
+    return {
+        name: {
+            "seed": recipe.tasks.seed,
+            "uses": [use.model_dump(mode="json") for use in uses],
+            "data": {_place_of(use): _source_of(use, split) for use in uses},
+        }
+        for name, (uses, split) in _sides(recipe).items()
+    }
+
+
+def _place_of(use: TaskUse) -> str:
+    return f"{use.task} in {use.data}" if use.data else use.task
+
+
+def _source_of(use: TaskUse, split: Split) -> str:
+    try:
+        return find_task(use.task).source(split, data=Path(use.data) if use.data else None)
+    except DataError:
+        return NOT_THERE  # the stage reports it in full
+
+
+def _make_problems(inputs: Inputs, out: Outputs, context: Context) -> Mapping[str, Json]:
+    tasks, tested = inputs.recipe.tasks, [problems_file(task) for task in evaluated(inputs.recipe)]
+    found = {name: load(uses, split, seed=tasks.seed) for name, (uses, split) in _sides(inputs.recipe).items()}
+    train, refine = found["problems/train.jsonl"], found.get("problems/refine.jsonl", [])
+    dev, evaluate = found["problems/dev.jsonl"], [problem for name in tested for problem in found[name]]
+    refuse_namesakes(train, refine)
+    if not tasks.allow_overlap:
+        refuse_overlap([*train, *refine, *dev], evaluate)
+    for problem in (*train, *refine, *dev, *evaluate):
+        # Before anything is spent: a text with a special token could end its turn.
+        context.texts.prompts.problem_ids(problem, "cot")
+    for name, problems in found.items():
+        out.records(name, problems)
+    return {"train": len(train), "refine": len(refine), "dev": len(dev), "evaluate": len(evaluate)}
 
 
 def load(uses: Sequence[TaskUse], split: Split, *, seed: int) -> list[Problem]:

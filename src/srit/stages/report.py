@@ -5,16 +5,31 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
+from srit.compared import OPTIONS
 from srit.errors import DataError
+from srit.pipeline.context import Context
+from srit.pipeline.declared import Inputs, Outputs
+from srit.pipeline.stage import Stage, StageName
 from srit.recipe import Recipe
 from srit.records import Check, Completion, Demonstration, Domain, Model, Pair, Prediction, Problem, TrainingLog
-from srit.run_directory import Manifest, StageEntry, read_records
+from srit.run_directory import (
+    Json,
+    Manifest,
+    StageEntry,
+    checked,
+    fault_of,
+    read_manifest,
+    read_records,
+    recorded_sum,
+    write_bytes,
+)
 from srit.scores import Comparison, Results
-from srit.stages.results import BASE, DOMAINS, INSTRUCTED, OPTIONS, REFINED, first_fault, over_domain, read_results
+from srit.stages.results import BASE, DOMAINS, INSTRUCTED, REFINED, over_domain, read_results
 
 TRACES = 12  # problems shown at full length
 _SHOWN_CHARACTERS = 4000  # of one answer
@@ -80,6 +95,60 @@ class TrainingCurve(NamedTuple):
     steps: int
 
 
+def report_stage(recipe: Recipe, others: Sequence[Stage]) -> Stage:
+    """All that a run made → report.html.
+
+    Args:
+        others: the other stages of the run, whose files and counts it shows.
+    """
+    shown = [stage for stage in others if not stage.auxiliary]
+    files = [name for stage in shown for name in stage.outputs if name.endswith((".json", ".jsonl"))]
+    return Stage(
+        name=StageName("report"),
+        version=1,
+        settings=recipe.model_dump(mode="json", include={"name", "seed"}),
+        reads=("name", "seed"),
+        inputs=tuple(name for name in files if not name.endswith(f"{OPTIONS}.jsonl")),
+        outputs=("report.html",),
+        make=_make_report,
+        uses_student=False,
+        shows=tuple(stage.name for stage in shown if stage.name.model is None),
+    )
+
+
+def _make_report(inputs: Inputs, out: Outputs, context: Context) -> Mapping[str, Json]:
+    with inputs.gathered(context.partial / "files") as folder:
+        page = make_report(folder, _in_order(inputs.entries), inputs.recipe)
+    write_bytes(out.path("report.html"), page.encode(errors="replace"))
+    return {}
+
+
+def write_report(folder: Path, stage: Stage, recipe: Recipe) -> Path:
+    """Write report.html from what a run has made so far, whatever else is in its folder.
+
+    Args:
+        stage: the run's, as `report_stage` declares it.
+
+    Raises:
+        DataError: a file of the run is damaged.
+    """
+    entries, shown = read_manifest(folder).stages, set(map(str, stage.shows))
+    there = {name: recorded_sum(entries, name) for name in stage.inputs if (folder / name).exists()}
+    inputs = Inputs("report", folder, there, recipe, {})
+    with TemporaryDirectory() as place, inputs.gathered(Path(place) / "files") as files:
+        page = make_report(files, _in_order({n: entry for n, entry in entries.items() if n in shown}), recipe)
+    write_bytes(folder / "report.html", page.encode(errors="replace"))
+    return folder / "report.html"
+
+
+def _in_order(entries: Mapping[str, StageEntry]) -> Manifest:
+    """The entries as a manifest on disk has them, whether they were read or just made."""
+    counts = {name: dict(sorted(entry.counts.items())) for name, entry in entries.items()}
+    return Manifest(
+        stages={name: entries[name].model_copy(update={"counts": counts[name]}) for name in sorted(entries)}
+    )
+
+
 def make_report(folder: Path, manifest: Manifest, recipe: Recipe) -> str:
     """Return the page's HTML. Answers are foreign text: escaped, and their invisible characters shown.
 
@@ -113,15 +182,15 @@ def make_report(folder: Path, manifest: Manifest, recipe: Recipe) -> str:
 
 
 def read_log(path: Path) -> TrainingLog:
-    """Read what a training kept beside its weights; other files of JSON come out empty.
+    """Read what a training kept next to its weights; other JSON files give an empty log.
 
     Raises:
         DataError: it is damaged; names the field at fault.
     """
     try:
-        return TypeAdapter(TrainingLog).validate_json(path.read_bytes(), strict=True)
-    except ValidationError as error:
-        raise DataError(f"{path}: damaged ({first_fault(error)}): put back a copy, or run it again") from None
+        return checked(path.read_bytes(), TypeAdapter(TrainingLog))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: damaged ({fault_of(error)}): put back a copy, or run it again") from None
 
 
 def headline(results: Results) -> str:

@@ -4,25 +4,85 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
+from srit.compared import answered, options_file, predictions_file, scored, tuned_on
 from srit.errors import DataError
 from srit.intervals import compare, pass_at_k, wilson
+from srit.pipeline.context import Context
+from srit.pipeline.declared import Inputs, Outputs
+from srit.pipeline.environment import environment
+from srit.pipeline.stage import Stage, StageName
+from srit.recipe import Recipe
 from srit.records import Domain, Model, OptionScores, Prediction, PromptKind, ScoredBy
-from srit.run_directory import write_json
+from srit.run_directory import Json, checked, fault_of, write_json
 from srit.scores import Comparison, OptionAccuracy, PassAtK, Results, Score
 
 Predictions = Mapping[tuple[Model, str], Sequence[Prediction]]  # by model and task
 
 BASE, INSTRUCTED, REFINED = Model("base"), Model("instructed"), Model("refined")
-TEACHER = "teacher"
 DOMAINS = {"in": "in-domain", "out": "out-of-domain", "any": "on all tasks"}  # in words
-OPTIONS = ".options"  # ends a file's name: it holds not answers to the task, but how likely its options are
+MOST_CUT = 0.05  # of a model's answers
+
+
+def results_stage(recipe: Recipe) -> Stage:
+    """All predictions → results.json."""
+    settings: dict[str, Json] = {"train": sorted(tuned_on(recipe)), "rounds": recipe.rounds, "seed": recipe.seed}
+    # Only where it is set: results of recipes that do without stay what they are.
+    settings |= {"options": True} if recipe.evaluate.options else {}
+    names = [predictions_file(model, task) for model, task in answered(recipe)]
+    names += [options_file(model, task) for model, task in scored(recipe)]
+    return Stage(
+        name=StageName("results"),
+        version=2,
+        settings=settings,
+        reads=("seed", "rounds", "controls", "tasks", "teacher", "evaluate"),
+        inputs=tuple(names),
+        outputs=("results.json",),
+        make=_make_results,
+        uses_student=False,
+    )
+
+
+def _make_results(inputs: Inputs, out: Outputs, context: Context) -> Mapping[str, Json]:
+    recipe, report = inputs.recipe, context.reports
+    predictions = {
+        (model, task.label): inputs.records(predictions_file(model, task), Prediction)
+        for model, task in answered(recipe)
+    }
+    results = make_results(predictions, tuned_on(recipe), pass_at=recipe.evaluate.pass_at, seed=recipe.seed)
+    if recipe.evaluate.options:
+        options = option_rows(
+            (model, [replace(one, task=task.label) for one in inputs.records(options_file(model, task), OptionScores)])
+            for model, task in scored(recipe)
+        )
+        results = replace(results, options=options)
+    for c in results.comparisons:
+        if (c.a, c.b, c.task) == (INSTRUCTED, BASE, over_domain("in")) and c.ci95.high < 0:
+            line = f"instructed is worse than base in-domain ({c.prompt} prompt): look at the demonstrations"
+            report.check("stage 1 helped", False, line)
+    checks = [report.check("answers end by themselves", False, line) for line in _cut(results, recipe)]
+    whole = replace(results, timings=dict(context.seconds), environment=environment())
+    write_results(out.path("results.json"), whole)
+    return {"rows": len(results.rows), "invariants": checks}
+
+
+def _cut(results: Results, recipe: Recipe) -> Iterator[str]:
+    """Models whose accuracy says little, since their answers are longer than they may be."""
+    for model in dict.fromkeys(row.model for row in results.rows):
+        of_model = [row for row in results.rows if row.model == model]
+        cut, n = sum(row.truncated for row in of_model), sum(row.n for row in of_model)
+        limit = f"evaluate.max_new_tokens ({recipe.evaluate.max_new_tokens})"
+        if model.kind == "teacher":
+            limit = f"teacher.max_tokens ({getattr(recipe.teacher, 'max_tokens', None)})"
+        if cut > MOST_CUT * n:
+            yield f"{model}: {cut} of {n} answers were cut at {limit}: let them be longer"
 
 
 def read_results(path: Path) -> Results:
@@ -32,13 +92,11 @@ def read_results(path: Path) -> Results:
         DataError: it is missing or damaged; names the field at fault.
     """
     try:
-        return _adapter().validate_json(path.read_bytes(), strict=True)
+        return checked(path.read_bytes(), _adapter())
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}: `srit evaluate {path.parent}` writes it") from None
-    except ValidationError as error:
-        raise DataError(
-            f"{path}: damaged ({first_fault(error)}): `srit evaluate {path.parent}` writes it again"
-        ) from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: damaged ({fault_of(error)}): `srit evaluate {path.parent}` writes it again") from None
 
 
 def write_results(path: Path, results: Results) -> None:
@@ -49,13 +107,6 @@ def write_results(path: Path, results: Results) -> None:
 @cache
 def _adapter() -> TypeAdapter[Results]:
     return TypeAdapter(Results)
-
-
-def first_fault(error: ValidationError) -> str:
-    """Return the first field at fault and why, such as "rows.0.n: input should be a valid integer"."""
-    fault = error.errors(include_url=False, include_context=False)[0]
-    place, message = ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")
-    return f"{place}: {message[0].lower()}{message[1:]}" if place else message
 
 
 class _Greedy(NamedTuple):
@@ -204,7 +255,7 @@ def over_domain(domain: str) -> str:
 
 def _compared(models: Sequence[Model]) -> list[tuple[Model, Model]]:
     """Pair each trained model with instructed, instructed with base, and refined with each control."""
-    others = [model for model in models if model not in (BASE, INSTRUCTED) and model.kind != TEACHER]
+    others = [model for model in models if model not in (BASE, INSTRUCTED) and model.kind != "teacher"]
     controls = [model for model in others if model.kind == "control"]
     pairs = [(model, INSTRUCTED) for model in others] + [(INSTRUCTED, BASE)]
     return pairs + [(REFINED, control) for control in controls]

@@ -1,32 +1,47 @@
-"""study.json → a sentence for each claim, written by a rule from the figures.
+"""study.json → a finding for each claim, with a sentence written by a rule from the figures.
 
-The rule. A claim is tested on every task of every cell that it names: the same answers under two names count once.
-All of a study's comparisons are one family, and Holm's correction is over it. Their mean difference, each task
-alike, is surely on one side of 0 where its hierarchical bootstrap interval holds no 0 and, of several seeds, their
-own mean differences are on that side by Student's t test (p < 0.05): the bootstrap knows little of so few. Then a claim
+The rule. A claim is tested on every task of every cell that it names; the same answers under two names count once.
+All comparisons of a study are one family, and Holm's correction is over it. Their mean difference, each task counting
+alike, is surely on one side of 0 where its hierarchical bootstrap interval does not contain 0 and, with several seeds,
+the seeds' own mean differences are on that side by Student's t test (p < 0.05): the bootstrap knows little about so
+few seeds. Then a claim
 
 - holds where it is surely above 0, and no comparison is significantly (Holm p < 0.05) the other way;
 - is worse where it is surely below 0, and no comparison is significantly the other way;
 - is mixed where comparisons are significant in both directions, or against that side;
-- has no evidence either way where it is on no side surely;
+- has no evidence either way where it is surely on neither side;
 - is not tested where no two finished cells have both models and answers to the same problems.
 
-Runs of its cells that are not done are counted in the sentence. With fewer than three seeds (METHOD: at least three
-for any claim) it ends in "provisional".
+The sentence counts the runs of its cells that are not done. A claim needs at least three seeds: with fewer, its
+sentence ends in "provisional".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
 
 from srit.scores import Interval
-from srit.stages.results import DOMAINS
-from srit.study.figures import Figure, Key, Results, common_seeds, compare_answers, difference, domain_tasks
+from srit.study.estimates import (
+    Estimate,
+    Key,
+    Marked,
+    StudyResults,
+    common_seeds,
+    compare_answers,
+    difference,
+    domain_tasks,
+)
+from srit.study.labels import has_labels, set_against
+from srit.study.records import CellRecord, Claim
 from srit.study.statistics import Paired, holm, t_test
+from srit.study.words import Statement, counted, pooled_change, statement
 
 SIGNIFICANT = 0.05
 SEEDS = 3  # that a claim needs
+
+Outcome = Literal["holds", "worse", "mixed", "no evidence either way", "not tested"]
+_Pair = tuple[Key, Key]
 
 
 class Compared(NamedTuple):
@@ -39,103 +54,97 @@ class Compared(NamedTuple):
     n_seeds: int
 
 
-class Statement(NamedTuple):
-    """What is claimed, in words."""
-
-    a: str
-    b: str
-    where: str  # such as "in-domain"
-
-    def told(self, verb: str) -> str:
-        """Such as "refined beats instructed in-domain"."""
-        return f"{self.a} {verb} {self.b} {self.where}"
-
-
-class Verdict(NamedTuple):
+class Finding(NamedTuple):
     """A claim and what came of it."""
 
     claim: str
-    outcome: str  # "holds", "worse", "mixed", "no evidence either way" or "not tested"
+    outcome: Outcome
     sentence: str
     compared: list[Compared]
-    pooled: Figure | None
+    pooled: Estimate | None
 
 
-def verdicts(results: Results) -> list[Verdict]:
-    """One for each claim of the study."""
-    claims = results.study["claims"]
-    named = [list(_pairs(results, claim)) for claim in claims]
-    pairs = [_distinct(results, of_claim) for of_claim in named]
-    same = _distinct(results, [pair for of_claim in pairs for pair in of_claim.values()])
-    tested = {pair: compare_answers(results, *pair) for pair in same}
-    family = {pair: result.p for pair in same.values() if (result := tested[pair]) is not None}
-    adjusted = dict(zip(family, holm(list(family.values())), strict=True))
+def findings(results: StudyResults, claims: Sequence[Claim] | None = None) -> list[Finding]:
+    """Test claims, which are one family of comparisons.
+
+    Args:
+        claims: None: those of the study.
+    """
+    claims = results.record.study.claims if claims is None else claims
+    marks = results.marks
+    pairs = [list(_distinct(marks, list(_pairs(results, claim))).values()) for claim in claims]
+    stands_for = _distinct(marks, [pair for of_claim in pairs for pair in of_claim])
+    compared = {pair: result for pair in stands_for if (result := compare_answers(marks, *pair)) is not None}
+    family = {pair: compared[pair].p for pair in stands_for.values() if pair in compared}
+    p_holm = dict(zip(family, holm(list(family.values())), strict=True))
     found = []
     for claim, of_claim in zip(claims, pairs, strict=True):
-        there = {pair: result for pair in of_claim.values() if (result := tested[pair]) is not None}
-        compared = [
-            Compared(*pair, result, adjusted[same[pair]], len(common_seeds(results, [pair])))
-            for pair, result in there.items()
+        there = [
+            Compared(*pair, compared[pair], p_holm[stands_for[pair]], len(common_seeds(marks, [pair])))
+            for pair in dict.fromkeys(of_claim)
+            if pair in compared
         ]
         why = "no seed has all of these tasks" if there else _untested(results, claim, len(of_claim))
-        found.append(judge(statement(claim), compared, difference(results, there), why, _unfinished(results, claim)))
+        pooled = difference(marks, [(c.a, c.b) for c in there])
+        found.append(judge(statement(claim), there, pooled, why, _unfinished(results, claim)))
     return found
 
 
-def _untested(results: Results, claim: Mapping[str, Any], n_pairs: int) -> str:
-    """Why a claim without comparisons has none."""
+def _untested(results: StudyResults, claim: Claim, n_pairs: int) -> str:
+    """Say why a claim has no comparisons."""
     if n_pairs:
         return "the two never answered the same problems"
-    if any(_others(results, cell, claim) for cell in results.cells if has_labels(cell["labels"], claim["where"])):
+    if any(_others(results, cell, claim) for cell in results.cells if has_labels(cell.labels, claim.where)):
         return "no finished cell has both models on such tasks and prompts"
     return "no two cells have these labels and share the others"
 
 
-def _unfinished(results: Results, claim: Mapping[str, Any]) -> str:
-    """How many runs of a claim's cells are not done, in words; "" where all are."""
-    cells = [cell for cell in results.cells if has_labels(cell["labels"], claim["where"])]
+def _unfinished(results: StudyResults, claim: Claim) -> str:
+    """Say how many runs of a claim's cells are not done; "" where all are."""
+    cells = [cell for cell in results.cells if has_labels(cell.labels, claim.where)]
     cells += [other for cell in cells for other in _others(results, cell, claim)]
-    status = {(cell["cell"], run["seed"]): run["status"] for cell in cells for run in cell["runs"]}
+    status = {(cell.cell, run.seed): run.status for cell in cells for run in cell.runs}
     n = sum(value != "done" for value in status.values())
     return f"; {n} of {len(status)} runs not finished" if n else ""
 
 
 def judge(
-    claim: Statement, compared: Sequence[Compared], pooled: Figure | None, untested: str, unfinished: str
-) -> Verdict:
-    """The rule above.
+    claim: Statement, compared: Sequence[Compared], pooled: Estimate | None, untested: str, unfinished: str
+) -> Finding:
+    """Apply the rule above.
 
     Args:
         untested: why there is no comparison, if there is none.
         unfinished: how many runs are not done, to be added; or "".
     """
-    beats, against = claim.told("beats"), claim.told("against")
+    beats, against = claim.sentence("beats"), claim.sentence("against")
     if pooled is None:
-        return Verdict(beats, "not tested", f"not tested: {against}: {untested}{unfinished}", [], None)
+        return Finding(beats, "not tested", f"not tested: {against}: {untested}{unfinished}", [], None)
     p_seeds = t_test(pooled.by_seed) if len(pooled.by_seed) > 1 else None
     outcome = outcome_of([(c.result.delta, c.p_holm) for c in compared], pooled.ci95, p_seeds)
-    of = f"{len(compared)} {'tasks' if len({c.a.task for c in compared}) == len(compared) else 'comparisons'}"
+    what = "tasks" if len({c.a.task for c in compared}) == len(compared) else "comparisons"
     first, second = (-1, 1) if outcome == "worse" else (1, -1)
-    counted = f"{_counted(compared, first, f' of {of}')}, {_counted(compared, second, '')}"
+    counts = f"{_counted(compared, first, f' of {len(compared)} {what}')}, {_counted(compared, second, '')}"
     verb = {"holds": "beats", "worse": "is below"}.get(outcome, "against")
-    change = f"pooled {points(pooled.mean)} points ({points(pooled.ci95.low)} to {points(pooled.ci95.high)})"
-    if p_seeds is not None:
-        change += f", by seed {', '.join(map(points, pooled.by_seed))} (t test p = {p_seeds:.2g})"
     few = "" if pooled.n_seeds >= SEEDS else f"; {pooled.n_seeds} of the {SEEDS} seeds a claim needs: provisional"
-    said = f"{outcome}: {claim.told(verb)}: {counted}; {change}{unfinished}{few}"
-    return Verdict(beats, outcome, said, list(compared), pooled)
+    said = f"{outcome}: {claim.sentence(verb)}: {counts}; {pooled_change(pooled, p_seeds)}{unfinished}{few}"
+    return Finding(beats, outcome, said, list(compared), pooled)
 
 
 def _counted(compared: Sequence[Compared], sign: int, of: str) -> str:
-    """On how many a is ahead (1) or behind (-1), and on how many of these surely."""
     there = [c for c in compared if sign * c.result.delta > 0]
-    sure = sum(c.p_holm < SIGNIFICANT for c in there)
-    counted = f"{'ahead' if sign > 0 else 'behind'} on {len(there)}{of}"
-    return f"{counted} (Holm p < {SIGNIFICANT} on {sure})" if there else counted
+    n_sure = sum(c.p_holm < SIGNIFICANT for c in there)
+    return counted(there, n_sure, ahead=sign > 0, of=of, significant=SIGNIFICANT)
 
 
-def outcome_of(compared: Sequence[tuple[float, float]], ci95: Interval, p_seeds: float | None) -> str:
-    """Of differences with their Holm p, the interval of their mean, and p of its seeds where there are several."""
+def outcome_of(compared: Sequence[tuple[float, float]], ci95: Interval, p_seeds: float | None) -> Outcome:
+    """Decide on a claim.
+
+    Args:
+        compared: differences with their Holm p.
+        ci95: of their mean.
+        p_seeds: of the seeds' own means; None: there is one seed.
+    """
     sure = {delta > 0 for delta, p in compared if p < SIGNIFICANT}
     by_seeds = p_seeds is None or p_seeds < SIGNIFICANT
     if ci95.low > 0 and by_seeds:
@@ -145,84 +154,43 @@ def outcome_of(compared: Sequence[tuple[float, float]], ci95: Interval, p_seeds:
     return "mixed" if len(sure) == 2 else "no evidence either way"
 
 
-def statement(claim: Mapping[str, Any]) -> Statement:
-    """A claim of the study in words."""
-    a, b = _side(claim["a"], claim["where"]), _side(claim["b"], claim["against"])
-    return Statement(a, b, DOMAINS[claim["domain"]] + (", direct prompt" if claim["prompt"] == "direct" else ""))
-
-
-def points(share: float) -> str:
-    """A share as signed points, with the minus of print."""
-    return signed(100 * share, 1)
-
-
-def change_points(mean: float, ci95: Interval) -> str:
-    """A difference of shares with its interval, as signed points."""
-    return f"{points(mean)} ({points(ci95.low)} to {points(ci95.high)})"
-
-
-def signed(value: float, digits: int) -> str:
-    """With its sign, the minus of print, and no negative zero."""
-    return f"{value:+z.{digits}f}".replace("-", "−")
-
-
-def _side(model: str, labels: Mapping[str, str]) -> str:
-    said = ", ".join(f"{label} {value}" for label, value in labels.items())
-    return f"{model} ({said})" if said else model
-
-
-def _pairs(results: Results, claim: Mapping[str, Any]) -> Iterator[tuple[Key, Key]]:
+def _pairs(results: StudyResults, claim: Claim) -> Iterator[_Pair]:
     for cell in results.cells:
-        if not has_labels(cell["labels"], claim["where"]):
+        if not has_labels(cell.labels, claim.where):
             continue
         for other in _others(results, cell, claim):
-            for task in domain_tasks(results, cell, claim["domain"]):
-                keys = [
-                    Key(c["cell"], model, task, claim["prompt"])
-                    for c, model in ((cell, claim["a"]), (other, claim["b"]))
-                ]
-                if keys[0] != keys[1] and all(key in results.answers for key in keys):
-                    yield keys[0], keys[1]
+            for task in domain_tasks(results, cell, claim.domain):
+                a = Key(cell.cell, claim.a, task, claim.prompt)
+                b = Key(other.cell, claim.b, task, claim.prompt)
+                if a != b and a in results.marks and b in results.marks:
+                    yield a, b
 
 
-def _others(results: Results, cell: Mapping[str, Any], claim: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The cells that a claim sets against a cell."""
-    if not claim["against"]:
-        return [dict(cell)]
-    return [other for other in results.cells if set_against(cell["labels"], other["labels"], claim)]
+def _others(results: StudyResults, cell: CellRecord, claim: Claim) -> list[CellRecord]:
+    """Return the cells that a claim sets against a cell."""
+    if not claim.against:
+        return [cell]
+    return [other for other in results.cells if set_against(cell.labels, other.labels, claim)]
 
 
-def set_against(labels: Mapping[str, str], other: Mapping[str, str], claim: Mapping[str, Any]) -> bool:
-    """Whether a claim with `against` sets a cell of its `where` against another cell, by the labels of both."""
-    named = {*claim["where"], *claim["against"]}
-    same = claim["same"] if claim["same"] is not None else [label for label in labels if label not in named]
-    return has_labels(other, claim["against"]) and all(other.get(label) == labels.get(label) for label in same)
-
-
-def has_labels(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    """Whether a cell has all of the wanted labels."""
-    return all(labels.get(label) == value for label, value in wanted.items())
-
-
-def _distinct(results: Results, pairs: Sequence[tuple[Key, Key]]) -> dict[tuple[Key, Key], tuple[Key, Key]]:
-    """Each pair, and the one that stands for it: cells that share their models are one comparison.
+def _distinct(marks: Marked, pairs: Sequence[_Pair]) -> dict[_Pair, _Pair]:
+    """Map each pair to the one that stands for it: cells that share their models are one comparison.
 
     Two pairs are one where their answers are the same with all seeds that both have; the one with more seeds stands
     for both.
     """
-    by_kind: dict[tuple[str, ...], list[tuple[Key, Key]]] = {}
-    stands_for: dict[tuple[Key, Key], tuple[Key, Key]] = {}
-    for pair in sorted(dict.fromkeys(pairs), key=lambda pair: -len(common_seeds(results, [pair]))):
+    by_kind: dict[tuple[object, ...], list[_Pair]] = {}
+    stands_for: dict[_Pair, _Pair] = {}
+    for pair in sorted(dict.fromkeys(pairs), key=lambda pair: -len(common_seeds(marks, [pair]))):
         kind = by_kind.setdefault((pair[0].task, pair[0].prompt, pair[0].model, pair[1].model), [])
-        found = next((other for other in kind if _same_answers(results, pair, other)), None)
+        found = next((other for other in kind if _same_answers(marks, pair, other)), None)
         if found is None:
             kind.append(pair)
         stands_for[pair] = found or pair
     return {pair: stands_for[pair] for pair in pairs}
 
 
-def _same_answers(results: Results, pair: tuple[Key, Key], other: tuple[Key, Key]) -> bool:
-    seeds = set.intersection(*(set(common_seeds(results, [one])) for one in (pair, other)))
-    rows = [[results.answers[key][seed] for key in one for seed in sorted(seeds)] for one in (pair, other)]
-    answers = [[(row["problems"], row["right"]) for row in of_pair] for of_pair in rows]
+def _same_answers(marks: Marked, pair: _Pair, other: _Pair) -> bool:
+    seeds = set.intersection(*(set(common_seeds(marks, [one])) for one in (pair, other)))
+    answers = [[marks[key][seed] for key in one for seed in sorted(seeds)] for one in (pair, other)]
     return bool(seeds) and answers[0] == answers[1]

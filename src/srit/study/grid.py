@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,34 +13,36 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from srit import settings
+from srit.compared import models
 from srit.errors import RecipeError
 from srit.recipe import SHIPPED as recipe_files
 from srit.recipe import Recipe
-from srit.stages.evaluation import models
-from srit.stages.results import TEACHER
-from srit.study.claims import has_labels, set_against
+from srit.records import Model, ModelName, PromptKind
+from srit.study.labels import ARM, LABEL, claim_faults, with_family
+from srit.study.records import Claim
 from srit.tasks import find_task
 
 SHIPPED = Path(__file__).parent / "shipped"
-ARM = "arm"  # the label of a named cell
-LABEL = "label."  # begins an override that sets a label instead of a field
-STUDENT_FAMILY, TEACHER_FAMILY, FAMILY = "student_family", "teacher_family", "family"
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Claim(_Part):
+class ClaimSettings(_Part):
     """Model a of some cells is better than model b of the same cells, or of cells that differ in named labels."""
 
-    a: str = "refined"
-    b: str = "instructed"
+    a: ModelName = Model("refined")
+    b: ModelName = Model("instructed")
     domain: Literal["in", "out", "any"] = "in"  # tasks that a's cell was tuned on, or others
-    prompt: Literal["direct", "cot"] = "cot"
+    prompt: PromptKind = "cot"
     where: dict[str, str] = {}  # labels of a's cells; {}: every cell
     against: dict[str, str] = {}  # labels of b's cells; {}: the same cell as a
     same: tuple[str, ...] | None = None  # labels that a's and b's cells share; None: all that neither side names
+
+    def record(self) -> Claim:
+        """Return the claim as study.json has it."""
+        return Claim(**dict(self))
 
 
 class Study(_Part):
@@ -49,17 +50,17 @@ class Study(_Part):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,31}$")
     about: str = ""
-    recipe: Any  # name of a shipped recipe, a path beside the study, or a mapping
+    recipe: Any  # name of a shipped recipe, a path relative to the study, or a mapping
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
     problems_by_seed: bool = False  # each seed draws its own problems; False: all seeds have the same
     labels: dict[str, str] = {}  # of every cell, such as student_family
     axes: dict[str, Any] = {}  # a field and its values, or a name and its options, each a mapping of fields
     cells: dict[str, Any] = {}  # a name and its fields; with axes, each cell in each combination
-    claims: tuple[Claim, ...] = (Claim(), Claim(domain="out"))
+    claims: tuple[ClaimSettings, ...] = (ClaimSettings(), ClaimSettings(domain="out"))
 
 
-class Cell(NamedTuple):
-    """One combination, with a recipe for each of the study's seeds."""
+class GridCell(NamedTuple):
+    """One combination of a grid, with a recipe for each of the study's seeds."""
 
     name: str
     folder: str  # below runs/
@@ -73,11 +74,11 @@ class Grid(NamedTuple):
 
     study: Study
     base: dict[str, Any]  # the recipe that cells change, as it was given
-    cells: list[Cell]
+    cells: list[GridCell]
 
 
 class _Change(NamedTuple):
-    """One override, and where it stands in the study file."""
+    """One override, and its place in the study file."""
 
     key: str
     value: Any
@@ -94,12 +95,12 @@ class _Option(NamedTuple):
 
 
 def shipped_studies() -> list[str]:
-    """Names of the studies that come with srit."""
+    """Return the names of the studies that come with srit."""
     return settings.names_in(SHIPPED)
 
 
 def read_study(name: str, overrides: Sequence[str] = ()) -> Grid:
-    """The grid of a file, or of a shipped name.
+    """Read the grid of a file, or of a shipped study.
 
     Args:
         overrides: KEY=VALUE; a study's field (seeds, axes, …) or else a field of every cell's recipe.
@@ -122,32 +123,32 @@ def read_study(name: str, overrides: Sequence[str] = ()) -> Grid:
     return _expand(study, base, of_recipe, _Places(str(path), text, base_source, base_text))
 
 
-def read_claim(text: str, cells: Sequence[Mapping[str, str]], evaluated: Collection[str]) -> dict[str, Any]:
-    """A claim as a study.json has it, from its YAML, such as "{domain: out}".
+def read_claim(text: str, cells: Sequence[Mapping[str, str]], evaluated: Collection[Model]) -> Claim:
+    """Read a claim from its YAML, such as "{domain: out}".
 
     Args:
         cells: the labels of each.
-        evaluated: models that there are.
+        evaluated: the models that there are.
 
     Raises:
-        RecipeError: it is none, or none of these cells and models.
+        RecipeError: it is not a claim, or not one about these cells and models.
     """
-    claim = settings.checked(Claim, settings.parse(text, Path(repr(text))), lambda _: text)
-    if faults := [fault for _, fault in _claim_faults(claim, cells, evaluated)]:
+    claim = settings.checked(ClaimSettings, settings.parse(text, Path(repr(text))), lambda _: text).record()
+    if faults := [fault for _, fault in claim_faults(claim, cells, evaluated)]:
         raise RecipeError("\n".join(f"{text}: {fault}" for fault in faults))
-    return claim.model_dump(mode="json")
+    return claim
 
 
 class _Places(NamedTuple):
-    """Where the study and its base recipe stand, to name a fault's line."""
+    """Where the study and its base recipe are, to name the line of a fault."""
 
     source: str
     text: str
     base_source: str
-    base_text: str  # "" where the recipe stands in the study itself
+    base_text: str  # "" where the recipe is in the study itself
 
     def of(self, changes: Sequence[_Change], place: Sequence[Any]) -> str:
-        """The line that set a field, or that it should stand below."""
+        """Return the line that set a field, or the one that it belongs under."""
         for change in reversed(changes):
             parts = change.key.split(".")
             if [str(part) for part in place[: len(parts)]] == parts:
@@ -162,7 +163,7 @@ def _base(recipe: Any, path: Path, text: str) -> tuple[dict[str, Any], str, str]
         return copy.deepcopy(recipe), str(path), ""
     if not isinstance(recipe, str):
         place = settings.where(str(path), text, ("recipe",))
-        raise RecipeError(f"{place}: recipe is {recipe!r}: give a shipped name, a file beside the study, or fields")
+        raise RecipeError(f"{place}: recipe is {recipe!r}: give a shipped name, a file next to the study, or fields")
     beside = path.parent / recipe
     found = settings.find_yaml(str(beside) if beside.is_file() else recipe, recipe_files, "recipe")
     base_text = settings.read_text(found)
@@ -170,16 +171,16 @@ def _base(recipe: Any, path: Path, text: str) -> tuple[dict[str, Any], str, str]
 
 
 def _expand(study: Study, base: dict[str, Any], overrides: Sequence[tuple[str, Any]], places: _Places) -> Grid:
-    faults: dict[str, None] = {}  # an ordered set: a fault that many cells share is told once
+    faults: dict[str, None] = {}  # an ordered set: a fault that many cells share is reported once
     axes = [list(_options(name, options, places, faults)) for name, options in study.axes.items()]
     if study.cells:
         axes.append([_named(name, fields, places, faults) for name, fields in study.cells.items()])
     for seed in {seed for seed in study.seeds if study.seeds.count(seed) > 1}:
-        faults[f"{settings.where(places.source, places.text, ('seeds',))}: seed {seed} stands here twice"] = None
+        faults[f"{settings.where(places.source, places.text, ('seeds',))}: seed {seed} is listed twice"] = None
     _check_keys(study, [change for axis in axes for option in axis for change in option.changes], places, faults)
     for key, _ in overrides:
         if key in _seeds(study):
-            faults[f"{key}: a study sets it from its seeds: give seeds=[…]"] = None
+            faults[f"{key}: a study sets it from its seeds: set seeds=[…]"] = None
     cells = [] if faults else [_cell(study, base, options, overrides, places, faults) for options in product(*axes)]
     made = [cell for cell in cells if cell is not None]
     _check_folders(made, places, faults)
@@ -191,22 +192,22 @@ def _expand(study: Study, base: dict[str, Any], overrides: Sequence[tuple[str, A
 
 
 def _seeds(study: Study) -> tuple[str, ...]:
-    """Fields of a recipe that the study itself sets."""
+    """Return the fields of a recipe that the study itself sets."""
     return ("seed", "tasks.seed") if study.problems_by_seed else ("seed",)
 
 
 def _check_keys(study: Study, changes: Sequence[_Change], places: _Places, faults: dict[str, None]) -> None:
-    """What an option may not set: the seeds, and the label that an axis itself gives."""
+    """Refuse what an option may not set: the seeds, and the label that an axis itself gives."""
     for change in changes:
         place = settings.where(places.source, places.text, change.place)
         if change.key in _seeds(study):
-            faults[f"{place}: {change.key}: a study sets it from its seeds: give seeds"] = None
+            faults[f"{place}: {change.key}: a study sets it from its seeds: set seeds"] = None
         if change.key.startswith(LABEL) and change.key.removeprefix(LABEL) in (*study.axes, ARM):
             faults[f"{place}: {change.key}: the axis of that name gives this label: choose another"] = None
 
 
 def _options(name: str, options: Any, places: _Places, faults: dict[str, None]) -> Iterator[_Option]:
-    """A list holds values of the field that the axis is named after; a mapping holds named options."""
+    """Yield an axis's options: a list has values of the field that names the axis; a mapping has named options."""
     at = ("axes", name)
     if isinstance(options, list) and options:
         for number, value in enumerate(options):
@@ -217,7 +218,7 @@ def _options(name: str, options: Any, places: _Places, faults: dict[str, None]) 
             yield _Option(name, label, label, _changes(fields, (*at, label), places, faults))
     else:
         place = settings.where(places.source, places.text, at)
-        faults[f"{place}: an axis is a list of values, or a mapping of named options to fields"] = None
+        faults[f"{place}: an axis is a list of values, or a mapping from named options to fields"] = None
 
 
 def _named(name: str, fields: Any, places: _Places, faults: dict[str, None]) -> _Option:
@@ -229,7 +230,7 @@ def _changes(fields: Any, at: tuple[Any, ...], places: _Places, faults: dict[str
         return ()
     if not isinstance(fields, dict):
         place = settings.where(places.source, places.text, at)
-        faults[f"{place}: {at[-1]} is {fields!r}: give a mapping of dotted fields to values"] = None
+        faults[f"{place}: {at[-1]} is {fields!r}: give a mapping from dotted fields to values"] = None
         return ()
     return tuple(_Change(key, value, (*at, key)) for key, value in fields.items())
 
@@ -241,14 +242,14 @@ def _cell(
     overrides: Sequence[tuple[str, Any]],
     places: _Places,
     faults: dict[str, None],
-) -> Cell | None:
+) -> GridCell | None:
     name = " · ".join(option.shown for option in options) or study.name
     changes = [change for option in options for change in option.changes if not change.key.startswith(LABEL)]
     for change, (key, value) in product(tuple(changes), overrides):
         if key == change.key:
             place = settings.where(places.source, places.text, change.place)
             faults[f"{key}={_short(value)}: {place} sets it for a cell: change it there"] = None
-        elif key.startswith(f"{change.key}."):  # a part of what the cell sets anew
+        elif key.startswith(f"{change.key}."):  # a part of what the cell sets
             changes.append(_Change(key, value, change.place))
     folder = _slug(name)
     try:
@@ -261,7 +262,7 @@ def _cell(
             find_task(use.task)
         except RecipeError as error:
             faults[f"{places.source}: cell {name!r}: {error}"] = None
-    return Cell(name, folder, _labels(study, options), {c.key: c.value for c in changes}, recipe_of_seed)
+    return GridCell(name, folder, _labels(study, options), {c.key: c.value for c in changes}, recipe_of_seed)
 
 
 def _recipe(
@@ -280,17 +281,15 @@ def _recipe(
 
 
 def _labels(study: Study, options: Sequence[_Option]) -> dict[str, str]:
-    """Each axis's option, then what the study and the options say; whether student and teacher are kin."""
+    """Join each axis's option with what the study and the options say."""
     labels = {**study.labels, **{option.axis: option.label for option in options}}
     for change in (change for option in options for change in option.changes):
         if change.key.startswith(LABEL):
             labels[change.key.removeprefix(LABEL)] = str(change.value)
-    if STUDENT_FAMILY in labels and TEACHER_FAMILY in labels:
-        labels[FAMILY] = "in" if labels[STUDENT_FAMILY] == labels[TEACHER_FAMILY] else "out"
-    return labels
+    return with_family(labels)
 
 
-def _check_folders(cells: Sequence[Cell], places: _Places, faults: dict[str, None]) -> None:
+def _check_folders(cells: Sequence[GridCell], places: _Places, faults: dict[str, None]) -> None:
     seen: dict[str, str] = {}
     for cell in cells:
         if cell.folder in seen:
@@ -300,38 +299,11 @@ def _check_folders(cells: Sequence[Cell], places: _Places, faults: dict[str, Non
         seen[cell.folder] = cell.name
 
 
-def _check_claims(study: Study, cells: Sequence[Cell], places: _Places, faults: dict[str, None]) -> None:
-    evaluated = {model for cell in cells for model in models(cell.recipes[0])} | {TEACHER}
+def _check_claims(study: Study, cells: Sequence[GridCell], places: _Places, faults: dict[str, None]) -> None:
+    evaluated = {model for cell in cells for model in models(cell.recipes[0])} | {Model("teacher")}
     for number, claim in enumerate(study.claims):
-        for at, fault in _claim_faults(claim, [cell.labels for cell in cells], evaluated):
+        for at, fault in claim_faults(claim.record(), [cell.labels for cell in cells], evaluated):
             faults[f"{settings.where(places.source, places.text, ('claims', number, *at))}: {fault}"] = None
-
-
-def _claim_faults(
-    claim: Claim, cells: Sequence[Mapping[str, str]], evaluated: Collection[str]
-) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Names that there are not, and two sides that never meet: where in the claim, and what."""
-    known = {label: sorted({labels.get(label, "") for labels in cells}) for labels in cells for label in labels}
-    named: list[tuple[tuple[str, ...], str, str, Collection[str]]]
-    named = [(("a",), claim.a, "model", evaluated), (("b",), claim.b, "model", evaluated)]
-    for part, wanted in (("where", claim.where), ("against", claim.against)):
-        for label, value in wanted.items():
-            named += [((part, label), label, "label", known), ((part, label), value, label, known.get(label, [value]))]
-    named += [(("same",), label, "label", known) for label in claim.same or ()]
-    wrong = [(at, _unknown(name, what, there)) for at, name, what, there in named if name not in there]
-    yield from wrong
-    if claim.same is not None and not claim.against:
-        yield ("same",), "same says which labels both sides share: name the other side's in against"
-    elif claim.against and not wrong:
-        plain, sides = claim.model_dump(mode="json"), [labels for labels in cells if has_labels(labels, claim.where)]
-        if not any(set_against(labels, other, plain) for labels in sides for other in cells):
-            yield ("against",), "no two cells have these labels and share all others: name in same what they share"
-
-
-def _unknown(name: str, what: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    hint = f"; did you mean {near[0]}?" if near else f", only {', '.join(sorted(known))}"
-    return f"no cell has the {what} {name!r}{hint}"
 
 
 def _short(value: Any) -> str:

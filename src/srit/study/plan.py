@@ -1,4 +1,4 @@
-"""A grid → what its cells would take, before anything is spent: a stage that cells share is counted once."""
+"""A grid → what its cells would take, before anything is spent; a stage that cells share is counted once."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from srit.pipeline.estimate import Work, dollars, gpu_seconds, n_problems, seconds, teaching, work_of
+from srit.compared import evaluated
+from srit.pipeline.estimate import Work, dollars, gpu_seconds, n_problems, seconds, teaching
 from srit.pipeline.fingerprints import basis, fingerprint
-from srit.pipeline.job import Stage, evaluated
-from srit.pipeline.running import plan, stages
+from srit.pipeline.planning import plan
+from srit.pipeline.stage import Stage
+from srit.pipeline.teaching import teacher_settings
 from srit.recipe import Recipe, TaskUse
+from srit.records import Model
 from srit.run_directory import canonical, read_manifest
-from srit.stages.results import TEACHER
-from srit.stages.teaching import teacher_settings
-from srit.study.cells import folder_of
-from srit.study.grid import Cell, Grid
+from srit.stages import measured
+from srit.study.grid import Grid, GridCell
+from srit.study.running import folder_of
 
 
 class Planned(NamedTuple):
-    """A cell and seed, and what it adds to those before it."""
+    """A cell and seed, and what it adds to the earlier ones."""
 
     cell: str
     seed: int
@@ -33,22 +35,23 @@ class Planned(NamedTuple):
 
 
 def plan_study(grid: Grid, out: Path) -> list[Planned]:
-    """In the order in which the cells would run."""
+    """Plan all cells and seeds, in the order in which they would run."""
     wanted = [(cell, number) for number in range(len(grid.study.seeds)) for cell in grid.cells]
     seen = {key for cell, number in wanted for key in _done(cell, number, grid, out)}
     asked: dict[str, int] = {}
     planned = []
     for cell, number in wanted:
         recipe, seed = cell.recipes[number], grid.study.seeds[number]
-        new = {stage.name: key for stage, key in symbols(recipe) if key not in seen}
-        works = [_work(name, recipe, asked) for name in new]
-        seen.update(new.values())
+        every = {key: stage for stage, key in symbols(recipe) if not stage.auxiliary}
+        new = {key: stage for key, stage in every.items() if key not in seen}
+        works = [_work(stage, recipe, asked) for stage in new.values()]
+        seen.update(new)
         planned.append(
             Planned(
                 cell=cell.name,
                 seed=seed,
-                run=list(new),
-                shared=len(stages(recipe)) - len(new),
+                run=[str(stage.name) for stage in new.values()],
+                shared=len(every) - len(new),
                 work=Work(*map(sum, zip(*works, strict=True))) if works else Work(),
                 seconds=_sum(seconds(work, recipe) for work in works),
                 gpu_seconds=_sum(gpu_seconds(work, recipe) for work in works),
@@ -59,49 +62,49 @@ def plan_study(grid: Grid, out: Path) -> list[Planned]:
 
 
 def symbols(recipe: Recipe) -> list[tuple[Stage, str]]:
-    """The stages of a run, each with a fingerprint of the settings it depends on; no data and no weights are read.
+    """Return the stages of a run, each with a fingerprint of its settings; no data and no weights are read.
 
-    Equal symbols are the same work. Unequal ones may turn out to be: outputs can be equal by content.
+    Equal symbols are the same work. Unequal ones may turn out to be as well: outputs can be equal by content.
     """
     student = hashlib.sha256(canonical([recipe.student.model, recipe.student.revision])).hexdigest()
     sums: dict[str, str] = {}
     found = []
-    for stage in stages(recipe):
+    for stage in measured(recipe):
         mark = fingerprint(basis(stage, {name: sums[name] for name in stage.inputs}, student, None, sources={}))
         for number, output in enumerate(stage.outputs):
-            made_from = _problems(recipe, output) if stage.name == "problems" else [mark, number]
+            made_from = _problems(recipe, output) if stage.name.product == "problems" else [mark, number]
             sums[output] = hashlib.sha256(canonical(made_from)).hexdigest()
         found.append((stage, mark))
     return found
 
 
 def _problems(recipe: Recipe, output: str) -> object:
-    """What decides the problems of one file: cells with other tasks beside it have the same file."""
+    """Return what decides the problems of one file, so that cells that differ in their other tasks share the file."""
     parts = {f"problems/{part}.jsonl": getattr(recipe.tasks, part) for part in ("train", "refine", "dev")}
     parts |= {f"problems/evaluate-{task.place}.jsonl": (task.use,) for task in evaluated(recipe)}
     split = "test" if output.startswith("problems/evaluate-") else "dev" if output.endswith("dev.jsonl") else "train"
     return [split, recipe.tasks.seed, [use.model_dump() for use in parts[output]]]
 
 
-def _done(cell: Cell, number: int, grid: Grid, out: Path) -> Iterator[str]:
+def _done(cell: GridCell, number: int, grid: Grid, out: Path) -> Iterator[str]:
     folder = folder_of(out, cell, grid.study.seeds[number])
     if not read_manifest(folder).stages:
         return
     recipe = cell.recipes[number]
-    for (_, key), (_, reason) in zip(symbols(recipe), plan(folder, recipe), strict=True):
+    for (_, key), (_, reason) in zip(symbols(recipe), plan(folder, recipe, measured), strict=True):
         if not reason:
             yield key
 
 
-def _work(stage: str, recipe: Recipe, asked: dict[str, int]) -> Work:
-    """As `work_of`; a question that an earlier cell asks the same teacher is not asked again."""
-    if stage == "demonstrations":
+def _work(stage: Stage, recipe: Recipe, asked: dict[str, int]) -> Work:
+    """Return the work as `Stage.work` does, without questions that an earlier cell asks the same teacher."""
+    if stage.name.product == "demonstrations":
         limit = recipe.demonstrations.limit
         return teaching(recipe, sum(_new(use, "train", limit, recipe, asked) for use in recipe.tasks.train))
-    if stage.startswith(f"predictions/{TEACHER}/"):
-        uses = [task.use for task in evaluated(recipe) if task.place == stage.split("/")[-1]]
+    if stage.name.model == Model("teacher"):
+        uses = [task.use for task in evaluated(recipe) if task.place == stage.name.task]
         return teaching(recipe, sum(_new(use, "test", None, recipe, asked) for use in uses))
-    return work_of(stage, recipe)
+    return stage.work(recipe)
 
 
 def _new(use: TaskUse, split: str, limit: int | None, recipe: Recipe, asked: dict[str, int]) -> int:
@@ -117,8 +120,8 @@ def _sum(values: Iterator[float | None]) -> float | None:
     return None if None in known else sum(value for value in known if value is not None)
 
 
-def told(planned: list[Planned]) -> Iterator[str]:
-    """A line for each cell, and what all take."""
+def summary(planned: list[Planned]) -> Iterator[str]:
+    """Yield a line for each cell, then what all of them take."""
     for p in planned:
         what = f"run {len(p.run)} stages, {p.shared} shared or done" if p.run else "nothing to do"
         parts = [what, p.work.told(), "" if p.seconds is None else f"about {_hours(p.seconds)}"]

@@ -6,18 +6,19 @@ import hashlib
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from srit.scores import Interval
 
-DIGITS = 9  # of an interval's ends: more are noise of float32, and would tell a 0 from 0
+DIGITS = 9  # of an interval's ends: more are noise of float32, and would make a 0 differ from 0
 RESAMPLES = 4000  # the ends of a 95 % interval then vary by about 2 % of its width
 
 
-class Sample(NamedTuple):
-    """What one model did on one task with several seeds: right or wrong, or by how much it differs from another."""
+class Observations(NamedTuple):
+    """What one model did on one task with several seeds: right or wrong, or how it differs from another model."""
 
     seeds: tuple[int, ...]
     problems: tuple[str, ...]  # by seed: a name of the set of problems
@@ -29,58 +30,59 @@ class Sample(NamedTuple):
         return len(set(self.problems)) == 1
 
 
-def minus(a: Sample, b: Sample) -> Sample:
-    """Problem by problem; both are of the same seeds and problems."""
+def minus(a: Observations, b: Observations) -> Observations:
+    """Subtract problem by problem; both are of the same seeds and problems."""
     both = zip(a.rows, b.rows, strict=True)
     return a._replace(rows=[[x - y for x, y in zip(*rows, strict=True)] for rows in both])
 
 
-def mean_of(samples: Sequence[Sample]) -> float:
-    """Of the samples' means over seeds and problems, each sample counting alike."""
-    return float(np.mean([np.mean([np.mean(row) for row in sample.rows]) for sample in samples]))
+def mean_of(observed: Sequence[Observations]) -> float:
+    """Return the mean of the means over seeds and problems, each task counting alike."""
+    return float(np.mean([np.mean([np.mean(row) for row in one.rows]) for one in observed]))
 
 
-def hierarchical_interval(samples: Sequence[Sample]) -> Interval:
-    """95 % percentile interval of `mean_of`: seeds are drawn with replacement, then problems within them.
+def hierarchical_interval(observed: Sequence[Observations]) -> Interval:
+    """Return the 95 % percentile interval of `mean_of`: seeds are drawn with replacement, then problems within them.
 
-    Samples with the same seeds have the same seeds drawn, and those on the same problems the same problems: a model
-    that two cells share, or a problem that is hard for all of them, is drawn once and counts once. Where all seeds
-    have the same problems, these are drawn once for all seeds; elsewhere a seed that is drawn twice has its problems
-    drawn twice. Differences are those of two models on the same problem, so the bootstrap is paired. With few seeds
-    the interval is too narrow, and with one it knows nothing of seeds: where these differ by more than problems do, it
-    is that of the lowest and the highest of three seeds and holds the mean 3 times in 4. So a claim takes `t_test` too.
+    Observations with the same seeds have the same seeds drawn, and those on the same problems the same problems: a
+    model that two cells share, or a problem that is hard for all of them, is drawn once and counts once. Where all
+    seeds have the same problems, these are drawn once for all seeds; otherwise a seed that is drawn twice has its
+    problems drawn twice. Differences are those of two models on the same problem, so the bootstrap is paired. With few
+    seeds the interval is too narrow, and with one it knows nothing about seeds: where these differ by more than
+    problems do, the interval of three seeds runs from the lowest to the highest and contains the mean 3 times in 4.
+    This is why a claim also takes `t_test`.
 
     Source: Davison and Hinkley 1997, Bootstrap Methods and their Application, section 3.8.
     """
-    low, high = np.quantile(np.mean([_resampled(sample) for sample in samples], axis=0), [0.025, 0.975])
+    low, high = np.quantile(np.mean([_resampled(one) for one in observed], axis=0), [0.025, 0.975])
     return Interval(round(float(low), DIGITS), round(float(high), DIGITS))
 
 
-def _resampled(sample: Sample) -> Any:
+def _resampled(observed: Observations) -> npt.NDArray[np.float64]:
     """[resamples] means."""
     total = np.zeros(RESAMPLES)
-    for slot, drawn in enumerate(_seeds(sample.seeds).T):
-        draw = 0 if sample.crossed else slot
+    for slot, drawn in enumerate(_seeds(observed.seeds).T):
+        draw = 0 if observed.crossed else slot
         means = [
             _problems(problems, len(row), draw).astype(np.float32) @ np.asarray(row, dtype=np.float32) / len(row)
-            for problems, row in zip(sample.problems, sample.rows, strict=True)
+            for problems, row in zip(observed.problems, observed.rows, strict=True)
         ]
         total += np.stack(means)[drawn, np.arange(RESAMPLES)]
-    return total / len(sample.seeds)
+    return total / len(observed.seeds)
 
 
-# What is drawn follows from what it is drawn of, so that equal things are drawn alike in all figures of a study.
+# The draws depend on what is drawn alone, so that equal things are drawn alike in all figures of a study.
 @lru_cache(maxsize=64)
-def _seeds(seeds: tuple[int, ...]) -> Any:
+def _seeds(seeds: tuple[int, ...]) -> npt.NDArray[np.int64]:
     """[resamples, seeds] indices of seeds."""
     return _generator(f"seeds {seeds}").integers(0, len(seeds), (RESAMPLES, len(seeds)))
 
 
 @lru_cache(maxsize=32)
-def _problems(problems: str, n: int, draw: int) -> Any:
+def _problems(problems: str, n: int, draw: int) -> npt.NDArray[np.uint8]:
     """[resamples, n] how often each problem is drawn."""
     counts = _generator(f"problems {problems} {draw}").multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    return counts.astype(np.uint8)  # of 4000 draws of many problems none is drawn 256 times
+    return counts.astype(np.uint8)  # in 4000 draws of many problems none is drawn 256 times
 
 
 def _generator(of_what: str) -> np.random.Generator:
@@ -95,20 +97,20 @@ class Paired(NamedTuple):
     p: float  # of `sign_flip_test`
     only_a: int
     only_b: int
-    odds_ratio: float  # of the problems that just one model has right
+    odds_ratio: float  # of the problems that only one model has right
     cohen_h: float
     n: int  # problems, over seeds
 
 
-def paired(a: Sample, b: Sample) -> Paired:
-    """Model a against model b, on the same problems with the same seeds."""
+def paired(a: Observations, b: Observations) -> Paired:
+    """Compare model a with model b, on the same problems with the same seeds."""
     change = minus(a, b)
     flat = [round(d) for row in change.rows for d in row]
     only_a, only_b = flat.count(1), flat.count(-1)
     return Paired(
         delta=mean_of([change]),
         ci95=hierarchical_interval([change]),
-        # A problem that comes again with every seed is one problem, whatever the seeds make of it.
+        # A problem that recurs with every seed is one problem, whatever the seeds make of it.
         p=sign_flip_test([round(sum(column)) for column in zip(*change.rows, strict=True)] if change.crossed else flat),
         only_a=only_a,
         only_b=only_b,
@@ -119,9 +121,9 @@ def paired(a: Sample, b: Sample) -> Paired:
 
 
 def sign_flip_test(differences: Sequence[int]) -> float:
-    """Two-sided p, exact, that each problem's difference could as well have had the other sign.
+    """Return the exact two-sided p value that each problem's difference could as well have had the other sign.
 
-    Of differences of 1, 0 and -1 this is McNemar's exact test. It takes the trained models as they are: what another
+    For differences of 1, 0 and -1 this is McNemar's exact test. It takes the trained models as they are: what another
     seed would do to all problems at once is in the interval, not in p.
 
     Source: Fisher 1935, The Design of Experiments, section 21 (randomization of a paired experiment).
@@ -138,28 +140,21 @@ def sign_flip_test(differences: Sequence[int]) -> float:
 
 
 def t_test(values: Sequence[float]) -> float:
-    """Two-sided p of Student's t test that values such as the differences of s seeds, s >= 2, have a mean of 0.
+    """Return the two-sided p value of Student's t test that two or more values, such as seeds' differences, average 0.
 
-    Source: Student 1908; the distribution by Abramowitz and Stegun 1964, 26.7.3 and 26.7.4.
+    Source: Student 1908.
     """
-    freedom = len(values) - 1
-    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    if error < 10**-DIGITS:  # all alike
+    from scipy.stats import ttest_1samp  # here, because its import takes a second
+
+    if np.std(values, ddof=1) / math.sqrt(len(values)) < 10**-DIGITS:  # all alike
         return float(abs(np.mean(values)) < 10**-DIGITS)
-    angle = math.atan(abs(float(np.mean(values))) / error / math.sqrt(freedom))
-    odd = freedom % 2
-    term, total = (math.cos(angle) if odd else 1.0), 0.0
-    for power in range(1 + odd, freedom, 2):
-        total += term
-        term *= power / (power + 1) * math.cos(angle) ** 2
-    inside = 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
-    return max(0.0, 1 - inside)
+    return float(ttest_1samp(values, 0).pvalue)
 
 
 def discordant_odds(only_a: int, only_b: int) -> float:
-    """Effect size of a paired comparison: how often a alone is right for each time that b alone is.
+    """Return the effect size of a paired comparison: how often only a is right for each time that only b is.
 
-    Half a problem is added to both, so that none is divided by 0.
+    Half a problem is added to both, to avoid a division by 0.
 
     Source: the matched odds ratio of McNemar 1947, with the correction of Haldane 1956.
     """
@@ -167,7 +162,7 @@ def discordant_odds(only_a: int, only_b: int) -> float:
 
 
 def cohen_h(a: float, b: float) -> float:
-    """Effect size of two shares, alike along the whole scale: 0.2 is called small, 0.5 medium, 0.8 large.
+    """Return the effect size of two shares, comparable along the whole scale: 0.2 is small, 0.5 medium, 0.8 large.
 
     Source: Cohen 1988, Statistical Power Analysis for the Behavioral Sciences, section 6.2.
     """
@@ -175,7 +170,7 @@ def cohen_h(a: float, b: float) -> float:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """p values adjusted for being several: the chance that any true null hypothesis falls is held at 5 %.
+    """Adjust p values for their number: at 5 %, the chance of rejecting any true null hypothesis is at most 5 %.
 
     Source: Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure, Scand. J. Statist. 6.
     """

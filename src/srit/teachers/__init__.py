@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
+from srit.compute.mapping import Engine
 from srit.kinds import TEACHERS, Finding
 from srit.recipe import Student, TeacherSettings
 from srit.records import Problem
@@ -21,7 +22,7 @@ CUT = "cut: raise teacher.max_tokens"
 
 
 class Question(NamedTuple):
-    """What a teacher is asked: a problem and the CoT prompt it makes."""
+    """A problem and its CoT prompt, which a teacher is asked."""
 
     problem: Problem
     prompt: str  # instruction, question, choices and "Let's think step by step."
@@ -29,42 +30,42 @@ class Question(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a teacher said to one question."""
+    """A teacher's answer to one question, or the reason that there is none."""
 
     problem_id: str
-    text: str | None  # exactly as the teacher gave it; None: no whole answer, and `reason` says why
-    reason: str  # "" for an answer, else why there is none ("no recording", "cut: …", …)
+    text: str | None  # exactly as the teacher gave it; None: there is no complete answer, and `reason` says why
+    reason: str  # "" for an answer, otherwise why there is none ("no recording", "cut: …", …)
     n_calls: int = 0  # requests sent for it
     n_prompt_tokens: int = 0
     n_completion_tokens: int = 0
-    settled: bool = True  # asking again would not help; if not, a later run asks again
+    settled: bool = True  # asking again would give the same; False: a later run asks again
     cut: bool = False  # it stopped at `limit`; a higher one would give more
-    limit: int | None = None  # tokens it was allowed; None: the teacher has no such limit
-    raw: str = ""  # what arrived instead of a whole answer
+    limit: int | None = None  # tokens that it could have; None: the teacher has no limit
+    raw: str = ""  # what arrived instead of a complete answer
 
 
 class Teacher(Protocol):
-    """Answers questions, in any order, each as soon as it has it."""
+    """Answers questions in any order, each as soon as its answer is known."""
 
     name: str  # kept with every demonstration
     identity: dict[str, object]  # all that shapes an answer except its limit: part of the key it is stored under
 
     @property
     def max_tokens(self) -> int | None:
-        """The limit of one answer; None: the teacher has none."""
+        """The limit of one answer in tokens; None: the teacher has none."""
         ...
 
     def answer(self, questions: Sequence[Question]) -> Generator[Answer]:
-        """One Answer for each question; yielded at once so that the caller stores it at once.
+        """Yield one Answer for each question, at once, so that the caller can store it at once.
 
         Raises:
-            TeacherError: it refused or gave up; all answers before were yielded.
+            TeacherError: it refused or gave up; all answers up to then were yielded.
         """
         ...
 
 
 def answer_key(identity: Mapping[str, object], prompt: str) -> str:
-    """What an answer is stored under: all that shapes it, and nothing that does not."""
+    """Return the key of a stored answer: a hash of all that shapes it, and of nothing else."""
     return hashlib.sha256(json.dumps([identity, prompt], sort_keys=True).encode()).hexdigest()
 
 
@@ -74,6 +75,7 @@ class Surroundings(NamedTuple):
     dtype: Literal["auto", "float32", "bfloat16"]  # that the student is computed in
     rows: int  # answers decoded at once on this machine
     report: Callable[[str], None]  # shows a line to a person
+    engine: Engine  # computes what this machine, or others, do for the teacher
 
 
 class TeacherWork(NamedTuple):

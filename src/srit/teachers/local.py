@@ -1,4 +1,4 @@
-"""A teacher that is a model on this machine, asked through the sampler."""
+"""The `local` teacher: a model on this machine, asked through a sampler."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from srit.errors import DataError
 from srit.kinds import SAMPLERS
 from srit.recipe import TEACHER_FIELDS, SamplerSettings, Student, TeacherSettings, with_former
 from srit.run_directory import Json
-from srit.samplers import Request, SamplerNeeds, SamplingSettings, sampler_kind
+from srit.samplers import Request, SamplingSettings
 from srit.settings import Count, OneOf
 from srit.teachers import CUT, Answer, Question, Surroundings, TeacherKind, TeacherWork
 
@@ -32,20 +32,20 @@ class LocalSettings(TeacherSettings):
     )
 
 
-# Prompts to (text, whether it was cut), in the order of the prompts.
-Complete = Callable[[Sequence[str]], Iterator[tuple[str, bool]]]
+# Chunks of prompts to (text, whether it was cut) for each prompt of a chunk, in order; the chunks in any order.
+Complete = Callable[[Mapping[int, Sequence[str]]], Iterator[tuple[int, Sequence[tuple[str, bool]]]]]
 
 
 class LocalTeacher:
-    """Answers with what a model writes, greedily; an answer that was cut is none."""
+    """Answer with what a model writes greedily; an answer that was cut does not count."""
 
     def __init__(
         self, name: str, identity: dict[str, object], complete: Complete, *, max_tokens: int, rows: int
     ) -> None:
         """
         Args:
-            max_tokens: the limit at which `complete` cuts.
-            rows: questions asked together; as many answers may be lost with a kill.
+            max_tokens: the limit at which `complete` cuts an answer.
+            rows: questions asked together; a kill may lose as many answers.
         """
         self.name = name
         self.identity = identity
@@ -54,27 +54,28 @@ class LocalTeacher:
         self._rows = rows
 
     def answer(self, questions: Sequence[Question]) -> Generator[Answer]:
-        """One Answer a question, some at a time."""
-        for start in range(0, len(questions), self._rows):
-            together = questions[start : start + self._rows]
-            for question, (text, cut) in zip(together, self._complete([q.prompt for q in together]), strict=True):
+        """Yield one Answer for each question, `rows` at a time."""
+        starts = range(0, len(questions), self._rows)
+        chunks = {start: questions[start : start + self._rows] for start in starts}
+        for start, answers in self._complete({start: [q.prompt for q in chunks[start]] for start in chunks}):
+            for question, (text, cut) in zip(chunks[start], answers, strict=True):
                 answer = Answer(question.problem.id, text, "", 1, limit=self.max_tokens)
                 yield answer._replace(text=None, reason=CUT, cut=True, raw=text) if cut else answer
 
 
 def _make(settings: LocalSettings, surroundings: Surroundings) -> LocalTeacher:
+    from srit.samplers.chunks import SamplerSource, SamplingWork, read_answers
     from srit.students.loading import identity, load_prompts, load_room
 
     model = _model(settings).model_copy(update={"dtype": surroundings.dtype})
     prompts = load_prompts(model, field="teacher.chat_template")
     for line in prompts.lines:
         _log.warning("the teacher %s: %s", model.model, line)
-    needs = SamplerNeeds(model, None, surroundings.rows, prompts.text, None)
-    sampler = sampler_kind(settings.sampler.kind).make(settings.sampler, needs)
     room = load_room(model)
     greedy = SamplingSettings(0.0, settings.max_tokens, prompts.stop_ids)
+    work = SamplingWork(SamplerSource(settings.sampler, model, None, surroundings.rows, None), greedy)
 
-    def complete(texts: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    def requests_of(texts: Sequence[str]) -> Sequence[Request]:
         requests = [Request(prompts.prompt_ids(text, where="a question to the teacher"), "") for text in texts]
         longest = max(len(request.prompt_ids) for request in requests) + greedy.max_new_tokens
         if room and room.hard and longest > room.tokens:
@@ -82,8 +83,12 @@ def _make(settings: LocalSettings, surroundings: Surroundings) -> LocalTeacher:
                 f"teacher.model: {model.model} has positions for {room.tokens} tokens, and a question with "
                 f"teacher.max_tokens ({greedy.max_new_tokens}) takes {longest}: lower it, or choose another teacher"
             )
-        for answer in sampler.sample(requests, greedy):
-            yield prompts.text(answer.token_ids), answer.truncated
+        return requests
+
+    def complete(chunks: Mapping[int, Sequence[str]]) -> Iterator[tuple[int, Sequence[tuple[str, bool]]]]:
+        items = {number: requests_of(texts) for number, texts in chunks.items()}
+        for number, data in surroundings.engine.map(work, items):
+            yield number, [(prompts.text(answer.token_ids), answer.truncated) for answer in read_answers(data)]
 
     made_from = {"weights": identity(model), "template": model.chat_template, "dtype": model.dtype}
     return LocalTeacher(

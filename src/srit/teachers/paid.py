@@ -1,4 +1,4 @@
-"""Answers a teacher has already given, and whether one of them still holds under the limit that is set now."""
+"""Reuse answers that a teacher has already given, as far as they are valid under the current limit."""
 
 from __future__ import annotations
 
@@ -9,49 +9,49 @@ from srit.teachers import CUT, Answer, Question, Teacher, answer_key
 
 
 class Paid(NamedTuple):
-    """All that a run, or the runs of a study, were ever answered."""
+    """All answers that a run, or the runs of a study, ever got."""
 
     answers: Mapping[str, Sequence[Answer]]  # by `answer_key`, in order of arrival
-    keep: Callable[[str, Answer], None]  # adds one; returns once it cannot be lost
-    earlier_limits: tuple[int, ...]  # teacher.max_tokens of earlier runs: keys used to include it
-    in_vain: set[str]  # keys of what this process asked without success; the next one asks again
+    keep: Callable[[str, Answer], None]  # stores one under its key, and returns once it cannot be lost
+    earlier_limits: tuple[int, ...]  # teacher.max_tokens of earlier runs: keys once included it
+    in_vain: set[str]  # keys of the questions that this process asked without success; the next process asks again
 
 
-def said_to(question: Question, teacher: Teacher, paid: Paid) -> list[Answer]:
-    """All that the teacher ever answered to a question, under any limit."""
-    said = list(paid.answers.get(answer_key(teacher.identity, question.prompt), ()))
+def earlier_answers(question: Question, teacher: Teacher, paid: Paid) -> list[Answer]:
+    """Return all answers that the teacher ever gave to a question, under any limit."""
+    answers = list(paid.answers.get(answer_key(teacher.identity, question.prompt), ()))
     if teacher.max_tokens is None:
-        return said
+        return answers
     for limit in dict.fromkeys([teacher.max_tokens, *paid.earlier_limits]):
         key = answer_key({**teacher.identity, "max_tokens": limit}, question.prompt)
-        said += [_with_limit(answer, limit) for answer in paid.answers.get(key, ())]
-    return said
+        answers += [_with_limit(answer, limit) for answer in paid.answers.get(key, ())]
+    return answers
 
 
 def _with_limit(answer: Answer, limit: int) -> Answer:
-    """An answer from when the limit was part of the key and "stop" was always believed."""
+    """Complete an answer from when the limit was part of the key and every "stop" was believed."""
     if answer.text is not None and answer.n_completion_tokens >= limit:
         return cut_at(limit, answer)
     return answer._replace(limit=limit, cut=answer.reason.startswith("cut"))
 
 
 def cut_at(limit: int, answer: Answer) -> Answer:
-    """A whole answer as it would have been under a limit it does not fit."""
+    """Return what a complete answer would have been under a limit that it exceeds."""
     return answer._replace(text=None, reason=CUT, cut=True, limit=limit, raw=answer.text or answer.raw)
 
 
-def holding(said: Iterable[Answer], limit: int | None) -> Answer | None:
-    """The answer that asking under this limit would give again; None: the question has to be asked.
+def valid_answer(answers: Iterable[Answer], limit: int | None) -> Answer | None:
+    """Return the answer that asking under this limit would give again; None: the question has to be asked.
 
     Args:
-        said: answers to one question, under any limits.
-        limit: teacher.max_tokens as it is set now.
+        answers: to one question, under any limits.
+        limit: the current teacher.max_tokens; None: the teacher has no limit.
     """
-    under = [answer for one in said if (answer := _under(one, limit)) is not None]
-    return next((answer for answer in under if answer.text is not None), under[0] if under else None)
+    valid = [answer for one in answers if (answer := _valid_under(one, limit)) is not None]
+    return next((answer for answer in valid if answer.text is not None), valid[0] if valid else None)
 
 
-def _under(answer: Answer, limit: int | None) -> Answer | None:
+def _valid_under(answer: Answer, limit: int | None) -> Answer | None:
     if not answer.settled:
         return None
     if limit is None or answer.limit is None or limit == answer.limit:
@@ -60,7 +60,7 @@ def _under(answer: Answer, limit: int | None) -> Answer | None:
         return None if answer.cut else answer
     if answer.cut or (answer.text is None and not answer.n_completion_tokens):
         return answer
-    # Under a lower limit than it was written with, a missing count leaves open whether it fits.
+    # Without a count of its tokens, nobody knows whether an answer fits under a lower limit.
     if not answer.n_completion_tokens:
         return None
     return cut_at(limit, answer) if answer.n_completion_tokens >= limit else answer

@@ -1,4 +1,4 @@
-"""A teacher that was recorded: rows of another model's answers, or srit's own demonstrations."""
+"""The `recording` teacher: a file of another model's answers, or srit's own demonstrations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from srit.sums import NOT_THERE, sum_of
 from srit.tasks.lines import Row, answered_rows, id_field, label, output_field
 from srit.teachers import Answer, Question, Surroundings, TeacherKind
 
-Key = tuple[str | None, str | None, str]  # task, split and id of a problem; None: any
+Key = tuple[str | None, str | None, str]  # the task, split and id of a problem; None: any
 
 
 class RecordingSettings(TeacherSettings):
@@ -31,11 +31,11 @@ class RecordingSettings(TeacherSettings):
 
 
 class RecordingTeacher:
-    """Answers from JSON Lines files, gzipped or not, by the id of the problem.
+    """Answer from JSON Lines files, gzipped or not, by the id of the problem.
 
-    A row has "id" and "output" (or "problem_id" and "text", as demonstrations.jsonl has); of several answers to a
-    question the first counts. A row whose output is null or missing answers nothing. Where an id stands for several
-    problems, the rows' own "task" and "split" decide.
+    A row has "id" and "output" (or "problem_id" and "text", as in demonstrations.jsonl). Of several answers to a
+    question, the first counts; a row whose output is null or missing holds none. If several problems share an id, the
+    "task" and "split" of the rows decide.
     """
 
     max_tokens = None
@@ -43,17 +43,17 @@ class RecordingTeacher:
     def __init__(self, paths: Sequence[Path], variant: str | None = None) -> None:
         """
         Raises:
-            DataError: a file is not there or a line is not such a row.
+            DataError: a file does not exist, or a line is not such a row.
         """
         self.name = ", ".join(dict.fromkeys(path.parent.name or path.name.split(".")[0] for path in paths))
-        self._texts: dict[Key, str | None] = {}  # None: there is a row, and no answer in it
+        self._texts: dict[Key, str | None] = {}  # None: there is a row without an answer
         for key, text in (answer for path in paths for answer in _recorded(path, variant)):
             if self._texts.get(key) is None:
                 self._texts[key] = text
         self.identity: dict[str, object] = {"recordings": [sha256_of(path) for path in paths], "variant": variant}
 
     def answer(self, questions: Sequence[Question]) -> Generator[Answer]:
-        """One Answer a question; none where nothing was recorded."""
+        """Yield one Answer for each question, without a text if none was recorded."""
         for problem in (question.problem for question in questions):
             found = [self._texts[key] for key in _keys(problem) if key in self._texts]
             text = next((text for text in found if text is not None), None)
@@ -62,12 +62,12 @@ class RecordingTeacher:
 
 
 def _keys(problem: Problem) -> list[Key]:
-    """Under what a problem's answer is looked up, in order: an id may stand for a problem of each task and split."""
+    """Return the keys under which to look up a problem's answer, in order: each task and split may use the same id."""
     return [(task, split, problem.id) for task in (problem.task, None) for split in (problem.split, None)]
 
 
 def _recorded(path: Path, variant: str | None) -> Iterator[tuple[Key, str | None]]:
-    """The answers of a file, each under what its row says of the problem, and under the id alone."""
+    """Yield the answers of a file, each under all that its row says of the problem, and under the id alone."""
     if not path.is_file():
         raise DataError(f"teacher.path: there is no file {path}")
     variants: set[str] = set()
@@ -78,7 +78,9 @@ def _recorded(path: Path, variant: str | None) -> Iterator[tuple[Key, str | None
             yield (label(row, "task"), label(row, "split"), identity), text
             yield (None, None, identity), text
     if variant is not None and variant not in variants:
-        raise DataError(f"{path}: there is no variant {variant!r}, only {', '.join(sorted(variants)) or 'none'}")
+        raise DataError(
+            f"{path}: teacher.variant {variant!r} is not in the file; it has {', '.join(sorted(variants)) or 'none'}"
+        )
 
 
 def _variant(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""A teacher for generated problems: their worked solutions."""
+"""The `solver` teacher: the worked solutions of generated problems."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class SolverSettings(TeacherSettings):
 
 
 class SolverTeacher:
-    """Answers with the task's own worked solution."""
+    """Answer with the task's own worked solution."""
 
     name = "solver"
     max_tokens = None
@@ -28,7 +28,7 @@ class SolverTeacher:
         self.identity: dict[str, object] = {"teacher": "solver"}
 
     def answer(self, questions: Sequence[Question]) -> Generator[Answer]:
-        """One Answer a question; none where the task has no solver."""
+        """Yield one Answer for each question, without a text if the task has no worked solutions."""
         for problem in (question.problem for question in questions):
             solution = self._find_task(problem.task).solve(problem)
             reason = "" if solution else f"the task {problem.task} has no worked solutions"

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from srit.compute.plan import RowKind
 from srit.compute.rows import Group, add_gradient, layout_of, micro_batches
-from srit.recipe import Instruct, Optimization
-from srit.records import Demonstration, Problem, PromptKind
-from srit.students.prompts import Prompts
+from srit.recipe import Optimization
 from srit.training.loop import Metrics, steps_of, steps_up_to, train
 
 if TYPE_CHECKING:
@@ -27,28 +24,6 @@ class Example(NamedTuple):
 
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
-
-
-def make_examples(
-    demonstrations: Sequence[Demonstration],
-    problems: Mapping[str, Problem],
-    prompts: Prompts,
-    settings: Instruct,
-    seed: int,
-) -> list[Example]:
-    """Make one example of each kept demonstration, with the CoT prompt for a `cot_fraction` of each task's."""
-    examples = []
-    kept = [d for d in demonstrations if d.kept]
-    for task in dict.fromkeys(d.task for d in kept):
-        of_task = [d for d in kept if d.task == task]
-        under_cot = set(Random(f"{seed}/instruct/{task}").sample(range(len(of_task)), _share(of_task, settings)))
-        for index, demonstration in enumerate(of_task):
-            kind: PromptKind = "cot" if index in under_cot else "direct"
-            problem = problems[demonstration.problem_id]
-            bare = kind == "direct" and settings.direct_target == "answer"
-            target = problem.answer if bare else demonstration.text
-            examples.append(Example(prompts.problem_ids(problem, kind), prompts.completion_ids(target)))
-    return examples
 
 
 def instruct(
@@ -102,10 +77,6 @@ def instruct(
         checkpoints=checkpoints,
         progress=progress,
     )
-
-
-def _share(demonstrations: Sequence[Demonstration], settings: Instruct) -> int:
-    return round(settings.cot_fraction * len(demonstrations))
 
 
 def _merged(examples: Sequence[Example]) -> list[Group]:

@@ -51,25 +51,23 @@ def reference_logps(
     return [next(paired) if preference.pairs else [] for preference in preferences]
 
 
-def disagreement(
-    model: LanguageModel,
-    completions: Sequence[Completion],
-    problems: Mapping[str, Problem],
-    prompts: Prompts,
-    row_tokens: int,
-    rows: RowKind = "shared",
-) -> float:
+def answer_groups(completions: Sequence[Completion], problems: Mapping[str, Problem], prompts: Prompts) -> list[Group]:
+    """Return a group for each sampled answer, after the prompt that it was sampled after.
+
+    Args:
+        problems: by id.
+    """
+    return [Group(prompts.problem_ids(problems[c.problem_id], c.prompt), (c.token_ids,)) for c in completions]
+
+
+def disagreement(completions: Sequence[Completion], scored: Sequence[Sequence[float]]) -> float:
     """Return the mean difference between the sampler's and the trainer's log-probability of an answer, nats per token.
 
     More than rounding means that the answers came from another model, or that they are read as other tokens.
 
     Args:
-        problems: by id.
-        row_tokens: the budget of a packed row.
-        rows: as in `refine`.
+        scored: log-probabilities of their `answer_groups` under the model that is to be trained, in nats.
     """
-    groups = [Group(prompts.problem_ids(problems[c.problem_id], c.prompt), (c.token_ids,)) for c in completions]
-    scored = score(model, groups, rows=rows, row_tokens=row_tokens)
     gaps = [abs(c.logp - logps[0]) for c, logps in zip(completions, scored, strict=True)]
     # Over all tokens: in bfloat16, a single short answer may be off by ten times as much.
     return sum(gaps) / max(1, sum(len(c.token_ids) for c in completions))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import NamedTuple
 
-LARGEST = 30  # of all intermediate results: a 135M model knows such sums (FEASIBILITY.md, experiment 1)
+LARGEST = 30  # of all intermediate results: a 135M model knows such sums
 
 
 class Story(NamedTuple):

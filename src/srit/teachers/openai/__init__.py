@@ -1,13 +1,15 @@
-"""A teacher behind an OpenAI-compatible endpoint: one retry loop, one budget, no answer paid for twice.
+"""The `openai` teacher, behind any OpenAI-compatible server: one retry loop, one budget, no answer paid for twice.
 
-A request ends in one of four ways. *Not accepted* (no connection, 429, 5xx): the question waits and is tried again; one
-that fails alone is given up after some tries, and all are when nobody is answered for `give_up_seconds`. *Refused*
-(another 4xx): this run does not ask that question again. *Lost* (cut off or late after it was sent): tried once more,
-under the same idempotency key. *Delivered*: never asked again; if unusable, tried once more.
+A request ends in one of four ways:
 
-`reply` and `faults` interpret responses, `parameters` what they teach about the next request, `schedule` decides which
-question is next, `asking` what becomes of each, and `wire` sends; `teacher`
-holds them together.
+- *Not accepted* (no connection, 429, 5xx): the question waits and is tried again. A question that fails alone is given
+  up after some tries; all are given up if none is answered for `give_up_seconds`.
+- *Refused* (another 4xx): this run does not ask the question again.
+- *Lost* (broken off or late after it was sent): tried once more, with the same idempotency key.
+- *Delivered*: never asked again; tried once more if it is unusable.
+
+`reply` and `faults` read responses, `parameters` learns from them how to send the next request, `schedule` decides
+which question is next, `asking` what becomes of each, and `wire` sends; `teacher` combines them.
 """
 
 from __future__ import annotations

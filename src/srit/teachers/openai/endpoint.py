@@ -1,4 +1,4 @@
-"""Where and how a server is asked, and with which key: neither keys nor prompts travel in the clear."""
+"""The address and settings of a server, and the key for it: neither keys nor prompts travel unencrypted."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from urllib.parse import urlsplit
 
 from srit.errors import RecipeError
 
-NO_KEY = "none"  # sent where there is no key: the client library insists on one, and servers without keys ignore it
+NO_KEY = "none"  # sent where there is no key: the client library requires one, and servers without keys ignore it
 
 _LOOPBACK = ("127.0.0.0/8", "0.0.0.0/32", "::1/128", "::/128")
-# Python's is_private also includes addresses reserved for documentation and benchmarks, which may well be routed.
+# Python's is_private also includes addresses reserved for documentation and benchmarks, which may be routed.
 _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10")
 _LOCAL_NAMES = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where and how a teacher is asked."""
+    """The address of a teacher's server, and how to ask it."""
 
     base_url: str
     model: str
@@ -28,16 +28,18 @@ class Endpoint:
     temperature: float | None = 0.0  # None: not sent
     max_tokens: int = 512
     concurrency: int = 8
-    max_calls: int | None = None  # of one stage; None: as many as it takes
-    max_spent_tokens: int | None = None  # prompts and completions of one stage, as the server counts them
+    max_calls: int | None = None  # for one stage; None: no limit
+    max_spent_tokens: int | None = (
+        None  # prompt and completion tokens of one stage, as the server counts them; None: no limit
+    )
     deadline_seconds: float = 600.0  # for one call, from sending to the last byte
-    give_up_seconds: float = 600.0  # without one answer
-    first_wait_seconds: float = 1.0  # after a question's first failure; twice as long after each further one
-    stop_seconds: float = 6.0  # how long answers in flight are waited for when the program is stopped
+    give_up_seconds: float = 600.0  # without any answer
+    first_wait_seconds: float = 1.0  # after a question's first failure; doubled after each further one
+    stop_seconds: float = 6.0  # how long to wait for answers in flight when the program is stopped
 
 
 def key_for(base_url: str, api_key_env: str | None) -> str:
-    """The key to send to an address; `NO_KEY` where none is set and none is needed.
+    """Return the key to send to an address; `NO_KEY` where none is set and none is needed.
 
     Args:
         api_key_env: the environment variable that holds the key; None: no key is sent.
@@ -47,60 +49,65 @@ def key_for(base_url: str, api_key_env: str | None) -> str:
     """
     address = urlsplit(base_url)
     if address.scheme not in ("http", "https") or not address.hostname:
-        raise RecipeError(f"teacher.base_url is {base_url!r}: it must begin with https:// (or http://, at home)")
+        raise RecipeError(
+            f"teacher.base_url is {base_url!r}: it must begin with https:// (or http:// on your own network)"
+        )
     if address.username or address.password:
-        raise RecipeError("teacher.base_url holds a name or password: put the key in an environment variable")
+        raise RecipeError(
+            "teacher.base_url contains a user name or password: put the key in an environment variable instead"
+        )
     key = os.environ.get(api_key_env, "").strip() if api_key_env else ""
     if not (key.isascii() and key.isprintable()):
         raise RecipeError(
-            f"the environment variable {api_key_env} (teacher.api_key_env) holds no key: no header takes it"
+            f"the environment variable {api_key_env} (teacher.api_key_env) is not a key: it has characters that "
+            "no HTTP header can carry"
         )
-    nearby = is_loopback(address.hostname)
-    if address.scheme == "http" and not nearby:
-        _check_in_the_clear(base_url, address.hostname, api_key_env, has_key=bool(key))
-    if not key and not nearby and not is_private(address.hostname) and api_key_env:
+    is_local = is_loopback(address.hostname)
+    if address.scheme == "http" and not is_local:
+        _check_unencrypted(base_url, address.hostname, api_key_env, has_key=bool(key))
+    if not key and not is_local and not is_private(address.hostname) and api_key_env:
         raise RecipeError(
-            f"the environment variable {api_key_env} (teacher.api_key_env) holds no key, and "
-            f"{base_url} is not on your own network: set it, or set teacher.api_key_env: null if no key is needed"
+            f"the environment variable {api_key_env} (teacher.api_key_env) is not set, and {base_url} is not on your "
+            "own network: set it, or set teacher.api_key_env: null if the server needs no key"
         )
     return key or NO_KEY
 
 
-def _check_in_the_clear(base_url: str, host: str, api_key_env: str | None, *, has_key: bool) -> None:
+def _check_unencrypted(base_url: str, host: str, api_key_env: str | None, *, has_key: bool) -> None:
     if not is_private(host):
         raise RecipeError(
-            f"teacher.base_url is {base_url!r}: over plain http to a public address, prompts and keys travel in the "
-            "clear and answers can be forged; use https"
+            f"teacher.base_url is {base_url!r}: over plain http to a public address, prompts and keys travel "
+            "unencrypted and answers can be forged; use https"
         )
     if has_key:
         raise RecipeError(
-            f"teacher.base_url is {base_url!r}: the key in {api_key_env} would travel in the clear; use https, or set "
-            "teacher.api_key_env: null if the server needs no key"
+            f"teacher.base_url is {base_url!r}: the key in {api_key_env} would travel unencrypted; use https, or "
+            "set teacher.api_key_env: null if the server needs no key"
         )
 
 
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine."""
-    return _within(host, _LOOPBACK) if _address(host) else host.rstrip(".").lower() in ("localhost",)
+    return _is_within(host, _LOOPBACK) if _address(host) else host.rstrip(".").lower() in ("localhost",)
 
 
 def is_private(host: str) -> bool:
-    """Whether a host is on a private network, by its address or by the form of its name."""
+    """Whether a host is on a private network, judged by its address or the form of its name."""
     if _address(host):
-        return _within(host, _LOOPBACK + _PRIVATE)
+        return _is_within(host, _LOOPBACK + _PRIVATE)
     name = host.rstrip(".").lower()
-    # A non-ASCII name may resolve with other dots and digits than it shows.
+    # A non-ASCII name may resolve to dots and digits other than those it shows.
     return name.isascii() and ("." not in name or name.endswith(_LOCAL_NAMES))
 
 
-def _within(host: str, networks: tuple[str, ...]) -> bool:
+def _is_within(host: str, networks: tuple[str, ...]) -> bool:
     address = _address(host)
     known: list[IPv4Network | IPv6Network] = [ip_network(network) for network in networks]
     return any(address in network for network in known if address and network.version == address.version)
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:
-    """The address of a numeric host, in any spelling that resolvers accept: 2130706433 and 0x7f.1 are 127.0.0.1."""
+    """Return the address of a numeric host, in any spelling that resolvers accept: 0x7f.1 is 127.0.0.1."""
     try:
         found = ip_address(host)
     except ValueError:

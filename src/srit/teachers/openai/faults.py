@@ -1,6 +1,6 @@
-"""What a server's refusal means, whether it comes as a status or inside a body with status 200.
+"""Classify a server's refusals, whether they come as a status or inside a body with status 200.
 
-Servers agree neither on the place of an error (`error`, `errors`, `detail`, `base_resp`, the body itself, the choice)
+Servers agree neither on where an error stands (`error`, `errors`, `detail`, `base_resp`, the body itself, the choice)
 nor on its code: a number (429 or 429.0), a number as text ("HTTP 429"), or a name such as "overloaded_error".
 """
 
@@ -13,15 +13,15 @@ from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, NamedTuple
 
-MAX_WAIT_ASKED = 86_400.0  # seconds; a server that asks for more means something else
-SHOWN = 200  # characters of a message
+MAX_WAIT_ASKED = 86_400.0  # seconds; a server that gives a larger number means something else
+SHOWN = 200  # characters of a message that are shown
 
 Kind = Literal[
-    "busy",  # this request was not accepted: try it again
-    "limited",  # no request is accepted for now: all of them wait
-    "refused",  # this question alone
-    "resend",  # because of the fields it was sent with, which have changed since
-    "fields",  # because of the fields it was sent with, and there are no others to try
+    "busy",  # the server did not accept this request: try it again
+    "limited",  # the server accepts no request for now: all of them wait
+    "refused",  # the server refuses this question
+    "resend",  # it refused the fields of the request, which have changed since
+    "fields",  # it refused the fields of the request, and there are no others to try
     "key",
     "credit",
     "model",
@@ -30,25 +30,25 @@ Kind = Literal[
 
 
 class Fault(NamedTuple):
-    """Why a request was not answered."""
+    """The reason that a request was not answered."""
 
     kind: Kind
-    reason: str  # for a person, in one line
-    status: int  # as the server gives it, in the status line or in the body
-    wait_seconds: float | None  # as the server asks for
-    complaint: str  # codes and message in full
-    fields: str  # the fields of the request that it names
+    reason: str  # one line for the user
+    status: int  # from the status line or the body
+    wait_seconds: float | None  # that the server asks for; None: it asks for no wait
+    complaint: str  # the codes and the message in full
+    fields: str  # the fields of the request that the error names
 
 
 class ErrorText(NamedTuple):
-    """What an error says about itself. A server may repeat the prompt in it: words of a question mean nothing here."""
+    """The parts of an error. The message may repeat the prompt, so the words of a question must mean nothing here."""
 
     codes: tuple[str, ...]
     message: str
-    fields: str  # of the request, as far as it names any
-    delays: str  # what is called a time to retry
-    names: str  # of everything in it that is not denied: {"moderation": {"flagged": false}} flags nothing
-    is_error: bool  # False: it says nothing, or that all is well, such as {"code": 0, "message": "success"}
+    fields: str  # the fields of the request that it names, if any
+    delays: str  # the values whose names speak of a retry
+    names: str  # the names of all values that are not negative: {"moderation": {"flagged": false}} flags nothing
+    is_error: bool  # False: it is empty or reports success, such as {"code": 0, "message": "success"}
 
 
 _CODES = re.compile(r"(?:error_?|http_?|status_?)*(?:code|status|type)|__type|reason", re.IGNORECASE)
@@ -63,13 +63,13 @@ _STATUS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _STATED = re.compile(r"(?:status|error|http)\W{0,3}(?:code\W{0,3})?([45]\d\d)\b", re.IGNORECASE)
-_FINE = re.compile(
+_SUCCESS = re.compile(
     r"\W*(?:0+(?:\.0*)?|(?:2\d\d|200+)(?:\.0*)?|none|null|no[_ ]?err(?:or)?s?|false|normal|done|completed?|"
     r"(?:\w+ ){0,3}(?:ok(?:ay)?|succe\w*))?\W*",
     re.IGNORECASE,
 )
-# Words of the message of an error beside an answer that its server calls whole: without one, it is a remark.
-_FAILED = (
+# An error beside a finished answer counts only if its message has one of these words; otherwise it is a remark.
+_FAILURE = (
     r"fail|error|exceed|reached|exhaust|too |insufficient|invalid|denied|refus|reject|forbidden|unauthori|unable|"
     r"can(?:no|')t|could ?n[o']t|not (?:found|available|allowed|permitted)|unavailable|overload|throttl|"
     r"tim(?:e|ed)[ -]?out|abort|cancel|disconnect|interrupt|reset|lost|broke|went away|crash|out of|try again|retry|"
@@ -89,10 +89,10 @@ _FLAGGED = (
 )
 _FLAG = re.compile(_FLAGGED, re.IGNORECASE)
 _TOO_LARGE = r"too (?:large|long|big|many tokens)|context.length|maximum context|larger than|reduce (?:the|your)"
-# Names under which a filter says whether it found anything, and what it says if it did not.
+# The names under which a filter says whether it found anything, and its values if it did not.
 _VERDICT = re.compile(r"flagged|filtered|blocked|detected|moderat|violat", re.IGNORECASE)
-_DENIALS = (False, "", "false", "no", "none", "null", "0", "safe", "pass", "passed", "ok", "clean", "allowed")
-# What an error calls itself → the status that it would have had; the first match counts.
+_NEGATIVE = (False, "", "false", "no", "none", "null", "0", "safe", "pass", "passed", "ok", "clean", "allowed")
+# The status that an error implies by what it calls itself; the first match counts.
 _NAMES = (
     (402, _CREDIT),
     (401, r"(?:invalid|incorrect)[_ ]api[_ ]?key|authentication|unauthori[sz]ed|unauthenticated"),
@@ -121,12 +121,12 @@ _LONG_WAIT = re.compile(r"\b(?:in|after) (?:(\d{1,3})h)?(\d{1,4})m(\d{1,4}(?:\.\
 
 
 def fault_of(status: int, error: ErrorText, headers: Mapping[str, str]) -> Fault:
-    """What to make of an error that came with a status, or that implies one (`implied_status`)."""
+    """Classify an error that came with a status, or that implies one (`implied_status`)."""
     kind, complaint = _kind(status, error), " ".join((*error.codes, error.message))
     shown = headers.get("location", "another address") if kind == "redirect" else error.message
-    reason = f"status {status}: {plain(shown)}" if shown.strip() else f"status {status}"
+    reason = f"status {status}: {one_line(shown)}" if shown.strip() else f"status {status}"
     if kind == "refused" and (found := _flag(status, error)) and not re.search("flagged|moderation", reason.lower()):
-        reason += f" (flagged: {plain(found)})"
+        reason += f" (flagged: {one_line(found)})"
     wait = None
     if kind == "limited" or (kind == "busy" and status != 429):
         wait = _requested_wait(headers, error.message + " " + error.delays)
@@ -149,26 +149,26 @@ def _kind(status: int, error: ErrorText) -> Kind:
 
 
 def _flag(status: int, error: ErrorText) -> str:
-    """What in an error says that a filter flagged the question; "" if nothing does."""
+    """Return the part of an error that says that a filter flagged the question; "" if none does."""
     named = next((part for part in (*error.codes, *error.names.split()) if _FLAG.search(part)), "")
-    # Other statuses are not read by their message, which may repeat the words of a question.
+    # The message counts only for 403: with other statuses it may repeat the words of a question.
     worded = _FLAG.search(error.message) if status == 403 else None
     return named or (worded[0] if worded else "")
 
 
 def implied_status(error: ErrorText) -> int | None:
-    """The status that an error would have had, by its code, its name or its words; None: nothing says which."""
+    """Return the status that an error's code, name or message implies; None if none of them does."""
     by_code = _coded_status(error)
     return by_code if by_code is not None else _worded_status(error.message)
 
 
-def says_failed(error: ErrorText) -> bool:
-    """Whether an error says that something failed, though the answer beside it is called whole."""
+def reports_failure(error: ErrorText) -> bool:
+    """Whether an error reports a failure, although the server calls the answer beside it finished."""
     if not error.is_error:
         return False
     if _coded_status(error) is not None:
         return True
-    return _worded_status(error.message) is not None and bool(re.search(_FAILED, error.message, re.IGNORECASE))
+    return _worded_status(error.message) is not None and bool(re.search(_FAILURE, error.message, re.IGNORECASE))
 
 
 def _coded_status(error: ErrorText) -> int | None:
@@ -185,7 +185,7 @@ def _worded_status(words: str) -> int | None:
 
 
 def bare_error(value: Mapping[str, Any]) -> ErrorText:
-    """What a body without an answer says: {"detail": …}, {"status": 429, "title": …}, {"flagged": true}."""
+    """Read the error in a body without an answer: {"detail": …}, {"status": 429, "title": …}, {"flagged": true}."""
     return error_text({name: part for name, part in value.items() if _is_about_errors(name)})
 
 
@@ -195,15 +195,15 @@ def _is_about_errors(name: str) -> bool:
 
 
 def error_text(value: Any) -> ErrorText:
-    """What an error says, wherever in a body it says it."""
+    """Read an error of any shape."""
     if isinstance(value, str) and not value.lstrip().startswith("{"):
-        return ErrorText((), value, "", "", "", not _FINE.fullmatch(value))
-    said = list(_said(value, ()))
-    pairs = [(path[-1] if path else "", scalar) for path, scalar in said if scalar is not False]
+        return ErrorText((), value, "", "", "", not _SUCCESS.fullmatch(value))
+    found = list(_scalars(value, ()))
+    pairs = [(path[-1] if path else "", scalar) for path, scalar in found if scalar is not False]
     codes = [_code(scalar) for name, scalar in pairs if _CODES.fullmatch(name)]
     messages = [scalar for wanted in _MESSAGES for name, scalar in pairs if name == wanted and isinstance(scalar, str)]
     own = "; ".join(dict.fromkeys(message for message in messages if message.strip()))
-    meant = _undenied(said)
+    meant = _affirmed(found)
     shown = (".".join(path) if scalar is True else f"{'.'.join(path)} {scalar}".strip() for path, scalar in meant)
     return ErrorText(
         codes=tuple(codes),
@@ -217,23 +217,23 @@ def error_text(value: Any) -> ErrorText:
 
 def _is_error(codes: list[str], messages: list[str]) -> bool:
     is_remark = any(re.search("warn|notice", code, re.IGNORECASE) for code in codes)
-    return not is_remark and not all(map(_FINE.fullmatch, codes + messages))
+    return not is_remark and not all(map(_SUCCESS.fullmatch, codes + messages))
 
 
-_Said = tuple[tuple[str, ...], str | float]  # a scalar, and the names that lead to it
+_Scalar = tuple[tuple[str, ...], str | float]  # the names that lead to a value, and the value
 
 
 def _code(scalar: str | float) -> str:
     return str(int(scalar)) if isinstance(scalar, float) and scalar.is_integer() else str(scalar)
 
 
-def _undenied(said: list[_Said]) -> list[_Said]:
-    """What is said without what is denied: where a filter found nothing, its name and its scores say nothing."""
-    denials = {path[:-1] for path, scalar in said if _is_verdict(path) and _is_denied(scalar)}
+def _affirmed(found: list[_Scalar]) -> list[_Scalar]:
+    """Drop negative values, and the name and scores of a filter that found nothing."""
+    cleared = {path[:-1] for path, scalar in found if _is_verdict(path) and _is_negative(scalar)}
     return [
         (path, scalar)
-        for path, scalar in said
-        if not _is_denied(scalar) and (_is_verdict(path) or not any(path[: len(top)] == top for top in denials))
+        for path, scalar in found
+        if not _is_negative(scalar) and (_is_verdict(path) or not any(path[: len(top)] == top for top in cleared))
     ]
 
 
@@ -241,18 +241,18 @@ def _is_verdict(path: tuple[str, ...]) -> bool:
     return bool(path) and bool(_VERDICT.search(path[-1]))
 
 
-def _is_denied(scalar: str | float) -> bool:
-    return (scalar.strip().lower() if isinstance(scalar, str) else scalar) in _DENIALS
+def _is_negative(scalar: str | float) -> bool:
+    return (scalar.strip().lower() if isinstance(scalar, str) else scalar) in _NEGATIVE
 
 
-def _said(value: Any, path: tuple[str, ...], depth: int = 0) -> Iterator[_Said]:
-    """Scalars of a nested error and the names that lead to them, the outer before the inner."""
+def _scalars(value: Any, path: tuple[str, ...], depth: int = 0) -> Iterator[_Scalar]:
+    """Yield the values of a nested error with the names that lead to them, the outer before the inner."""
     if value is None or depth > _DEPTH:
         return
     if isinstance(value, str) and value.lstrip().startswith("{"):
-        # Gateways often pass on the error of the server behind them as JSON in a string.
+        # A gateway often passes on the error of its upstream server as JSON in a string.
         try:
-            yield from _said(json.loads(value), path, depth + 1)
+            yield from _scalars(json.loads(value), path, depth + 1)
         except (ValueError, RecursionError):
             yield path, value
     elif isinstance(value, (str, int, float)):
@@ -260,20 +260,20 @@ def _said(value: Any, path: tuple[str, ...], depth: int = 0) -> Iterator[_Said]:
     elif isinstance(value, dict):
         inner = sorted(value.items(), key=lambda pair: isinstance(pair[1], (dict, list)))
         for key, part in inner:
-            yield from _said(part, (*path, key), depth + 1)
+            yield from _scalars(part, (*path, key), depth + 1)
     elif isinstance(value, list):
         for part in value:
-            yield from _said(part, path, depth + 1)
+            yield from _scalars(part, path, depth + 1)
 
 
-def plain(text: str) -> str:
-    """Foreign text as one line without control characters, of `SHOWN` characters at most."""
+def one_line(text: str) -> str:
+    """Turn foreign text into one line without control characters, of `SHOWN` characters at most."""
     line = "".join(c if c.isprintable() else "�" for c in " ".join(text.split()))
     return line if len(line) <= SHOWN else line[:SHOWN] + "…"
 
 
 def _requested_wait(headers: Mapping[str, str], text: str) -> float | None:
-    """Seconds that the server asks to wait, in a header or in words; None if it does not."""
+    """Return the seconds that the server asks to wait, in a header or in words; None if it does not ask."""
     for seconds in (_number(headers.get("retry-after-ms"), 0.001), _number(headers.get("retry-after"), 1.0)):
         if seconds is not None:
             return seconds

@@ -1,4 +1,4 @@
-"""The fields by which a server accepts the limit and the temperature, learned from what it refuses.
+"""Learn from a server's refusals by which fields it accepts the limit and the temperature.
 
 OpenAI's reasoning models accept neither `max_tokens` nor a temperature; other servers know only `max_tokens`. Each says
 so with status 400 or 422, in its own words.
@@ -34,7 +34,7 @@ class Parameters(NamedTuple):
     refused: frozenset[str] = frozenset()  # fields the server does not accept
 
     def fields(self, max_tokens: int, temperature: float | None) -> dict[str, float | int]:
-        """The fields as they are sent."""
+        """Return the fields to send."""
         sent: dict[str, float | int] = {self.limit: max_tokens}
         if temperature is not None and "temperature" not in self.refused:
             sent["temperature"] = temperature
@@ -42,11 +42,11 @@ class Parameters(NamedTuple):
 
 
 def adapted(sent: Parameters, complaint: str, named: str, temperature: float | None) -> Parameters | None:
-    """What to send after a refusal; None if it is not about these fields, or nothing is left to try.
+    """Return what to send after a refusal; None if it is not about these fields, or nothing is left to try.
 
     Args:
-        complaint: the server's message, without the prompt if it repeats it.
-        named: the field that the error itself names ("param", "loc"); "" if none.
+        complaint: the server's message, without any repetition of the prompt.
+        named: the fields that the error itself names ("param", "loc"); "" if none.
     """
     changed = _without_temperature(sent, complaint, named, temperature)
     changed = _other_limit(changed, complaint, named) or changed
@@ -54,14 +54,14 @@ def adapted(sent: Parameters, complaint: str, named: str, temperature: float | N
 
 
 def is_limit_refused(sent: Parameters, complaint: str, named: str) -> bool:
-    """Whether the server does not know the field that carries the limit; if it finds the limit too high, it does."""
+    """Whether the server does not know the field that carries the limit. If it finds the limit too high, it does."""
     return _is_about(sent.limit, complaint, named) and bool(_UNKNOWN_FIELD.search(complaint + " " + named))
 
 
 def _without_temperature(sent: Parameters, complaint: str, named: str, temperature: float | None) -> Parameters:
     if temperature is None or "temperature" in sent.refused or not _is_about("temperature", complaint, named):
         return sent
-    # A value beyond what any server accepts is the recipe's mistake; leaving it out would hide that.
+    # A value that no server accepts is a mistake in the recipe; leaving the field out would hide it.
     if temperature > 1 and _TOO_MUCH.search(complaint):
         return sent
     near = " ".join(

@@ -1,4 +1,4 @@
-"""What a teacher's server replied: a whole answer, one that is not whole, or a fault."""
+"""Read a response of a teacher's server: a complete answer, an incomplete one, or a fault."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from srit.teachers.openai.faults import (
     error_text,
     fault_of,
     implied_status,
-    plain,
-    says_failed,
+    one_line,
+    reports_failure,
 )
 
-KEPT = 4000  # characters of a body that is not an answer; an answer that is not whole is kept in full
+KEPT = 4000  # characters kept of a body that is not an answer; an incomplete answer is kept in full
 
 
 class Received(NamedTuple):
-    """A response as it came over the wire."""
+    """A response as it was received."""
 
     status: int
     headers: Mapping[str, str]
@@ -31,24 +31,24 @@ class Received(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What a server delivered for one question."""
+    """A server's reply to one question."""
 
-    text: str | None  # None: no whole answer, and `reason` says why
+    text: str | None  # None: there is no complete answer, and `reason` says why
     reason: str = ""
-    settled: bool = True  # asking again would give the same
-    cut: bool = False  # at the limit that was asked for
-    raw: str = ""  # what arrived instead of a whole answer
+    settled: bool = True  # asking again would give the same reply
+    cut: bool = False  # at the limit that the request set
+    raw: str = ""  # what arrived instead of a complete answer
     n_prompt_tokens: int = 0
     n_completion_tokens: int = 0
 
 
-# Words by which servers say that a model came to its own end.
+# The reasons that servers give when a model ended its answer by itself.
 _ENDS = {
     *("", "none", "null", "stop", "stopped", "stop_sequence", "stop_token", "stop_word", "stop_string"),
-    *("s", "return", "end", "end_turn", "complete", "completed", "finish", "finished", "done", "normal", "natural"),
+    *("s", "return", "end", "end_turn", "complete", "n_completion", "finish", "finished", "done", "normal", "natural"),
 }
 _ENDS_LIKE = r"(?:eos|eot|im_end)(?:_|$)|end_?of_?"
-# Tried in this order: "model_length" is not our limit, and "max_tokens_error" is not a failure.
+# The first match counts: "model_length" is not the recipe's limit, and "max_tokens_error" is not a failure.
 _OTHER_ENDS = (
     (r"model_length|context|window|error_limit", "cut at the model's own length, which no setting raises"),
     (r"^length|max_|token_?limit|truncat|^limit|output_limit", CUT),
@@ -59,14 +59,14 @@ _OTHER_ENDS = (
     (r"tool|function", "the answer is a tool call"),
 )
 _BROKEN = r"error|abort|cancel|interrupt|fail|time|insufficient|network|unavailable|overload|disconnect|rate_?limit"
-_TEXTS = ("text", "output_text", "")  # the types of parts that belong to the answer; thoughts do not
+_TEXTS = ("text", "output_text", "")  # the types of the parts that belong to the answer; thoughts do not
 
 
 def read_reply(received: Received, limit: int) -> Reply | Fault:
-    """The meaning of a response.
+    """Classify a response.
 
     Args:
-        limit: tokens the answer was allowed; one that used them all was cut, whatever its server says.
+        limit: tokens that the answer may have; one that used them all was cut, whatever its server says.
     """
     value = _json(received.body)
     if received.status >= 300:
@@ -77,57 +77,57 @@ def read_reply(received: Received, limit: int) -> Reply | Fault:
     if not isinstance(value, dict):
         return _unusable(received.body)
     if (choice := _choice(value)) is not None:
-        said, error = _delivered(choice, value.get("usage"), limit), _error_in(value, choice)
-        if not _is_taken_back(said, _finish(choice), error):
-            return said
+        reply, error = _reply_of(choice, value.get("usage"), limit), _error_in(value, choice)
+        if not _is_invalidated(reply, _finish(choice), error):
+            return reply
     else:
-        said, error = _unusable(received.body), bare_error(value)
+        reply, error = _unusable(received.body), bare_error(value)
     if (status := implied_status(error)) is not None:
         return fault_of(status, error, received.headers)
-    return said if choice is None else _doubted(said, error)
+    return reply if choice is None else _maybe_broken_off(reply, error)
 
 
-def _is_taken_back(said: Reply, finish: str, error: ErrorText) -> bool:
-    """Whether the error beside an answer counts. A whole answer has been paid for: no mere remark takes it away."""
-    is_ended = said.settled and finish.lower() not in ("", "none", "null")
-    return says_failed(error) if is_ended else error.is_error
+def _is_invalidated(reply: Reply, finish: str, error: ErrorText) -> bool:
+    """Whether the error beside an answer counts. A complete answer has been paid for, so a mere remark does not."""
+    is_ended = reply.settled and finish.lower() not in ("", "none", "null")
+    return reports_failure(error) if is_ended else error.is_error
 
 
-def _doubted(said: Reply, error: ErrorText) -> Reply:
-    """An answer that may have broken off: an error is beside it, and nothing says that it ended."""
-    why = f"{said.reason or 'unusable answer: no end is named'} (error: {plain(error.message) or 'no message'})"
-    return said._replace(text=None, reason=why, settled=False, raw=said.raw or said.text or "")
+def _maybe_broken_off(reply: Reply, error: ErrorText) -> Reply:
+    """Make an answer unsettled that has an error beside it and nothing that says that it ended."""
+    reason = f"{reply.reason or 'unusable answer: no end is named'} (error: {one_line(error.message) or 'no message'})"
+    return reply._replace(text=None, reason=reason, settled=False, raw=reply.raw or reply.text or "")
 
 
-def _delivered(choice: Mapping[str, Any], usage: Any, limit: int) -> Reply:
+def _reply_of(choice: Mapping[str, Any], usage: Any, limit: int) -> Reply:
     message = choice.get("message")
     message = message if isinstance(message, dict) else {"content": message or choice.get("text")}
     text, refusal = _content(message)
-    why, settled = _unended(_finish(choice))
-    prompted = _count(usage, "prompt_tokens", "input_tokens")
-    completed = _count(usage, "completion_tokens", "output_tokens")
-    if not why and _is_used_up(limit, usage, completed):
-        why = CUT
-    if not why and not text.strip():
-        why, settled = (
-            (f"refused by the model: {plain(refusal)}", True) if refusal else ("unusable answer: no text", False)
+    reason, settled = _incompleteness(_finish(choice))
+    n_prompt = _count(usage, "prompt_tokens", "input_tokens")
+    n_completion = _count(usage, "completion_tokens", "output_tokens")
+    if not reason and _is_used_up(limit, usage, n_completion):
+        reason = CUT
+    if not reason and not text.strip():
+        reason, settled = (
+            (f"refused by the model: {one_line(refusal)}", True) if refusal else ("unusable answer: no text", False)
         )
-    if not why:
-        return Reply(text, n_prompt_tokens=prompted, n_completion_tokens=completed)
-    return Reply(None, why, settled, why == CUT, text or _thought(message), prompted, completed)
+    if not reason:
+        return Reply(text, n_prompt_tokens=n_prompt, n_completion_tokens=n_completion)
+    return Reply(None, reason, settled, reason == CUT, text or _thought(message), n_prompt, n_completion)
 
 
-def _unended(finish: str) -> tuple[str, bool]:
-    """Why an answer is not whole, by its server's word ("" if it is), and whether asking again would end the same."""
+def _incompleteness(finish: str) -> tuple[str, bool]:
+    """Return why a finish reason makes an answer incomplete ("" if it does not), and whether a retry is useless."""
     word = re.sub(r"\W+", "_", finish.lower()).removeprefix("finish_reason_").strip("_")
     if word in _ENDS or re.match(_ENDS_LIKE, word):
         return "", True
-    for pattern, why in _OTHER_ENDS:
+    for pattern, reason in _OTHER_ENDS:
         if re.search(pattern, word):
-            return (why if why == CUT else f"{why} (finish_reason {plain(finish)})"), True
+            return (reason if reason == CUT else f"{reason} (finish_reason {one_line(finish)})"), True
     if re.search(_BROKEN, word):
-        return f"the answer broke off (finish_reason {plain(finish)})", False
-    return f"no known end (finish_reason {plain(finish)})", True
+        return f"the answer broke off (finish_reason {one_line(finish)})", False
+    return f"no known end (finish_reason {one_line(finish)})", True
 
 
 def _finish(choice: Mapping[str, Any]) -> str:
@@ -143,7 +143,7 @@ def _choice(value: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _error_in(value: Mapping[str, Any], choice: Mapping[str, Any]) -> ErrorText:
-    """What a body says of an error beside an answer."""
+    """Read the error beside an answer."""
     message = choice.get("message")
     places = (value, choice, message if isinstance(message, dict) else {})
     errors = [error_text(place[name]) for place in places for name in ("error", "errors") if place.get(name)]
@@ -151,7 +151,7 @@ def _error_in(value: Mapping[str, Any], choice: Mapping[str, Any]) -> ErrorText:
 
 
 def _content(message: Mapping[str, Any]) -> tuple[str, str]:
-    """The answer's text, and a refusal's."""
+    """Return the text of the answer, and that of a refusal."""
     content, refusal = message.get("content"), message.get("refusal")
     parts = content if isinstance(content, list) else [content]
     text = "".join(_texts(parts))
@@ -174,12 +174,11 @@ def _thought(message: Mapping[str, Any]) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _is_used_up(limit: int, usage: Any, completed: int) -> bool:
-    """Whether an answer used all the tokens it was allowed. Some servers let thoughts exceed the limit; then only the
-    rest counts against it."""
+def _is_used_up(limit: int, usage: Any, n_completion: int) -> bool:
+    """Whether an answer used all its tokens. Some servers let thoughts exceed the limit; then only the rest counts."""
     details = usage.get("completion_tokens_details") if isinstance(usage, dict) else None
-    beyond = _count(details, "reasoning_tokens") if completed > limit else 0
-    return completed - beyond >= limit
+    beyond = _count(details, "reasoning_tokens") if n_completion > limit else 0
+    return n_completion - beyond >= limit
 
 
 def _count(usage: Any, *names: str) -> int:
@@ -193,7 +192,7 @@ def _count(usage: Any, *names: str) -> int:
 
 def _unusable(body: bytes) -> Reply:
     start = _start(body)
-    return Reply(None, f"unusable answer: {plain(start)}", settled=False, raw=start)
+    return Reply(None, f"unusable answer: {one_line(start)}", settled=False, raw=start)
 
 
 def _start(body: bytes) -> str:

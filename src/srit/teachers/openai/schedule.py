@@ -1,4 +1,4 @@
-"""Which question is asked next, and when: those that were not accepted wait while the others are asked.
+"""Decide which question to ask next, and when: a question that was not accepted waits while others are asked.
 
 The caller passes in the time, in seconds, so that tests need no clock.
 """
@@ -12,50 +12,50 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
-LEAST_WAIT = 0.25  # seconds: a server that asks for none, or for one in the past, is not asked without pause
-MAX_WAIT = 60.0  # seconds between two tries where the server does not say
-TRIES = 6  # of a question that fails while others are answered; about 25 s from first to last
-PATIENT_TRIES = 9  # if nobody is answered any more; about two minutes
-MORE_IF_LIMITED = 2  # a limit per minute may hit one question a few more times
+LEAST_WAIT = 0.25  # seconds, even if the server asks for no wait or for one that is over
+MAX_WAIT = 60.0  # seconds between two tries, unless the server asks for more
+TRIES = 6  # for a question that fails while others are answered; about 25 s from first to last
+PATIENT_TRIES = 9  # if no other question is answered either; about two minutes
+MORE_IF_LIMITED = 2  # a limit per minute may hit one question a few times more
 
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """A prompt on its way to an answer."""
+    """A prompt, and what has become of its requests so far."""
 
-    number: int  # its place among the questions
+    number: int  # its position among the prompts
     prompt: str
-    failed_before: bool  # by an earlier run
+    failed_before: bool  # in an earlier run
     jitter: Random
     n_calls: int = 0
     n_prompt_tokens: int = 0
     n_completion_tokens: int = 0
-    n_waits: int = 0  # times it was not accepted
-    n_refusals: int = 0  # of these, by a server that was there
-    n_alone: int = 0  # of these, after others had been answered since the one before
-    n_since: int = 0  # of these, since anybody was answered
-    n_lost: int = 0  # times nobody knows whether it was answered
-    n_unusable: int = 0
-    seen: tuple[int, int] = (0, 0)  # the schedule's answers and limits at its last refusal
+    n_waits: int = 0  # requests that were not accepted
+    n_refusals: int = 0  # of these, by a server that could be reached
+    n_alone: int = 0  # of these, after others were answered since its previous refusal
+    n_since: int = 0  # of these, since any question was answered
+    n_lost: int = 0  # requests of which it is unknown whether they were answered
+    n_unusable: int = 0  # replies that held no answer
+    seen: tuple[int, int] = (0, 0)  # the schedule's `n_answers` and `n_limits` at its last refusal
 
 
 @dataclass(slots=True)
 class Schedule:
-    """The attempts still to be made."""
+    """The attempts that still need an answer."""
 
     attempts: Iterable[Attempt]
     concurrency: int
-    give_up_seconds: float  # without one answer
+    give_up_seconds: float  # without any answer
     first_wait_seconds: float
-    last_answer: float  # when the last answer came; at first, when asking began
+    last_answer: float  # time of the last answer; at first, of the start
     fresh: deque[Attempt] = field(init=False)  # never refused
-    later: list[tuple[float, int, Attempt]] = field(default_factory=list)  # a heap, by when they may be asked
-    limited: deque[Attempt] = field(default_factory=deque)  # asked after all others, which shows whose limit it was
+    waiting: list[tuple[float, int, Attempt]] = field(default_factory=list)  # a heap, ordered by when each is due
+    limited: deque[Attempt] = field(default_factory=deque)  # asked last, which shows whether others are limited too
     running: set[Attempt] = field(default_factory=set)
-    paused_until: float = 0.0  # for all of them
+    paused_until: float = 0.0  # no attempt is sent before
     n_answers: int = 0
-    n_limits: int = 0  # times the server said that it accepts no requests for now
-    in_vain: set[int] = field(default_factory=set)  # questions that failed since the last answer
+    n_limits: int = 0  # times that the server said that it accepts no requests for now
+    failing: set[int] = field(default_factory=set)  # numbers of the attempts that failed since the last answer
     n_pauses: int = 0  # since the last answer
 
     def __post_init__(self) -> None:
@@ -63,16 +63,16 @@ class Schedule:
 
     @property
     def n_left(self) -> int:
-        """Prompts that were neither answered nor given up."""
-        return len(self.fresh) + len(self.later) + len(self.limited) + len(self.running)
+        """The number of prompts neither answered nor given up."""
+        return len(self.fresh) + len(self.waiting) + len(self.limited) + len(self.running)
 
     @property
     def is_silent(self) -> bool:
-        """Whether so many different questions failed in a row that the server is down, rather than they bad."""
-        return len(self.in_vain) >= 2 * self.concurrency + 2
+        """Whether so many different questions failed in a row that the server must be the reason."""
+        return len(self.failing) >= 2 * self.concurrency + 2
 
     def take(self, now: float) -> Attempt | None:
-        """What to send now; None: nothing until something arrives or `seconds_left` have passed."""
+        """Return what to send now; None: nothing until something arrives or `seconds_left` have passed."""
         if not self._has_room or now < self.paused_until:
             return None
         attempt = self._next(now)
@@ -82,61 +82,65 @@ class Schedule:
         return attempt
 
     def _next(self, now: float) -> Attempt | None:
-        is_due = bool(self.later) and self.later[0][0] <= now
-        # A question that a silent server never saw tells more about it than one that it refused.
+        is_due = bool(self.waiting) and self.waiting[0][0] <= now
+        # If the server is silent, a question that it never saw says more about it than one that it refused.
         if is_due and not (self.is_silent and self.fresh):
-            return heapq.heappop(self.later)[2]
+            return heapq.heappop(self.waiting)[2]
         if self.fresh:
             return self.fresh.popleft()
         return self.limited.popleft() if self.limited else None
 
     def seconds_left(self, now: float) -> float | None:
-        """Until `take` may return something; None: not until something arrives."""
-        if not self._has_room or not (self.fresh or self.later or self.limited):
+        """Return the seconds until `take` may return something; None: not until something arrives."""
+        if not self._has_room or not (self.fresh or self.waiting or self.limited):
             return None
-        due = now if self.fresh or self.limited else self.later[0][0]
+        due = now if self.fresh or self.limited else self.waiting[0][0]
         return max(0.0, self.paused_until - now, due - now)
 
     @property
     def _has_room(self) -> bool:
         return len(self.running) < (1 if self.is_silent else self.concurrency)
 
-    def answered(self, attempt: Attempt, now: float) -> None:
-        """Something was delivered for it."""
+    def record_answer(self, attempt: Attempt, now: float) -> None:
+        """Record that a reply to an attempt arrived."""
         self.running.remove(attempt)
         self.n_answers += 1
         self.last_answer, self.n_pauses = now, 0
-        self.in_vain.clear()
+        self.failing.clear()
 
-    def given_up(self, attempt: Attempt) -> None:
-        """It is not asked again."""
+    def give_up(self, attempt: Attempt) -> None:
+        """Stop asking."""
         self.running.remove(attempt)
 
-    def again(self, attempt: Attempt, when: float) -> None:
-        """It is asked again at that time."""
+    def retry_at(self, attempt: Attempt, when: float) -> None:
+        """Ask again at that time."""
         self.running.remove(attempt)
-        heapq.heappush(self.later, (when, attempt.number, attempt))
+        heapq.heappush(self.waiting, (when, attempt.number, attempt))
 
-    def at_the_end(self, attempt: Attempt) -> None:
-        """It is asked again after all the fresh ones, since it may take as long as before."""
+    def retry_last(self, attempt: Attempt) -> None:
+        """Ask again after all fresh attempts, since it may take as long as before."""
         self.running.remove(attempt)
         self.fresh.append(attempt)
 
-    def not_accepted(
-        self, attempt: Attempt, kind: Literal["away", "busy", "limited"], asked_wait: float | None, now: float
+    def delay_or_give_up(
+        self, attempt: Attempt, kind: Literal["unreachable", "busy", "limited"], asked_wait: float | None, now: float
     ) -> Literal["waits", "hopeless", "silent"]:
-        """Decides that it is asked again later; that it is hopeless, as others succeed; or that the server is silent.
+        """Decide about an attempt that was not accepted.
 
         Args:
-            kind: "away" if there was no connection, "limited" if no request is accepted, else "busy".
-            asked_wait: seconds that the server asks everybody to wait.
+            kind: "unreachable" if there was no connection, "limited" if no request is accepted, else "busy".
+            asked_wait: seconds that the server asks for before any request; None: it asks for no wait.
+
+        Returns:
+            "waits" if it is asked again later, "hopeless" if it is given up because the server answers other
+            questions, and "silent" if the server answers none.
         """
         attempt.n_waits += 1
-        self.in_vain.add(attempt.number)
-        if kind != "away":
+        self.failing.add(attempt.number)
+        if kind != "unreachable":
             self._count_refusal(attempt, is_limit=kind == "limited")
         too_long = now - self.last_answer > self.give_up_seconds
-        is_refused = too_long and kind != "away" and self._is_proven(attempt)
+        is_refused = too_long and kind != "unreachable" and self._is_proven(attempt)
         if is_refused or self._is_hopeless(attempt, is_limit=kind == "limited"):
             self.running.remove(attempt)
             return "hopeless"
@@ -149,21 +153,21 @@ class Schedule:
             self.running.remove(attempt)
             self.limited.append(attempt)
         else:
-            self.again(attempt, max(self.paused_until, now + self._backoff(attempt.n_waits, attempt.jitter)))
+            self.retry_at(attempt, max(self.paused_until, now + self._backoff(attempt.n_waits, attempt.jitter)))
         return "waits"
 
     def _pause(self, attempt: Attempt, asked_wait: float | None, now: float) -> None:
-        """Nothing is sent for a while."""
+        """Send nothing for a while."""
         if asked_wait is not None:
             self.paused_until = max(self.paused_until, now + max(asked_wait, LEAST_WAIT))
-        elif now >= self.paused_until:  # once for all requests that were in flight together
+        elif now >= self.paused_until:  # requests that were in flight together count once
             self.n_pauses += 1
             self.paused_until = now + self._backoff(self.n_pauses, attempt.jitter)
 
     def _count_refusal(self, attempt: Attempt, *, is_limit: bool) -> None:
         answers, limits = attempt.seen
         others_answered = self.n_answers > answers
-        # A limit that others met too is not this question's fault.
+        # A limit that other questions met too is not due to this one.
         if attempt.n_refusals and others_answered and not (is_limit and self.n_limits > limits):
             attempt.n_alone += 1
         attempt.n_since = 1 if others_answered else attempt.n_since + 1
@@ -181,7 +185,7 @@ class Schedule:
         return attempt.n_since >= most + MORE_IF_LIMITED if is_limit else attempt.n_refusals >= most
 
     def _is_proven(self, attempt: Attempt) -> bool:
-        """Whether the server answers, but every question left has failed."""
+        """Whether the server answers questions, but has refused all that are left."""
         others_failed = not self.fresh and all(other.n_refusals for other in self.running)
         return others_failed and bool(self.n_answers or attempt.failed_before)
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while paid work is in flight: no more is begun, and what is in flight gets a few seconds."""
+"""Handle Ctrl-C and SIGTERM during paid work: start nothing more, and give what is in flight a few seconds."""
 
 from __future__ import annotations
 
@@ -9,46 +9,46 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-ONE_SIGNAL = 0.25  # seconds in which a second one is the same: `timeout` signals the process and then its group
+SAME_SECONDS = 0.25  # a second signal within them is the same stop: `timeout` signals the process, then its group
 
 
 class Stop:
-    """Whether this process was asked to stop."""
+    """The signal that asked this process to stop."""
 
     def __init__(self) -> None:
-        self.signal: int | None = None
+        self.signal: int | None = None  # None: no signal has come
         self.since = 0.0  # on the monotonic clock
 
 
 @contextmanager
-def stop_noted(wake: Callable[[], None]) -> Iterator[Stop]:
-    """Notes a first SIGINT or SIGTERM, which takes effect when this block is left; a second takes effect at once.
+def delayed_stop(wake: Callable[[], None]) -> Iterator[Stop]:
+    """Delay a first SIGINT or SIGTERM until the block ends; let a second one take effect at once.
 
     Args:
-        wake: called from the signal handler.
+        wake: called from the signal handler; it must not block.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread handles signals
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    heard = {number: handler for number, handler in before.items() if handler not in (None, signal.SIG_IGN)}
+    handled = {number: handler for number, handler in before.items() if handler not in (None, signal.SIG_IGN)}
 
     def restore() -> None:
-        for number, handler in heard.items():
+        for number, handler in handled.items():
             signal.signal(number, handler)
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def record(number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if stop.signal is None:
             stop.signal, stop.since = number, now
             wake()
-        elif now - stop.since > ONE_SIGNAL:
+        elif now - stop.since > SAME_SECONDS:
             restore()
             signal.raise_signal(number)
 
-    for number in heard:
-        signal.signal(number, note)
+    for number in handled:
+        signal.signal(number, record)
     try:
         yield stop
     finally:

@@ -1,4 +1,4 @@
-"""Requests over the wire: sent by threads, each response bounded in bytes and in time."""
+"""Send requests from threads, with a limit on the bytes and the time of each response."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Request = TypeVar("Request")
 
 
 class NoConnection(Exception):
-    """The server was not reached: nothing was sent."""
+    """The server could not be reached, so nothing was sent."""
 
 
 class Lost(Exception):
-    """The request was sent; whether it was answered, and paid for, is not known."""
+    """The request was sent, but whether it was answered and charged is unknown."""
 
 
 def client(base_url: str, key: str, concurrency: int, deadline_seconds: float) -> Any:
-    """A client of the `openai` package that never retries on its own.
+    """Make a client of the `openai` package that never retries by itself.
 
     Args:
         deadline_seconds: for one call, from sending to the last byte.
@@ -39,17 +39,18 @@ def client(base_url: str, key: str, concurrency: int, deadline_seconds: float) -
     return OpenAI(
         base_url=base_url,
         api_key=key,
-        max_retries=0,  # ours is the only loop: two would multiply what is paid
+        max_retries=0,  # srit retries; a second loop would multiply the cost
         timeout=httpx2.Timeout(deadline_seconds, connect=min(CONNECT_SECONDS, deadline_seconds)),
         http_client=httpx2.Client(transport=transport, follow_redirects=False, headers={"Accept-Encoding": "identity"}),
     )
 
 
 def send(client: Any, fields: dict[str, Any], idempotency_key: str) -> Received:
-    """Sends one request for a chat completion and returns the response, whatever its status.
+    """Send one request for a chat completion and return the response, whatever its status.
 
     Raises:
-        NoConnection, Lost: there was no whole response.
+        NoConnection: the server could not be reached.
+        Lost: the response broke off or came too late.
     """
     import openai
 
@@ -69,14 +70,14 @@ def send(client: Any, fields: dict[str, Any], idempotency_key: str) -> Received:
 
 
 class Arrived(NamedTuple, Generic[Request]):
-    """A request and what came of it."""
+    """A request and its outcome."""
 
     request: Request
     outcome: Received | Exception
 
 
 class Threads(Generic[Request]):
-    """Sends requests concurrently. Its threads never keep the program from ending."""
+    """Send requests concurrently, from threads that never keep the program from exiting."""
 
     def __init__(self, send: Callable[[Request], Received], n: int) -> None:
         self._send = send
@@ -84,26 +85,26 @@ class Threads(Generic[Request]):
         self._arrived: SimpleQueue[Arrived[Request] | None] = SimpleQueue()
         self._n = n
         for _ in range(n):
-            # The program's end would wait for a pool of concurrent.futures, however long a server takes.
+            # At exit, Python would wait for the threads of concurrent.futures, however long a server takes.
             threading.Thread(target=self._work, daemon=True).start()
 
     def put(self, request: Request) -> None:
-        """Has it sent as soon as a thread is free."""
+        """Queue a request; the next free thread sends it."""
         self._waiting.put(request)
 
     def get(self, seconds: float | None) -> Arrived[Request] | None:
-        """What arrives next; None if nothing does in time, or `wake` was called."""
+        """Return what arrives next; None if nothing does in time, or if `wake` is called."""
         try:
             return self._arrived.get(timeout=seconds)
         except Empty:
             return None
 
     def wake(self) -> None:
-        """Makes `get` return; safe to call from a signal handler."""
+        """Make `get` return; safe to call from a signal handler."""
         self._arrived.put(None)
 
     def close(self) -> None:
-        """Lets each thread end after its current request."""
+        """Let each thread end after its current request."""
         for _ in range(self._n):
             self._waiting.put(None)
 
@@ -111,13 +112,13 @@ class Threads(Generic[Request]):
         while (request := self._waiting.get()) is not None:
             try:
                 outcome: Received | Exception = self._send(request)
-            except Exception as error:  # raised where the answer is waited for
+            except Exception as error:  # raised again in the thread that calls `get`
                 outcome = error
             self._arrived.put(Arrived(request, outcome))
 
 
 class _Bounded(httpx2.BaseTransport):
-    """Ends a response that is too long or takes too long; httpx's own timeout is for each read alone."""
+    """End a response that is too long or too slow: httpx's own timeout applies to each read, not to the whole."""
 
     def __init__(self, inner: httpx2.BaseTransport, deadline_seconds: float) -> None:
         self._inner = inner

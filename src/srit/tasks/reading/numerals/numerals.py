@@ -161,8 +161,8 @@ def numbers_equal(first: str, second: str) -> bool:
     """Whether two texts hold the same number.
 
     Compares values exactly, however they are written: 72.0 is 72, 1,000 is 1000, 1/2 is 0.5, $5 is 5. A percent sign is
-    a unit that may be omitted or applied: 5% equals 5 and 0.05. A number with MIN_ROUNDED_PLACES or more decimals
-    equals whatever rounds to it: 0.666667 is 2/3. Without exactly one number (NaN, inf, "3 to 4"), a text
+    a unit that may be omitted or applied: 5% equals 5 and 0.05. A number with at least MIN_ROUNDED_PLACES decimals
+    equals whatever rounds to it: 0.666667 is 2/3. A text without exactly one number (NaN, inf, "3 to 4")
     equals nothing.
     """
     one, other = _value(first), _value(second)

@@ -19,7 +19,7 @@ class Ended:
 
 
 def simulate(n, says, *, concurrency=2, failed_before=(), give_up_seconds=600.0):
-    """Plays a server: says(number, tries of it, seconds) is "ok", "away", "busy", "limited" or a time to wait."""
+    """Plays a server: says(number, tries, seconds) is "ok", "unreachable", "busy", "limited" or a time to wait."""
     ended, tries = Ended(), {}
     attempts = [Attempt(i, f"q{i}", i in failed_before, Random(i)) for i in range(n)]
     schedule = Schedule(attempts, concurrency, give_up_seconds, 1.0, 0.0)
@@ -37,14 +37,14 @@ def simulate(n, says, *, concurrency=2, failed_before=(), give_up_seconds=600.0)
             continue
         _, _, attempt, said = heapq.heappop(replies)
         if said == "ok":
-            schedule.answered(attempt, now)
+            schedule.record_answer(attempt, now)
             ended.answered.append(attempt.number)
             continue
         kind, wait = ("busy", said) if isinstance(said, float) else (said, None)
-        becomes = schedule.not_accepted(attempt, kind, wait, now)
-        if becomes == "hopeless":
+        decision = schedule.delay_or_give_up(attempt, kind, wait, now)
+        if decision == "hopeless":
             ended.given_up.append(attempt.number)
-        elif becomes == "silent":
+        elif decision == "silent":
             ended.is_silent = True
             break
     ended.seconds = now
@@ -83,7 +83,7 @@ def test_one_bad_question_is_given_up_within_a_minute_and_holds_up_nobody():
     assert many.seconds <= 59 * SECOND + 6 * SECOND  # one after the other, and no pause between them
 
 
-@pytest.mark.parametrize("kind", ["away", "busy", "limited"])
+@pytest.mark.parametrize("kind", ["unreachable", "busy", "limited"])
 def test_a_server_that_answers_nobody_is_waited_for_and_not_besieged(kind):
     ended = simulate(100, lambda *_: kind, concurrency=8)
 
@@ -91,7 +91,7 @@ def test_a_server_that_answers_nobody_is_waited_for_and_not_besieged(kind):
     assert ended.given_up == [] and len(ended.requests) < 60
 
 
-@pytest.mark.parametrize("kind", ["away", "busy", "limited"])
+@pytest.mark.parametrize("kind", ["unreachable", "busy", "limited"])
 @pytest.mark.parametrize("until", [30, 90, 400])
 def test_a_server_that_was_away_for_a_while_answers_every_question(kind, until):
     ended = simulate(60, lambda number, tries, now: kind if 10 < now < until else "ok", concurrency=4)
@@ -100,7 +100,7 @@ def test_a_server_that_was_away_for_a_while_answers_every_question(kind, until):
 
 
 def test_a_connection_that_fails_is_nobodys_fault():
-    ended = simulate(3, lambda number, tries, now: "ok" if number < 2 or now > 300 else "away")
+    ended = simulate(3, lambda number, tries, now: "ok" if number < 2 or now > 300 else "unreachable")
 
     assert sorted(ended.answered) == [0, 1, 2]
 
@@ -142,6 +142,6 @@ def test_a_lost_request_is_repeated_after_the_questions_that_were_never_asked():
     attempts = [Attempt(i, f"q{i}", False, Random(i)) for i in range(3)]
     schedule = Schedule(attempts, 1, 600.0, 1.0, 0.0)
 
-    schedule.at_the_end(schedule.take(0.0))
+    schedule.retry_last(schedule.take(0.0))
 
     assert [schedule.take(0.0).number for _ in range(1)] == [1] and schedule.n_left == 3

@@ -8,11 +8,8 @@ from time import time
 import pytest
 from teacher_server import answer
 
-from srit.errors import RecipeError
 from srit.teachers.openai import faults
-from srit.teachers.openai.endpoint import key_for
 from srit.teachers.openai.faults import Fault
-from srit.teachers.openai.parameters import Parameters, adapted, is_limit_refused
 from srit.teachers.openai.reply import Received, Reply, read_reply
 
 LIMIT = 64
@@ -358,116 +355,6 @@ def test_what_a_server_says_is_shown_as_one_harmless_line():
     fault = read({"error": {"message": "a\x1b[31m\nb\u202e" + "x" * 500}}, 400)
 
     assert fault.reason.startswith("status 400: a�[31m b�xxx") and len(fault.reason) < 250
-
-
-# (message, the field that it names, what is sent afterwards; None: the same as before)
-NO_LIMIT, NO_TEMPERATURE = {"max_completion_tokens", "temperature"}, {"max_tokens"}
-COMPLAINTS = {
-    "OpenAI, limit": (
-        "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
-        "max_tokens",
-        NO_LIMIT,
-    ),
-    "OpenAI, temperature": (
-        "Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is supported.",
-        "temperature",
-        NO_TEMPERATURE,
-    ),
-    "in other words": ("max_tokens is not supported by this model: send max_completion_tokens", "max_tokens", NO_LIMIT),
-    "Chinese": ("不支持参数 max_tokens，请使用 max_completion_tokens", "", NO_LIMIT),
-    "pydantic, limit": ("Extra inputs are not permitted", "body max_tokens", NO_LIMIT),
-    "pydantic, temperature": ("Extra inputs are not permitted", "body temperature", NO_TEMPERATURE),
-    "Bedrock": ("extraneous key [max_tokens] is not permitted", "", NO_LIMIT),
-    "Google": ('Invalid JSON payload received. Unknown name "max_tokens": Cannot find field.', "", NO_LIMIT),
-    "Anthropic, thinking": ("`temperature` may only be set to 1 when thinking is enabled.", "", NO_TEMPERATURE),
-    "Anthropic": ("`temperature` is deprecated for this model.", "", NO_TEMPERATURE),
-    "Moonshot": ("invalid temperature: only 1 is allowed for this model", "", NO_TEMPERATURE),
-    "LiteLLM": (
-        "UnsupportedParamsError: O-series models don't support temperature=0.0. Only temperature=1 is supported.",
-        "",
-        NO_TEMPERATURE,
-    ),
-    "TGI": ("Input validation error: `temperature` must be strictly positive", "", NO_TEMPERATURE),
-    "both at once": (
-        "The parameters max_tokens and temperature are not supported; use max_completion_tokens",
-        "",
-        {"max_completion_tokens"},
-    ),
-    "a limit that is too high": (
-        "max_tokens is too large: 100000. This model supports at most 16384 completion tokens, and you gave 100000.",
-        "max_tokens",
-        None,
-    ),
-    "a prompt that is too long": (
-        "'max_tokens' or 'max_completion_tokens' is too large: 512. This model's maximum context length is 512 tokens.",
-        "max_tokens",
-        None,
-    ),
-    "a limit that is too low": ("Invalid 'max_tokens': Expected a value >= 16, but got 8 instead.", "max_tokens", None),
-    "a question about temperature": ("The prompt about the temperature of water was filtered.", "", None),
-    "something else": ("the template failed", "", None),
-}
-
-
-@pytest.mark.parametrize("name", COMPLAINTS)
-def test_a_refused_field_is_renamed_or_left_out(name):
-    complaint, named, expected = COMPLAINTS[name]
-
-    changed = adapted(Parameters(), complaint, named, 0.0)
-
-    assert (changed and set(changed.fields(LIMIT, 0.0))) == expected
-
-
-def test_a_server_that_knows_neither_limit_is_told_apart():
-    sent = adapted(Parameters(), "unknown field max_tokens", "", 0.0)
-
-    assert sent.limit == "max_completion_tokens"
-    assert adapted(sent, "unknown field max_completion_tokens", "", 0.0) is None
-    assert is_limit_refused(sent, "unknown field max_completion_tokens", "")
-
-
-def test_a_temperature_beyond_what_is_allowed_is_not_left_out_in_silence():
-    assert adapted(Parameters(), "temperature must be between 0 and 2", "temperature", 3.0) is None
-
-
-HOME = [
-    *("localhost", "127.0.0.1", "127.0.0.2", "127.1", "0.0.0.0", "[::1]", "10.1.2.3", "172.16.0.1", "172.31.255.1"),
-    *("192.168.1.9", "169.254.1.1", "100.64.0.1", "[fe80::1]", "[fd00::1]", "[::ffff:192.168.1.9]"),
-    *("modelbox", "box.local", "box.LOCAL.", "host.docker.internal", "a.b.svc.cluster.local"),
-]
-ABROAD = [
-    *("203.0.113.5", "198.51.100.1", "192.0.2.1", "8.8.8.8", "172.32.0.1", "172.15.0.1", "11.0.0.1", "192.169.0.1"),
-    *("example.com", "box.local.example.com", "10.0.0.1.nip.io", "203。0。113。5", "3405803781", "0xcb007105"),
-    *("[2001:db8::1]", "[::ffff:8.8.8.8]", "[64:ff9b::808:808]"),
-]
-
-
-@pytest.mark.parametrize("host", HOME)
-def test_plain_http_without_a_key_reaches_ones_own_network(monkeypatch, host):
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-
-    assert key_for(f"http://{host}:8000/v1", "OPENAI_API_KEY") == "none"
-
-
-@pytest.mark.parametrize("host", ABROAD)
-@pytest.mark.parametrize("variable", ["OPENAI_API_KEY", None])
-def test_plain_http_does_not_reach_the_world(monkeypatch, host, variable):
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-
-    with pytest.raises(RecipeError, match="in the clear"):
-        key_for(f"http://{host}:8000/v1", variable)
-
-
-@pytest.mark.parametrize("host", ["192.168.1.9", "modelbox", "box.local", "[fd00::1]"])
-def test_a_key_never_travels_in_the_clear(monkeypatch, host):
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
-
-    with pytest.raises(RecipeError, match="OPENAI_API_KEY would travel in the clear") as caught:
-        key_for(f"http://{host}/v1", "OPENAI_API_KEY")
-
-    assert "sk-canary" not in str(caught.value)
-    assert key_for(f"https://{host}/v1", "OPENAI_API_KEY") == key_for("http://127.0.0.2/v1", "OPENAI_API_KEY")
-    assert key_for(f"http://{host}/v1", None) == "none"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,133 @@
+"""What a recipe compares: its models and its evaluation tasks, and what their files are called."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from srit.errors import RecipeError
+from srit.recipe import Recipe, TaskUse
+from srit.records import Model
+from srit.run_directory import canonical
+from srit.tasks import find_task
+
+TEACHER = "teacher"
+OPTIONS = ".options"  # ends a file's name: not answers to the task, but how likely its options are
+LONGEST_PLACE = 200  # characters: with what stages put around it, below the 255 that file systems allow
+SHORT_PLACE = 60
+
+
+class Evaluated(NamedTuple):
+    """A task that models are evaluated on."""
+
+    use: TaskUse
+    label: str  # what results call it: the task's name, and what tells two uses of one task apart
+    place: str  # its part of the names of files and stages
+
+
+def evaluated(recipe: Recipe) -> list[Evaluated]:
+    """The recipe's evaluation tasks, each with a label and a place that no other has.
+
+    Raises:
+        RecipeError: two would have one label.
+    """
+    uses = recipe.tasks.evaluate
+    slugs = Counter(slug(use.task) for use in uses)
+    found = [Evaluated(use, _label(use, uses), _place(use, slugs)) for use in uses]
+    if repeated := [label for label, n in Counter(one.label for one in found).items() if n > 1]:
+        raise RecipeError(
+            f"tasks.evaluate: two tasks would be called {repeated[0]!r} in the results: rename one's file"
+        )
+    return found
+
+
+def slug(name: str) -> str:
+    """A task's name as part of a path; other names may have the same."""
+    return re.sub(r"[^a-z0-9_.-]+", "-", name.lower()).strip(".-")
+
+
+def _label(use: TaskUse, uses: Sequence[TaskUse]) -> str:
+    alike = [other for other in uses if other.task == use.task]
+    told = {
+        "data": f"data {use.data}" if use.data else "no data folder",
+        "limit": f"limit {use.limit}" if use.limit else "no limit",
+    }
+    apart = [words for field, words in told.items() if len({getattr(other, field) for other in alike}) > 1]
+    return f"{use.task} ({', '.join(apart)})" if apart else use.task
+
+
+def _place(use: TaskUse, slugs: Mapping[str, int]) -> str:
+    """The slug, with a sum of the whole use where that is another's too, or no good name; "~" is in no slug."""
+    name = slug(use.task)
+    if slugs[name] == 1 and 0 < len(name) <= LONGEST_PLACE and not name.endswith(OPTIONS):
+        return name
+    return f"{name[:SHORT_PLACE]}~{hashlib.sha256(canonical(use.model_dump(mode='json'))).hexdigest()[:12]}"
+
+
+def refine_problems(recipe: Recipe) -> str:
+    """Return the file of the problems that stage 2 works on."""
+    return f"problems/{'refine' if recipe.tasks.refine else 'train'}.jsonl"
+
+
+def rounds_of(recipe: Recipe) -> range:
+    """Numbers of the rounds, from 1."""
+    return range(1, recipe.rounds + 1)
+
+
+def models(recipe: Recipe) -> list[Model]:
+    """Return the student's models that are evaluated; "base" is the student itself."""
+    again = [Model("instructed-again")] if recipe.evaluate.noise_floor else []
+    rounds = [Model("refined", n, is_last=n == recipe.rounds) for n in rounds_of(recipe)]
+    controls = [Model("control", control=name) for name in recipe.controls]
+    return [Model("base"), Model("instructed"), *again, *rounds, *controls]
+
+
+def folder_of(model: Model) -> str | None:
+    """Return the output that holds a model's weights; None: it is the student itself."""
+    if model.kind == "refined":
+        return f"round-{model.round}/refined"
+    folders = {"instructed": "instructed", "instructed-again": "instructed", "control": f"controls/{model.control}"}
+    return folders.get(model.kind)
+
+
+def answered(recipe: Recipe) -> list[tuple[Model, Evaluated]]:
+    """Return the models, the teacher among them, and the tasks that they answer."""
+    who = [*models(recipe), *([Model("teacher")] if recipe.evaluate.teacher else [])]
+    return [(model, task) for model in who for task in evaluated(recipe)]
+
+
+def scored(recipe: Recipe) -> list[tuple[Model, Evaluated]]:
+    """Return the models and tasks whose options are scored by likelihood: other batches would say nothing new."""
+    if not recipe.evaluate.options:
+        return []
+    tasks = [task for task in evaluated(recipe) if find_task(task.use.task).has_choices]
+    return [(model, task) for model in models(recipe) if model.kind != "instructed-again" for task in tasks]
+
+
+def predictions_file(model: Model, task: Evaluated) -> str:
+    """Return where a model's answers to a task are kept."""
+    return f"predictions/{model}/{task.place}.jsonl"
+
+
+def options_file(model: Model, task: Evaluated) -> str:
+    """Return where the scores of a model's options are kept."""
+    return f"predictions/{model}/{task.place}{OPTIONS}.jsonl"
+
+
+def problems_file(task: Evaluated) -> str:
+    """Return where the problems of a task are kept."""
+    return f"problems/evaluate-{task.place}.jsonl"
+
+
+def tuned_on(recipe: Recipe) -> set[str]:
+    """Tasks whose problems either stage was tuned on."""
+    return in_results(recipe, (*recipe.tasks.train, *recipe.tasks.refine))
+
+
+def in_results(recipe: Recipe, uses: Iterable[TaskUse]) -> set[str]:
+    """Names of tasks, and what the results call them where one is evaluated in several ways."""
+    names = {use.task for use in uses}
+    return names | {task.label for task in evaluated(recipe) if task.use.task in names}

@@ -1,0 +1,81 @@
+"""Work that is cut into chunks, for whatever computes them: this process, or others on other machines.
+
+A work is a frozen, picklable value. It names the model that it needs as a value too (`source`), which whatever computes
+it builds once, and makes the bytes of one chunk from that chunk alone. Nothing else decides those bytes, so chunks can
+be computed anywhere, in any order, and again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from srit.run_directory import write_bytes
+
+Built = TypeVar("Built")
+BuiltOut = TypeVar("BuiltOut", covariant=True)
+Item = TypeVar("Item")
+ItemIn = TypeVar("ItemIn", contravariant=True)
+Key = TypeVar("Key")
+
+
+class Source(Protocol[BuiltOut]):
+    """What a work needs built; equal sources build the same, so that it can be kept for the next work."""
+
+    def build(self) -> BuiltOut:
+        """Build it: load the model."""
+        ...
+
+
+class ChunkWork(Protocol[Built, ItemIn]):
+    """What is to be done with each chunk."""
+
+    @property
+    def source(self) -> Source[Built]:
+        """What is built before the first chunk."""
+        ...
+
+    def chunk(self, built: Built, item: ItemIn, /) -> bytes:
+        """Compute one chunk: a pure function of what was built, the work's own fields and the item."""
+        ...
+
+
+class Engine(Protocol):
+    """Computes chunks."""
+
+    def map(self, work: ChunkWork[Built, Item], items: Mapping[Key, Item]) -> Iterator[tuple[Key, bytes]]:
+        """Yield the bytes of each item with its key, as soon as they are there and in any order.
+
+        Nothing is built if there are no items.
+        """
+        ...
+
+    def release(self) -> None:
+        """Free what is kept for the next work, before something else takes the memory."""
+        ...
+
+
+def mapped_once(
+    engine: Engine,
+    work: ChunkWork[Built, Item],
+    items: Mapping[str, Item],
+    *,
+    kept: Path,
+    arrived: Callable[[str], None] = lambda name: None,
+) -> list[bytes]:
+    """Return the bytes of every item in order; those that were kept are not computed again.
+
+    Args:
+        items: by the name of the file that keeps its bytes.
+        kept: the folder of those files, for this work alone. They are written here, by one process.
+        arrived: called with the name of each item whose bytes are there.
+    """
+    missing = {name: item for name, item in items.items() if not (kept / name).exists()}
+    for name in items:
+        if name not in missing:
+            arrived(name)
+    for name, data in engine.map(work, missing):
+        write_bytes(kept / name, data)
+        arrived(name)
+    return [(kept / name).read_bytes() for name in items]

@@ -1,0 +1,30 @@
+"""Chunks computed in this process, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+from srit.compute.mapping import Built, ChunkWork, Item, Key, Source
+
+
+class LocalEngine:
+    """Keeps the last model that it built: an evaluation asks one model task after task."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[Source[object], object] | None = None
+
+    def map(self, work: ChunkWork[Built, Item], items: Mapping[Key, Item]) -> Iterator[tuple[Key, bytes]]:
+        """Yield the bytes of each item with its key, in order."""
+        for key, item in items.items():
+            yield key, work.chunk(self._built(work.source), item)
+
+    def release(self) -> None:
+        """Free the model that is kept."""
+        self._kept = None
+
+    def _built(self, source: Source[Built]) -> Built:
+        if self._kept is None or self._kept[0] != source:
+            self._kept = None  # frees its memory before the next is loaded
+            self._kept = (source, source.build())
+        return cast(Built, self._kept[1])

@@ -1,0 +1,99 @@
+"""What a run would make, and why, without making anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from srit.compute.plan import ComputePlan
+from srit.machine.precision import begun_compute_plan, resolved
+from srit.pipeline.begun import kept_way, pinned
+from srit.pipeline.fingerprints import basis, changed_outputs, difference, fingerprint, input_sums, mixed_versions
+from srit.pipeline.stage import UNSETTLED, Stage
+from srit.recipe import Recipe
+from srit.run_directory import StageEntry, is_whole, read_manifest
+from srit.students.loading import identity
+
+
+class Plan(NamedTuple):
+    """Whether a stage would run, and why."""
+
+    stage: Stage
+    reason: str  # "" if it is done, or auxiliary and nothing waits for it
+
+
+def plan(folder: Path, recipe: Recipe, declare: Callable[[Recipe], Sequence[Stage]]) -> list[Plan]:
+    """Return what would run in a run directory.
+
+    Args:
+        declare: a recipe's stages in order, such as `stages.stages`.
+    """
+    manifest = read_manifest(folder)
+    recipe = pinned(recipe, manifest.revisions)
+    student = identity(recipe.student)
+    way = begun_compute_plan(recipe, kept_way(manifest, recipe, student))
+    if way is not None:
+        recipe = resolved(recipe, way)
+    redone: set[str] = set()
+    plans = []
+    for stage in declare(recipe):
+        reason, again = _reason(folder, stage, manifest.stages, student, way, redone)
+        redone.update(again)
+        if not reason and (n := unsettled(manifest.stages[str(stage.name)])):
+            reason = f"{n} question{'s' if n > 1 else ''} {UNSETTLED}"  # what is made from it may stay
+        plans.append(Plan(stage, reason))
+    return _without_idle(plans)
+
+
+def _reason(
+    folder: Path,
+    stage: Stage,
+    entries: Mapping[str, StageEntry],
+    student: str,
+    way: ComputePlan | None,
+    redone: set[str],
+) -> tuple[str, Iterable[str]]:
+    """Why a stage would run, and which of its outputs may then be others."""
+    entry = entries.get(str(stage.name))
+    if entry is None:
+        return "not made yet", stage.outputs
+    if changed := sorted(redone.intersection(stage.inputs)):
+        return f"made from {changed[0]}, which is made again", stage.outputs
+    made_from = basis(stage, input_sums(stage, entries), student, way)
+    if entry.fingerprint != fingerprint(made_from):
+        return difference(made_from, entry), changed_outputs(stage, made_from, entry)
+    return ("", ()) if is_whole(folder, entry) else ("a file of it is missing or damaged", stage.outputs)
+
+
+def _without_idle(plans: Sequence[Plan]) -> list[Plan]:
+    """Auxiliary stages do not run where all that waits for them is done."""
+    found: list[Plan] = []
+    for one in reversed(plans):
+        waiting = {str(later.stage.name) for later in found if later.reason}
+        later = dependents(one.stage, [other.stage for other in found])
+        idle = one.stage.auxiliary and not any(str(stage.name) in waiting for stage in later)
+        found.insert(0, one._replace(reason="") if idle else one)
+    return found
+
+
+def dependents(stage: Stage, later: Sequence[Stage]) -> list[Stage]:
+    """Return the stages that wait for one, directly or by way of auxiliary ones."""
+    found: list[Stage] = []
+    for other in later:
+        if not set(stage.outputs).isdisjoint((*other.inputs, *other.after)):
+            found += dependents(other, later) if other.auxiliary else [other]
+    return found
+
+
+def unsettled(entry: StageEntry) -> int:
+    """Return how many questions a finished stage has no answer to: the same command asks them again."""
+    return int(entry.counts.get(UNSETTLED, 0))
+
+
+def versions_line(folder: Path, planned: Sequence[Plan]) -> str:
+    """Return what a run would mix, in a line: stages that other versions computed, and those that it would make."""
+    again = any(stage.computes for stage, reason in planned if reason)
+    entries = read_manifest(folder).stages
+    kept = [stage for stage, reason in planned if not reason and str(stage.name) in entries]
+    return mixed_versions(entries, kept) if again else ""

@@ -1,0 +1,78 @@
+"""A stage: one step of a run, and all that it is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from srit.compared import OPTIONS
+from srit.pipeline.estimate import Work
+from srit.recipe import Recipe
+from srit.records import Model
+from srit.run_directory import Json
+
+if TYPE_CHECKING:
+    from srit.pipeline.context import Context
+    from srit.pipeline.declared import Inputs, Outputs
+
+UNSETTLED = "without an answer yet"  # the count of a stage's questions that its next run asks again
+
+# What of a `ComputePlan` shapes a model's answers, its log-probabilities, and what is trained.
+SAMPLES = ("dtype", "decoding")
+SCORES = ("dtype", "rows")
+TRAINS = ("dtype", "rows", "targets", "attention")
+
+
+@dataclass(frozen=True, slots=True)
+class StageName:
+    """Which stage of a run it is."""
+
+    product: str  # what it makes, such as "pairs": the name of its file in `srit.stages`, or of a part of it
+    round: int = 0  # of stage 2 of the method, from 1; 0: it belongs to none
+    model: Model | None = None  # whose predictions or options they are
+    task: str = ""  # the place of the evaluation task, as `compared.evaluated` gives it
+    control: str = ""  # which control it trains
+
+    def __str__(self) -> str:
+        """Return the name in the manifest and on the screen: "round-1/pairs", "predictions/base/sums"."""
+        if self.model is not None:
+            return f"predictions/{self.model}/{self.task}{OPTIONS if self.product == 'options' else ''}"
+        if self.control:
+            return f"{self.product}/{self.control}"
+        return f"round-{self.round}/{self.product}" if self.round else self.product
+
+
+def no_work(recipe: Recipe) -> Work:
+    """Return the work of a stage that costs next to nothing."""
+    return Work()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One step of a run.
+
+    `make` makes the outputs and returns counts. It can read the declared inputs and recipe fields, and write the
+    declared outputs; anything else raises (`declared.py`).
+    """
+
+    name: StageName
+    version: int  # raised when the stage's code makes something else from the same inputs
+    settings: Json  # all that shapes its outputs, except its inputs
+    reads: tuple[str, ...]  # fields of the recipe that `make` sees, such as "seed" or "refine.beta"
+    inputs: tuple[str, ...]  # outputs of earlier stages
+    outputs: tuple[str, ...]
+    make: Callable[[Inputs, Outputs, Context], Mapping[str, Json]]
+    work: Callable[[Recipe], Work] = no_work  # what it takes, estimated from the recipe alone
+    uses_student: bool = True  # whether the student's weights or tokenizer shape the outputs
+    shared_as: str = ""  # what the same work is called in every run; "": the stage's name
+    computes: tuple[str, ...] = ()  # fields of the student's `ComputePlan` that shape the outputs
+    # Sums of all that is read from outside of the run, each by what a person calls it; where their names are those of
+    # the outputs, each output is made of its own alone.
+    sources: Callable[[], Mapping[str, Json]] = dict
+    # Outputs that must exist before this stage runs without changing what it makes: checks, and parts of its own work
+    # that another stage does first. `make` can read them. Not in the fingerprint: they follow from what is in it.
+    after: tuple[str, ...] = ()
+    auxiliary: bool = False  # made only on the way to other stages: not where those are done already
+    continues: StageName | None = None  # the stage whose unfinished work it adds to; None: it has its own
+    shows: tuple[StageName, ...] = ()  # stages whose counts it reads

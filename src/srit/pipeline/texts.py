@@ -1,0 +1,31 @@
+"""How the student reads and writes texts, and how long they may be."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from srit.pipeline.reports import Report
+from srit.recipe import Student
+from srit.students.lengths import Room
+from srit.students.loading import load_prompts, load_room
+from srit.students.prompts import Prompts
+
+
+class Texts:
+    """The student's tokenizer and its room for texts, loaded when first asked."""
+
+    def __init__(self, student: Student, report: Report) -> None:
+        self._student, self._report = student, report
+
+    @cached_property
+    def prompts(self) -> Prompts:
+        """The tokenizer with its chat template; reports what was mended in the template."""
+        prompts = load_prompts(self._student)
+        for line in prompts.lines:
+            self._report(line if line.startswith("WARN") else f"     {line}")
+        return prompts
+
+    @cached_property
+    def room(self) -> Room | None:
+        """How long the student's texts may be; None: there is no limit."""
+        return load_room(self._student)

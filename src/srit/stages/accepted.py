@@ -1,0 +1,85 @@
+"""A round's refined model → accepted.json: whether it is built upon."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from srit.intervals import compare
+from srit.pipeline.context import Context
+from srit.pipeline.declared import Inputs, Outputs
+from srit.pipeline.estimate import Work, n_problems
+from srit.pipeline.stage import SAMPLES, Stage, StageName
+from srit.recipe import Recipe
+from srit.records import Prediction, Problem
+from srit.run_directory import Json
+from srit.stages.lengths import LENGTHS
+from srit.stages.predictions import Wanted, answers, computed_with
+
+NOISE = 0.05  # a round is refused when it is worse than its start with p below this
+
+
+def start_inputs(number: int) -> tuple[str, ...]:
+    """Return what decides which model a round starts from."""
+    earlier = range(1, number)
+    return ("instructed", *(f"round-{n}/{part}" for n in earlier for part in ("refined", "accepted.json")))
+
+
+def start_of(inputs: Inputs, number: int) -> str:
+    """Return the last accepted model before a round."""
+    for earlier in range(number - 1, 0, -1):
+        if inputs.json(f"round-{earlier}/accepted.json")["accepted"]:
+            return f"round-{earlier}/refined"
+    return "instructed"
+
+
+def accepted_stage(recipe: Recipe, number: int) -> Stage:
+    """A round's refined model → whether it is built upon, by the dev problems."""
+    name = StageName("accepted", number)
+    settings = {
+        "accept": recipe.refine.accept,
+        **recipe.evaluate.model_dump(include={"max_new_tokens", "stop"}),
+        **recipe.model_dump(mode="json", include={"sampler", "rows"}),
+        **computed_with(recipe),
+    }
+    return Stage(
+        name=name,
+        version=2,
+        settings=settings,
+        reads=("seed", "rows", "refine.accept", "evaluate.max_new_tokens", "evaluate.stop"),
+        inputs=("problems/dev.jsonl", f"round-{number}/refined", *start_inputs(number)),
+        outputs=(f"{name}.json",),
+        make=lambda inputs, out, context: _make_accepted(inputs, out, context, number),
+        work=_work,
+        computes=SAMPLES,
+        after=(LENGTHS,),
+    )
+
+
+def _work(recipe: Recipe) -> Work:
+    if recipe.refine.accept != "better":
+        return Work()
+    return Work(sampled=2 * sum(map(n_problems, recipe.tasks.dev)) * (recipe.evaluate.max_new_tokens // 2))
+
+
+def _make_accepted(inputs: Inputs, out: Outputs, context: Context, number: int) -> Mapping[str, Json]:
+    recipe, dev, refined = inputs.recipe, inputs.records("problems/dev.jsonl", Problem), f"round-{number}/refined"
+    decided: dict[str, Json] = {"accepted": True, "n": len(dev)}
+    if dev and recipe.refine.accept == "better":
+        before, after = (
+            [answer.verdict == "right" for answer in _answers(inputs, context, dev, model, kept, number)]
+            for kept, model in (("before", start_of(inputs, number)), ("after", refined))
+        )
+        result = compare(after, before, seed=recipe.seed)
+        worse = result.delta < 0 and result.p < NOISE
+        decided |= {"accepted": not worse, "delta": result.delta, "p": result.p}
+        decided |= {"before": sum(before) / len(dev), "after": sum(after) / len(dev)}
+    out.json(f"round-{number}/accepted.json", decided)
+    return decided
+
+
+def _answers(
+    inputs: Inputs, context: Context, dev: Sequence[Problem], model: str, kept: str, number: int
+) -> list[Prediction]:
+    source = context.models.sampler(inputs.trained(model), inputs.recipe.rows)
+    asked = Wanted(dev, ("cot",), range(1), 0.0)
+    return answers(inputs.recipe, context, source, asked, context.partial / kept, f"round-{number}/dev")

@@ -1,0 +1,53 @@
+"""What could be done in place of the first round of stage 2 → controls/."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from srit.compared import refine_problems
+from srit.pipeline.context import Context
+from srit.pipeline.declared import Inputs, Outputs
+from srit.pipeline.stage import TRAINS, Stage, StageName
+from srit.recipe import Recipe
+from srit.records import Completion, Pair, Problem
+from srit.run_directory import Json
+from srit.stages.instructed import instruct_on
+from srit.stages.refined import make_preferences, make_refined, refine_fields, refinement, refining
+
+
+def control_stage(recipe: Recipe, control: Literal["instruct", "right"]) -> Stage:
+    """What could be done in place of round 1 of stage 2 → controls/."""
+    name, refined_on = StageName("controls", control=control), refine_problems(recipe)
+    problems = dict.fromkeys(("problems/train.jsonl", refined_on))
+    make = _make_more_instruction if control == "instruct" else _make_own_right
+    return Stage(
+        name=name,
+        version=2,
+        settings=refinement(recipe, {"seed", "student", "instruct", "pairs"}),
+        reads=("seed", "student", "instruct", "pairs", *refine_fields(recipe)),
+        inputs=(*problems, "demonstrations.jsonl", "instructed", "round-1/completions.jsonl", "round-1/pairs.jsonl"),
+        outputs=(str(name), f"{name}.json"),
+        make=lambda inputs, out, context: make(inputs, out, context, refined_on),
+        work=refining,
+        computes=TRAINS,
+    )
+
+
+def _make_more_instruction(inputs: Inputs, out: Outputs, context: Context, file: str) -> Mapping[str, Json]:
+    """Stage 1 goes on for as many tokens as round 1 of stage 2 takes."""
+    from srit.training.preference import n_row_tokens
+
+    recipe, problems = inputs.recipe, inputs.records(file, Problem)
+    completions = inputs.records("round-1/completions.jsonl", Completion)
+    pairs = inputs.records("round-1/pairs.jsonl", Pair)
+    preferences = make_preferences(problems, pairs, completions, context.texts.prompts, recipe)
+    budget = n_row_tokens(preferences, recipe.refine)
+    model = context.models.trainable(inputs.path("instructed"))
+    settings = recipe.instruct.model_copy(update={"learning_rate": recipe.refine.learning_rate})
+    return instruct_on(inputs, out, context, model, "controls/instruct", settings, max_tokens=budget)
+
+
+def _make_own_right(inputs: Inputs, out: Outputs, context: Context, file: str) -> Mapping[str, Json]:
+    """Fine-tuning on own right answers (rejection sampling) in place of the preference loss."""
+    return make_refined(inputs, out, context, file, 1, "controls/right", only_right=True)

@@ -1,0 +1,170 @@
+"""demonstrations.jsonl → instructed/: stage 1, instruction-tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import TYPE_CHECKING
+
+from srit.errors import DataError, TrainingError
+from srit.pipeline.context import Context
+from srit.pipeline.declared import Inputs, Outputs
+from srit.pipeline.estimate import PROMPT_TOKENS, n_demonstrated, training
+from srit.pipeline.stage import TRAINS, Stage, StageName
+from srit.recipe import Instruct, Optimization, Recipe
+from srit.records import Demonstration, Problem, PromptKind
+from srit.run_directory import Json
+from srit.stages.lengths import LENGTHS
+from srit.students.loading import dropout
+from srit.students.prompts import Prompts
+from srit.students.saved import save
+
+if TYPE_CHECKING:
+    from srit.compute.model import LanguageModel
+    from srit.training.instruction import Example
+
+
+def instructed_stage(recipe: Recipe) -> Stage:
+    """Demonstrations → instructed/."""
+    answer = recipe.sample.max_new_tokens // 2
+    return Stage(
+        name=StageName("instructed"),
+        version=3,
+        settings=recipe.model_dump(mode="json", include={"seed", "student", "instruct"}),
+        reads=("seed", "student", "instruct"),
+        inputs=("problems/train.jsonl", "demonstrations.jsonl"),
+        outputs=("instructed", "instructed.json"),
+        make=_make_instructed,
+        work=lambda recipe: training(recipe.instruct, n_demonstrated(recipe), PROMPT_TOKENS + answer),
+        computes=TRAINS,
+        after=(LENGTHS,),
+    )
+
+
+def _make_instructed(inputs: Inputs, out: Outputs, context: Context) -> Mapping[str, Json]:
+    from srit.training.loop import seed_torch
+
+    seed_torch(f"{inputs.recipe.seed}/instructed")  # a new adapter begins with random values
+    model = context.models.trainable(None)
+    if rates := dropout(model.config):
+        named = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
+        context.reports.report(
+            f"     the student's config has dropout ({named}): it is trained without, as it is sampled"
+        )
+    return instruct_on(inputs, out, context, model, "instructed", inputs.recipe.instruct, max_tokens=None)
+
+
+def instruct_on(
+    inputs: Inputs,
+    out: Outputs,
+    context: Context,
+    model: LanguageModel,
+    name: str,
+    settings: Optimization,
+    *,
+    max_tokens: int | None,
+) -> Mapping[str, Json]:
+    """Train a model on the demonstrations, and write it; returns counts.
+
+    Args:
+        name: of the output.
+        settings: of the optimizer.
+        max_tokens: as in `instruction.instruct`.
+
+    Raises:
+        TrainingError: a row does not have one beginning and one end.
+        DataError: no demonstration fits the student.
+    """
+    from srit.training.instruction import instruct
+
+    examples, n_long = _fitting(context, _examples(inputs, context))
+    ends = _check_ends(context, examples)
+    history = instruct(
+        model,
+        examples,
+        settings,
+        rows=context.models.plan.rows,
+        seed=f"{inputs.recipe.seed}/{name}",
+        checkpoints=context.partial,
+        progress=context.reports.of(name),
+        max_tokens=max_tokens,
+    )
+    save_trained(out, context, model, name)
+    out.json(f"{name}.json", {"history": history, "invariants": [ends]})
+    counts = {"examples": len(examples), "steps": len(history), "tokens": sum(m["tokens"] for m in history)}
+    return counts | ({"left out: too long": n_long} if n_long else {})
+
+
+def _examples(inputs: Inputs, context: Context) -> list[Example]:
+    recipe = inputs.recipe
+    demonstrations = inputs.records("demonstrations.jsonl", Demonstration)
+    problems = {problem.id: problem for problem in inputs.records("problems/train.jsonl", Problem)}
+    return make_examples(demonstrations, problems, context.texts.prompts, recipe.instruct, recipe.seed)
+
+
+def _check_ends(context: Context, examples: Sequence[Example]) -> Json:
+    prompts = context.texts.prompts
+    learned = sum(example.completion_ids.count(prompts.end_of_turn_id) == 1 for example in examples)
+    begun = {prompts.n_beginnings(example.prompt_ids) for example in examples}
+    if learned < len(examples) or len(begun) != 1:
+        raise TrainingError(
+            f"{learned} of {len(examples)} rows train one end of turn; they begin with {sorted(begun)} BOS tokens: "
+            "every row must have one end and the same beginning. Look at student.chat_template"
+        )
+    line = f"each of the {len(examples)} rows begins with {begun.pop()} BOS and trains one end of turn"
+    return context.reports.check("one beginning and one end of turn a row", True, line)
+
+
+def _fitting(context: Context, examples: Sequence[Example]) -> tuple[list[Example], int]:
+    """The examples that the student has positions for, and how many it has none for.
+
+    Raises:
+        DataError: there is no room for any.
+    """
+    room = context.texts.room
+    sizes = [len(example.prompt_ids) + len(example.completion_ids) for example in examples]
+    n_long = sum(size > room.tokens for size in sizes) if room else 0
+    if room is None or not n_long:
+        return list(examples), 0
+    line = f"{n_long} of {len(examples)} demonstrations with their prompts are longer than the student's {room.tokens} "
+    if not room.hard:
+        context.reports.check("demonstrations fit", False, f"{line}tokens: it was not made for such texts")
+        return list(examples), 0
+    if n_long == len(examples):
+        raise DataError(f"{line}positions: none is left to train on. Take shorter ones, or another student")
+    context.reports.check("demonstrations fit", False, f"{line}positions: they are left out")
+    return [e for e, size in zip(examples, sizes, strict=True) if size <= room.tokens], n_long
+
+
+def save_trained(out: Outputs, context: Context, model: LanguageModel, name: str) -> None:
+    """Write a trained model or adapter as an output."""
+    with out.folder(name) as folder:
+        save(folder, model, context.texts.prompts, context.models.student, name=name)
+
+
+def make_examples(
+    demonstrations: Sequence[Demonstration],
+    problems: Mapping[str, Problem],
+    prompts: Prompts,
+    settings: Instruct,
+    seed: int,
+) -> list[Example]:
+    """Make one example of each kept demonstration, with the CoT prompt for a `cot_fraction` of each task's."""
+    from srit.training.instruction import Example
+
+    examples = []
+    kept = [d for d in demonstrations if d.kept]
+    for task in dict.fromkeys(d.task for d in kept):
+        of_task = [d for d in kept if d.task == task]
+        under_cot = set(Random(f"{seed}/instruct/{task}").sample(range(len(of_task)), _share(of_task, settings)))
+        for index, demonstration in enumerate(of_task):
+            kind: PromptKind = "cot" if index in under_cot else "direct"
+            problem = problems[demonstration.problem_id]
+            bare = kind == "direct" and settings.direct_target == "answer"
+            target = problem.answer if bare else demonstration.text
+            examples.append(Example(prompts.problem_ids(problem, kind), prompts.completion_ids(target)))
+    return examples
+
+
+def _share(demonstrations: Sequence[Demonstration], settings: Instruct) -> int:
+    return round(settings.cot_fraction * len(demonstrations))

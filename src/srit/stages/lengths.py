@@ -1,0 +1,78 @@
+"""problems/ → lengths.json: whether the student has room for every prompt and its answer, before anything is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from srit.compared import evaluated, problems_file, refine_problems
+from srit.pipeline.context import Context
+from srit.pipeline.declared import Inputs, Outputs
+from srit.pipeline.stage import Stage, StageName
+from srit.recipe import Recipe
+from srit.records import Problem, PromptKind
+from srit.run_directory import Json
+from srit.stages.pairs import prompts_of
+from srit.students.lengths import Asked, refuse, too_long, warning
+from srit.students.prompts import Prompts
+
+LENGTHS = "lengths.json"
+
+
+def lengths_stage(recipe: Recipe) -> Stage:
+    """All problems → lengths.json; other stages wait for it."""
+    sample = {"direct", "cot", "max_new_tokens"}
+    settings = recipe.model_dump(
+        mode="json",
+        include={"sample": sample, "pairs": {"prompt"}, "evaluate": {"prompts", "max_new_tokens", "options"}},
+    )
+    tested = [problems_file(task) for task in evaluated(recipe)]
+    inputs = dict.fromkeys(("problems/train.jsonl", refine_problems(recipe), "problems/dev.jsonl", *tested))
+    return Stage(
+        name=StageName("lengths"),
+        version=1,
+        settings=settings | {"chat_template": recipe.student.chat_template},
+        reads=(
+            *(f"sample.{field}" for field in sorted(sample)),
+            "pairs.prompt",
+            "evaluate.prompts",
+            "evaluate.max_new_tokens",
+            "evaluate.options",
+        ),
+        inputs=tuple(inputs),
+        outputs=(LENGTHS,),
+        make=lambda inputs, out, context: _make_lengths(inputs, out, context, tested),
+        auxiliary=True,
+    )
+
+
+def _make_lengths(inputs: Inputs, out: Outputs, context: Context, tested: Sequence[str]) -> Mapping[str, Json]:
+    prompts, room = context.texts.prompts, context.texts.room
+    found = [] if room is None else too_long(_asked(inputs, tested, prompts), prompts, room)
+    if room is not None:
+        refuse(found, room)
+    checks = [context.reports.check("prompts and answers fit", False, warning(found, room))] if found and room else []
+    out.json(LENGTHS, {"tokens": room and room.tokens, "longer": len(found)})
+    return {"longer": len(found), "invariants": checks}
+
+
+def _asked(inputs: Inputs, tested: Sequence[str], prompts: Prompts) -> Iterator[Asked]:
+    """Yield every prompt that a run puts to its student, and the room for its answer."""
+    recipe, refine = inputs.recipe, "problems/refine.jsonl"
+    sample, evaluate = recipe.sample, recipe.evaluate
+    sampled: dict[PromptKind, int] = {"direct": sample.direct, "cot": sample.cot}
+    kinds = {kind for kind, n in sampled.items() if n} | set(prompts_of(recipe.pairs.prompt))
+    train = inputs.records("problems/train.jsonl", Problem)
+    for problem in train if inputs.has(refine) else ():
+        yield Asked(problem, "cot", 1, "a demonstration")  # of which those that are too long are left out
+    for problem in inputs.records(refine, Problem) if inputs.has(refine) else train:
+        yield from (Asked(problem, kind, sample.max_new_tokens, "sample.max_new_tokens") for kind in sorted(kinds))
+    for problem in inputs.records("problems/dev.jsonl", Problem):
+        yield Asked(problem, "cot", evaluate.max_new_tokens, "evaluate.max_new_tokens")
+    for name in tested:
+        for problem in inputs.records(name, Problem):
+            choices = (problem.choices or ()) if evaluate.options else ()
+            longest = max((len(prompts.completion_ids(choice)) for choice in choices), default=0)
+            for kind in evaluate.prompts:
+                yield Asked(problem, kind, evaluate.max_new_tokens, "evaluate.max_new_tokens")
+                if longest > evaluate.max_new_tokens:
+                    yield Asked(problem, kind, longest, "its longest option")

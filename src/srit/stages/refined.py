@@ -1,0 +1,222 @@
+"""pairs.jsonl → refined/: stage 2, preference optimization on the student's own answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from srit.compared import refine_problems
+from srit.errors import TrainingError
+from srit.pipeline.context import Context
+from srit.pipeline.declared import Inputs, Outputs
+from srit.pipeline.estimate import PROMPT_TOKENS, Work, n_refined, training
+from srit.pipeline.stage import TRAINS, Stage, StageName
+from srit.recipe import LOSS_FIELDS, Recipe, with_former
+from srit.records import Completion, Pair, Problem, PromptKind
+from srit.run_directory import Json
+from srit.stages.accepted import start_inputs, start_of
+from srit.stages.instructed import save_trained
+from srit.stages.pairs import prompts_of, right_sides
+from srit.students.prompts import Prompts
+from srit.students.sources import ScoringWork, read_scores
+
+if TYPE_CHECKING:
+    from srit.training.preference import Preference
+
+
+# Nats a token between sampler and trainer. By rounding alone: float32 1e-5; bfloat16 4e-3, and up to 0.03 where an
+# adapter is so little trained that what it adds is lost in it. Another model in place of the instructed one: 0.15 up.
+AGREEMENT = {"float32": 0.02, "bfloat16": 0.05}
+AGREEMENT_SAMPLES = 16
+
+
+def refined_stage(recipe: Recipe, number: int) -> Stage:
+    """A round's pairs → its refined/."""
+    name, problems = StageName("refined", number), refine_problems(recipe)
+    inputs = (problems, f"round-{number}/completions.jsonl", f"round-{number}/pairs.jsonl")
+    return Stage(
+        name=name,
+        version=2,
+        settings=refinement(recipe, {"seed", "student", "pairs"}),
+        reads=("seed", "student", "pairs", *refine_fields(recipe)),
+        inputs=(*inputs, *start_inputs(number)),
+        outputs=(str(name), f"{name}.json"),
+        make=lambda inputs, out, context: make_refined(inputs, out, context, problems, number, str(name)),
+        work=refining,
+        computes=TRAINS,
+    )
+
+
+def refining(recipe: Recipe) -> Work:
+    """Return what one round of stage 2 takes."""
+    sides = min(2 * recipe.pairs.pairs_per_problem, recipe.sample.direct + recipe.sample.cot)
+    return training(recipe.refine, n_refined(recipe), PROMPT_TOKENS + sides * (recipe.sample.max_new_tokens // 2))
+
+
+def refinement(recipe: Recipe, also: set[str]) -> Json:
+    """Return the settings of stage 2, and others of the recipe; what is done with its outcome is not one."""
+    refine = with_former(LOSS_FIELDS, recipe.refine, without="accept")
+    return recipe.model_dump(mode="json", include=also) | {"refine": refine}
+
+
+def refine_fields(recipe: Recipe) -> tuple[str, ...]:
+    """Return the fields that `refinement` has, as `Stage.reads` names them."""
+    return tuple(f"refine.{field}" for field in type(recipe.refine).model_fields if field != "accept")
+
+
+def make_refined(
+    inputs: Inputs, out: Outputs, context: Context, file: str, number: int, name: str, *, only_right: bool = False
+) -> Mapping[str, Json]:
+    """Train a model on a round's pairs, and write it; returns counts.
+
+    Args:
+        file: of the problems.
+        name: of the output.
+        only_right: train on own right answers alone, for as many tokens as the pairs would take.
+
+    Raises:
+        TrainingError: there is nothing to train on, or the start is not the model that was sampled from.
+    """
+    from srit.training.losses import loss_of_equals
+    from srit.training.preference import refine
+
+    recipe, problems = inputs.recipe, inputs.records(file, Problem)
+    completions = inputs.records(f"round-{number}/completions.jsonl", Completion)
+    pairs = inputs.records(f"round-{number}/pairs.jsonl", Pair)
+    preferences, max_tokens = _trained_on(problems, pairs, completions, context, recipe, only_right=only_right)
+    agreement, reference = _before(inputs, context, problems, completions, preferences, number)
+    model = context.models.trainable(inputs.path(start_of(inputs, number)))
+    history = refine(
+        model,
+        preferences,
+        reference,
+        recipe.refine,
+        preference_weight=0.0 if only_right else 1.0,
+        max_tokens=max_tokens,
+        rows=context.models.plan.rows,
+        seed=f"{recipe.seed}/{name}",
+        checkpoints=context.partial,
+        progress=context.reports.of(name),
+    )
+    invariants = [agreement]
+    wanted, first = loss_of_equals(recipe.refine), history[0]
+    if first["chosen_logps"] and wanted is not None:  # it had pairs, and a loss that knows a reference
+        loss = first["preference_loss"]
+        line = f"step 0: preference loss {loss:.4f}, and {wanted:.4f} where policy and reference are the same"
+        invariants.append(context.reports.check("the policy starts from its reference", True, line))
+    save_trained(out, context, model, name)
+    out.json(f"{name}.json", {"history": history, "invariants": invariants})
+    tokens = sum(metrics["tokens"] for metrics in history)
+    return {"groups": len(preferences), "steps": len(history), "tokens": tokens}
+
+
+def _trained_on(
+    problems: Sequence[Problem],
+    pairs: Sequence[Pair],
+    completions: Sequence[Completion],
+    context: Context,
+    recipe: Recipe,
+    *,
+    only_right: bool,
+) -> tuple[list[Preference], int | None]:
+    """The groups of the training, and the tokens at which it ends; None: after its epochs."""
+    from srit.training.preference import n_row_tokens
+
+    prompts = context.texts.prompts
+    preferences = make_preferences(problems, pairs, completions, prompts, recipe)
+    if not preferences:
+        raise TrainingError("no problem gave a pair or a right answer: there is nothing to refine on")
+    if not only_right:
+        return preferences, None
+    max_tokens = n_row_tokens(preferences, recipe.refine)
+    preferences = make_preferences(problems, [], completions, prompts, recipe, only_right=True)
+    if not preferences:
+        raise TrainingError("no own answer is right: there is nothing for the control to train on")
+    return preferences, max_tokens
+
+
+def _before(
+    inputs: Inputs,
+    context: Context,
+    problems: Sequence[Problem],
+    completions: Sequence[Completion],
+    preferences: Sequence[Preference],
+    number: int,
+) -> tuple[Json, list[list[float]]]:
+    """What is known of the model before its first step: that it is the one that was sampled from, and how likely it
+    finds the groups with pairs (the reference); a list for each group, empty where it has no pairs."""
+    from srit.compute.scoring import BATCH_TOKENS
+    from srit.training.preference import answer_groups, disagreement
+
+    some = completions[:: max(1, len(completions) // AGREEMENT_SAMPLES)][:AGREEMENT_SAMPLES]
+    plan, start = context.models.plan, start_of(inputs, number)
+    source = context.models.reference(inputs.trained(start))
+    work = ScoringWork(source, plan.rows, inputs.recipe.refine.row_tokens, BATCH_TOKENS)
+    items = {
+        "agreement.json": answer_groups(some, {problem.id: problem for problem in problems}, context.texts.prompts),
+        "reference-logps.json": [preference.group for preference in preferences if preference.pairs],
+    }
+    sizes = {name: len(groups) for name, groups in items.items()}
+    sampled, paired = map(read_scores, context.map_once(work, items, sizes=sizes, what=f"reference of {start}"))
+    context.engine.release()  # the training loads a model of its own
+    gap = disagreement(some, sampled)
+    if gap > AGREEMENT[plan.dtype]:
+        raise TrainingError(
+            f"sampler and trainer differ by {gap:.3f} nats a token on {len(some)} answers of round-{number}, and by "
+            f"{AGREEMENT[plan.dtype]} at most where they compute one model: was {start} or the chat "
+            "template replaced after the answers were sampled?"
+        )
+    line = f"sampler and trainer agree on {len(some)} answers: {gap:.0e} nats a token apart"
+    scores = iter(paired)
+    reference = [next(scores) if preference.pairs else [] for preference in preferences]
+    return context.reports.check("sampler and trainer agree", True, line), reference
+
+
+def make_preferences(
+    problems: Sequence[Problem],
+    pairs: Sequence[Pair],
+    completions: Sequence[Completion],
+    prompts: Prompts,
+    recipe: Recipe,
+    *,
+    only_right: bool = False,
+) -> list[Preference]:
+    """The groups that stage 2 trains on, in problem order.
+
+    Args:
+        only_right: no pairs, only own right answers: the control of rejection-sampling fine-tuning.
+    """
+    with_right = only_right or (recipe.refine.nll_weight > 0 and recipe.refine.nll_on == "right")
+    own: dict[str, list[Completion]] = {problem.id: [] for problem in problems}
+    for completion in completions:
+        own[completion.problem_id].append(completion)
+    preferences = []
+    for problem in problems:
+        right = right_sides(own[problem.id], recipe.pairs.pairs_per_problem) if with_right else []
+        for kind in prompts_of(recipe.pairs.prompt):
+            of_prompt = [p for p in pairs if p.problem_id == problem.id and p.prompt == kind and not only_right]
+            likely = [side.token_ids for side in right]
+            if recipe.refine.nll_on == "chosen" and not only_right:
+                likely = [pair.chosen_ids for pair in of_prompt]
+            if of_prompt or likely:
+                preferences.append(_preference(problem, kind, of_prompt, likely, prompts))
+    return preferences
+
+
+def _preference(
+    problem: Problem,
+    kind: PromptKind,
+    pairs: Sequence[Pair],
+    likely: Sequence[tuple[int, ...]],
+    prompts: Prompts,
+) -> Preference:
+    from srit.compute.rows import Group
+    from srit.training.preference import Preference
+
+    sides = [ids for pair in pairs for ids in (pair.chosen_ids, pair.rejected_ids)]
+    place = {ids: index for index, ids in enumerate(dict.fromkeys([*sides, *likely]))}
+    return Preference(
+        group=Group(prompts.problem_ids(problem, kind), tuple(place)),
+        pairs=tuple((place[pair.chosen_ids], place[pair.rejected_ids]) for pair in pairs),
+        likely=tuple(dict.fromkeys(place[ids] for ids in likely)),
+    )

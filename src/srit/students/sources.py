@@ -1,0 +1,85 @@
+"""Models as values: what a process needs to know to load one, and two that are equal load the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from srit.compute.plan import Attention, RowKind, Targets
+from srit.recipe import Student
+
+if TYPE_CHECKING:
+    from srit.compute.model import LanguageModel
+    from srit.compute.rows import Group
+
+
+class Trained(NamedTuple):
+    """A folder of weights or of an adapter that a stage made, and the sum of its content."""
+
+    folder: Path
+    sum: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenSource:
+    """The student, or what a stage made of it, to take log-probabilities with."""
+
+    student: Student
+    trained: Trained | None  # None: the student itself
+
+    def build(self) -> LanguageModel:
+        """Load it.
+
+        Raises:
+            DataError: it cannot be loaded.
+        """
+        from srit.students.loading import load_model
+
+        # Weights that could be trained would have the head round its logits to the model's precision (`head.py`).
+        model: LanguageModel = load_model(self.student, self.trained and self.trained.folder).requires_grad_(False)
+        return model
+
+
+@dataclass(frozen=True, slots=True)
+class TrainableSource:
+    """What a training starts from, just as it computes before its first step."""
+
+    student: Student
+    trained: Trained
+    targets: Targets
+    attention: Attention
+
+    def build(self) -> LanguageModel:
+        """Load it; errors as for `FrozenSource`."""
+        from srit.students.loading import trainable
+
+        start = self.trained.folder
+        model: LanguageModel = trainable(self.student, start, targets=self.targets, attention=self.attention)
+        return model
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringWork:
+    """Log-probabilities of chunks of groups under one model."""
+
+    source: FrozenSource | TrainableSource
+    rows: RowKind  # how completions are put into rows
+    row_tokens: int  # a packed row's budget
+    batch_tokens: int  # that go through the model at once
+
+    def chunk(self, model: LanguageModel, groups: Sequence[Group]) -> bytes:
+        """Return a list for each group in JSON: the summed log-probability of each completion, nats."""
+        from srit.compute.scoring import score
+        from srit.run_directory import json_bytes
+
+        found = score(model, groups, rows=self.rows, row_tokens=self.row_tokens, batch_tokens=self.batch_tokens)
+        return json_bytes(found)
+
+
+def read_scores(data: bytes) -> list[list[float]]:
+    """Read what `ScoringWork.chunk` wrote."""
+    found: list[list[float]] = json.loads(data)
+    return found

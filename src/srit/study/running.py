@@ -1,0 +1,173 @@
+"""A grid → runs/ and study.json: every cell is run or resumed; one that fails is reported, and the rest goes on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from srit.compared import in_results, tuned_on
+from srit.errors import DataError, RecipeError
+from srit.pipeline.begun import Shared
+from srit.pipeline.environment import environment
+from srit.pipeline.reports import Progress, Report
+from srit.pipeline.running import open_run, run_stages
+from srit.run_directory import Json, Run, read_manifest, write_bytes, write_json
+from srit.stages import measured
+from srit.study.grid import Grid, GridCell
+from srit.study.outcomes import outcome
+from srit.study.records import (
+    FORMAT,
+    CellRecord,
+    DoneRun,
+    FailedRun,
+    GridRecord,
+    RunRecord,
+    StudyRecord,
+    WaitingRun,
+    as_read,
+    read_study_record,
+    study_bytes,
+)
+
+
+class Failure(NamedTuple):
+    """Why a cell could not be run."""
+
+    kind: str  # name of the error's class
+    exit_code: int
+    reason: str
+
+
+# Does a piece of work; an error that is meant for a person comes back, any other is raised.
+Attempt = Callable[[Callable[[], DoneRun]], "DoneRun | Failure"]
+_Found = Mapping[tuple[str, int], RunRecord]  # by cell and seed
+
+
+def run_study(grid: Grid, out: Path, *, attempt: Attempt, progress: Progress, report: Report) -> int:
+    """Run what is not done of a study, and write study.json and timings.json after each cell.
+
+    Seeds are outermost: the whole grid has run once before any cell is repeated.
+
+    Returns:
+        The exit code: 0 when every cell is done, otherwise that of the first one that failed.
+
+    Raises:
+        RecipeError: the folder has a study.json, and nothing that it was made from.
+    """
+    study = grid.study
+    if (out / "study.json").exists() and not (out / "runs").exists():
+        raise RecipeError(f"{out}: this folder keeps a study that was run elsewhere: choose another --out")
+    found = _earlier(grid, out)
+    wanted = [(cell, number) for number in range(len(study.seeds)) for cell in grid.cells]
+    exit_code = 0
+    shared = Shared(out, {})
+    with closing(Run(out)):
+        for done, (cell, number) in enumerate(wanted):
+            seed = study.seeds[number]
+            heading = f"[{done + 1}/{len(wanted)}] {cell.name}, seed {seed}"
+            report(heading)
+            ran = attempt(partial(_run_cell, cell, number, seed, shared, heading, progress, report))
+            if isinstance(ran, Failure):
+                exit_code = exit_code or ran.exit_code
+                reason = re.sub(rf"(?<![\w./-]){re.escape(str(out))}/", "STUDY/", ran.reason)
+                report(f"{heading}: failed: {reason}")
+                found[cell.name, seed] = FailedRun(seed=seed, kind=ran.kind, exit_code=ran.exit_code, reason=reason)
+            else:
+                found[cell.name, seed] = ran
+            write_bytes(out / "study.json", study_bytes(study_record(grid, found)))
+            write_json(out / "timings.json", _timings(grid, out))
+    return exit_code
+
+
+def _earlier(grid: Grid, out: Path) -> dict[tuple[str, int], RunRecord]:
+    """Return what study.json already says about cells that have not changed, until each of them has its turn."""
+    try:
+        known = read_study_record(out / "study.json")
+    except DataError:
+        return {}  # there is none, or a damaged one, which is written again
+    wanted = as_read(study_record(grid, {}))
+    same = (known.study.recipe, known.study.problems_by_seed) == (wanted.study.recipe, wanted.study.problems_by_seed)
+    described = {cell.cell: replace(cell, runs=()) for cell in wanted.cells} if same else {}
+    return {
+        (cell.cell, run.seed): run
+        for cell in known.cells
+        if described.get(cell.cell) == replace(cell, runs=())
+        for run in cell.done()
+        if run.seed in grid.study.seeds
+    }
+
+
+def folder_of(out: Path, cell: GridCell, seed: int) -> Path:
+    """Return the run directory of a cell and seed."""
+    return out / "runs" / cell.folder / f"seed-{seed}"
+
+
+def _run_cell(
+    cell: GridCell, number: int, seed: int, shared: Shared, heading: str, progress: Progress, report: Report
+) -> DoneRun:
+    folder, recipe = folder_of(shared.folder, cell, seed), cell.recipes[number]
+
+    def in_grid(what: str, done: int, total: int) -> None:
+        progress(f"{heading}: {what}", done, total)
+
+    def indented(line: str) -> None:
+        report(f"  {line}")
+
+    with open_run(folder, recipe, measured, progress=in_grid, report=indented, shared=shared) as opened:
+        run_stages(opened)
+    return outcome(folder, recipe)
+
+
+def study_record(grid: Grid, found: _Found) -> StudyRecord:
+    """Return all of study.json; cells that have not been tried are waiting."""
+    study = grid.study
+    described = GridRecord(
+        name=study.name,
+        about=study.about,
+        seeds=study.seeds,
+        problems_by_seed=study.problems_by_seed,
+        axes=study.axes,
+        recipe=grid.base,
+        claims=tuple(claim.record() for claim in study.claims),
+    )
+    cells = tuple(
+        _described(cell, [found.get((cell.name, seed), WaitingRun(seed=seed)) for seed in study.seeds])
+        for cell in grid.cells
+    )
+    return StudyRecord(FORMAT, described, cells)
+
+
+def _described(cell: GridCell, runs: Sequence[RunRecord]) -> CellRecord:
+    recipe = cell.recipes[0]
+    return CellRecord(
+        cell=cell.name,
+        labels=cell.labels,
+        changes=cell.changes,
+        instructed_on=tuple(sorted(in_results(recipe, recipe.tasks.train))),
+        refined_on=tuple(sorted(in_results(recipe, recipe.tasks.refine or recipe.tasks.train))),
+        tuned_on=tuple(sorted(tuned_on(recipe))),
+        rounds=recipe.rounds,
+        student=recipe.student.model,
+        runs=tuple(runs),
+    )
+
+
+def _timings(grid: Grid, out: Path) -> Json:
+    """Return the seconds of every stage where it was made, and what else differs between machines."""
+    runs: dict[str, Json] = {}
+    for cell in grid.cells:
+        for seed in grid.study.seeds:
+            try:
+                stages = read_manifest(folder_of(out, cell, seed)).stages
+            except DataError:  # of that cell alone, which has failed with it
+                stages = {}
+            runs[f"{cell.name}, seed {seed}"] = {
+                name: {"seconds": entry.seconds, "shared": entry.shared} for name, entry in stages.items()
+            }
+    made = [stage["seconds"] for stages in runs.values() for stage in stages.values() if not stage["shared"]]
+    return {"environment": environment(), "runs": runs, "stages made": len(made), "seconds": round(sum(made), 1)}

@@ -1,0 +1,259 @@
+"""What a teacher behind a server does with replies, faults, budgets and stops."""
+
+import json
+import os
+import re
+import signal
+import threading
+from itertools import pairwise
+
+import pytest
+from teacher_server import KEY, Reply, answer, asked, questions
+
+from srit.errors import RecipeError, TeacherError
+from srit.records import Problem
+from srit.teachers import Question
+from srit.teachers.openai.endpoint import Endpoint
+from srit.teachers.openai.teacher import OpenAITeacher
+
+
+def test_every_question_is_answered_once(server):
+    server.default = lambda body: Reply(answer(f"answer to {body['messages'][0]['content']}"))
+
+    answers = asked(server, n=30, concurrency=6)
+
+    assert sorted(a.problem_id for a in answers) == sorted(f"p{i}" for i in range(30))
+    assert len(server.requests) == 30
+    assert answers[0].text.startswith("answer to What is") and answers[0].n_completion_tokens == 9
+
+
+NOT_ACCEPTED = {
+    "429 with a time": Reply(status=429, headers={"Retry-After": "0.2"}),
+    "429 with garbage": Reply(status=429, headers={"Retry-After": "soon"}),
+    "429 with a negative time": Reply(status=429, headers={"Retry-After": "-5"}),
+    "500": Reply({"error": "x"}, status=500),
+    "503": Reply(b"", status=503),
+    "529": Reply(b"overloaded", status=529),
+}
+UNKNOWN = {
+    "reset": Reply(reset=True),
+    "short body": Reply(cut=True),
+}
+UNUSABLE = {
+    "HTML": Reply(b"<html>"),
+    "null": Reply(b"null"),
+    "a list": Reply(b"[]"),
+    "an error with status 200": Reply({"error": {"message": "x"}}),
+    "no choice": Reply(answer() | {"choices": []}),
+    "no content": Reply(answer(None)),
+    "cut JSON": Reply(b'{"choices": [{"mess'),
+    "bad UTF-8": Reply(b'{"choices": "\xff"}'),
+    "deep nesting": Reply(b"[" * 100_000),
+}
+
+
+@pytest.mark.parametrize("fault", {**NOT_ACCEPTED, **UNKNOWN, **UNUSABLE})
+def test_a_passing_fault_costs_one_more_request(server, fault):
+    server.script = [{**NOT_ACCEPTED, **UNKNOWN, **UNUSABLE}[fault]]
+
+    [one] = asked(server)
+
+    assert one.text == "6 * 3 = 18. The answer is 18." and one.n_calls == 2
+    assert len(server.requests) == 2
+    keys = {headers["idempotency-key"] for _, headers, _ in server.requests}
+    assert len(keys) == 1
+
+
+@pytest.mark.parametrize("fault", {**UNKNOWN, **UNUSABLE})
+def test_a_request_that_may_have_been_charged_is_tried_at_most_twice(server, fault):
+    server.default = {**UNKNOWN, **UNUSABLE}[fault]
+
+    [one] = asked(server)
+
+    assert one.text is None and one.reason
+    assert len(server.requests) == 2
+
+
+def test_retry_after_is_honored(server):
+    server.script = [Reply(status=429, headers={"Retry-After": "0.5"})]
+
+    asked(server)
+
+    (first, *_), (second, *_) = server.requests
+    assert second - first >= 0.5
+
+
+def test_a_cut_answer_does_not_count(server):
+    server.default = Reply(answer("6 * 3", finish="length"))
+
+    [one] = asked(server)
+
+    assert one.text is None and "teacher.max_tokens" in one.reason and len(server.requests) == 1
+
+
+def test_a_slow_response_ends_at_the_deadline_of_the_whole_call(server):
+    server.default = Reply(answer("x" * 400), drip=0.02)
+
+    [one] = asked(server, deadline_seconds=0.5)
+
+    assert one.text is None and "may have been paid" in one.reason
+
+
+def test_a_response_that_is_too_long_is_dropped(server, monkeypatch):
+    monkeypatch.setattr("srit.teachers.openai.wire.MAX_BYTES", 1000)
+    server.default = Reply(answer("x" * 5000))
+
+    [one] = asked(server)
+
+    assert one.text is None
+
+
+def test_a_silent_server_is_given_up(server):
+    server.default = Reply(b"", status=500)
+
+    with pytest.raises(TeacherError, match="no answer for"):
+        asked(server, give_up_seconds=0.2)
+
+
+@pytest.mark.parametrize(
+    "reply, message",
+    [
+        (Reply(answer("yes")), "the same answer ('yes')"),
+        (Reply(answer("a long ans", finish="length")), "no answer (cut: raise teacher.max_tokens)"),
+        (Reply({"error": "no such model"}, status=400), "no answer (refused: status 400"),
+    ],
+)
+def test_a_teacher_that_always_says_the_same_is_stopped(server, reply, message):
+    server.default = reply
+
+    with pytest.raises(TeacherError, match=re.escape(f"m gave {message}") + ".* 20 times in a row"):
+        asked(server, n=60)
+
+    assert len(server.requests) < 30
+
+
+@pytest.mark.parametrize(
+    "budget, message",
+    [({"max_calls": 3}, "budget of 3 calls"), ({"max_spent_tokens": 40}, "48 tokens are spent of a budget of 40")],
+)
+def test_a_spent_budget_stops_asking_and_keeps_the_answers(server, budget, message):
+    server.default = lambda body: Reply(answer(body["messages"][0]["content"]))  # 16 tokens each
+    arrived = []
+
+    with pytest.raises(TeacherError, match=message):
+        for one in OpenAITeacher(Endpoint(server.url, "m", concurrency=1, **budget)).answer(questions(5)):
+            arrived.append(one)
+
+    assert len(arrived) == len(server.requests) == 3
+
+
+def test_a_lone_surrogate_arrives_unchanged(server):
+    server.default = Reply(json.dumps(answer("a\ud800b")).encode())
+
+    [one] = asked(server)
+
+    assert one.text == "a\ud800b"
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("https://me:secret@example.com/v1", "environment variable"),
+        ("ftp://example.com", "must begin with"),
+        ("https://example.com/v1", "is not set"),
+    ],
+)
+def test_an_address_that_would_expose_a_key_is_refused(monkeypatch, url, message):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    with pytest.raises(RecipeError, match=message) as caught:
+        OpenAITeacher(Endpoint(url, "m"))
+
+    assert "secret" not in str(caught.value)
+
+
+def test_an_error_inside_status_200_is_retried_like_the_status_it_names(server):
+    server.script = [
+        Reply({"error": {"message": "too many requests just now", "code": 429}}),
+        Reply({"id": "x", "error": {"message": "upstream went away", "code": "502"}}),
+    ]
+
+    [one] = asked(server, first_wait_seconds=0.2)
+
+    moments = [moment for moment, _, _ in server.requests]
+    assert one.text is not None and one.n_calls == 3
+    assert min(later - sooner for sooner, later in pairwise(moments)) >= 0.1
+
+
+def test_an_error_inside_status_200_stops_the_run_like_the_status_it_names(server):
+    server.default = Reply({"error": {"message": "pay first", "code": 402}})
+
+    with pytest.raises(TeacherError, match="credit"):
+        asked(server, n=5)
+
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("error", [{"code": 0, "message": ""}, {"code": 0, "message": "success"}, {"message": "x"}])
+def test_a_complete_answer_beside_an_empty_error_is_paid_for_once(server, error):
+    server.default = Reply(answer(error=error))
+
+    [one] = asked(server)
+
+    assert one.text == "6 * 3 = 18. The answer is 18." and len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "body", [{"error": {"code": 429.0, "message": "x"}}, {"status": 429, "title": "Too Many Requests"}]
+)
+def test_a_rate_limit_in_another_form_is_waited_for(server, body):
+    server.script = [Reply(body)] * 3
+
+    [one] = asked(server)
+
+    assert one.text is not None and one.n_calls == 4
+
+
+def test_equal_prompts_are_asked_once(server):
+    [first], twin = questions(), Problem("twin", "sums", "train", "0 + 1?", "2")
+
+    answers = list(OpenAITeacher(Endpoint(server.url, "m")).answer([first, Question(twin, first.prompt)]))
+
+    assert [one.problem_id for one in answers] == ["p0", "twin"] and answers[0].text == answers[1].text
+    assert [one.n_calls for one in answers] == [1, 0] and len(server.requests) == 1
+
+
+@pytest.mark.parametrize("echo", [Reply(f"<html>{KEY}</html>".encode()), Reply({"error": {"message": KEY}})])
+def test_a_key_that_a_server_echoes_inside_status_200_is_not_stored(server, echo):
+    server.default = echo
+
+    [one] = asked(server)
+
+    assert KEY not in str(one) and "…" in one.reason
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_takes_the_answers_in_flight_and_asks_nothing_more(server, number):
+    waiting, noted, arrived = threading.Barrier(3), threading.Event(), []
+
+    def reply(body):
+        waiting.wait(10)
+        noted.wait(10)
+        return Reply()
+
+    def stop():
+        waiting.wait(10)
+        os.kill(os.getpid(), number)
+
+    server.default = reply
+    teacher = OpenAITeacher(Endpoint(server.url, "m", concurrency=2), report=lambda line: noted.set())
+    threading.Thread(target=stop).start()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            for one in teacher.answer(questions(6)):
+                arrived.append(one.problem_id)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert sorted(arrived) == ["p0", "p1"] and len(server.requests) == 2
