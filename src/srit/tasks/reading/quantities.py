@@ -45,15 +45,15 @@ def find_quantity(text: str) -> Quantity | None:
         return None
     numeral = found[0]
     before = unit_words(_HEDGES.sub(" ", said[: numeral.start]))
-    behind = _behind(said, numeral.end)
+    following = _words_after(said, numeral.end)
     money = _money(said, numeral.start, numeral.end)
     percent = "percent" if found[0].text.endswith("%") else ""
-    after = unit_words(f"{money} {percent} {behind}")
-    named = any(word[0].isupper() and not is_unit(*unit_words(word)) for word in behind.split() if unit_words(word))
+    after = unit_words(f"{money} {percent} {following}")
+    named = any(word[0].isupper() and not is_unit(*unit_words(word)) for word in following.split() if unit_words(word))
     return Quantity(found[0].text, before, after, named)
 
 
-def _behind(text: str, start: int) -> str:
+def _words_after(text: str, start: int) -> str:
     """Returns the words after a number, up to where the sentence goes on."""
     text = re.sub(r"\\(?:text|mathrm|textbf|mbox|,|;|!|:| )\{?|[~${}]", lambda wrapper: " " * len(wrapper[0]), text)
     end = _ENDS.search(text, start)
@@ -87,8 +87,8 @@ def _find(text: str, wanted: Quantity | None) -> Found | str:
     found = find_number(text)
     if isinstance(found, str):
         return found
-    behind = _behind(text[: found.end + 100], found.end)
-    answer = f"{_money(text, found.start, found.end)}{found.answer} {behind}".strip()
+    following = _words_after(text[: found.end + 100], found.end)
+    answer = f"{_money(text, found.start, found.end)}{found.answer} {following}".strip()
     if wanted and (wanted.before or wanted.after[:1] in {(month,) for month in MONTHS}):
         answer = f"{_ahead(text, found.start)} {answer}".strip()
     return found._replace(answer=answer)
