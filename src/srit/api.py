@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from srit.errors import RecipeError
 from srit.machine.precision import known_rates
-from srit.pipeline.estimate import Work, told_in_all
+from srit.pipeline.estimate import Work, total_summary
 from srit.pipeline.planning import plan as plan_stages
 from srit.pipeline.planning import versions_line
 from srit.pipeline.reports import Progress
@@ -200,7 +200,7 @@ def plan(recipe: Recipe, out: Path | str | None = None) -> RunPlan:
     planned = plan_stages(folder, recipe, stages)
     found = [PlannedStage(str(p.stage.name), p.reason, p.stage.work(recipe) if p.reason else Work()) for p in planned]
     works = [stage.work for stage in found if stage.reason]
-    summary = told_in_all(works, recipe, known_rates(recipe.student)) if works else ""
+    summary = total_summary(works, recipe, known_rates(recipe.student)) if works else ""
     return RunPlan(tuple(found), versions_line(folder, planned), summary)
 
 

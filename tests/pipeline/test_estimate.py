@@ -1,5 +1,9 @@
-from srit.pipeline.estimate import dollars, n_parameters, seconds
-from srit.recipe import read_recipe
+import json
+
+import pytest
+
+from srit.pipeline.estimate import PROMPT_TOKENS, dollars, n_parameters, seconds, tokens_of
+from srit.recipe import TaskUse, read_recipe
 from srit.stages import stages
 
 QUICKSTART = read_recipe("quickstart")
@@ -9,13 +13,35 @@ def work_of(name, recipe):
     return next(stage for stage in stages(recipe) if str(stage.name) == name).work(recipe)
 
 
-def test_work_is_counted_from_the_recipe_alone():
-    # 960 problems, 4 answers each, half of 64 tokens
-    assert work_of("round-1/completions", QUICKSTART).sampled == 960 * 4 * 32
-    assert work_of("round-1/refined", QUICKSTART).steps == 120
-    assert work_of("instructed", QUICKSTART).steps == 6 * 8
-    assert work_of("predictions/base/sums", QUICKSTART).sampled == 30 * 64  # its answers do not end
-    assert work_of("predictions/refined/sums", QUICKSTART).sampled == 100 * 32
+@pytest.mark.parametrize(
+    ("limit", "sampled", "refined", "steps"), [(320, 85_330, 73_638, 92), (200, 53_136, 47_712, 59)]
+)
+def test_the_quickstarts_tokens_are_estimated_within_a_tenth_of_what_its_runs_took(limit, sampled, refined, steps):
+    recipe = read_recipe("quickstart", [f"tasks.train.{n}.limit={limit}" for n in range(3)])
+    stage_2 = work_of("round-1/refined", recipe)
+
+    assert work_of("instructed", recipe).trained == pytest.approx(52_284, rel=0.1)
+    assert work_of("round-1/completions", recipe).sampled == pytest.approx(sampled, rel=0.1)
+    assert stage_2.trained == pytest.approx(refined, rel=0.1) and abs(stage_2.steps - steps) <= 1
+
+
+def test_a_base_model_writes_as_much_as_it_may_and_a_trained_one_as_much_as_it_learned():
+    assert work_of("predictions/base/sums", QUICKSTART).sampled == 30 * 64
+    assert 100 * 20 < work_of("predictions/refined/sums", QUICKSTART).sampled < 100 * 30
+
+
+def test_the_first_problems_of_a_file_are_read_for_their_length(tmp_path):
+    row = {"id": "a", "question": "How many words are in a long question? " * 40, "answer": "8"}
+    (tmp_path / "train.jsonl").write_text(json.dumps(row))
+
+    assert 320 < tokens_of(QUICKSTART, TaskUse(task=f"jsonl:{tmp_path}"), "train", 64).prompt < 420
+
+
+@pytest.mark.parametrize(
+    ("task", "data"), [("gsm8k", None), ("gsm8k", "/nowhere"), ("jsonl:/nowhere", None), ("gym:ab", None)]
+)
+def test_constants_stand_in_for_problems_that_are_not_here(task, data):
+    assert tokens_of(QUICKSTART, TaskUse(task=task, data=data), "train", 64) == (PROMPT_TOKENS, 32)
 
 
 def test_the_teachers_calls_are_bounded_by_its_budget_and_priced():

@@ -44,7 +44,7 @@ def plan(recipe: RecipeName, overrides: Overrides = None, out: Out = None) -> No
 
         planned = plan_run(settings, out)
         for stage in planned.stages:
-            status, work = ("run ", stage.work.told()) if stage.reason else ("done", "")
+            status, work = ("run ", stage.work.summary()) if stage.reason else ("done", "")
             typer.echo(f"{status}  {stage.name:32} {work:40} {stage.reason}".rstrip())
         if planned.warning:
             typer.echo(f"WARN {planned.warning}")

@@ -1,6 +1,7 @@
 """A recipe → what its stages will take: teacher calls, tokens, steps and about how long, before anything is spent.
 
-Needs no model, no data and no network; answers are taken for half as long as they may be.
+It needs no model and no network. Where a task's problems are generated or lie on this machine, some of them are read
+for the length of prompts and worked solutions; elsewhere constants stand in, and answers count half of their limit.
 """
 
 from __future__ import annotations
@@ -9,19 +10,35 @@ import math
 import os
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from srit.compute.plan import Rates
+from srit.errors import SritError
 from srit.recipe import Optimization, Recipe, TaskUse
+from srit.records import Split
+from srit.students.prompts import prompt_text
+from srit.tasks import find_task
+from srit.tasks.benchmarks import BenchmarkTask
+from srit.tasks.jsonl import JsonlTask
+from srit.tasks.story import StoryTask
 from srit.teachers import teacher_kind
 
-PROMPT_TOKENS = 80  # of a question with its instruction; the shipped tasks have 50 to 150
+PROMPT_TOKENS = 80  # of a question with its instruction, where no problem can be read; the shipped tasks have 50 to 150
 UNLIMITED = 1000  # problems counted for a task without a limit
+EXAMPLES = 50  # problems of a task that are read for their length
+# What a tokenizer makes at least one token of: a word, a digit, the blank before a digit, any other sign. With
+# SmolLM2's tokenizer the count is 1 % below the tokens of the quickstart's prompts (3.3 characters a token), equal to
+# those of its worked solutions (1.6), and up to 4 % above those of srit's own pages in Markdown.
+PIECE = re.compile(r"[^\W\d_]+|\d| (?=\d)|[^\w\s]|_|\n")
+CHAT_TOKENS = 8  # that ChatML puts around a prompt
 # Measured with SmolLM2-135M in float32 on two cores: 520 tokens/s sampled, 335 trained through LoRA. In full was
 # measured before the rest grew faster: 110 where LoRA had 190. bfloat16 units about halve all of it.
 SAMPLED = 520 * 135e6 / 2  # parameters * tokens a second, for each core
 TRAINED = {"lora": 335 * 135e6 / 2, "qlora": 335 * 135e6 / 2, "full": 195 * 135e6 / 2}
+LOADED = 1.5 / 135e6  # seconds a parameter, to load a model: SmolLM2-135M on the same two cores
 
 # One GPU of 80 GB: a model, not a measurement. Training: 6 operations a parameter and token (Kaplan et al. 2020,
 # arXiv 2001.08361) at 40 % of an A100's 312e12 a second in bf16. Sampling: 64 answers at once, each step of theirs
@@ -31,15 +48,16 @@ GPU_SAMPLED = 64 * 0.6 * 2.0e12 / 2 / 2
 
 
 class Work(NamedTuple):
-    """Of one stage; 0 where it does nothing of the kind."""
+    """What one stage takes; 0 where it does nothing of the kind."""
 
     calls: int = 0  # to the teacher, at most
     sampled: int = 0  # tokens written, by student or local teacher
     trained: int = 0  # tokens through a training step
     steps: int = 0
+    loads: int = 0  # of the student's weights
 
-    def told(self) -> str:
-        """Such as "1,440 calls, 46,080 tokens sampled"."""
+    def summary(self) -> str:
+        """Return the work in words, such as "1,440 teacher calls, 46,080 tokens sampled"."""
         parts = [
             f"{n:,} {what}"
             for n, what in (
@@ -53,57 +71,113 @@ class Work(NamedTuple):
         return ", ".join(parts)
 
 
+class Tokens(NamedTuple):
+    """The mean length of a task's prompts, and of the answers to them."""
+
+    prompt: float
+    answer: float
+
+
+def tokens_of(recipe: Recipe, use: TaskUse, split: Split, most: int) -> Tokens:
+    """Estimate how long a task's prompts and the trained student's answers are.
+
+    A student that learned from worked solutions writes answers as long: 22.2 tokens where the solutions have 22.2, on
+    the quickstart's training problems.
+
+    Args:
+        most: how many tokens an answer may have.
+    """
+    prompt, solution = _lengths(use.task, use.data, split, recipe.tasks.seed)
+    answer = solution if writes_solutions(recipe) else None
+    return Tokens(prompt or PROMPT_TOKENS, min(answer or most / 2, most))
+
+
+def writes_solutions(recipe: Recipe) -> bool:
+    """Return whether the teacher writes the worked solutions of the tasks, and the student learns to write them."""
+    return recipe.teacher.kind == "solver"
+
+
+@cache
+def _lengths(name: str, data: str | None, split: Split, seed: int) -> tuple[float | None, float | None]:
+    """Return the mean tokens of a task's prompts and worked solutions; None where they are not known here."""
+    folder = None if data is None else Path(data)
+    try:
+        task = find_task(name)
+        is_here = isinstance(task, StoryTask | JsonlTask) or (isinstance(task, BenchmarkTask) and folder is not None)
+        if not is_here:  # the hub would be asked, or a plug-in that may ask anyone
+            return None, None
+        limit = EXAMPLES if isinstance(task, StoryTask) else None  # a file is read no further than its first rows
+        problems = list(islice(task.load(split, data=folder, limit=limit, seed=seed), EXAMPLES))
+    except (SritError, OSError, ValueError):
+        return None, None  # the run reports it in full
+    prompts = [CHAT_TOKENS + n_pieces(prompt_text(problem, "cot")) for problem in problems]
+    solutions = [1 + n_pieces(solution) for problem in problems if (solution := task.solve(problem)) is not None]
+    return _mean(prompts), _mean(solutions)
+
+
+def n_pieces(text: str) -> int:
+    """Return about how many tokens a text has."""
+    return sum(1 for _ in PIECE.finditer(text))
+
+
+def _mean(counts: Sequence[int]) -> float | None:
+    return sum(counts) / len(counts) if counts else None
+
+
 def teaching(recipe: Recipe, questions: int) -> Work:
-    """Of asking the teacher so many questions."""
+    """Return the work of asking the teacher that many questions."""
     work = teacher_kind(recipe.teacher.kind).work(recipe.teacher, questions)
     return Work(calls=work.calls, sampled=work.sampled)
 
 
 def n_problems(use: TaskUse) -> int:
-    """Problems of a task, as far as the recipe says."""
+    """Return how many problems a task has, as far as the recipe says."""
     return UNLIMITED if use.limit is None else use.limit
 
 
-def n_demonstrated(recipe: Recipe) -> int:
-    """Training problems that the teacher is asked."""
-    limit, counts = recipe.demonstrations.limit, map(n_problems, recipe.tasks.train)
-    return sum(n if limit is None else min(n, limit) for n in counts)
+def demonstrated(recipe: Recipe) -> list[tuple[TaskUse, int]]:
+    """Return the training tasks, each with how many of its problems the teacher is asked."""
+    limit = recipe.demonstrations.limit
+    counts = [(use, n_problems(use)) for use in recipe.tasks.train]
+    return [(use, n if limit is None else min(n, limit)) for use, n in counts]
 
 
-def n_refined(recipe: Recipe) -> int:
-    """Problems that stage 2 works on."""
-    return sum(map(n_problems, recipe.tasks.refine or recipe.tasks.train))
+def refined_on(recipe: Recipe) -> list[tuple[TaskUse, int]]:
+    """Return the tasks that stage 2 works on, each with how many problems it has."""
+    return [(use, n_problems(use)) for use in recipe.tasks.refine or recipe.tasks.train]
 
 
 def seconds(work: Work, recipe: Recipe, rates: Rates | None = None) -> float | None:
-    """About how long on this machine's cores; None where the student's size is not known.
+    """Estimate how long work takes on this machine's cores; None where the student's size is not known.
 
     Args:
         rates: as the machine was probed for this student; None: by the student's size and what another machine took.
     """
+    size = n_parameters(recipe)
     if rates is not None:
-        return work.sampled / rates.sampled + work.trained / rates.trained
-    if (size := n_parameters(recipe)) is None:
+        return work.sampled / rates.sampled + work.trained / rates.trained + work.loads * LOADED * (size or 0)
+    if size is None:
         return None
     cores = os.cpu_count() or 1
-    return size * (work.sampled / SAMPLED + work.trained / TRAINED[recipe.student.tuning]) / cores
+    computed = (work.sampled / SAMPLED + work.trained / TRAINED[recipe.student.tuning]) / cores
+    return size * (computed + work.loads * LOADED)
 
 
 def gpu_seconds(work: Work, recipe: Recipe) -> float | None:
-    """About how long on one GPU of 80 GB, by the model above; None where the student's size is not known."""
+    """Estimate the same on one GPU of 80 GB, by the model above; None where the student's size is not known."""
     if (size := n_parameters(recipe)) is None:
         return None
     return size * (work.sampled / GPU_SAMPLED + work.trained / GPU_TRAINED)
 
 
 def dollars(works: Iterable[Work], recipe: Recipe) -> float | None:
-    """At most what the teacher's answers cost; None where its prices are not known."""
+    """Return the most that the teacher's answers can cost; None where its prices are not known."""
     calls = sum(work.calls for work in works)
     return teacher_kind(recipe.teacher.kind).price(recipe.teacher, calls, PROMPT_TOKENS)
 
 
-def told_in_all(works: Sequence[Work], recipe: Recipe, rates: Rates | None = None) -> str:
-    """What a plan takes, in a line; `rates` as in `seconds`."""
+def total_summary(works: Sequence[Work], recipe: Recipe, rates: Rates | None = None) -> str:
+    """Return what a plan takes in one line; `rates` as in `seconds`."""
     times = [seconds(work, recipe, rates) for work in works]
     took = "time unknown (the student's size is not in its name)"
     if None not in times:
@@ -118,7 +192,7 @@ def told_in_all(works: Sequence[Work], recipe: Recipe, rates: Rates | None = Non
 
 
 def n_parameters(recipe: Recipe) -> int | None:
-    """The student's, from its local weights or from its name, such as Llama-2-7b."""
+    """Return the size of the student, from its local weights or from its name, such as Llama-2-7b."""
     weights = list(Path(recipe.student.model).glob("*.safetensors")) if Path(recipe.student.model).is_dir() else []
     if weights:
         return sum(path.stat().st_size for path in weights) // 2  # hub weights have two bytes a parameter
@@ -126,7 +200,13 @@ def n_parameters(recipe: Recipe) -> int | None:
     return round(float(named[1]) * {"b": 1e9, "m": 1e6}[named[2]]) if named else None
 
 
-def training(settings: Optimization, n: int, tokens: int) -> Work:
-    """Return what a training on n examples or problems takes, of so many tokens each."""
+def training(settings: Optimization, n: int, tokens: float, loads: int = 1) -> Work:
+    """Return the work of a training.
+
+    Args:
+        n: how many examples or problems it has.
+        tokens: that all of them have together.
+        loads: of the student's weights.
+    """
     steps = settings.epochs * math.ceil(n / settings.batch_size)
-    return Work(trained=settings.epochs * n * tokens, steps=steps)
+    return Work(trained=round(settings.epochs * tokens), steps=steps, loads=loads)

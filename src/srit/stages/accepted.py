@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from srit.intervals import compare
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
-from srit.pipeline.estimate import Work, n_problems
+from srit.pipeline.estimate import Work, n_problems, tokens_of
 from srit.pipeline.stage import SAMPLES, Stage, StageName
 from srit.recipe import Recipe
 from srit.records import Prediction, Problem
@@ -58,7 +58,9 @@ def accepted_stage(recipe: Recipe, number: int) -> Stage:
 def _work(recipe: Recipe) -> Work:
     if recipe.refine.accept != "better":
         return Work()
-    return Work(sampled=2 * sum(map(n_problems, recipe.tasks.dev)) * (recipe.evaluate.max_new_tokens // 2))
+    most = recipe.evaluate.max_new_tokens
+    answers = sum(n_problems(use) * tokens_of(recipe, use, "dev", most).answer for use in recipe.tasks.dev)
+    return Work(sampled=round(2 * answers), loads=2)
 
 
 def _make_accepted(inputs: Inputs, out: Outputs, context: Context, number: int) -> Mapping[str, Json]:

@@ -11,7 +11,7 @@ from srit.compared import refine_problems
 from srit.errors import TooFewPairs, TrainingError
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
-from srit.pipeline.estimate import Work, n_refined
+from srit.pipeline.estimate import Work, refined_on, tokens_of
 from srit.pipeline.stage import SAMPLES, Stage, StageName, no_work
 from srit.recipe import Recipe, Sample
 from srit.records import Completion, Problem, PromptKind
@@ -69,7 +69,6 @@ def completions_stage(recipe: Recipe, number: int) -> Stage:
     sample anything again.
     """
     name, problems = StageName("completions", number), refine_problems(recipe)
-    per_problem, answer = recipe.sample.direct + recipe.sample.cot, recipe.sample.max_new_tokens // 2
     return Stage(
         name=name,
         version=3,
@@ -78,10 +77,16 @@ def completions_stage(recipe: Recipe, number: int) -> Stage:
         inputs=(problems, *start_inputs(number)),
         outputs=(f"{name}.jsonl",),
         make=lambda inputs, out, context: _make_completions(inputs, out, context, problems, number),
-        work=lambda recipe: Work(sampled=n_refined(recipe) * per_problem * answer),
+        work=_work,
         computes=SAMPLES,
         after=(_probe_file(number), f"round-{number}/yield.json"),
     )
+
+
+def _work(recipe: Recipe) -> Work:
+    most, per_problem = recipe.sample.max_new_tokens, recipe.sample.direct + recipe.sample.cot
+    answers = sum(n * tokens_of(recipe, use, "train", most).answer for use, n in refined_on(recipe))
+    return Work(sampled=round(per_problem * answers), loads=1)
 
 
 def _probe_file(number: int) -> str:

@@ -10,7 +10,7 @@ from contextlib import closing
 from srit.errors import DataError
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
-from srit.pipeline.estimate import n_demonstrated, teaching
+from srit.pipeline.estimate import demonstrated, teaching
 from srit.pipeline.reports import Report
 from srit.pipeline.stage import UNSETTLED, Stage, StageName
 from srit.pipeline.teaching import teacher_settings, teacher_sources
@@ -35,7 +35,7 @@ def demonstrations_stage(recipe: Recipe) -> Stage:
         inputs=("problems/train.jsonl",),
         outputs=("demonstrations.jsonl",),
         make=_make_demonstrations,
-        work=lambda recipe: teaching(recipe, n_demonstrated(recipe)),
+        work=lambda recipe: teaching(recipe, sum(n for _, n in demonstrated(recipe))),
         uses_student=False,
         sources=lambda: teacher_sources(recipe.teacher),
         after=(LENGTHS,),

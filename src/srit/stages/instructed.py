@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from srit.errors import DataError, TrainingError
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
-from srit.pipeline.estimate import PROMPT_TOKENS, n_demonstrated, training
+from srit.pipeline.estimate import Work, demonstrated, tokens_of, training
 from srit.pipeline.stage import TRAINS, Stage, StageName
 from srit.recipe import Instruct, Optimization, Recipe
 from srit.records import Demonstration, Problem, PromptKind
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 def instructed_stage(recipe: Recipe) -> Stage:
     """Demonstrations → instructed/."""
-    answer = recipe.sample.max_new_tokens // 2
     return Stage(
         name=StageName("instructed"),
         version=3,
@@ -35,10 +34,16 @@ def instructed_stage(recipe: Recipe) -> Stage:
         inputs=("problems/train.jsonl", "demonstrations.jsonl"),
         outputs=("instructed", "instructed.json"),
         make=_make_instructed,
-        work=lambda recipe: training(recipe.instruct, n_demonstrated(recipe), PROMPT_TOKENS + answer),
+        work=_work,
         computes=TRAINS,
         after=(LENGTHS,),
     )
+
+
+def _work(recipe: Recipe) -> Work:
+    shown, most = demonstrated(recipe), recipe.sample.max_new_tokens
+    tokens = sum(n * sum(tokens_of(recipe, use, "train", most)) for use, n in shown)
+    return training(recipe.instruct, sum(n for _, n in shown), tokens)
 
 
 def _make_instructed(inputs: Inputs, out: Outputs, context: Context) -> Mapping[str, Json]:

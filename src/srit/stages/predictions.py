@@ -10,7 +10,7 @@ from typing import NamedTuple
 from srit.compared import Evaluated, folder_of, predictions_file, problems_file
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
-from srit.pipeline.estimate import Work, n_problems, teaching
+from srit.pipeline.estimate import Work, n_problems, teaching, tokens_of
 from srit.pipeline.stage import SAMPLES, Stage, StageName
 from srit.pipeline.teaching import teacher_settings, teacher_sources
 from srit.recipe import Recipe
@@ -58,11 +58,11 @@ def predictions_stage(recipe: Recipe, model: Model, task: Evaluated) -> Stage:
 
 
 def _work(recipe: Recipe, model: Model, task: Evaluated) -> Work:
-    n, answer = n_problems(task.use), recipe.evaluate.max_new_tokens // 2
+    n, most = n_problems(task.use), recipe.evaluate.max_new_tokens
     draws = len(recipe.evaluate.prompts) * (1 + (recipe.evaluate.samples if recipe.evaluate.pass_at else 0))
     if model.kind == "base":  # its answers may never end
-        return Work(sampled=min(recipe.evaluate.base_limit or n, n) * draws * 2 * answer)
-    return Work(sampled=n * draws * answer)
+        return Work(sampled=min(recipe.evaluate.base_limit or n, n) * draws * most, loads=1)
+    return Work(sampled=round(n * draws * tokens_of(recipe, task.use, "test", most).answer), loads=1)
 
 
 def computed_with(recipe: Recipe) -> dict[str, Json]:

@@ -124,11 +124,11 @@ def summary(planned: list[Planned]) -> Iterator[str]:
     """Yield a line for each cell, then what all of them take."""
     for p in planned:
         what = f"run {len(p.run)} stages, {p.shared} shared or done" if p.run else "nothing to do"
-        parts = [what, p.work.told(), "" if p.seconds is None else f"about {_hours(p.seconds)}"]
+        parts = [what, p.work.summary(), "" if p.seconds is None else f"about {_hours(p.seconds)}"]
         parts += ["" if not p.dollars else f"at most ${p.dollars:.2f}"]
         yield f"{p.cell}, seed {p.seed}: {'; '.join(part for part in parts if part)}"
     total = Work(*map(sum, zip(*(p.work for p in planned), strict=True)))
-    yield f"in all: {sum(len(p.run) for p in planned)} stages; {total.told() or 'nothing to do'}"
+    yield f"in all: {sum(len(p.run) for p in planned)} stages; {total.summary() or 'nothing to do'}"
     times = (
         (_sum(iter(p.seconds for p in planned)), "this machine's processor"),
         (_sum(iter(p.gpu_seconds for p in planned)), "one GPU of 80 GB (docs/studies.md has the model)"),
