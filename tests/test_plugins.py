@@ -81,7 +81,7 @@ def test_what_a_plug_in_is_told_shapes_its_stages_and_nothing_before(run, instal
     assert first_to_run() == []
     [asked] = first_to_run("teacher.says=odd")
     assert asked.split()[1] == "demonstrations" and "8 teacher calls" in asked
-    assert first_to_run("sampler.longest=9")[0].split()[1] == "round-1/completions"
+    assert first_to_run("sampler.longest=9")[0].split()[1] == "round-1/probe"
     assert first_to_run("refine.margin=3.0")[0].split()[1] == "round-1/refined"
 
 

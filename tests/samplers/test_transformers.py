@@ -185,3 +185,10 @@ def test_a_text_ends_an_answer_and_what_follows_it_is_not_read(kind):
         said = tokenizer.decode(answer.token_ids)
         assert text.startswith(said) and (stop in said) == (stop in text) == (not answer.truncated)
         assert stop not in tokenizer.decode(answer.token_ids[:-1])
+
+
+def test_a_sampler_that_cannot_decode_refuses_texts_that_end_answers():
+    settings = SamplingSettings(temperature=0, max_new_tokens=4, stop_ids=(), stop=("end",))
+
+    with pytest.raises(ValueError, match="the sampler needs `text`"):
+        list(TransformersSampler(tiny_model(), rows=4, pad_id=0).sample(random_requests(2), settings))

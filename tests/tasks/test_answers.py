@@ -105,7 +105,7 @@ def row(number=1, **fields):
     ("bad", "message"),
     [
         (b'{"id": "x", "question": "?"}\n', r"test\.jsonl:2: answer: is missing"),
-        (json.dumps(row(2, answer="—")).encode(), r"test\.jsonl:2: answer: gold '—' of 'p2' is no number"),
+        (json.dumps(row(2, answer="—")).encode(), r"test\.jsonl:2: answer: gold '—' of 'p2' is not a number"),
         (b'{"id": "\xff"}', r"test\.jsonl:2: byte 0xff at column 9 is not UTF-8"),
         (b"[1]", r"test\.jsonl:2: a row is a JSON object"),
         (b'{"id": NaN}', r"test\.jsonl:2: not JSON: NaN"),

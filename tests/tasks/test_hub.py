@@ -39,5 +39,5 @@ def test_a_hub_out_of_reach_is_told_with_what_to_do(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     task = BenchmarkTask(_TABLE["gsm8k"])
 
-    with pytest.raises(DataError, match=r"openai/gsm8k/main/train: not to be had from the hub .* give a data folder"):
+    with pytest.raises(DataError, match=r"gsm8k/main/train: cannot be loaded from the hub .* give a data folder"):
         list(task.load("train", data=None, limit=None, seed=0))

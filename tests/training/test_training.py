@@ -149,6 +149,14 @@ def test_a_reference_that_is_another_model_is_refused(tmp_path):
         refined(tmp_path, SigmoidSettings(batch_size=3), reference=other)
 
 
+@pytest.mark.parametrize("damage", [lambda rows: rows[:-1], lambda rows: [*rows[:-1], rows[-1][:-1]]])
+def test_reference_log_probabilities_that_do_not_match_the_completions_are_refused(tmp_path, damage):
+    reference = damage(reference_logps(tiny_model(), PREFERENCES, 100))
+
+    with pytest.raises(ValueError):
+        refined(tmp_path, SigmoidSettings(batch_size=3), reference=reference)
+
+
 def test_rounding_is_no_other_model_however_much_beta_makes_of_it(tmp_path):
     near = [[logps[0] + 1e-3, *logps[1:]] for logps in reference_logps(tiny_model().train(), PREFERENCES, 100)]
 

@@ -25,7 +25,7 @@ from srit.tasks.reading.options.choices import read_choice
 from srit.tasks.reading.options.mentions import LETTERS
 
 BenchmarkKind = Literal["number", "choice", "math"]
-Fields = dict[str, Any]  # id, question, choices, answer, rationale: a row as in the local files
+Fields = dict[str, Any]  # id, question, choices, answer, rationale, as in a row of the local files
 
 _FILES: dict[Split, tuple[str, ...]] = {"train": ("train",), "dev": ("validation", "dev"), "test": ("test",)}
 _INSTRUCTIONS: dict[BenchmarkKind, str] = {
@@ -37,30 +37,30 @@ _INSTRUCTIONS: dict[BenchmarkKind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """Where a split lies on the hub."""
+    """Where a split is on the hub."""
 
     id: str
     split: str
     configs: tuple[str | None, ...] = (None,)  # all are read, one after the other
-    # Data sets that are published as a script: `datasets` reads only what the hub has converted of them.
+    # For data sets published as a script, `datasets` reads only what the hub has converted.
     revision: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """What is known of a benchmark."""
+    """What is known about a benchmark."""
 
     name: str
     kind: BenchmarkKind
     license: str
     sizes: str
     hub: Mapping[Split, Hub]
-    convert: Callable[[Fields], Fields]  # a row of the hub's to one of ours; an id is added where it has none
+    convert: Callable[[Fields], Fields]  # turns a row of the hub into one of ours; an id is added if it has none
     instruction: str = ""
     notes: str = field(default="")
 
 
-# --------------------------------------------------------------------------- rows of the hub, one form each
+# -------------------------------------------------------------------------- rows of the hub, one format each
 
 
 def _letter(index: int) -> str:
@@ -249,11 +249,11 @@ class BenchmarkTask:
         self._benchmark = benchmark
 
     def load(self, split: Split, *, data: Path | None, limit: int | None, seed: int) -> Iterator[Problem]:
-        """Problems of a split, in the order of the source. All rows are checked, drawn or not.
+        """Yields the problems of a split, in the order of the source. All rows are checked, drawn or not.
 
         Raises:
             MissingSplit: there is no such split here.
-            DataError: a row that cannot be used.
+            DataError: a row cannot be used.
         """
         if data is None:
             self._hub(split)
@@ -262,7 +262,7 @@ class BenchmarkTask:
         return drawn(lambda: self._all(split, data), limit=limit, draw=random.Random(f"{seed}/{self.name}/{split}"))
 
     def load_all(self, data: Path | None) -> Iterator[Problem]:
-        """Problems of every file or split there is; a problem in two files comes twice."""
+        """Yields the problems of every file or split; a problem in two files comes twice."""
         if data is None:
             for split in self._benchmark.hub:
                 yield from self._all(split, None)
@@ -275,32 +275,32 @@ class BenchmarkTask:
             yield from self.read_file(path, splits.get(stem, "test"))
 
     def read_file(self, path: Path, split: Split) -> Iterator[Problem]:
-        """Problems of one local file."""
+        """Yields the problems of one local file."""
         return self._checked(read_rows(path), split)
 
     def source(self, split: Split, *, data: Path | None) -> str:
-        """The sum of the split's local file, or where it is on the hub."""
+        """Returns the SHA-256 sum of the split's local file, or its place on the hub."""
         if data is not None:
             return sum_of(self._file(data, split))
         hub = self._hub(split)
         return " ".join(filter(None, (hub.id, *hub.configs, hub.split, hub.revision)))
 
     def phrase(self, problem: Problem) -> str:
-        """The question, and its options one a line as "(A) …"; yes-or-no questions stand alone."""
+        """Writes out the question and its options; see `phrase`."""
         return phrase(problem)
 
     def read(self, text: str, problem: Problem) -> Reading:
-        """See `srit.tasks.reading`."""
+        """Reads an answer by the rules in `srit.tasks.reading`."""
         if self._benchmark.kind == "choice":
             return read_choice(text, problem.choices or (), problem.question)
         read = read_number if self._benchmark.kind == "number" else read_math
         return read(text, problem.question)
 
     def equal(self, answer: str, gold: str) -> bool:
-        """Letters as letters, numbers exactly, LaTeX by value.
+        """Compares letters, numbers exactly, and LaTeX by value.
 
         Raises:
-            JudgeError: LaTeX that could not be compared.
+            JudgeError: the LaTeX could not be compared.
         """
         if self._benchmark.kind == "choice":
             return answer.strip().upper() == gold.strip().upper()
@@ -311,7 +311,7 @@ class BenchmarkTask:
         return math_equal(answer, gold)
 
     def solve(self, problem: Problem) -> str | None:
-        """None: benchmarks have no solver."""
+        """Returns None, as benchmarks have no solver."""
         return None
 
     def _all(self, split: Split, data: Path | None) -> Iterator[Problem]:
@@ -325,7 +325,7 @@ class BenchmarkTask:
 
     def _file(self, data: Path, split: Split) -> Path:
         files = self._files(data)
-        # MultiArith is often kept whole: its zero-shot figures are over all 600.
+        # MultiArith is often kept whole, as its zero-shot figures are over all 600 problems.
         for stem in (*_FILES[split], *(["all"] if split == "test" else [])):
             if stem in files:
                 return files[stem]
@@ -373,7 +373,7 @@ def _download(hub: Hub, config: str | None, where: str) -> Iterable[Fields]:
         rows: Iterable[Fields] = load_dataset(hub.id, config, split=hub.split, revision=hub.revision)
     except Exception as error:  # datasets raises whatever its many parts raise
         raise DataError(
-            f"{where}: not to be had from the hub ({type(error).__name__}: {str(error)[:200]}); "
+            f"{where}: cannot be loaded from the hub ({type(error).__name__}: {str(error)[:200]}); "
             "check the connection, or give a data folder with NAME/SPLIT.jsonl.gz"
         ) from error
     return rows
@@ -383,13 +383,13 @@ def _download(hub: Hub, config: str | None, where: str) -> Iterable[Fields]:
 
 
 def problem_of(row: Row, task: str, split: Split, numbering: Callable[[], Numbering] | None = None) -> Problem:
-    """The problem of a row, its fields' types checked.
+    """Makes the problem of a row, with the types of its fields checked.
 
     Args:
-        numbering: what whole numbers mean that stand for options; None: they must be an option's words.
+        numbering: what whole numbers that stand for options mean; None if they must be an option's words.
 
     Raises:
-        DataError: names file, line and field.
+        DataError: the row cannot be used; the message names file, line, and field.
     """
     identity, question = id_field(row, "id"), text_field(row, "question")
     gold, rationale = gold_of(row, numbering), optional_text(row, "rationale")
@@ -398,9 +398,10 @@ def problem_of(row: Row, task: str, split: Split, numbering: Callable[[], Number
 
 
 def check_gold(problem: Problem, kind: BenchmarkKind, where: str) -> None:
-    """
+    """Checks that the judge would find a gold answer equal to itself.
+
     Raises:
-        DataError: the judge could not find the gold answer equal to itself.
+        DataError: it would not.
     """
     if kind == "choice":
         letters = LETTERS[: len(problem.choices or ())]
@@ -411,14 +412,14 @@ def check_gold(problem: Problem, kind: BenchmarkKind, where: str) -> None:
                 f"{where}: answer: gold {problem.answer!r:.80} of {problem.id!r} is none of {', '.join(letters)}"
             )
     elif kind == "number" and not (is_number(problem.answer) and numbers_equal(problem.answer, problem.answer)):
-        raise DataError(f"{where}: answer: gold {problem.answer!r:.80} of {problem.id!r} is no number")
+        raise DataError(f"{where}: answer: gold {problem.answer!r:.80} of {problem.id!r} is not a number")
 
 
 def checked(rows: Iterable[Row], make: Callable[[Row], Problem]) -> Iterator[Problem]:
-    """Problems of rows; no id twice.
+    """Yields the problems of rows, no id twice.
 
     Raises:
-        DataError: up to five repeated ids, after the last row; or what `make` raises.
+        DataError: ids repeat, of which it names up to five after the last row; or whatever `make` raises.
     """
     seen: set[str] = set()
     repeated: list[str] = []
@@ -434,7 +435,7 @@ def checked(rows: Iterable[Row], make: Callable[[Row], Problem]) -> Iterator[Pro
 
 
 def drawn(problems: Callable[[], Iterator[Problem]], *, limit: int | None, draw: random.Random) -> Iterator[Problem]:
-    """At most `limit` problems, in their own order; two passes rather than all in memory."""
+    """Yields at most `limit` problems in their own order, in two passes rather than with all in memory."""
     if limit is None:
         yield from problems()
         return
@@ -444,7 +445,7 @@ def drawn(problems: Callable[[], Iterator[Problem]], *, limit: int | None, draw:
 
 
 def phrase(problem: Problem) -> str:
-    """The question, then its options one a line as "(A) …"; yes-or-no questions stand alone."""
+    """Writes out the question, then its options one per line as "(A) …"; yes-or-no questions stand alone."""
     if not problem.choices or problem.choices == ("Yes", "No"):
         return problem.question
     options = (f"({letter}) {choice}" for letter, choice in zip(LETTERS, problem.choices, strict=False))
@@ -452,7 +453,7 @@ def phrase(problem: Problem) -> str:
 
 
 def names() -> list[str]:
-    """Names of all benchmarks."""
+    """Returns the names of all benchmarks."""
     return list(_TABLE)
 
 
@@ -462,9 +463,10 @@ def knows(name: str) -> bool:
 
 
 def make(name: str) -> BenchmarkTask:
-    """
+    """Makes the task of a benchmark.
+
     Raises:
-        DataError: unknown; the message names the nearest.
+        DataError: the benchmark is unknown; the message names the nearest.
     """
     if name not in _TABLE:
         near = difflib.get_close_matches(name, _TABLE, n=1) or list(_TABLE)

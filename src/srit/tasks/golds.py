@@ -1,4 +1,4 @@
-"""The gold answer of a row: alone, at the end of a whole solution, or one of the row's options, by letter or words."""
+"""Finds the gold answer of a row: alone, at the end of a solution, or an option named by its letter or words."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from srit.tasks.reading.numerals.numerals import is_number, numbers_equal
 from srit.tasks.reading.options.mentions import LETTERS
 from srit.tasks.reading.texts import texts_equal
 
-MAX_ANSWER = 300  # characters that a reply could be expected to repeat
+MAX_ANSWER = 300  # characters; no reply could be expected to repeat more
 MAX_READ = 20_000  # characters of a solution, from its end
-MAX_SAID = 5  # words beside a number, before a text is taken for a sentence that tells of it
+MAX_SAID = 5  # words next to a number; with more, a text counts as a sentence about it
 
-# What marks the answer of a solution. "#### Step 2" is a heading, so there only the end counts.
+# These mark the answer of a solution. "#### Step 2" is a heading, so "####" counts only at the end.
 _HASHES = re.compile(r"#{4,}[ \t]*\n?[ \t]*([^\n]*)")
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
 _ANNOUNCED = re.compile(
@@ -25,9 +25,9 @@ _ANNOUNCED = re.compile(
     r"([^\n]*?)[ \t]*(?=\n|$|[.!。][*_\"']*(?:\s|$))",
     re.IGNORECASE,
 )
-_BOX = re.compile(r"\\(?:boxed|fbox)\s?(?:\{|(?=[0-9A-Za-z]))")  # TeX takes one sign without braces
-_CALCULATION = re.compile(r"<<[^<>\n]*>>")  # GSM8K's notes to its calculator
-# Signs of a solution where nothing is marked.
+_BOX = re.compile(r"\\(?:boxed|fbox)\s?(?:\{|(?=[0-9A-Za-z]))")  # TeX accepts a single character without braces
+_CALCULATION = re.compile(r"<<[^<>\n]*>>")  # GSM8K's calculator annotations
+# These indicate a solution that marks no answer.
 _EQUATION = re.compile(r"[0-9)][^=\n]{0,40}[-+*/×÷x][^=\n]{0,40}=[ ]*[$£€]?[ ]?-?[0-9]")
 _DIGIT = re.compile(r"[0-9]")
 _WORD = re.compile(r"[A-Za-z]{3,}")
@@ -35,31 +35,31 @@ _ANOTHER_SENTENCE = re.compile(r"[.!?]\s+[A-Z0-9$]")
 
 
 class Final(NamedTuple):
-    """A gold answer, and the solution that it stood at the end of."""
+    """Holds a gold answer and the solution that it ended."""
 
     answer: str
-    solution: str | None  # None: it stood alone
+    solution: str | None  # None if the answer stood alone
 
 
 class Gold(NamedTuple):
-    """What a row says is right."""
+    """Holds what a row says is right."""
 
-    answer: str  # a letter A… where there are options
+    answer: str  # a letter from A on if there are options
     solution: str | None
     choices: tuple[str, ...] | None  # in their own words
 
 
-Numbering = Literal["words", 0, 1]  # a whole number for gold is an option's words, or counts options from 0 or 1
+Numbering = Literal["words", 0, 1]  # a whole-number gold is an option's words, or counts options from 0 or 1
 
 
 def gold_of(row: Row, numbering: Callable[[], Numbering] | None = None) -> Gold:
-    """The gold answer of a row, and its options without letters of their own.
+    """Returns the gold answer of a row, and its options without their own letters.
 
     Args:
-        numbering: what whole numbers mean in the row's file; None: not known.
+        numbering: what whole numbers mean in the row's file; None if unknown.
 
     Raises:
-        DataError: there is none, or several, or it is none of the options.
+        DataError: the row has no gold answer, or several, or one that is none of its options.
     """
     found, choices = final_answer(text_field(row, "answer").strip(), row.where), choices_field(row)
     if choices is None:
@@ -72,10 +72,10 @@ def gold_of(row: Row, numbering: Callable[[], Numbering] | None = None) -> Gold:
 
 
 def final_answer(text: str, where: str) -> Final:
-    """The answer that a solution marks: behind its last "####", boxed, in a tag, or announced; else the whole text.
+    """Returns the answer that a solution marks, after "####", boxed, tagged, or announced, else the whole text.
 
     Raises:
-        DataError: nothing stands at the mark, or two marks differ.
+        DataError: the mark holds nothing, or two marks differ.
     """
     marked = _marked(text[-MAX_READ:])
     if not marked:
@@ -90,19 +90,21 @@ def final_answer(text: str, where: str) -> Final:
 
 
 def refuse_solution(answer: str, where: str) -> None:
-    """
+    """Refuses a gold answer that is a whole solution with no marked answer, as no reply would equal it.
+
     Args:
-        answer: no number.
+        answer: a gold answer that is not a number.
 
     Raises:
-        DataError: a solution whose end nothing marks: no reply would equal it.
+        DataError: it is such a solution.
     """
     lines = [line for line in answer.splitlines() if line.strip()]
-    steps = len(lines) > 1 and any(len(_WORD.findall(line)) > 2 or _EQUATION.search(line) for line in lines)  # no grid
+    # A grid also has several lines, but neither words nor equations.
+    steps = len(lines) > 1 and any(len(_WORD.findall(line)) > 2 or _EQUATION.search(line) for line in lines)
     words = len(_WORD.findall(answer))
-    told = (words > 1 and _EQUATION.search(answer)) or (words > MAX_SAID and _DIGIT.search(answer))
-    told = told or _ANNOUNCED.search(answer) or (words > 2 * MAX_SAID and _ANOTHER_SENTENCE.search(answer))
-    if steps or told or (words and len(answer) > MAX_ANSWER):
+    prose = (words > 1 and _EQUATION.search(answer)) or (words > MAX_SAID and _DIGIT.search(answer))
+    prose = prose or _ANNOUNCED.search(answer) or (words > 2 * MAX_SAID and _ANOTHER_SENTENCE.search(answer))
+    if steps or prose or (words and len(answer) > MAX_ANSWER):
         raise DataError(
             f"{where}: answer: {answer[:60]!r} … is a whole solution, and nothing marks its final answer: give the "
             "final answer alone and the solution as rationale, or end it with a line of #### and the answer"
@@ -110,7 +112,7 @@ def refuse_solution(answer: str, where: str) -> None:
 
 
 def _marked(text: str) -> list[str]:
-    """The answers at the marks of a text; what is said of an answer before a clearer mark does not count."""
+    """Returns the marked answers of a text; an announcement before a clearer mark does not count."""
     boxes = _boxes(text)
     found, end = [_bare(text[box.start : box.end]) for box in boxes], boxes[-1].end if boxes else 0
     hashes, tagged, announced = (_last(pattern, text) for pattern in (_HASHES, _TAGGED, _ANNOUNCED))
@@ -126,7 +128,7 @@ def _marked(text: str) -> list[str]:
 
 
 def _inner(said: str) -> str:
-    """What a mark holds, without the marks within: "#### \\boxed{5}"."""
+    """Returns what a mark holds, without any mark inside it: "#### \\boxed{5}"."""
     if boxes := _boxes(said):
         return _bare(said[boxes[-1].start : boxes[-1].end])
     announced = _last(_ANNOUNCED, said)
@@ -138,7 +140,7 @@ def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
 
 
 class _Box(NamedTuple):
-    """Where a \\boxed{…} begins, and where its contents stand."""
+    """Marks where a \\boxed{…} begins, and where its contents stand."""
 
     opening: int
     start: int
@@ -146,7 +148,7 @@ class _Box(NamedTuple):
 
 
 def _boxes(text: str) -> list[_Box]:
-    """Braces are balanced; a box that never closes goes to the end."""
+    """Finds boxes by balancing braces; a box that never closes extends to the end."""
     found: list[_Box] = []
     for match in _BOX.finditer(text):
         if not found or match.start() >= found[-1].end:
@@ -167,7 +169,7 @@ def _closing(text: str, start: int, *, braced: bool) -> int:
 
 
 def _unmarked(text: str) -> str:
-    """A text without its marks and what they hold."""
+    """Returns a text without its marks and what they hold."""
     for box in reversed(_boxes(text)):
         text = text[: box.opening] + text[box.end + 1 :]
     for pattern in (_HASHES, _TAGGED, _ANNOUNCED):
@@ -181,7 +183,7 @@ def _before_hashes(text: str) -> str:
 
 
 def _bare(said: str) -> str:
-    """Without emphasis, the dollars around a formula, a wrapper of text, and a final stop."""
+    """Strips emphasis, the dollars around a formula, a text wrapper, and a final full stop."""
     text = said.strip(" \t\r\n*_`").removesuffix(".").removesuffix("。").strip(" \t\r\n*_`")
     for opening, closing in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
         inner = text[len(opening) : -len(closing)].strip()
@@ -203,29 +205,29 @@ def _letters_and_digits(text: str) -> str:
 
 
 def numbering(rows: Iterable[Row]) -> Numbering:
-    """What whole numbers for gold mean in a file: the one meaning that all of them can have.
+    """Returns what whole-number golds mean in a file: the one meaning that fits all of them.
 
     Raises:
-        DataError: there is none, or there are several that differ.
+        DataError: no meaning fits, or several do and differ.
     """
     possible: list[Numbering] = ["words", 0, 1]
-    meanings: list[tuple[str, dict[Numbering, int]]] = []  # of each such row, by numbering
+    meanings: list[tuple[str, dict[Numbering, int]]] = []  # for each such row, by numbering
     for row in rows:
         choices = choices_field(row)
         answer = final_answer(text_field(row, "answer").strip(), row.where).answer if choices else ""
         options = unlabeled(choices or (), row.where)
         if not _WHOLE.fullmatch(answer) or _numbered(options):
             continue
-        told = f"{row.where}: answer: gold {answer!r}"
+        gold = f"{row.where}: answer: gold {answer!r}"
         found = {how: place for how in possible if (place := _place(answer, options, how)) is not None}
         possible = list(found)
         if not possible:
-            raise DataError(f"{told} is {_none_of(options)}, nor its number as the rows above count them")
-        meanings.append((told, found))
-    for told, found in meanings:
+            raise DataError(f"{gold} is {_none_of(options)}, nor its number as the rows above count them")
+        meanings.append((gold, found))
+    for gold, found in meanings:
         if len({found[how] for how in possible}) > 1:
             raise DataError(
-                f"{told} may be an option's own words, or its number counted from 0 or from 1: give the option's letter"
+                f"{gold} may be an option's own words, or its number counted from 0 or from 1: give the option's letter"
             )
     return possible[0]
 
@@ -250,12 +252,12 @@ def _letter(answer: str, options: RowOptions, numbering: Callable[[], Numbering]
 
 
 def _numbered(options: RowOptions) -> bool:
-    """Whether the options bring numbers of their own, which a gold number then is."""
+    """Whether the options have numbers of their own, to which a gold number then refers."""
     return bool(options.labels) and options.labels[0].isdigit()
 
 
 def _named(answer: str, options: RowOptions, where: str) -> int | None:
-    """The option that a letter, or an option's words, or both, name."""
+    """Returns the option that an answer names by letter, by words, or by both."""
     by_words, alone, both = _by_words(answer, options), _LETTER.fullmatch(answer), labeled(answer)
     label = alone[1] if alone else both.label if both else ""
     by_letter = LETTERS.find(label.upper()) if len(label) == 1 else -1
@@ -270,14 +272,14 @@ def _named(answer: str, options: RowOptions, where: str) -> int | None:
 
 
 def _place(answer: str, options: RowOptions, how: Numbering) -> int | None:
-    """Which option a whole number is; None: none."""
+    """Returns which option a whole number names, or None."""
     if how == "words":
         return _by_words(answer, options)
     return int(answer) - how if 0 <= int(answer) - how < len(options.words) else None
 
 
 def _by_words(answer: str, options: RowOptions) -> int | None:
-    """The only option with these words, or with this number."""
+    """Returns the only option with these words, or with this number."""
     for same in (_same_words, _same_number):
         found = [place for place, words in enumerate(options.words) if words and same(answer, words)]
         if found:
@@ -294,7 +296,7 @@ def _folded(text: str) -> str:
 
 
 def _same_number(one: str, other: str) -> bool:
-    """Of the same unit, or one without."""
+    """Whether two texts are the same number, with the same unit or at most one unit."""
     units = [re.sub(r"[^a-z%°]", "", text.casefold()) for text in (one, other)]
     return is_number(one) and is_number(other) and numbers_equal(one, other) and (units[0] == units[1] or "" in units)
 

@@ -1,9 +1,9 @@
 """Generated problems of reasoning-gym: "gym:leg_counting" and a hundred more.
 
-The library's own `score_answer` is not called: several evaluate the model's text with sympy. An answer is right
-where it is the same number as the gold one, or the same text but for case, blanks and a final stop; that equals
-score_answer = 1 for the tasks with one right answer. For tasks with several (countdown, sudoku-like puzzles) only
-the generator's own solution counts: prefer others for training.
+The library's own `score_answer` is not called, as several generators' versions evaluate the model's text with sympy. An
+answer is right if it is the same number as the gold answer, or the same text apart from case, blanks, and a final full
+stop; that equals score_answer = 1 for tasks with one right answer. For tasks with several (countdown, sudoku-like
+puzzles), only the generator's own solution counts, so prefer other tasks for training.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from srit.tasks.reading.texts import texts_equal
 
 _PREFIX = "gym:"
 _SIZES: dict[Split, int] = {"train": 1000, "dev": 200, "test": 500}
-_PATIENCE = 200  # generated problems without a new one, after which a small task is used up
+_PATIENCE = 200  # problems in a row without a new question, after which a small task is used up
 
 
 class GymTask:
@@ -41,7 +41,7 @@ class GymTask:
         self._generator = name.removeprefix(_PREFIX)
 
     def load(self, split: Split, *, data: Path | None, limit: int | None, seed: int) -> Iterator[Problem]:
-        """New problems: `limit` of them, else 1,000 train, 200 dev, 500 test; fewer where the generator has no more.
+        """Generates `limit` problems, else 1,000 train, 200 dev, or 500 test; fewer if the generator has no more.
 
         A question's hash decides its split, so no seed brings a test question into training.
         """
@@ -53,23 +53,23 @@ class GymTask:
             yield self._problem(entry, split, f"{self._generator}-{split}-{seed}-{index}")
 
     def source(self, split: Split, *, data: Path | None) -> str:
-        """The library's version: another may generate other problems."""
+        """Returns the library's version, as another version may generate other problems."""
         return f"reasoning-gym {version('reasoning-gym')}"
 
     def phrase(self, problem: Problem) -> str:
-        """The question as generated."""
+        """Returns the question as generated."""
         return problem.question
 
     def read(self, text: str, problem: Problem) -> Reading:
-        """A number where the gold answer is one, else text."""
+        """Reads a number if the gold answer is one, or else text."""
         return read_as_gold(text, problem)
 
     def equal(self, answer: str, gold: str) -> bool:
-        """The same number, or the same text but for case, blanks and a final stop."""
+        """Compares numbers by value, and texts apart from case, blanks, and a final full stop."""
         return texts_equal(answer, gold)
 
     def solve(self, problem: Problem) -> str | None:
-        """The generator's worked solution (gsm_symbolic), else None."""
+        """Returns the generator's worked solution (gsm_symbolic), or else None."""
         return problem.rationale
 
     def _entries(self, split: Split, seed: int) -> Iterator[dict[str, Any]]:
@@ -87,7 +87,7 @@ class GymTask:
 
 
 def _generated(generator: str, seed: int) -> Iterator[dict[str, Any]]:
-    """Entries until `_PATIENCE` in a row brought no question that was not there before."""
+    """Yields entries until `_PATIENCE` in a row have brought no new question."""
     from reasoning_gym import create_dataset
 
     dataset = create_dataset(generator, size=1_000_000, seed=seed)
@@ -115,7 +115,7 @@ def _solution(entry: dict[str, Any], answer: str) -> str | None:
 
 
 def names() -> list[str]:
-    """All generators as "gym:NAME"; none where reasoning-gym is not installed."""
+    """Returns all generators as "gym:NAME"; none if reasoning-gym is not installed."""
     return [_PREFIX + name for name in sorted(_generators())] if find_spec("reasoning_gym") else []
 
 
@@ -133,9 +133,10 @@ def knows(name: str) -> bool:
 
 
 def make(name: str) -> GymTask:
-    """
+    """Makes the task of a generator.
+
     Raises:
-        DataError: no such generator, or the library is missing.
+        DataError: there is no such generator, or the library is missing.
     """
     generators = _generators()
     if name.removeprefix(_PREFIX) not in generators:

@@ -1,16 +1,16 @@
-"""A person's own problems: "jsonl:PATH" of a file, or of a folder with train.jsonl, dev.jsonl and test.jsonl.
+"""Your own problems: "jsonl:PATH" of a file, or of a folder with train.jsonl, dev.jsonl, and test.jsonl.
 
-A row has `question` and `answer`, and may have `id`, `choices`, `rationale` and `split`. Files may be gzipped.
+A row has `question` and `answer`, and may have `id`, `choices`, `rationale`, and `split`. Files may be gzipped.
 
-- `id`: a text or a number; 7, 7.0 and "7" are one id, and a recording of a teacher may write it in either way. Where no
-  row has one, a row's id is its file and line, such as `mine.jsonl:3`.
-- `answer`: a number, a formula in LaTeX or a text. A whole solution will do where its end is marked, by `#### 15`,
-  `\\boxed{15}`, `<answer>15</answer>` or "The answer is 15."; it is then the rationale too, if the row has none. One
-  that marks no answer, or two, is refused.
-- `choices`: 2 to 26 texts. Letters or numbers that all of them begin with in order, as in "B) 16 km", are not part of
-  their words. The answer is then a letter, or an option's words. It may also be an option's number, where the answers
-  of the whole file can only be numbers counted from 0, or only from 1.
-- `split`: train, dev or test; rows without one belong to whichever is asked for.
+- `id`: a text or a number. 7, 7.0, and "7" are the same id, and a teacher's recording may write it in any of these
+  ways. If no row has one, a row's id is its file and line, such as `mine.jsonl:3`.
+- `answer`: a number, a formula in LaTeX, or a text. A whole solution is accepted if it marks its answer with `#### 15`,
+  `\\boxed{15}`, `<answer>15</answer>`, or "The answer is 15."; it then also serves as the rationale if the row has
+  none. A solution that marks no answer, or two different ones, is refused.
+- `choices`: 2 to 26 texts. Letters or numbers that begin all of them in order, as in "B) 16 km", are not part of their
+  words. The answer is then a letter or an option's words. It may also be an option's number if the answers of the whole
+  file can only be numbers counted from 0, or only numbers counted from 1.
+- `split`: train, dev, or test. Rows without a split belong to every split.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SPLIT_OF = {"train": "train", "dev": "dev", "validation": "dev", "valid": "dev"
 
 
 class JsonlTask:
-    """Problems of a file; see `srit.tasks.Task`. How an answer is read depends on the row: choices, number or text."""
+    """Problems of a file; see `srit.tasks.Task`. Each row decides how its answer is read."""
 
     instruction = 'Answer the question. End with "The answer is" and the answer.'
 
@@ -53,39 +53,39 @@ class JsonlTask:
 
     @property
     def has_choices(self) -> bool:
-        """Whether any row of its test split names options; reads until one does."""
+        """Whether any row of the test split has options; reads until one does."""
         return any(row.fields.get("choices") for row in read_rows(self._file("test")))
 
     def load(self, split: Split, *, data: Path | None, limit: int | None, seed: int) -> Iterator[Problem]:
-        """Problems of a split, in file order.
+        """Yields the problems of a split, in file order.
 
         Raises:
-            MissingSplit: no file, or no row, of that split.
-            DataError: a row that cannot be used.
+            MissingSplit: there is no file, or no row, of that split.
+            DataError: a row cannot be used.
         """
         path = self._file(split)
         draw = random.Random(f"{seed}/{self.name}/{split}")
         return drawn(lambda: read_problems(path, self.name, split), limit=limit, draw=draw)
 
     def source(self, split: Split, *, data: Path | None) -> str:
-        """The sum of the split's file."""
+        """Returns the SHA-256 sum of the split's file."""
         return sum_of(self._file(split))
 
     def phrase(self, problem: Problem) -> str:
-        """The question and its options."""
+        """Writes out the question and its options."""
         return phrase(problem)
 
     def read(self, text: str, problem: Problem) -> Reading:
-        """A letter where there are options, a number or a formula where the gold answer is one, else text."""
+        """Reads a letter if there are options, a number or formula if the gold answer is one, or else text."""
         if not problem.choices and is_formula(problem.answer):
             return read_math(text, problem.question)
         return read_as_gold(text, problem)
 
     def equal(self, answer: str, gold: str) -> bool:
-        """The same letter, number, or text but for case and blanks; formulas by value.
+        """Compares letters, numbers, and texts apart from case and blanks, and formulas by value.
 
         Raises:
-            JudgeError: formulas that could not be compared.
+            JudgeError: the formulas could not be compared.
         """
         if is_formula(gold):
             from srit.tasks.math_judge import math_equal
@@ -96,7 +96,7 @@ class JsonlTask:
         return texts_equal(answer, gold)
 
     def solve(self, problem: Problem) -> str | None:
-        """None: there is no solver."""
+        """Returns None, as there is no solver."""
         return None
 
     def _file(self, split: Split) -> Path:
@@ -121,7 +121,7 @@ def read_as_gold(text: str, problem: Problem) -> Reading:
 
 
 def is_formula(gold: str) -> bool:
-    """Whether a gold answer is a formula, and more than a number: LaTeX, or an unknown and its value."""
+    """Whether a gold answer is LaTeX, or an unknown and its value, rather than a number."""
     return (_LATEX.search(gold) or _EQUATION.fullmatch(gold)) is not None and not is_number(gold)
 
 
@@ -139,10 +139,10 @@ def _unspaced(text: str) -> str:
 
 
 def read_problems(path: Path, task: str, split: Split) -> Iterator[Problem]:
-    """Problems of a file that belong to a split: those that say so, and those that say nothing.
+    """Yields the problems of a file that belong to a split: those that name it, and those that name none.
 
     Raises:
-        DataError: a row that cannot be used.
+        DataError: a row cannot be used.
     """
     found = cache(lambda: numbering(read_rows(path)))
     rows = (row for row in _identified(read_rows(path)) if _belongs(row, split))
@@ -150,7 +150,7 @@ def read_problems(path: Path, task: str, split: Split) -> Iterator[Problem]:
 
 
 def _identified(rows: Iterable[Row]) -> Iterator[Row]:
-    """Rows with ids: where none has one, its file and line."""
+    """Adds ids to rows: if none has an id, a row's id is its file and line."""
     given: bool | None = None
     for row in rows:
         has_id = row.fields.get("id") is not None
@@ -185,7 +185,7 @@ def _check_comparable(problem: Problem, where: str) -> None:
 
 
 def names() -> list[str]:
-    """None by name: the path makes the task."""
+    """Returns no names, as any path makes a task."""
     return []
 
 
@@ -195,9 +195,10 @@ def knows(name: str) -> bool:
 
 
 def make(name: str) -> JsonlTask:
-    """
+    """Makes the task of a path.
+
     Raises:
-        DataError: nothing at that path.
+        DataError: there is nothing at that path.
     """
     path = Path(name.removeprefix(_PREFIX))
     if not name.removeprefix(_PREFIX) or not path.exists():

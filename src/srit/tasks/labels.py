@@ -1,4 +1,4 @@
-"""Options that bring their own letters: "A) 12 km", "(b) Oslo", "Option C: none", "2. Rome"."""
+"""Takes off the letters that options bring with them: "A) 12 km", "(b) Oslo", "Option C: none", "2. Rome"."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LABELED = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-# "(A) and (B)", "(1) only" speak of statements: their letters are words like others.
+# "(A) and (B)" and "(1) only" refer to statements, so their letters are words like any other.
 _REFERS = re.compile(
     r"(?:and|or|but|nor)\s+\S|(?:only|alone)\b|(?:is|are)\s+(?:true|false|correct|incorrect|right|wrong)\b|[&+=,/]\s",
     re.IGNORECASE,
@@ -41,22 +41,22 @@ _NAME = re.compile(r"[A-Z][\w'’-]+(?: [A-Z][\w'’-]+)*")
 
 
 class Labeled(NamedTuple):
-    """A text that begins with a label."""
+    """Holds a text that begins with a label, taken apart."""
 
     label: str
     words: str  # what follows
-    sure: bool  # no initial of a name, as in "B. Franklin"
+    sure: bool  # whether it cannot be an initial, as in "B. Franklin"
 
 
 class RowOptions(NamedTuple):
-    """The options of a row in their own words."""
+    """Holds the options of a row in their own words."""
 
     words: tuple[str, ...]
-    labels: tuple[str, ...]  # that stood before them, in lower case; (): none
+    labels: tuple[str, ...]  # the labels that stood before them, in lower case; () without labels
 
 
 def labeled(text: str) -> Labeled | None:
-    """A text taken apart where it begins with a label."""
+    """Takes a text apart if it begins with a label, or returns None."""
     match = _LABELED.match(text)
     if match is None:
         return None
@@ -66,10 +66,10 @@ def labeled(text: str) -> Labeled | None:
 
 
 def unlabeled(choices: Sequence[str], where: str) -> RowOptions:
-    """Options without the letters, or numbers, that all of them begin with in order.
+    """Takes off the letters or numbers that begin all options in order.
 
     Raises:
-        DataError: all begin with letters or numbers, and out of order: which one a gold letter means cannot be known.
+        DataError: all options begin with labels that are out of order, so that a gold letter is ambiguous.
     """
     found = [labeled(choice) for choice in choices]
     parts = [part for part in found if part is not None]
@@ -79,7 +79,7 @@ def unlabeled(choices: Sequence[str], where: str) -> RowOptions:
     labels, words = tuple(part.label.lower() for part in parts), tuple(part.words for part in parts)
     sequences = [sequence[: len(labels)] for sequence in _SEQUENCES]
     if len(set(words)) == 1:
-        return plain  # the label is all that tells them apart
+        return plain  # only the labels tell them apart
     if labels in sequences:
         return RowOptions(words, labels)
     if all(part.sure for part in parts) and any(sorted(labels) == sorted(sequence) for sequence in sequences):

@@ -1,4 +1,4 @@
-"""JSON Lines files of problems and recordings: every row checked, every error with file, line and field."""
+"""Reads JSON Lines files of problems and recordings; every row is checked, and errors name file, line, and field."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from typing import IO, Any, NamedTuple, NoReturn, TypeGuard, cast
 
 from srit.errors import DataError
 
-MAX_LINE = 16 * 2**20  # decoded bytes: a compression bomb ends here
-MAX_ZEROS = 400  # that a number's exponent is written out to
+MAX_LINE = 16 * 2**20  # decoded bytes; a compression bomb stops here
+MAX_ZEROS = 400  # to which a number's exponent is written out
 
 
 class MissingSplit(DataError):
-    """The data has no such split; the message says which there are."""
+    """The data does not have this split; the message says which splits there are."""
 
 
 class Row(NamedTuple):
     """One line of a file."""
 
-    fields: dict[str, Any]  # numbers with a point are Decimals: what was written, not what a float makes of it
+    fields: dict[str, Any]  # numbers with a point are Decimals, exactly as written
     where: str  # "path:line"
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    r"""Rows of a .jsonl or .jsonl.gz file, split at "\n" only; a byte order mark and CRLF are accepted.
+    r"""Yields the rows of a .jsonl or .jsonl.gz file, split only at "\n"; accepts a byte order mark and CRLF.
 
     Raises:
-        DataError: unreadable, cut off, not UTF-8, a line over MAX_LINE, or no JSON object.
+        DataError: the file is unreadable, cut off, or not UTF-8, or a line is over MAX_LINE or not a JSON object.
     """
     try:
         with _open(path) as lines:
@@ -79,7 +79,7 @@ def _text(line: bytes, where: str) -> str:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _decimal(text: str) -> Decimal:
@@ -90,10 +90,10 @@ def _decimal(text: str) -> Decimal:
 
 
 def text_field(row: Row, name: str, *, blank: bool = False) -> str:
-    """A field that must hold text; a number is taken as its text.
+    """Returns a field that must hold text; a number counts as its text.
 
     Raises:
-        DataError: missing, another type, a lone surrogate, or blank though it must not be.
+        DataError: the field is missing, of another type, blank without `blank`, or has a lone surrogate.
     """
     value = row.fields.get(name)
     if _is_number(value):
@@ -110,10 +110,10 @@ def text_field(row: Row, name: str, *, blank: bool = False) -> str:
 
 
 def id_field(row: Row, *names: str) -> str:
-    """The id of a row, under the first of `names` that the row has.
+    """Returns the id of a row, under the first of `names` that the row has.
 
-    An id may be a number in one file and text in another, or a number that a table has given a point:
-    7, 7.0 and "7" are one id. A text stays what it is: "007" is another one.
+    An id may be a number in one file and text in another, or a number to which a table has added a point:
+    7, 7.0, and "7" are the same id. Text stays as it is: "007" is another id.
 
     Raises:
         DataError: as for `text_field`.
@@ -133,20 +133,20 @@ OUTPUTS = ("output", "text")  # fields of a recorded answer
 
 
 def output_field(row: Row) -> str | None:
-    """The answer of a recorded row; None where it is null or missing.
+    """Returns the answer of a recorded row, or None if it is null or missing.
 
     Raises:
-        DataError: it is not text.
+        DataError: the answer is not text.
     """
     name = next((name for name in OUTPUTS if row.fields.get(name) is not None), None)
     return None if name is None else text_field(row, name, blank=True)
 
 
 def answered_rows(path: Path) -> Iterator[Row]:
-    """Rows of a file of recorded answers.
+    """Yields the rows of a file of recorded answers.
 
     Raises:
-        DataError: as for `read_rows`; or no row has a field for an answer, be it null: the file is another.
+        DataError: as for `read_rows`, or no row has a field for an answer, not even null.
     """
     first, answered = "", False
     for row in read_rows(path):
@@ -157,7 +157,7 @@ def answered_rows(path: Path) -> Iterator[Row]:
 
 
 def label(row: Row, name: str) -> str | None:
-    """What a row says of itself in a field that it need not have; None: nothing."""
+    """Returns what a row says about itself in an optional field, or None."""
     value = row.fields.get(name)
     return value if isinstance(value, str) else None
 
@@ -167,7 +167,7 @@ def _is_number(value: object) -> TypeGuard[int | float | Decimal]:
 
 
 def _written_out(value: int | float | Decimal) -> str:
-    """Every digit, and no exponent unless it is enormous."""
+    """Writes every digit, without an exponent unless it is enormous."""
     if isinstance(value, int):
         return str(value)
     exact = value if isinstance(value, Decimal) else Decimal(repr(value))
@@ -175,15 +175,15 @@ def _written_out(value: int | float | Decimal) -> str:
 
 
 def optional_text(row: Row, name: str) -> str | None:
-    """A text field that may be null or missing."""
+    """Returns a text field that may be null or missing."""
     return None if row.fields.get(name) is None else text_field(row, name, blank=True)
 
 
 def choices_field(row: Row) -> tuple[str, ...] | None:
-    """The options of a row: 2 to 26 texts, or None.
+    """Returns the options of a row, 2 to 26 texts, or None.
 
     Raises:
-        DataError: anything else.
+        DataError: the field holds anything else.
     """
     value = row.fields.get("choices")
     if value is None:

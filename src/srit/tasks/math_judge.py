@@ -1,7 +1,7 @@
-"""Compares LaTeX answers: by their writing where that decides, else by math-verify in a process that can be killed.
+"""Compares LaTeX answers by how they are written where that decides, else with math-verify in a killable process.
 
-math-verify 0.9 runs past its own alarm (its issue #65), and a text can take any amount of memory: only another
-process bounds both. The worker speaks JSON Lines over its pipes, so nothing of the caller is imported there.
+math-verify 0.9 runs past its own alarm (its issue #65), and a text can take any amount of memory; only another
+process bounds both. The worker speaks JSON Lines over its pipes, so it imports nothing of the caller.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from srit.tasks.judging.forms import form
 from srit.tasks.judging.limits import refusal
 
 TIMEOUT_SECONDS = 5.0
-START_SECONDS = 120.0  # to import sympy, on a machine that does other things too
+START_SECONDS = 120.0  # to import sympy on a busy machine
 
 
 def decide_by_writing(answer: str, gold: str) -> bool | None:
-    """Whether two answers are equal, where their writing or their being numbers decides; else None."""
+    """Whether two answers are equal; None unless how they are written, or their being numbers, decides."""
     return equal(form(answer), form(gold), BY_WRITING)
 
 
 def math_equal(answer: str, gold: str) -> bool:
-    """Whether a LaTeX answer has the gold one's value.
+    """Whether a LaTeX answer has the value of the gold one.
 
     Raises:
         JudgeError: too long, the time or memory limit was reached, or the worker died.
@@ -58,7 +58,8 @@ class Worker:
         self._lock = threading.Lock()
 
     def ask(self, answer: str, gold: str) -> bool:
-        """
+        """Compares two answers.
+
         Raises:
             JudgeError: no verdict within the limits.
         """
@@ -114,7 +115,7 @@ class Worker:
 
 
 def _read_line(process: subprocess.Popen[bytes], timeout: float) -> bytes | None:
-    """One line of the worker; less if it ended, None if the time is over."""
+    """Reads one line of the worker: less if the worker ended, None if time ran out."""
     assert process.stdout is not None
     deadline, line = time.monotonic() + timeout, b""
     while not line.endswith(b"\n"):
@@ -122,7 +123,7 @@ def _read_line(process: subprocess.Popen[bytes], timeout: float) -> bytes | None
         poll.register(process.stdout, select.POLLIN | select.POLLHUP)
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             return None
-        part = process.stdout.raw.read(4096)  # type: ignore[attr-defined]  # unbuffered: poll sees all there is
+        part = process.stdout.raw.read(4096)  # type: ignore[attr-defined]  # unbuffered, so that poll sees everything
         if not part:
             return line
         line += part

@@ -1,4 +1,4 @@
-"""RowOptions read: by their letters, by what is ruled out, by their words."""
+"""Options are read by their letters, by what is ruled out, and by their words."""
 
 import pytest
 

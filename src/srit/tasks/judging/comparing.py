@@ -1,4 +1,4 @@
-"""Whether two answers are equal, by what they are. What only a value can decide is asked of `Values`."""
+"""Decides whether two answers are equal, by what they are. Asks `Values` what only a value can decide."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Decided = bool | None  # None: undecided
 
 
 class Values(NamedTuple):
-    """Who decides on terms and equations that are written differently."""
+    """Decides on terms and equations that are written differently."""
 
     terms: Callable[[str, str], Decided]  # answer, gold; plain LaTeX
     equations: Callable[[tuple[str, str], tuple[str, str]], Decided]  # their sides
 
 
 def terms_by_writing(answer: str, gold: str) -> Decided:
-    """Whether two terms are equal, where their writing or their being numbers decides."""
+    """Whether two terms are equal; None unless they are written alike or are numbers."""
     if tight(answer) == tight(gold):
         return True
     one, other = number(answer), number(gold)
@@ -35,7 +35,7 @@ def terms_by_writing(answer: str, gold: str) -> Decided:
 
 
 def equations_by_writing(answer: tuple[str, str], gold: tuple[str, str]) -> Decided:
-    """Whether two equations have the same sides."""
+    """Whether two equations have the same sides; None if they are written differently."""
     return True if set(map(tight, answer)) == set(map(tight, gold)) else None
 
 
@@ -43,7 +43,7 @@ BY_WRITING = Values(terms_by_writing, equations_by_writing)
 
 
 def equal(answer: Form, gold: Form, values: Values) -> Decided:
-    """Whether an answer is the gold one; None: `values` did not decide, or it takes set theory."""
+    """Whether an answer equals the gold one; None if `values` did not decide, or deciding takes set theory."""
     if isinstance(answer, Equation) or isinstance(gold, Equation):
         return _equation(answer, gold, values)
     if isinstance(answer, Words) or isinstance(gold, Words):
@@ -87,7 +87,7 @@ def _cells(matrix: Matrix) -> list[Form]:
     return [cell for row in matrix.rows for cell in row]
 
 
-# Equations: a left side that is a name may be left out; two lines are the same whatever their form.
+# Equations: a left side that is a name may be omitted; two lines are the same whatever their form.
 
 
 def _equation(answer: Form, gold: Form, values: Values) -> Decided:
@@ -121,7 +121,7 @@ def _assigns(equation: Equation) -> bool:
 
 
 def _same_name(one: str, other: str | None) -> bool:
-    """Names are equal, a function's graph being "y = f(x)"; a left side that is a sum names nothing."""
+    """Whether two names are equal; "y" equals any "f(x)", and a left side that is a sum equals any name."""
     return one == other or other is None or (one == "y" and _is_function(other)) or (other == "y" and _is_function(one))
 
 
@@ -133,7 +133,7 @@ def _is_function(name: str) -> bool:
 
 
 def _words(answer: Form, gold: Form, values: Values) -> Decided:
-    """Words as words; of an option the letter, or its value where the other side has no letter."""
+    """Compares words as words, and an option by its letter, or by its value if the other side has no letter."""
     if isinstance(answer, Words) and isinstance(gold, Words):
         return _said(answer) == _said(gold)
     one, other = (answer, gold) if isinstance(answer, Words) else (gold, answer)
@@ -159,7 +159,7 @@ def _in_bases(answer: Form, gold: Form) -> bool:
 
 
 def _based(item: Form) -> BaseNumeral | None:
-    """A base may be left out, then it is ""."""
+    """Reads a form as a numeral; its base is "" if it is omitted."""
     if isinstance(item, Expression) and re.fullmatch(r"[0-9A-Fa-f.,]+", item.text):
         item = BaseNumeral(item.text.upper().replace(",", ""), "")
     return item._replace(digits=item.digits.lstrip("0") or "0") if isinstance(item, BaseNumeral) else None
@@ -175,7 +175,7 @@ def _intervals(answer: RealInterval, gold: RealInterval, values: Values) -> Deci
 
 
 def _several(several: Collection, other: Form, values: Values) -> Decided:
-    """A list, a set or a union against anything."""
+    """Compares a list, a set, or a union with any form."""
     if isinstance(other, Expression) and other.listed:
         other = Collection("list", other.listed)
     if isinstance(other, Collection) and other.kind != "tuple":
@@ -204,17 +204,17 @@ def _is_point(several: Collection) -> bool:
 
 
 def _by_variable(items: tuple[Form, ...]) -> tuple[Form, ...]:
-    """ "y = 2, x = 1" as the point (1, 2); what names no variable stays where it is."""
+    """Orders "y = 2, x = 1" as the point (1, 2); items that name no variable stay in place."""
     return tuple(sorted(items, key=lambda item: item.name or "" if isinstance(item, Equation) else ""))
 
 
 def _union(one: Collection, other: Collection, values: Values) -> Decided:
-    """The same parts in any order; intervals that meet need set theory."""
+    """Whether two unions have the same parts in any order; None otherwise, as intervals that meet need set theory."""
     return _matched(one.items, other.items, values) or None
 
 
 def _same_set(ones: Sequence[Form], others: Sequence[Form], values: Values) -> Decided:
-    """Whether each is in the other, however often."""
+    """Whether each set contains every item of the other, however often."""
     within = _all(_any(equal(one, other, values) for other in others) for one in ones)
     return within if not within else _all(_any(equal(one, other, values) for one in ones) for other in others)
 
@@ -245,7 +245,7 @@ def _matched(ones: Sequence[Form], others: Sequence[Form], values: Values) -> De
 
 
 def _ordered(answer: Form, gold: Form, values: Values) -> Decided:
-    """Points and vectors, an open interval being written like a point."""
+    """Compares points and vectors; an open interval is written like a point."""
     if _is_set_theory(answer) or _is_set_theory(gold):
         return None
     one, other = _coordinates(answer), _coordinates(gold)
@@ -264,7 +264,7 @@ def _coordinates(item: Form) -> tuple[Form, ...] | None:
 
 
 def _is_set_theory(item: Form) -> bool:
-    """A set, a matrix or an inequality written as a term: "ℝ ∖ {3}", "2x > 6"."""
+    """Whether a term is a set, a matrix, or an inequality: "ℝ ∖ {3}", "2x > 6"."""
     return isinstance(item, Expression) and _SET_THEORY.search(item.text) is not None
 
 

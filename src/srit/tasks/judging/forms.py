@@ -1,4 +1,4 @@
-r"""What kind of thing a LaTeX answer is: a number with a unit, a set, a point, an interval, an equation, words …"""
+r"""Recognizes what a LaTeX answer is: a number with a unit, a set, a point, an interval, an equation, words, …"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from srit.tasks.judging.units import NO_UNIT, Unit, split_unit
 from srit.tasks.judging.writing import Segment, number, plain, rimless, split_top, tight, unwrapped
 from srit.tasks.reading.numerals.numerals import number_in_words
 
-MAX_DEPTH = 12  # brackets in brackets that are told apart; what is deeper is one expression
+MAX_DEPTH = 12  # of nested brackets; whatever is deeper is one expression
 MAX_CHARS = 4000  # a longer text is one expression
 
 
@@ -21,7 +21,7 @@ class Expression(NamedTuple):
 
     text: str  # plain, without its unit
     unit: Unit = NO_UNIT
-    listed: tuple[Form, ...] = ()  # "150,300" is a number, but may be meant as a list
+    listed: tuple[Form, ...] = ()  # for "150,300", which is a number but may be meant as a list
 
 
 class BaseNumeral(NamedTuple):
@@ -35,14 +35,14 @@ class Words(NamedTuple):
     """An answer in words, or the letter of an option."""
 
     text: str  # lower case
-    value: Form | None = None  # of the option: "(B) 5"
+    value: Form | None = None  # the value of an option: "(B) 5"
 
 
 class Collection(NamedTuple):
     """Several values.
 
-    Of these only a "tuple" is ordered. A "list" has commas alone and may be a tuple without its parentheses; "several"
-    are joined by "and", "or" or "±". A "union" is one of intervals and sets.
+    Only a "tuple" is ordered. A "list" is separated by commas alone and may be a tuple without its parentheses;
+    "several" are joined by "and", "or", or "±". A "union" joins intervals and sets.
     """
 
     kind: Literal["list", "several", "set", "tuple", "union"]
@@ -50,7 +50,7 @@ class Collection(NamedTuple):
 
 
 class RealInterval(NamedTuple):
-    """The numbers between two ends; "3 < x" is one too."""
+    """All real numbers between two ends; "3 < x" is also one."""
 
     low: Form
     high: Form
@@ -65,7 +65,7 @@ class Matrix(NamedTuple):
 
 
 class Equation(NamedTuple):
-    """Left side = right side, or a chain of which these are the ends."""
+    """Left side = right side, or the two ends of a chain of equalities."""
 
     name: str | None  # the left side where it is a name: "x", "f(x)", "AB"
     left: str
@@ -80,7 +80,7 @@ REALS = RealInterval(MINUS_INFINITY, INFINITY, low_closed=False, high_closed=Fal
 
 
 def form(latex: str) -> Form:
-    """What an answer is; what is not understood is an `Expression`."""
+    """Returns the form of an answer; anything not understood is an `Expression`."""
     text = plain(latex)
     return _form(text, MAX_DEPTH if len(text) <= MAX_CHARS else 0)
 
@@ -127,7 +127,7 @@ def _ungrouped(text: str) -> str:
 
 
 def _items(text: str, *, bracketed: bool) -> list[Segment]:
-    """The parts of a list. A comma with no blank after it may group thousands, unless it is all that separates."""
+    """Splits a list. A comma without a blank after it may group thousands, unless no other comma separates."""
     tight_commas = len(re.findall(r",(?=\S)", text))
     grouping = sum(grouped[0].count(",") for grouped in _GROUPED.finditer(text))
     parts = split_top(_ungrouped(text) if tight_commas == grouping else text, _SEPARATORS)
@@ -150,7 +150,7 @@ def _listed(text: str, depth: int) -> Form | None:
 
 
 def _flat(forms: Iterable[Form]) -> tuple[Form, ...]:
-    """Items, and those of lists among them: "1 ± √5, −2" are three."""
+    """Flattens lists among the items: "1 ± √5, −2" are three."""
     found: list[Form] = []
     for item in forms:
         inner = isinstance(item, Collection) and item.kind in ("list", "several")
@@ -159,7 +159,7 @@ def _flat(forms: Iterable[Form]) -> tuple[Form, ...]:
 
 
 def _between(items: tuple[Form, ...]) -> RealInterval | None:
-    """ "x > 1 and x < 5" as one interval; no number is in "x < 1 and x > 5", which is meant as a union."""
+    """Reads "x > 1 and x < 5" as one interval, but not "x < 1 and x > 5", which is meant as a union."""
     intervals = [item for item in items if isinstance(item, RealInterval)]
     lows = [item for item in intervals if item.high == INFINITY and item.low != MINUS_INFINITY]
     highs = [item for item in intervals if item.low == MINUS_INFINITY and item.high != INFINITY]
@@ -176,7 +176,7 @@ def _reversed(low: Form, high: Form) -> bool:
 
 _RELATIONS = r"(?<![<>!:])=|\\(?:neq|leq|geq|approx|in|sim|simeq)(?![A-Za-z])|<=?|>=?"
 _SIGNS = {"<=": "\\leq", ">=": "\\geq", "\\sim": "\\approx", "\\simeq": "\\approx"}
-_LESS = {"<": False, "\\leq": True}  # whether the end belongs to it
+_LESS = {"<": False, "\\leq": True}  # whether the end is included
 _MORE = {">": False, "\\geq": True}
 _GREEK = "alpha|beta|gamma|delta|epsilon|theta|lambda|mu|rho|sigma|tau|phi|varphi|psi|omega|Delta|Omega"
 _NAME = re.compile(
@@ -192,7 +192,7 @@ def _name(side: str) -> str | None:
 
 
 def _related(text: str, depth: int) -> Form | None:
-    """An equation, the set of "x ∈ …", an interval for an inequality."""
+    """Reads an equation, the set of "x ∈ …", or an inequality as an interval."""
     parts = split_top(text, _RELATIONS)
     if len(parts) == 1 or not parts[-1].text:
         return None
@@ -275,14 +275,14 @@ def _bracketed(text: str, depth: int) -> Form | None:
 
 
 def _either(text: str, depth: int) -> Form | None:
-    """The two values of "1 ± √5"."""
+    """Reads the two values of "1 ± √5"."""
     if "\\pm" not in text:
         return None
     variants = [text.replace("\\pm", plus).replace("\\mp", minus) for plus, minus in ("+-", "-+")]
     return Collection("several", tuple(_form(variant, depth) for variant in variants))
 
 
-# Three words in a row are a sentence, in which no formula is looked for.
+# Three words in a row make a sentence, which is not searched for formulas.
 _SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}[ ][A-Za-z]{2,}[ ][A-Za-z]{2,}")
 _WORDED = re.compile(
     r"(?:(?:an?|the) )?(?:\\text\{[^{}]*\}|[A-Za-z]{4,})(?:\s(?:[A-Za-z]{2,}|[0-9]{1,4})|\s?\\text\{[^{}]*\})*"
@@ -311,7 +311,7 @@ _TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
 
 
 def _valued(text: str, depth: int) -> Form:
-    """A number, a numeral in a base or a term, with or without a unit."""
+    """Reads a number, a numeral in a base, or a term, with or without a unit."""
     based = _IN_BASE.fullmatch(text)
     base = based and (based[2] or based[3])
     if based and base and (base.isdigit() or base in _BASES):

@@ -1,4 +1,4 @@
-"""What is not computed, told by its writing: sympy would take minutes or all of the memory, or find no value."""
+"""Refuses formulas that sympy would need minutes or all memory for, or find no value of, by how they are written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RUN = re.compile(r"([-+*/^_|=<>!])\s?\1\s?\1\s?\1")
 
 
 def refusal(latex: str) -> str | None:
-    """Why an answer is not computed; None: it may be."""
+    """Says why an answer is not computed; None if it may be."""
     if len(latex) > MAX_ANSWER:
         return f"it has more than {MAX_ANSWER} characters"
     text = plain(latex)

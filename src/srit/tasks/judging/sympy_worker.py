@@ -1,4 +1,4 @@
-"""The process that compares values with math-verify: one question a line on stdin, one verdict a line on stdout."""
+"""Compares values with math-verify in its own process: questions on stdin, verdicts on stdout, one per line."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from srit.tasks.judging.forms import form
 from srit.tasks.judging.writing import number, plain
 
 MEMORY_BYTES = 2 * 2**30
-MIN_PLACES = 6  # a decimal with so many places equals the term that rounds to it, as in math-verify
-_DIGITS = 30  # of numbers that stand for a term's value
+MIN_PLACES = 6  # a decimal with at least this many places equals a term that rounds to it, as in math-verify
+_DIGITS = 30  # of the numbers that represent a term's value
 _CLOSE = sympy.Float("1e-15")  # relative to the values
-_TINY = sympy.Float("1e-60")  # what is left of 0 in _DIGITS digits
-_POINTS = 5  # at so many random points equal terms have equal values
-# math-verify takes "5c" for 5 cents and "5t" for 5 tons: units are taken off before, where they are units.
+_TINY = sympy.Float("1e-60")  # what remains of 0 in _DIGITS digits
+_POINTS = 5  # random points at which equal terms must have equal values
+# math-verify takes "5c" for 5 cents and "5t" for 5 tons, so real units are removed first.
 _NORMALIZATION = NormalizationConfig(units=False, malformed_operators=True, nits=True, boxed="none")
 _CONVERSION = ConversionConfig(lowercase_symbols=False)
 
 
 class NotReadError(Exception):
-    """LaTeX that cannot be read."""
+    """The LaTeX cannot be read."""
 
 
 def serve() -> None:
@@ -57,16 +57,16 @@ def compare(answer: str, gold: str) -> bool:
     """Whether an answer has the value of the gold one.
 
     Raises:
-        NotReadError: one of them cannot be read.
+        NotReadError: one of the two cannot be read.
     """
     decided = equal(form(answer), form(gold), Values(terms, equations))
     return terms(plain(answer), plain(gold)) if decided is None else decided
 
 
 def terms(answer: str, gold: str) -> bool:
-    """Whether two terms are equal: as numbers, or at random points; what has no value is left to math-verify.
+    """Whether two terms are equal, as numbers or at random points; terms without values are left to math-verify.
 
-    `sympy.simplify`, on which math-verify relies for terms, proves less than that, and does not end on some of them.
+    `sympy.simplify`, on which math-verify relies for terms, proves less than that and does not terminate on some.
     """
     decided = terms_by_writing(answer, gold)
     if decided is not None:
@@ -88,14 +88,14 @@ def terms(answer: str, gold: str) -> bool:
 
 
 def _solved(read: Any) -> Any:
-    """An inequality in one variable as the set that solves it."""
+    """Turns an inequality in one variable into its solution set."""
     if isinstance(read, Relational) and not isinstance(read, sympy.Eq) and len(read.free_symbols) == 1:
         return read.doit().as_set()
     return read
 
 
 def equations(answer: tuple[str, str], gold: tuple[str, str]) -> bool:
-    """Whether two equations hold for the same values: left minus right of one is a multiple of that of the other."""
+    """Whether two equations have the same solutions: left minus right of one is a multiple of the other's."""
     if equations_by_writing(answer, gold):
         return True
     first, second = _difference(answer), _difference(gold)
@@ -117,10 +117,10 @@ _DECIMAL = re.compile(r"(?<![0-9.])([0-9]*)\.([0-9]+)")
 
 @lru_cache(maxsize=256)
 def _read(text: str) -> Any:
-    """LaTeX as a sympy object.
+    """Parses LaTeX into a sympy object.
 
-    Two things that latex2sympy2 1.11 gets wrong are written differently for it: it takes "2(3)" for the mixed number
-    2 + 3, and decimals for binary floats.
+    Rewrites two things that latex2sympy2 1.11 gets wrong: it takes "2(3)" for the mixed number 2 + 3, and decimals
+    for binary floats.
     """
     if re.search(r"[0-9]_", re.sub(r"\\log\s?_", "", text)):
         raise NotReadError(f"a sum of numerals in bases is not computed: {text:.100}")
@@ -153,7 +153,7 @@ def _looks_like_formula(text: str) -> bool:
 
 
 def _points(symbols: set[sympy.Basic]) -> Iterator[dict[sympy.Basic, sympy.Expr]]:
-    """The same "random" points between -3 and 3 for the same symbols."""
+    """Yields the same pseudo-random points between -3 and 3 for the same symbols."""
     draw = random.Random(0)
     for _ in range(_POINTS if symbols else 1):
         yield {symbol: sympy.Rational(draw.randrange(-3003, 3004), 1001) for symbol in sorted(symbols, key=str)}
@@ -163,7 +163,7 @@ _UNEVALUATED = (sympy.Function, sympy.Sum, sympy.Product, sympy.Integral, sympy.
 
 
 def _value(term: sympy.Expr, point: dict[sympy.Basic, sympy.Expr]) -> sympy.Expr | None:
-    """A complex number; None: the term has none there."""
+    """Returns the complex value of a term at a point, or None if it has none."""
     value = term.evalf(_DIGITS, subs=point)
     return value if value.is_number and value.is_finite and not value.atoms(*_UNEVALUATED) else None
 
@@ -173,7 +173,7 @@ def _near(one: sympy.Expr, other: sympy.Expr) -> bool:
 
 
 def _same_values(left: sympy.Expr, right: sympy.Expr) -> bool | None:
-    """Whether two terms have the same values wherever both are real; None: they have no values."""
+    """Whether two terms have the same values wherever both are real; None if they have no values."""
     symbols = left.free_symbols | right.free_symbols
     real = bool(symbols) and not left.has(sympy.I) and not right.has(sympy.I)
     compared = 0
@@ -188,7 +188,7 @@ def _same_values(left: sympy.Expr, right: sympy.Expr) -> bool | None:
 
 
 def _rounded(decimal: str, term: sympy.Expr) -> bool:
-    """Whether a decimal is what a number rounds to."""
+    """Whether a decimal is what a term's value rounds to."""
     written = number(decimal)
     places = len((written or "").partition(".")[2])
     if places < MIN_PLACES or term.free_symbols or (written or "").endswith("%"):

@@ -1,4 +1,4 @@
-r"""Units beside a number: "8 \text{ cm}", "\$5", "60 miles per hour", "90^\circ"."""
+r"""Recognizes the units of numbers: "8 \text{ cm}", "\$5", "60 miles per hour", "90^\circ"."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from srit.tasks.judging.writing import number
 
-# Each line: a unit, and how else it is written; a plural "s" is understood. What is in no line is a noun ("3 boxes").
+# Each line holds a unit and its other spellings; a plural "s" is implied. A word in no line is a noun ("3 boxes").
 _TABLE = """
 mm millimeter millimetre
 cm centimeter centimetre
@@ -76,12 +76,12 @@ _MONEY = frozenset(["dollar", "cent", "euro", "pound_sterling", "yen", "rupee"])
 _POWERS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
 _LETTERS = frozenset("mgshLNJWV")  # units that are recognized without \text: "8 m", but "8 t" is a product
 
-Unit = frozenset[tuple[str, int]]  # powers of named units; empty: none, or a noun as in "3 boxes"
+Unit = frozenset[tuple[str, int]]  # powers of named units; empty without a unit, or for a noun as in "3 boxes"
 NO_UNIT: Unit = frozenset()
 
 
 class ValueWithUnit(NamedTuple):
-    """What stands before a unit, and the unit."""
+    """Holds what stands before a unit, and the unit."""
 
     value: str
     unit: Unit
@@ -96,7 +96,7 @@ _TOKEN = re.compile(
 
 
 def split_unit(text: str) -> ValueWithUnit:
-    """A plain text without its unit or noun, if it ends in one, or begins with the sign of a currency."""
+    """Splits a plain text from the unit or noun that ends it, or from the currency sign that begins it."""
     start = _tail(text)
     value, tail = text[:start].strip(), text[start:]
     currency = _CURRENCY.fullmatch(value)
@@ -110,7 +110,7 @@ def split_unit(text: str) -> ValueWithUnit:
 
 
 def _tail(text: str) -> int:
-    """Where the words at the end of a text begin."""
+    """Returns where the words at the end of a text begin."""
     start, last = len(text), ""
     for token in _TOKEN.finditer(text):
         kind = token.lastgroup or ""
@@ -138,12 +138,12 @@ def _spelled(word: str) -> str | None:
 
 
 def _named(tail: str) -> bool:
-    """Whether words that stand without \\text are a unit of the table."""
+    """Whether words outside \\text are a unit of the table."""
     return bool(_unit(tail))
 
 
 def _unit(tail: str) -> Unit:
-    """The powers that words stand for: "square inches" is {("in", 2)}, "miles per hour" {("mi", 1), ("h", -1)}."""
+    """Returns the powers of a unit: "square inches" is {("in", 2)}, "miles per hour" {("mi", 1), ("h", -1)}."""
     tail = re.sub(r"\^\s?\\circ\s?(?:\\text\{)?([CF])\b", r"°\1", tail).replace("^\\circ", "°").replace("\\text", "")
     words = re.findall(r"[A-Za-z°¢€£¥₹]+(?:\.[A-Za-z])?|\\[%$]|/|\^[\s{]*-?[0-9]", tail)
     powers: dict[str, int] = {}
@@ -169,7 +169,7 @@ def _unit(tail: str) -> Unit:
 
 
 def units_agree(one: Unit, other: Unit) -> bool:
-    """Whether two units are the same; a unit may be left out, and so may what a price is for."""
+    """Whether two units are the same; a unit may be omitted, and so may what a price is for."""
     if not one or not other or one == other:
         return True
     if {name for name, _ in one | other} <= {"degree", "celsius", "fahrenheit"}:

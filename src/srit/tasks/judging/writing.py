@@ -1,4 +1,4 @@
-r"""LaTeX in one writing: "½π", "\tfrac12 \pi" and "\frac{1}{2}\pi" become the same text.
+r"""Normalizes LaTeX: "½π", "\tfrac12 \pi", and "\frac{1}{2}\pi" become the same text.
 
 Every pattern is linear, and nothing is evaluated.
 """
@@ -30,7 +30,7 @@ _CHARACTERS = str.maketrans(_UNICODE)
 _RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "₀₁₂₃₄₅₆₇₈₉"
 _ON_LINE = str.maketrans(_RAISED + _LOWERED, "0123456789+-n0123456789")
 
-# Commands of the same meaning.
+# Commands with the same meaning.
 _NAMES = {
     **dict.fromkeys(("dfrac", "tfrac", "cfrac", "nicefrac", "sfrac"), "\\frac"),
     **dict.fromkeys(("dbinom", "tbinom"), "\\binom"),
@@ -41,7 +41,7 @@ _NAMES = {
     **{"lbrace": "\\{", "rbrace": "\\}", "lbrack": "[", "rbrack": "]", "lparen": "(", "rparen": ")"},
     **{"langle": "(", "rangle": ")", "lt": "<", "gt": ">", "colon": ":", "degree": "^\\circ", "textdegree": "^\\circ"},
     **{"textdollar": "\\$", "R": "\\mathbb{R}", "Re": "\\Re"},
-    # What changes the looks alone.
+    # Commands that change only the looks.
     **dict.fromkeys(("left", "right", "middle", "mleft", "mright", "displaystyle", "textstyle", "limits"), ""),
     **dict.fromkeys(("big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl", "biggr"), ""),
     **dict.fromkeys(("quad", "qquad", "thinspace", "enspace", "square", "blacksquare", "qed", "nolimits"), " "),
@@ -100,11 +100,11 @@ _ARGUMENTS = _rewrites(
 
 @lru_cache(maxsize=1024)
 def plain(latex: str) -> str:
-    """A formula in one writing, its value unchanged; units and words stay."""
+    """Normalizes a formula without changing its value; units and words stay."""
     text = closed(latex).translate(PLAIN).translate(_CHARACTERS)
     text = re.sub(f"[{_RAISED}]+", lambda run: "^{" + run[0].translate(_ON_LINE) + "}", text)
     text = re.sub(f"[{_LOWERED}]+", lambda run: "_{" + run[0].translate(_ON_LINE) + "}", text)
-    if "\\begin" not in text:  # else two backslashes end a row
+    if "\\begin" not in text:  # inside one, two backslashes end a row
         text = re.sub(r"\\\\(?=[A-Za-z]{2}|[!,;{}$%])", r"\\", text)
     for rewrite in _SPACES:
         text = rewrite.pattern.sub(rewrite.to, text)
@@ -124,7 +124,7 @@ _REPEATING = re.compile(r"([0-9]{0,20})\.([0-9]{0,20})\\(?:overline|bar|dot)\s?\
 
 
 def _repeating(decimal: re.Match[str]) -> str:
-    """0.1\\overline{6} as a fraction."""
+    """Writes 0.1\\overline{6} as a fraction."""
     before, after, period = decimal[1] or "0", decimal[2], decimal[3]
     scale = 10 ** len(after)
     top = int(before + after) * (10 ** len(period) - 1) + int(period)
@@ -132,19 +132,19 @@ def _repeating(decimal: re.Match[str]) -> str:
 
 
 def rimless(text: str) -> str:
-    """Without what stands around a formula in a sentence: blanks, quotes, a stop, a sign of equality in front."""
+    """Strips what surrounds a formula in a sentence: blanks, quotes, a full stop, a leading equals sign."""
     text = text.strip(" \t\n\"'`*_").rstrip(" .,;:?").strip(" \"'`*")
     return re.sub(r"^(?:\\text\{[^{}]*(?:\bis|\bare|:|=)\s?\}|\\approx(?![A-Za-z])|[=:+])\s*", "", text)
 
 
 def closed(latex: str) -> str:
-    """With the braces that are missing at the end: cut-off data has "3\\sqrt{10", which would parse as 3."""
+    """Adds the braces that are missing at the end: cut-off data has "3\\sqrt{10", which would parse as 3."""
     return latex + "}" * max(0, latex.count("{") - latex.count("}"))
 
 
 @lru_cache(maxsize=4096)
 def tight(text: str) -> str:
-    """A plain formula for comparison by its writing: no blanks, no signs and braces that may be left out."""
+    """Reduces a plain formula to what is compared: no blanks, and no signs or braces that may be omitted."""
     text = re.sub(r"\\text\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"(?<![0-9.])0+(?=[0-9])", "", text)
     text = re.sub(r"([_^])\s?\{(\w)\}", r"\1\2", text)
@@ -154,7 +154,7 @@ def tight(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def number(text: str) -> str | None:
-    """The number that a whole plain text is, as `find_numerals` writes it; None: it is more than a number, or less."""
+    """Returns the number that a whole plain text is, as `find_numerals` writes it; None if it is anything else."""
     text = re.sub(r"(?<=^[-+])\s", "", text.strip())
     found = find_numerals(text, 0, len(text))
     return found[0].text if len(found) == 1 and (found[0].start, found[0].end) == (0, len(text)) else None
@@ -165,7 +165,7 @@ _CLOSES = r"\\end\b|\\\}|[})\]]"
 
 
 class Segment(NamedTuple):
-    """A part of a text, and the separator in front of it."""
+    """Holds a part of a text and the separator before it."""
 
     separator: str  # "" for the first
     text: str
@@ -177,10 +177,10 @@ def _tokens(separators: str) -> re.Pattern[str]:
 
 
 def split_top(text: str, separators: str) -> list[Segment]:
-    """The parts between separators outside brackets. A bracket of any kind closes one of any other: "(0, 1]".
+    """Splits at separators outside brackets. A bracket of any kind closes one of any other kind: "(0, 1]".
 
     Args:
-        separators: a pattern without groups; a match that begins with a letter or a command is one whole.
+        separators: a pattern without groups; a match that begins with a letter or a command is kept whole.
     """
     parts, depth, start, before = [], 0, 0, ""
     for token in _tokens(separators).finditer(text):
@@ -192,7 +192,7 @@ def split_top(text: str, separators: str) -> list[Segment]:
 
 
 def unwrapped(text: str) -> tuple[str, str, str] | None:
-    """The first bracket of a text, what it holds, and its closing one; None: a bracket does not enclose all of it."""
+    """Returns the opening bracket of a text, what it holds, and the closing one; None if no pair encloses it all."""
     depth = 0
     first: re.Match[str] | None = None
     for token in _tokens("(?!)").finditer(text):

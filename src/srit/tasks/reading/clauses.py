@@ -1,4 +1,4 @@
-"""Where in a text its answer stands: announcements, sentences, and the finders that are tried on them."""
+"""Finds where in a text its answer stands, in announcements and sentences, and applies finders there."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from srit.tasks.reading.turns import own_turn
 
 MAX_CHARS = 20_000  # only the end of a longer text is read
 MAX_CLAUSE = 2000  # characters of a sentence that announces an answer
-MAX_CUES = 20  # announcements that are looked at, from the last: with MAX_CLAUSE it bounds the time
+MAX_CUES = 20  # announcements that are examined, from the last; bounds the time together with MAX_CLAUSE
 
-# "The answer must be a multiple of 5" describes the answer and does not give it.
+# "The answer must be a multiple of 5" describes the answer without giving it.
 _DESCRIBES = (
     r"(?![ ](?:an?[ ]\w{2}|some|one[ ]of|less|more|at[ ](?:least|most)|between|even|odd|positive|negative|greater"
     r"|larger|smaller|divisible|in[ ]|within|above|below|under|over|the[ ]\w+[ ](?:that|which|where)))"
@@ -42,7 +42,8 @@ _ANNOUNCED = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-# "to verify the answer:" announces a sum, not the answer; "if the answer is 5" and "some think the answer is" nothing.
+# "to verify the answer:" announces a sum rather than the answer; "if the answer is 5" and "some think the answer is"
+# announce nothing.
 _ABOUT = re.compile(
     r"\b(?:check|verify|confirm|find|get|asks?[ ]for|calculate|express)[ ](?:the|our|your|an?)[ ]$"
     r"|\b(?:if|whether|unless|suppose|assum(?:e|ing)|(?:might|may|could|would|some|many|people|students)[ ]"
@@ -62,7 +63,7 @@ _ABROAD = re.compile(
 )
 _JSON = re.compile(r"""["'](?:final_?|correct_?)?answer["']\s{0,3}:\s{0,3}["']?""", re.IGNORECASE)
 _JSON_END = re.compile(r"""["']\s{0,3}[,}\n]|[}\n]|["']?$|,\s{0,3}["']""")
-# A heading announces what stands below it; any other heading in words announces nothing.
+# Such a heading announces what stands below it; no other heading announces anything.
 _HEADING = re.compile(
     r"(?m)^[ \t#*_>]{0,12}(?:[0-9]{1,2}[.)][ ])?[*_]{0,3}(?:(?:the|my)[ ])?"
     r"(?:(?:final|correct)[ ](?:answer|result|solution|choice)|answer)[ \t*_:]{0,8}$(?=\n)",
@@ -75,7 +76,7 @@ _BOXED = re.compile(
     r"\\(?:boxed|fbox|framebox)\s{0,3}(?:(?P<brace>\{)|(?P<bare>[0-9][0-9.,]*(?<![.,])|[A-Za-z]\b"
     r"|\\[dt]?frac\{[^{}]{0,99}\}\{[^{}]{0,99}\}))"
 )
-# Not after an abbreviation: "Rs. 500" is one sentence.
+# A full stop after an abbreviation ends nothing: "Rs. 500" is one sentence.
 _STOP = re.compile(
     r"(?<!\b(?:Rs|Mr|Dr|St|No|Mt|Ms|Ft|Lt|vs|cf|ca))(?<!\b(?:Mrs|Col|Gen|Sgt|Rev|Sen|Gov|Fig|e\.g|i\.e))(?<!\bProf)"
     r"[.!?](?=[\s\"')*]|$)|\n"
@@ -103,7 +104,7 @@ CONCLUDES = re.compile(rf"\s*{_THEREFORE}\b[\s,:]*", re.IGNORECASE)
 
 
 class Clause(NamedTuple):
-    """The part of a text in which an announced answer stands."""
+    """Bounds the part of a text that holds an announced answer."""
 
     start: int
     end: int
@@ -114,7 +115,7 @@ _COUNTED = re.compile(r"[0-9]{1,3}(?:[.):]\s|-?(?:st|nd|rd|th|d|step)\b)", re.IG
 
 
 def is_value(line: str) -> bool:
-    """Whether a line is an answer by itself: "$24", "C", "24 boxes"; not "Step 2" or "2. What is left"."""
+    """Whether a line is an answer by itself, like "$24", "C", or "24 boxes" but not "Step 2" or "2. What is left"."""
     bare = line[:400].strip(" \t*_`:=()[].~≈")
     if re.fullmatch(r"[A-Za-z]|[a-z] ?= ?[^\n]+|\\[^\n]+|\$[^\n]+\$", bare):
         return True
@@ -128,7 +129,7 @@ def is_value(line: str) -> bool:
 
 
 def _closing(text: str, start: int) -> int:
-    """Where the brace that opened before `start` closes; the end of the text if it never does."""
+    """Returns where the brace that opened before `start` closes, or the end of the text."""
     depth = 1
     for match in re.compile(r"\\.|[{}]").finditer(text, start):
         depth += {"{": 1, "}": -1}.get(match[0], 0)
@@ -138,7 +139,7 @@ def _closing(text: str, start: int) -> int:
 
 
 class Box(NamedTuple):
-    """What a box holds, text[start:end], and the ends of the whole command."""
+    """Bounds what a box holds, text[start:end], and the whole command, text[before:after]."""
 
     before: int
     start: int
@@ -147,7 +148,7 @@ class Box(NamedTuple):
 
 
 def find_boxes(text: str) -> list[Box]:
-    """The boxes of a text. One closes before the next may open: nested ones are not looked into, so it is linear."""
+    """Finds the boxes of a text in linear time: boxes within boxes are skipped."""
     boxes: list[Box] = []
     position = 0
     while match := _BOXED.search(text, position):
@@ -177,7 +178,7 @@ def _spoken(text: str, start: int, rule: str) -> Clause:
 
 
 def find_clauses(text: str, *, line_a: bool = False) -> Iterator[Clause]:
-    """Announced answers, the last one first."""
+    """Finds announced answers, the last one first."""
     cues = [
         cue.end() for cue in _ANNOUNCED.finditer(text) if not _ABOUT.search(text, max(0, cue.start() - 60), cue.start())
     ]
@@ -195,7 +196,7 @@ def find_clauses(text: str, *, line_a: bool = False) -> Iterator[Clause]:
 
 
 def _announcing_hashes(text: str) -> Iterator[re.Match[str]]:
-    """ "####" before a value; before anything else it makes a heading."""
+    """Finds each "####" before a value; before anything else, "####" makes a heading."""
     for hashes in _HASHES.finditer(text):
         line = text[hashes.end() : hashes.end() + 400].lstrip().partition("\n")[0]
         if is_value(line):
@@ -208,7 +209,7 @@ def _in_json(text: str, start: int) -> Clause:
 
 
 def _is_statement(text: str) -> bool:
-    """One sentence, or a formula of several lines; of several sentences the last may hold the answer."""
+    """Whether a text is one sentence or a formula of several lines; else its last sentence may hold the answer."""
     stop = _STOP.search(text)
     return (
         stop is None
@@ -219,7 +220,7 @@ def _is_statement(text: str) -> bool:
 
 
 def find_sentences(text: str) -> list[tuple[int, int]]:
-    """Spans of sentences and lines; headings that state nothing are left out."""
+    """Returns the spans of sentences and lines, without headings that state nothing."""
     last = len(text.rstrip())
     said = _HEADING_LINE.sub(lambda line: line[0] if _says(line, last) else " " * len(line[0]), text)
     ends = [match.end() for match in _STOP.finditer(said)]
@@ -228,7 +229,7 @@ def find_sentences(text: str) -> list[tuple[int, int]]:
 
 
 def _says(line: re.Match[str], last: int) -> bool:
-    """Whether a heading may hold an answer: a value, a statement, or the last line."""
+    """Whether a heading may hold an answer: it is a value, a statement, or the last line."""
     if is_value(line[1]) or _STATES.search(line[1]):
         return True
     return line.end() >= last and not _COUNTS.match(line[1])
@@ -242,11 +243,11 @@ class Found(NamedTuple):
 
 
 def read_with(text: str, find: Callable[[str], Found | str], question: str = "") -> Reading:
-    """Applies a finder to the part of a text that answers the question; a str from it says why nothing was read.
+    """Applies a finder to the part of a text that answers the question.
 
     Args:
-        text: what a model wrote; only the end of a longer one than MAX_CHARS is read.
-        find: finds the answer in a part of it.
+        text: what a model wrote; of a text longer than MAX_CHARS, only the end is read.
+        find: finds the answer in that part; returns a str that says why if nothing can be read.
         question: what was asked.
     """
     turn = own_turn(text, question)
@@ -263,7 +264,7 @@ def read_with(text: str, find: Callable[[str], Found | str], question: str = "")
 
 
 def _find_last_word(text: str, find: Callable[[str], Found | str]) -> Found | str:
-    """What is found after the last correction of an answer, where there is one; else in all of the text."""
+    """Finds the answer after the last correction, if there is one, or else in the whole text."""
     correction = last_correction(text)
     earlier = find(text[: correction.start]) if correction else ""
     if correction is None or not _answers(text[: correction.start], earlier):
@@ -281,12 +282,12 @@ def _find_last_word(text: str, find: Callable[[str], Found | str]) -> Found | st
 
 
 def _answers(text: str, found: Found | str) -> bool:
-    """Whether there is an answer to take back: one that was announced, or an option."""
+    """Whether a text gives an answer to take back: an announced one, or an option."""
     return any(True for _ in find_clauses(text)) or (isinstance(found, Found) and _is_option(found))
 
 
 def _is_option(found: Found) -> bool:
-    return len(found.answer) == 1 and found.answer.isalpha()  # read as one only where it is meant
+    return len(found.answer) == 1 and found.answer.isalpha()  # an option is read only where one is meant
 
 
 def _is_settled(text: str, found: Found) -> bool:

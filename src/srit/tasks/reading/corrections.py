@@ -1,4 +1,4 @@
-"""Answers that are taken back: "The answer is 40. Wait, there are three. So it is 60."."""
+"""Finds where a text takes its answer back: "The answer is 40. Wait, there are three. So it is 60."."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _AT_A_START = rf"""
     | (?:but[ ])?that(?:{_APOSTROPHE}s|[ ]is|[ ]does|[ ]seems|[ ]can)?[ ]?(?:not|n['’]t|{_APOSTROPHE}t)
       [ ](?:be[ ]|seem[ ]|look[ ])?(?:right|correct)\b
 """
-# What may stand between a cue and the new answer: "Wait, no, sorry, it is".
+# These may stand between a cue and the new answer: "Wait, no, sorry, it is".
 _FILLER = rf"""
     (?:[\s,.…!?:;—–-]{{0,6}}
       (?:no(?!\s?[.!]?\s*\Z)|wait|sorry|actually|oops|hmm+|oh|my[ ](?:mistake|bad)|{_MISTAKE}|i[ ](?:think|believe)
@@ -42,7 +42,7 @@ _CUE = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE | re.MULTILINE,
 )
-# The first words of an option: "The answer is (A) Wait, then pour."
+# Here the cue is the beginning of an option: "The answer is (A) Wait, then pour."
 _OPTION_BEFORE = re.compile(r"(?:\([A-Za-z]\)|\b[A-Z][):])[ ]?$")
 _CONFIRMS = re.compile(
     rf"""
@@ -58,16 +58,16 @@ _DOUBTS = re.compile(r"n['’]t[ ](?:think|believe)|\bnot[ ](?:sure|certain)|\bd
 
 
 class Correction(NamedTuple):
-    """Where a text takes back what it said before."""
+    """Marks where a text takes back what it said before."""
 
     start: int
     end: int  # where the new answer may begin
     until: int  # the end of what is said instead
-    said: bool  # "it is", "I mean" and the like announce it
+    said: bool  # whether "it is", "I mean", or the like announces the new answer
 
 
 def last_correction(text: str) -> Correction | None:
-    """The last "Wait, …", "Actually, …", "Scratch that", "No: …" that something follows; else the last one."""
+    """Finds the last "Wait, …", "Actually, …", "Scratch that", or "No: …" with text after it, else the last of all."""
     until, last = len(text), None
     for cue in reversed(list(_CUE.finditer(text))):
         if _OPTION_BEFORE.search(text, max(0, cue.start() - 5), cue.start() + 1):
@@ -80,5 +80,5 @@ def last_correction(text: str) -> Correction | None:
 
 
 def confirms(text: str) -> bool:
-    """Whether what follows a doubt keeps the answer: "Wait, let me check: 3 * 20 = 60. Yes."."""
+    """Whether the text after a doubt confirms the answer: "Wait, let me check: 3 * 20 = 60. Yes."."""
     return _CONFIRMS.search(text) is not None and not _DOUBTS.search(text)

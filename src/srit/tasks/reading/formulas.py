@@ -1,4 +1,4 @@
-"""The final expression of a text, as LaTeX."""
+"""Reads the final expression of a text, as LaTeX."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ MAX_BETWEEN = 120  # characters between two formulas of one list
 
 
 def read_math(text: str, question: str = "") -> Reading:
-    """The final expression of a text as LaTeX: boxed, announced, the last formula, or the last number.
+    """Reads the final expression of a text as LaTeX: boxed, announced, the last formula, or the last number.
 
-    Formulas or boxes that follow one another as a list, "$3$, $5$ or $8$", are one answer: "3 and 5 and 8".
+    Formulas or boxes that form a list, such as "$3$, $5$ or $8$", are one answer: "3 and 5 and 8".
     """
     return read_with(text, _find_math, question)
 
@@ -42,7 +42,7 @@ def _find_math(text: str) -> Found | str:
 
 
 class Formula(NamedTuple):
-    """A formula of a text, from delimiter to delimiter, and what it holds."""
+    """Bounds a formula with its delimiters, and what it holds."""
 
     start: int
     end: int
@@ -60,7 +60,7 @@ _PRICE = re.compile(r"[0-9][0-9,.]*\s(?:[^\\$]*\s)?[A-Za-z]{2,}")  # "$5 for 3 a
 
 
 def find_formulas(text: str) -> list[Formula]:
-    """What stands between dollars, brackets with backslashes, or the ends of an environment; nested ones not."""
+    """Finds what stands between dollars, backslashed brackets, or the ends of an environment; none are nested."""
     found: list[Formula] = []
     closers = _Closers(text)
     position = 0
@@ -73,14 +73,14 @@ def find_formulas(text: str) -> list[Formula]:
 
 
 class _Closers:
-    """The next closing delimiter of each kind; each is looked for once, which keeps this linear."""
+    """Finds the next closing delimiter of each kind; searches for each only once, which keeps this linear."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._next: dict[str, tuple[int, int]] = {}
 
     def after(self, start: int, pattern: str) -> tuple[int, int]:
-        """The span of the first match that begins at `start` or later; the end of the text if there is none."""
+        """Returns the span of the first match at or after `start`, or the end of the text."""
         span = self._next.get(pattern, (-1, -1))
         if span[0] < start:
             match = re.compile(pattern, re.MULTILINE).search(self._text, start)
@@ -111,19 +111,19 @@ _RELATION = re.compile(r"(?:=|<|>|\\(?:leq?|geq?|approx|equiv|neq?|Rightarrow|im
 _ASSIGNMENT = re.compile(r"(?:[A-Za-z]|\\[a-z]+)(?:_\{?\w+\}?)?(?:\([a-z]\))?\s*=[^=]+")
 
 
-# What is left of \frac, \binom, \text and \right where the backslash was taken for an escape.
+# What is left of \frac, \binom, \text, and \right where the backslash was read as an escape.
 _ESCAPED = re.compile("\f(?=rac)|\b(?=inom|oxed)|\t(?=ext|imes|heta)|\r(?=ight)")
 _CONTROLS = {"\f": "\\f", "\b": "\\b", "\t": "\\t", "\r": "\\r"}
 
 
 def _final(latex: str) -> str:
-    """What a formula of several steps ends on: its last row or conclusion; a row that begins with "=" goes on.
+    """Returns the last row or conclusion of a formula of several steps; a row that begins with "=" continues the last.
 
-    Rows that each say what a variable is are one answer.
+    If every row gives the value of a variable, all rows together are the answer.
     """
     latex = _ESCAPED.sub(lambda control: _CONTROLS[control[0]], latex)
     row_ends = r"\\\\(?:\[[^\]]{0,20}\])?" + ("" if "\\begin" in latex or "&" in latex else r"(?=\s|$)")
-    if "matrix" not in latex and re.search(row_ends, latex):  # not the "\\\\circ" of what was escaped twice
+    if "matrix" not in latex and re.search(row_ends, latex):  # not "\\\\circ", which was escaped twice
         rows: list[str] = []
         for part in split_top(_ROWS.sub(" ", latex), row_ends):
             row = re.sub(r"\s*&\s*", " ", part.text).strip()
@@ -137,7 +137,7 @@ def _final(latex: str) -> str:
     return _FOLLOWS.split(latex)[-1].strip().rstrip(".,;").strip()
 
 
-# Lists: what may stand between two items.
+# Lists, and what may stand between two items.
 
 _VARIABLE = r"(?:[A-Za-z]|\\[a-z]{2,8})(?:_\{?\w{1,3}\}?)?(?:\([a-z]\))?"
 _BETWEEN = re.compile(
@@ -155,19 +155,19 @@ _ASSIGNED = re.compile(rf"(?<![A-Za-z\\_^{{]){_VARIABLE}\s?=\s?$")
 
 
 def _continues(between: str) -> bool:
-    """Whether two formulas with this between them are items of one list."""
+    """Whether two formulas with this text between them are items of one list."""
     if len(between) > MAX_BETWEEN or not _BETWEEN.fullmatch(between):
         return False
     return _SEPARATES.search(between) is not None or "\n\n" not in between
 
 
 def _joined(items: Iterable[str]) -> str:
-    """Items as one list; what is repeated counts once."""
+    """Joins items into one list, each item once."""
     return " and ".join(dict.fromkeys(item for item in items if item))
 
 
 def _boxed(text: str, clause: Clause, boxes: list[Box]) -> Found | None:
-    """A box, and those before it in its list."""
+    """Finds a box together with those before it in its list."""
     boxes = [box for box in boxes if box.end <= clause.end]
     first = len(boxes) - 1
     while first > 0 and _continues(text[boxes[first - 1].after : boxes[first].before]):
@@ -179,17 +179,17 @@ def _boxed(text: str, clause: Clause, boxes: list[Box]) -> Found | None:
 
 
 def _box_content(text: str, box: Box) -> str:
-    """What a box holds; "y = \\boxed{2x}" is the equation."""
+    """Returns what a box holds; of "y = \\boxed{2x}", the whole equation."""
     content = _final(text[box.start : box.end])
     assigned = _ASSIGNED.search(text[max(0, box.before - 20) : box.before])
     return f"{assigned[0].strip()} {content}" if assigned and content and "=" not in content else content
 
 
 class FormulaList(NamedTuple):
-    """Formulas of one list."""
+    """Holds the formulas of one list as one answer."""
 
     start: int
-    end: int  # behind the last delimiter
+    end: int  # after the last delimiter
     answer: str
 
 
@@ -220,7 +220,7 @@ def _announced(text: str, clause: Clause, formulas: list[Formula]) -> Found | No
         return _found_list(text, lists[0], clause.rule)
     if lists and _LEAD.fullmatch(text, clause.start, lists[0].start):
         return _found_list(text, _main(text, lists), clause.rule)
-    start = clause.start - (text[clause.start - 1 : clause.start] in ("\f", "\b"))  # no blanks, see _final
+    start = clause.start - (text[clause.start - 1 : clause.start] in ("\f", "\b"))  # not blanks here, see _final
     said = text[start : clause.end].strip(" *_`\"'\n").removeprefix("$").removesuffix("$").strip(" ")
     prose = _PROSE_AFTER.search(said)
     said = said[: prose.start()] if prose and prose.start() else said
@@ -234,7 +234,7 @@ _CIRCUMSTANCE = re.compile(r"[\s,]*(?:at|when|where|since|because)\s*", re.IGNOR
 
 
 def _main(text: str, lists: list[FormulaList]) -> FormulaList:
-    """The last list of formulas that is no circumstance of the one before it."""
+    """Returns the last list of formulas that is not a circumstance of the one before it."""
     last = len(lists) - 1
     while last > 0 and _CIRCUMSTANCE.fullmatch(text, lists[last - 1].end, lists[last].start):
         last -= 1
@@ -252,13 +252,13 @@ _UNIT = re.compile(
 
 
 def _unit(text: str, start: int) -> str:
-    """The unit behind a formula or a number, with a blank before it; "" if no unit of the table stands there."""
+    """Returns the unit after a formula or number, with a blank before it; "" if no unit of the table follows."""
     match = _UNIT.match(text, start)
     return f" {match[1]}" if match and _is_unit(match[1]) and match[1] != "in" else ""
 
 
 def _is_unit(words: str) -> bool:
-    """Whether words are a unit of the table and nothing else."""
+    """Whether words are exactly a unit of the table."""
     value, unit = split_unit(plain(f"1 {words}"))
     return value == "1" and bool(unit)
 
@@ -269,7 +269,7 @@ _WHERE = re.compile(r"\s*(?:where|here|with|check|note|verify)\b", re.IGNORECASE
 
 
 def _last_formula(text: str, formulas: list[Formula]) -> Found | None:
-    """The last list of formulas in the last sentence that has one, unless a number stands behind it."""
+    """Finds the last list of formulas in the last sentence that has one, unless a number follows it."""
     for start, end in reversed(_whole_sentences(text, formulas)):
         lists = _formula_lists(text, [formula for formula in formulas if start <= formula.start < end])
         if _WHERE.match(text, start, end):
@@ -282,7 +282,7 @@ def _last_formula(text: str, formulas: list[Formula]) -> Found | None:
 
 
 def _whole_sentences(text: str, formulas: list[Formula]) -> list[tuple[int, int]]:
-    """Sentences of which none ends within a formula."""
+    """Returns the spans of sentences, joined so that none ends within a formula."""
     whole: list[tuple[int, int]] = []
     ends = iter(formulas)
     formula = next(ends, None)
@@ -304,7 +304,7 @@ _OPERATES = re.compile(r"\\[a-zA-Z]|[-+*/^=<>≤≥±√π∞∪({[|,]|[0-9][A-Z
 
 
 def _bare_line(text: str) -> Found | None:
-    """A last line that is a formula without delimiters."""
+    """Reads a last line that is a formula without delimiters."""
     end = len(text.rstrip())
     start = text.rfind("\n", 0, end) + 1
     if end - start > MAX_FORMULA:
@@ -320,13 +320,13 @@ _MATH_WORD = re.compile(
     r"(?:[^\sA-Za-z$]|\\[A-Za-z]+|(?<![A-Za-z])(?:[A-Za-z]|sqrt|sin|cos|tan|log|ln|pi|and|or)(?![a-z]))+"
 )
 _NOT_A_NUMBER = re.compile(r"[√π∞^±∪\\]|sqrt|(?<![A-Za-z])[A-Za-z]\)?\s?[=<>≤≥]|[0-9=+*/(-]\s?[A-Za-z](?![A-Za-z])")
-_LABEL = re.compile(r"a|I|.*:")  # no part of a formula at the end of a sentence
+_LABEL = re.compile(r"a|I|.*:")  # not part of a formula at the end of a sentence
 _SEVERAL = re.compile(r"-?[0-9][0-9/.]*+(?:\s?(?:,? (?:and|or) |, ?|:)-?[0-9][0-9/.]*+)+")
 _INTRODUCES = re.compile(r"\b(?:is|are|be|were|equals?|either|both|namely)\s+$|[:=]\s*$")
 
 
 def _said_formula(text: str) -> Found | None:
-    """A formula without delimiters, or several numbers, on which the last sentence ends: "The line is y = 3x + 7."."""
+    """Reads the undelimited formula, or the numbers, that end the last sentence: "The line is y = 3x + 7."."""
     said = [(start, end) for start, end in find_sentences(text)[-3:] if has_numeral(text, start, end)]
     if not said or _WHERE.match(text, *said[-1]):
         return None
@@ -343,7 +343,7 @@ def _said_formula(text: str) -> Found | None:
 
 
 def _math_tail(text: str, start: int, end: int) -> int:
-    """Where the words of mathematics begin on which a sentence ends, a unit behind them included."""
+    """Returns where the mathematics that ends a sentence begins, including a unit after it."""
     near = max(start, end - MAX_BETWEEN)
     words = [(near + word.start(), word[0]) for word in re.finditer(r"\S+", text[near:end])][near > start :]
     unit = next((n for n in (3, 2, 1) if _is_unit(" ".join(word for _, word in words[-n:]))), 0)
@@ -356,7 +356,7 @@ def _math_tail(text: str, start: int, end: int) -> int:
 
 
 def _is_whole(formula: str) -> bool:
-    """Whether no bracket and no delimiter of a formula is left open."""
+    """Whether every bracket and delimiter of a formula is closed."""
     pairs = (("(", ")"), ("[", "]"), ("{", "}"))
     return not re.search(r"\\[()\[\]]", formula) and all(formula.count(one) == formula.count(two) for one, two in pairs)
 

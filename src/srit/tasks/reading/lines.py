@@ -1,4 +1,4 @@
-"""A line that shows how its result was come by: "77 = 50 + 27", "28 (check: 28 + 4 = 32)", "4 dozen, which is 48"."""
+"""Finds the result of a line that shows its work: "77 = 50 + 27", "28 (check: 28 + 4 = 32)", "4 dozen, which is 48"."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from srit.tasks.reading.numerals.affixes import MONEY
 from srit.tasks.reading.numerals.digits import ANY_DIGIT, POINT_IN_DOUBT, Numeral
 from srit.tasks.reading.numerals.numerals import find_all_numerals, numbers_equal
 
-# "=" and what stands for it; "=>" is an arrow, "<=" a bound.
+# "=" and its equivalents; "=>" is an arrow and "<=" a bound.
 _EQUALS = re.compile(
     r"(?<![<>!])=+(?!>)|[≈≃≅]|\\approx(?![A-Za-z])|(?<=[0-9)])[ ](?:equals|is[ ]equal[ ]to)(?=[ ])", re.IGNORECASE
 )
 _PARENTHESES = re.compile(r"\([^()\n]*+(?:\)|$)|\[[^\[\]\n]*+(?:\]|$)")
-# What follows leads back to numbers of the question.
+# What follows these leads back to numbers of the question.
 _BECAUSE = re.compile(
     r"\b(?:because|since|if|when|where|check(?:ing|ed)?|verif(?:y|ied|ying|ication)|given[ ]that|assuming"
     r"|as[ ](?=\$?[0-9]))\b|[,;][ ]?as\b",
@@ -33,13 +33,13 @@ _GOES_ON = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-# "6 more than 20", "20% of 50": the number leads to another.
+# In "6 more than 20" and "20% of 50", the number leads to another.
 _COMPARED = re.compile(rf"[ ](?:more|less|fewer|greater|higher|lower)[ ]than[ ]{_OPERAND}", re.IGNORECASE)
 _ODDS = re.compile(rf"[ ](?:in|out[ ]of)[ ](?:every[ ])?{_OPERAND}", re.IGNORECASE)
 # "4 bags of 12"
 _IN_PARTS = re.compile(rf"[ ][A-Za-z]{{1,20}}[ ](?:of|with|at|by)[ ]{_OPERAND}", re.IGNORECASE)
 _SHARE_OF = re.compile(rf"[ ]of[ ]{_OPERAND}", re.IGNORECASE)
-# What restates the number before it, and what only concludes from it.
+# Some of these restate the number before them; others only conclude from it.
 _FINALLY = re.compile(
     r"""
     (?:(?P<restates>\b(?:which|that)(?:[ ](?:is|equals)|['’]s)\b|\bi\.?e\b\.?|\b(?:namely|in[ ]other[ ]words)\b
@@ -66,7 +66,7 @@ _START = attrgetter("start")
 
 
 class _Side(NamedTuple):
-    """What stands between two signs of equality."""
+    """Holds what stands between two equals signs."""
 
     start: int
     end: int
@@ -75,11 +75,11 @@ class _Side(NamedTuple):
 
 
 class ParsedLine(NamedTuple):
-    """A stretch of text without its asides, taken apart at its signs of equality."""
+    """Holds a stretch of text without its asides, split at its equals signs."""
 
-    text: str  # as long as the whole; asides are blank
+    text: str  # as long as `whole`, with its asides blanked
     whole: str
-    end: int  # what follows says why
+    end: int  # what follows it gives the reason
     sides: Sequence[_Side]
 
     def says(self, numeral: Numeral) -> bool:
@@ -88,7 +88,7 @@ class ParsedLine(NamedTuple):
 
 
 def take_apart(text: str, start: int, end: int) -> ParsedLine:
-    """Numbers in words count at the start of a side, and where a side has no others."""
+    """Splits a line at its equals signs. Numbers in words count at the start of a side, or if it has no others."""
     said = _without_asides(text, start, end)
     numerals = find_all_numerals(said, start, end)
     because = _BECAUSE.search(said, numerals[0].end, end) if numerals else None
@@ -99,7 +99,7 @@ def take_apart(text: str, start: int, end: int) -> ParsedLine:
 
 
 def _without_asides(text: str, start: int, end: int) -> str:
-    """With blanks for what stands in parentheses, unless that is all there is."""
+    """Blanks what stands in parentheses, unless that leaves no number."""
     said = text[start:end]
     for _ in range(2):  # parentheses in parentheses
         said = _PARENTHESES.sub(_blank, said)
@@ -121,7 +121,7 @@ def _side(text: str, numerals: Sequence[Numeral], start: int, end: int) -> _Side
 
 
 def goes_on(line: ParsedLine, numeral: Numeral, end: int) -> bool:
-    """Whether a number is the first of a sum."""
+    """Whether a number is the first operand of a sum."""
     if _GOES_ON.match(line.whole, numeral.end, end):
         return True
     written = line.text[numeral.start : numeral.end]
@@ -129,7 +129,7 @@ def goes_on(line: ParsedLine, numeral: Numeral, end: int) -> bool:
 
 
 def line_result(line: ParsedLine) -> Numeral | str | None:
-    """The number a line comes to; None: it has none, or only a sum; a str says why it is not read."""
+    """Returns the number a line comes to; None if it has none, or only a sum; a str says why it is not read."""
     sides = [side for side in line.sides if side.numerals]
     if not sides:
         return None
@@ -144,7 +144,7 @@ def line_result(line: ParsedLine) -> Numeral | str | None:
 
 
 def _is_second(line: ParsedLine, side: _Side) -> bool:
-    """3 of "x = 2 or x = 3", where each is the value of a letter."""
+    """Whether a side is the second value of a letter: the 3 of "x = 2 or x = 3"."""
     index = line.sides.index(side)
     before = line.sides[index - 1] if index > 1 else None
     if before is None or not before.numerals or _same(before.numerals[0], side.numerals[0]):
@@ -153,7 +153,7 @@ def _is_second(line: ParsedLine, side: _Side) -> bool:
 
 
 def is_preceded(line: ParsedLine, result: Numeral) -> bool:
-    """Whether a line begins with another number, and only then with the sum that comes to its result.
+    """Whether another number stands before the sum that comes to a line's result.
 
     "28, 28 + 4 = 32": the sum may be a check.
     """
@@ -167,7 +167,7 @@ def is_preceded(line: ParsedLine, result: Numeral) -> bool:
 
 
 def result_after(line: ParsedLine, numeral: Numeral) -> Numeral | str | None:
-    """What a number that is not the result itself leads to: 4 of "1/3 of 12, which is 4"; None: it is the result."""
+    """Returns the result that a number leads to, the 4 of "1/3 of 12, which is 4"; None if it is the result itself."""
     side = next((side for side in line.sides if side.start <= numeral.start < side.end), None)
     if side is None or not (is_part(line, numeral, side.end) or _ends_sum(line, side, numeral)):
         return None
@@ -217,7 +217,7 @@ def _last_said(line: ParsedLine, side: _Side) -> Numeral | str | None:
 
 
 def _is_open(line: ParsedLine, side: _Side, numeral: Numeral) -> bool:
-    """Whether a side's first number is no result of its own, or the same as a later one."""
+    """Whether a side's first number is not a result of its own, or equals the later one."""
     return is_part(line, side.numerals[0], side.end) or _same(side.numerals[0], numeral)
 
 
@@ -240,7 +240,7 @@ _EUROS = re.compile(r"[ ]?(?:€|euros?\b|EUR\b)", re.IGNORECASE)
 
 
 def unreadable(text: str, numeral: Numeral) -> str | None:
-    """Why a number is not read, or None."""
+    """Says why a number is not read; None if it is read."""
     written = text[numeral.start : numeral.end]
     if numeral.text is None:
         return f"{written!r:.40} is not read as a number"

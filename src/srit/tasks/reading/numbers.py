@@ -1,4 +1,4 @@
-"""The final number of a text."""
+"""Reads the final number of a text."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from srit.tasks.reading.numerals.numerals import LIST_MARK, find_all_numerals, f
 
 
 def read_number(text: str, question: str = "") -> Reading:
-    """The final number of a text, as "1234.5", "-3", "1/2" or "5%"."""
+    """Reads the final number of a text, as "1234.5", "-3", "1/2", or "5%"."""
     return read_with(text, find_number, question)
 
 
 def find_number(text: str) -> Found | str:
-    """The final number of a plain text; a str says why none is read."""
+    """Finds the final number of a plain text, or returns a str that says why none is read."""
     for clause in find_clauses(text, line_a=True):
         if LEFT_OPEN.match(text, clause.start, clause.end):
             return "the answer is left open"
@@ -38,7 +38,7 @@ def find_number(text: str) -> Found | str:
 
 
 def announced_number(text: str, clause: Clause) -> Found | None:
-    """The number that a clause announces; None: none, or none that is read."""
+    """Returns the number that a clause announces; None if there is none, or none that is read."""
     found = _announced(text, clause)
     return found if isinstance(found, Found) else None
 
@@ -53,7 +53,7 @@ _ITEM = re.compile(
 _BULLETS = re.compile(r"[ \t]*(?P<bullet>[-*•–])[ \t][^\n]*\n+[ \t]*(?P=bullet)[ \t][^\n]*[0-9]")
 _NONE = re.compile(r"[\s*]*(?:none|nothing|nil)\b[^0-9]*", re.IGNORECASE)
 _ROMAN = re.compile(r"[\s*]*[IVXLCDM]{1,12}[\s*.]*")
-# Accountants write losses so.
+# Accountants write losses this way.
 _IN_PARENTHESES = re.compile(r"[\s*]*(?:\(\s?\\?\$\s?[0-9.,]+\s?\)|\\?\$\s?\(\s?[0-9.,]+\s?\))")
 
 
@@ -82,7 +82,7 @@ def _announced(text: str, clause: Clause) -> Found | str | None:
 
 
 def _item(text: str, clause: Clause) -> Clause | str | None:
-    """The only item of a list that begins a clause: its mark is no number."""
+    """Returns the only item of a list that begins a clause, so that its mark does not count as a number."""
     line = text.rfind("\n", 0, clause.start) + 1
     begins = text[line : clause.start].strip(" \t*-•–#") == ""
     if begins and _BULLETS.match(text, line):
@@ -98,7 +98,7 @@ def _found(text: str, numeral: Numeral, rule: str) -> Found | str:
     return unreadable(text, numeral) or Found(numeral.text or "", numeral.start, numeral.end, rule)
 
 
-# Behind such a word stands what the answer is measured against, not the answer: "6 more than 3", "2 of the 5".
+# What follows such a word is what the answer is measured against, not the answer: "6 more than 3", "2 of the 5".
 _ASIDE = re.compile(
     r"\b(?:than|out of|of the|of all|from the|instead of|after|before|when|if|since|because|with|in|for|per|at|within"
     r"|using|selling|buying|eating|receiving|giving|spending|losing|each of|reach)"
@@ -115,7 +115,7 @@ _CHECK = re.compile(
 
 
 def _aside(text: str, start: int, numeral: Numeral) -> bool:
-    """Whether a number stands behind a word that introduces a circumstance, or in parentheses."""
+    """Whether a number follows a word that introduces a circumstance, or stands in parentheses."""
     before = text[max(start, numeral.start - 60) : numeral.start + 1].rstrip("0123456789.$£€¥\\")
     return _ASIDE.search(before) is not None or text.rfind("(", start, numeral.start) > text.rfind(
         ")", start, numeral.start
@@ -132,7 +132,7 @@ _DENIES = re.compile(r"\banswer is(?: not|n['’]t)\b", re.IGNORECASE)
 
 
 def concluded_number(text: str) -> Found | str:
-    """The number of the last sentence that has one; a str says why none is read."""
+    """Finds the number of the last sentence that has one, or returns a str that says why none is read."""
     marks = {match.end() - 1 for match in LIST_MARK.finditer(text)}
     sentences = [
         (start, end)
@@ -153,7 +153,7 @@ def concluded_number(text: str) -> Found | str:
 
 
 def _bounded(text: str, start: int, end: int) -> tuple[int, int]:
-    """The end of a sentence that is longer than any sentence; from a blank on, so that no number is cut."""
+    """Cuts an overlong sentence to its end, starting after a blank so that no number is split."""
     if end - start <= MAX_CLAUSE:
         return start, end
     blank = re.compile(r"\s").search(text, end - MAX_CLAUSE, end)
@@ -161,7 +161,7 @@ def _bounded(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _in_words(text: str, start: int, end: int) -> list[Numeral]:
-    """The numbers of "So five apples are left."; none beside "one", which may be a pronoun."""
+    """Finds the numbers of "So five apples are left."; none if one of them is "one", which may be a pronoun."""
     if not CONCLUDES.match(text, start, end) or ANY_DIGIT.search(text, start, end):
         return []
     numerals = find_all_numerals(text, start, end)
@@ -185,7 +185,7 @@ def _of_sentence(text: str, start: int, end: int, numerals: list[Numeral]) -> Fo
 
 
 class _Sum(NamedTuple):
-    """The last sum in a sentence's asides, or of what follows "because"."""
+    """Holds the last sum in a sentence's asides, or in what follows "because"."""
 
     start: int
     why: bool  # it follows "because"
@@ -206,9 +206,10 @@ def _sum_beside(line: ParsedLine, end: int) -> _Sum | None:
 
 
 def _weighed(text: str, line: ParsedLine, beside: _Sum) -> Found | str:
-    """What a sentence says, if the sum beside it comes to that; the sum's result, if the sentence says what is added.
+    """Weighs a sentence against the sum next to it.
 
-    Neither, and the sum may be a check: "She has 28 apples (28 + 4 = 32)."
+    If the sum comes to a number of the sentence, that number counts; if the sentence only names what is added, the
+    sum's result counts. Otherwise the sum may be a check, and nothing is read: "She has 28 apples (28 + 4 = 32)."
     """
     said = [numeral for side in line.sides for numeral in side.found]
     confirmed = [numeral for numeral in said if numeral.text == beside.result.text]
@@ -234,7 +235,7 @@ def _stated(text: str, start: int, end: int, numerals: list[Numeral]) -> tuple[N
 
 
 def _last_result(text: str, end: int) -> str | None:
-    """The number behind the last "=" before the last sentence."""
+    """Returns the number after the last "=" before the last sentence."""
     equals = text.rfind("=", 0, end)
     numerals = find_numerals(text, equals + 1, min(end, equals + 200)) if equals >= 0 else []
     return numerals[0].text.rstrip("%") if numerals and numerals[0].text else None

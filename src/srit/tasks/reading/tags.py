@@ -1,4 +1,4 @@
-"""Answers between tags: <answer>, <final_answer>, [ANSWER], <|begin_of_box|> and others alike."""
+"""Finds answers between tags: <answer>, <final_answer>, [ANSWER], <|begin_of_box|>, and the like."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 _NAME = r"(?:(?:final|correct|my|your)[_ -]?)?answers?(?:[_ -]?(?:final|text|choice|letter|value))?|ans|boxed"
-# These hold a whole solution as often as an answer: only a single line within them counts.
+# These hold a whole solution as often as an answer, so only a single line within them counts.
 _LOOSE = r"solution|result|final|response|output|conclusion|choice|option|letter"
 
 
@@ -39,18 +39,18 @@ _OPENING = re.compile(rf"{_ANSWER.opens.pattern}|{_OTHER.opens.pattern}", re.IGN
 
 
 def answer_part(text: str) -> tuple[int, int]:
-    """The part of a text to read: from the last opening tag up to its closing one, else all of it."""
+    """Returns the part of a text to read: from the last opening tag to its closing tag, or else all of it."""
     return _between(text, _ANSWER) or _single_line(text, _between(text, _OTHER)) or (0, len(text))
 
 
 def opening_tag(text: str) -> int:
-    """Where the content begins of a text that `answer_part` has cut out; 0 where it begins with no tag."""
+    """Returns where the content begins in a text that `answer_part` has cut out; 0 if it begins without a tag."""
     tag = _OPENING.match(text)
     return tag.end() if tag else 0
 
 
 def _between(text: str, pair: _Pair) -> tuple[int, int] | None:
-    """The last pair that holds something; else an opening tag that never closes, or a closing one never opened."""
+    """Finds the last pair that holds something, else an unclosed opening tag, else an unopened closing tag."""
     marks = _marks(text, pair)
     pairs = [
         (one.start, other.start)
@@ -77,7 +77,7 @@ def _marks(text: str, pair: _Pair) -> list[_Tag]:
 
 
 def _single_line(text: str, part: tuple[int, int] | None) -> tuple[int, int] | None:
-    """A part between two tags that is one line, with no words after it but between tags; else None."""
+    """Returns the part if it stands between two tags, is one line, and no words follow it outside tags; else None."""
     if part is None or part[1] == len(text):
         return None
     content = opening_tag(text[slice(*part)])

@@ -1,4 +1,4 @@
-"""An answer that is text, and texts compared."""
+"""Reads answers that are text, and compares them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FIRST_WORDS = (
     "it this that the he she they we i you in as because since therefore thus so and but however there these those its "
     "his her their our if when while for to a an hence also note finally here"
 )
-# A full stop after a title ends no sentence; after another abbreviation it does where a new one clearly begins.
+# A full stop after a title does not end a sentence; after another abbreviation, it does if a new one clearly begins.
 _TITLES, _SHORTENED = frozenset(_TITLE_WORDS.split()), frozenset(_SHORTENED_WORDS.split())
 _BEGINS_A_SENTENCE = frozenset(_FIRST_WORDS.split())
 _LAST_WORD = re.compile(r"[\w.'’]+$")
@@ -44,7 +44,7 @@ _HEDGE = re.compile(
     r"(?:(?:definitely|probably|likely|clearly|indeed|simply|certainly|I think|I believe)[ ](?:it[ ]is[ ])?)+", re.I
 )
 _DENIED = re.compile(r"(?:not|n['’]t)\b(?![ ]only)", re.IGNORECASE)
-# What comes after these explains the answer; one that the wanted form has itself may belong to it.
+# What follows these explains the answer, unless the wanted form has the same mark itself.
 _ADDITIONS = {
     ",": re.compile(
         r"(?<=\w.),\s+(?:the|an?|which|who|whose|where|because|since|as|so|for|located|situated|known|also|not|in|on|at|with|but"
@@ -59,13 +59,13 @@ _ADDITIONS = {
 
 
 def read_text(text: str, question: str = "", *, like: str = "") -> Reading:
-    """An announced answer up to the end of its sentence, else the last line; quotes, emphasis and LaTeX removed.
+    """Reads an announced answer up to the end of its sentence, else the last line, without quotes, emphasis, or LaTeX.
 
     Args:
         text: what a model wrote.
         question: what was asked.
-        like: an answer of the wanted form, such as the gold one: where it has a comma, what follows a comma is a part
-            of the answer, and else an addition ("Oslo, the capital of Norway").
+        like: an answer of the wanted form, such as the gold one. If it has a comma, what follows a comma is part of
+            the answer; otherwise it is an addition ("Oslo, the capital of Norway").
     """
     return read_with(text, lambda plain: _find_text(plain, like), question)
 
@@ -86,7 +86,7 @@ def _find_text(text: str, like: str) -> Found | str:
 
 
 def _last_resort(text: str) -> Clause | None:
-    """All that stands between answer tags; else the last line."""
+    """Returns all that stands between answer tags, or else the last line."""
     tag = opening_tag(text)
     if tag:
         return Clause(tag, len(text), "<answer>")
@@ -95,7 +95,7 @@ def _last_resort(text: str) -> Clause | None:
 
 
 def _bare_text(text: str, start: int, end: int, rule: str, like: str) -> Found | None:
-    """The answer itself of a clause; its span is that of the clause where it is not written as it is read."""
+    """Finds the bare answer of a clause; its span is the whole clause if it is not written exactly as it is read."""
     said = re.sub(r"^\s*#{1,6}\s", "", text[start:end])
     emphasized = text[max(0, start - 2) : start] == "**" or said.lstrip().startswith("**")
     said = said.strip(_MARKS)
@@ -122,7 +122,7 @@ def _without_latex(said: str) -> str:
 
 
 def _sentence_end(text: str, clause: Clause) -> int:
-    """Where an announced text ends: not after an initial or an abbreviation."""
+    """Returns where an announced text ends, which is never after an initial or an abbreviation."""
     if clause.rule not in _IN_A_SENTENCE:
         return clause.end
     limit = min(len(text), clause.start + MAX_CLAUSE)
@@ -150,9 +150,9 @@ def _is_within(text: str, start: int, dot: int, limit: int) -> bool:
 def texts_equal(answer: str, gold: str) -> bool:
     """Whether an answer is the gold text, or its number with its words.
 
-    The same text but for case, blanks, quotes and a final full stop. Where the gold answer is one number, the number
-    and the words that the gold answer has beside it; a missing unit is taken for the asked one: "5" and
-    "5 kilograms" are "5 kg", "5 g" is not.
+    Compares texts apart from case, blanks, quotes, and a final full stop. If the gold answer is one number, compares
+    the number and the words next to it in the gold answer. A missing unit counts as the right one: "5" and
+    "5 kilograms" are "5 kg", but "5 g" is not.
     """
     if _folded(answer) == _folded(gold):
         return True
@@ -166,7 +166,7 @@ def texts_equal(answer: str, gold: str) -> bool:
 
 
 def _spoken(text: str) -> tuple[str, ...] | None:
-    """Several numbers and their units: "1 hour and 30 minutes" is "1 hr 30 min", "8:00 AM" is "8 a.m."."""
+    """Normalizes several numbers with units: "1 hour and 30 minutes" is "1 hr 30 min", "8:00 AM" is "8 a.m."."""
     said = re.sub(r"([0-9]):00(?=[ ]?[ap]\.?m\b)", r"\1", plain(text).strip(" .").lower())
     if not re.search(r"[0-9]", said) or not re.fullmatch(r"[\w\s,.:°'’]*", said):
         return None

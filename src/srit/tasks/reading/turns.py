@@ -1,8 +1,8 @@
-"""Which part of a text answers the question that was asked: after thoughts, before whatever a model goes on with.
+"""Finds the part of a text that answers the question: after any thoughts, and before whatever the model adds.
 
-Thoughts are told by the tags of the models in use: <think>, <thinking>, <reasoning>, <seed:think>, [THINK],
-<|begin_of_thought|>, <|START_THINKING|>, the channels of gpt-oss and Gemma, and others alike. An end is an end token or
-a turn's marker of any family of models, or a line such as "Question:", "Q2." or "User:".
+Thoughts are recognized by the tags of the models in use: <think>, <thinking>, <reasoning>, <seed:think>, [THINK],
+<|begin_of_thought|>, <|START_THINKING|>, the channels of gpt-oss and Gemma, and the like. An answer ends at an end
+token or turn marker of any model family, or at a line such as "Question:", "Q2.", or "User:".
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 
 class Turn(NamedTuple):
-    """The part of a text that answers the question that was asked."""
+    """Bounds the part of a text that answers the question."""
 
-    start: int  # where the answer begins: after the last closed thought; 0 where there is none
-    end: int  # where end tokens, another question or another turn begin; len(text) where none does
+    start: int  # where the answer begins: after the last closed thought, or 0 if there is none
+    end: int  # where end tokens, another question, or another turn begins, or len(text)
     open_thought: bool  # a thought was opened and never closed: the text holds no answer
 
 
@@ -57,7 +57,7 @@ _REPLIES = rf"""
     | <\|(?:assistant|bot|chatbot_token)\|> | <｜Assistant｜> | \[/INST\] | \[\|assistant\|\] | <assistant>
 """
 _BEGINS = r"<s>|<bos>|\[BOS\]|<\|(?:begin_of_text|startoftext|start_of_turn_token|bos)\|>|<｜begin▁of▁sentence｜>"
-# Names of one letter are left alone: "|a|<|b|>0".
+# One-letter names are not tokens: "|a|<|b|>0".
 _ENDS = r"""
     </s> | <\|/?(?!(?:begin_of_|end_of_)?(?:box|answer)\|)[a-z][a-z0-9_.:/▁\ -]{2,40}\|> | <｜[^｜<>\n]{1,40}｜>
     | <\|turn> | <turn\|> | </?(?:end|start)_of_(?:turn|text|sentence|utterance|answer)>
@@ -82,7 +82,7 @@ _ASKED = rf"""
     | ^(?:user|human)[ \t]{{0,9}}$ | (?<=[.!?)]\s)(?-i:User|Human|Question|Q):(?=\s)
     | <(?:question|problem|query|instruction)(?:\s[^<>\n]{{0,200}})?>
 """
-# Only after an answer do these begin something new.
+# These begin something new only after an answer.
 _PERHAPS = rf"""
     {_LINE}(?:context|article|paragraph|prompt|premise|scenario|task|input|assistant|ai|bot|student|teacher|customer|you
       |example[ ]?[0-9]{{1,3}}){_COLON}
@@ -92,7 +92,7 @@ _PERHAPS = rf"""
 """
 _MARKS = re.compile(
     rf"""
-    (?=[<&\[\]◁\#aH])   # what all of them begin with: four times as fast
+    (?=[<&\[\]◁\#aH])   # the first characters of all marks: four times as fast
     (?: (?P<closes>{_CLOSES}) | (?P<opens>{_OPENS}) | (?P<asks>{_ASKS}) | (?P<replies>{_REPLIES})
       | (?P<begins>{_BEGINS}) | (?P<ends>{_ENDS}) )
     """,
@@ -114,16 +114,16 @@ _RULE = re.compile(r"\n[ \t]*[-=*_~#]{3,80}[ \t]*$")
 
 
 def opens_thought(text: str) -> bool:
-    """Whether a thought is opened anywhere in a text."""
+    """Whether a text opens a thought anywhere."""
     return re.search(_OPENS, text, re.VERBOSE | re.IGNORECASE) is not None
 
 
 def own_turn(text: str, question: str = "") -> Turn:
-    """The place in a text of the answer to the question that was asked.
+    """Finds the part of a text that answers the question.
 
     Args:
         text: what a model wrote, in one turn or several.
-        question: what was asked; a text that repeats it does not begin another question.
+        question: what was asked; repeating it does not begin another question.
     """
     spans, open_thought = _outside_thoughts(text)
     for start, end in spans:
@@ -135,7 +135,7 @@ def own_turn(text: str, question: str = "") -> Turn:
 
 
 def _outside_thoughts(text: str) -> tuple[list[tuple[int, int]], bool]:
-    """The spans outside of thoughts, up to the end of the turn, at least one; and whether the last thought is open."""
+    """Returns the spans outside of thoughts, at least one, up to the end of the turn, and whether a thought is open."""
     start, thought, asking = 0, "", False
     spans: list[tuple[int, int]] = []
     for mark in _MARKS.finditer(text):
@@ -164,7 +164,7 @@ def _outside_thoughts(text: str) -> tuple[list[tuple[int, int]], bool]:
 
 
 def _answering(text: str, spans: list[tuple[int, int]]) -> tuple[int, int]:
-    """The last span; the one before it where nothing follows reasoning: "36 <reasoning>4 * 9 = 36</reasoning>"."""
+    """Returns the last span, or the one before it if nothing follows: "36 <reasoning>4 * 9 = 36</reasoning>"."""
     start, end = spans[-1]
     tag = text.rfind("<", 0, start)
     if len(spans) > 1 and _is_blank(text, start, end) and _WORKING_TAG.match(text, tag, start):
@@ -173,7 +173,7 @@ def _answering(text: str, spans: list[tuple[int, int]]) -> tuple[int, int]:
 
 
 def _another_question(text: str, start: int, end: int, question: str) -> int | None:
-    """Where a question begins that is neither the asked one nor a part of it."""
+    """Returns where a question begins that is neither the one asked nor part of it."""
     answered, known = _ANSWERED.search(text, start, end), set(re.findall(r"\w+", question.casefold()))
     restated, in_parts = "", False  # "Passage: … Question: …" is one question; "Question 1: … Question 2: …" may be
     for mark in _QUESTION.finditer(text, start, end):
@@ -194,11 +194,11 @@ def _another_question(text: str, start: int, end: int, question: str) -> int | N
 
 
 def _is_blank(text: str, start: int, end: int) -> bool:
-    return end - _BLANK.match(text, start, end).end() == 0  # type: ignore[union-attr]  # it matches nothing at least
+    return end - _BLANK.match(text, start, end).end() == 0  # type: ignore[union-attr]  # it can match the empty text
 
 
 def _is_preamble(text: str, start: int, end: int) -> bool:
-    """Whether nothing is said yet, or only that something will be: "Sure! Let me go through it."."""
+    """Whether nothing has been said yet, except that something will be: "Sure! Let me go through it."."""
     said = text[start : min(end, start + 200)]
     return _is_blank(text, start, end) or bool(
         end - start < 200
@@ -214,7 +214,7 @@ def _is_restated(known: set[str], before: str, after: str) -> bool:
 
 
 def _repeats(known: set[str], said: str) -> bool:
-    """Whether a text is half of a question's words or more, hardly any others, and no other numbers."""
+    """Whether a text has at least half of a question's words, few others, and no other numbers."""
     words = re.findall(r"\w+", said.casefold())
     strange = [word for word in words if word not in known]
     return (
@@ -225,7 +225,7 @@ def _repeats(known: set[str], said: str) -> bool:
 
 
 def _trimmed(text: str, start: int, end: int) -> int:
-    """The end without blanks and rules ("---") before it."""
+    """Moves the end before any blanks and rules ("---")."""
     said = text[start:end].rstrip()
     while rule := _RULE.search(said, max(0, len(said) - 200)):
         said = said[: rule.start()].rstrip()

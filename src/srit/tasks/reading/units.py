@@ -1,4 +1,4 @@
-"""Units by their names: "kilograms", "kgs" and "kg" are one, "km per hour" and "km/h" are one."""
+"""Recognizes units by their names: "kilograms", "kgs", and "kg" are one, as are "km per hour" and "km/h"."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
     "december",
 )  # fmt: skip
-# A unit's plainest name, then its others; an "s" for several may follow any.
+# Each unit has its plainest name first, then the others; a plural "s" may follow any of them.
 _NAMES = """
 year yr annum | month mo | week wk | day | hour hr h | minute min | second sec s
 mile mi | yard yd | foot feet ft | inch inches in
@@ -37,7 +37,7 @@ _WORD = re.compile(r"(?:[A-Za-z]\.){2,}|[^\W\d_²³]+|[²³]|\^\{?[23]\}?|[/°$�
 
 
 def unit_words(text: str) -> tuple[str, ...]:
-    """The words of a text in their plainest form: "Square Kilometres per hr" is ("kilometer²/hour",)."""
+    """Returns the words of a text in their plainest form: ("kilometer²/hour",) for "Square Kilometres per hr"."""
     words: list[str] = []
     for word in map(_plainest, _WORD.findall(re.sub(r"\\[a-z]+", " ", text))):
         if word in ("²", "³") and words and not words[-1].endswith("/"):
@@ -76,5 +76,5 @@ def _singular(name: str) -> str:
 
 
 def is_unit(word: str) -> bool:
-    """Whether a plainest word is a unit that this table knows."""
+    """Whether a word in its plainest form is a unit of the table."""
     return re.split(r"[²³/]", word)[0] in _UNITS

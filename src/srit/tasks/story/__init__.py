@@ -1,6 +1,6 @@
-"""Stories: small generated tasks, six to train on and six with the same skills in other words.
+"""Stories: small generated tasks, six to train on and six that test the same skills in other words.
 
-The numbers are small, so that a model of 135M parameters knows the sums and has to read the wording.
+The numbers are small, so that a model of 135M parameters knows the sums and only has to read the wording.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from srit.tasks.story.reading import AnswerKind, normal, read_answer
 from srit.tasks.story.words import Story, Template
 
 _DEFAULT_LIMIT = 1000
-_MAX_DRAWS = 5000  # for one problem; a fourth of the questions are test, so thousands in vain: all are used
+_MAX_DRAWS = (
+    5000  # for one problem; at least a fourth of draws fall in each split, so thousands in vain mean that all are used
+)
 
 _SPLITS: tuple[Split, ...] = ("test", "dev", "train", "train")
 _INSTRUCTIONS: dict[AnswerKind, str] = {
@@ -30,13 +32,13 @@ _INSTRUCTIONS: dict[AnswerKind, str] = {
 
 
 def split_of(question: str) -> Split:
-    """The one split that a question belongs to in every task: a fourth test, a fourth dev, half train."""
+    """Returns the one split of a question in every task: a fourth test, a fourth dev, half train."""
     return _SPLITS[sha256(question.encode()).digest()[-1] % 4]
 
 
 @dataclass(frozen=True)
 class StoryTask:
-    """Problems from several wordings in turn, with people, things and numbers drawn at random."""
+    """Makes problems from several wordings in turn, with people, things, and numbers drawn at random."""
 
     name: str
     kind: AnswerKind
@@ -49,10 +51,10 @@ class StoryTask:
         object.__setattr__(self, "instruction", _INSTRUCTIONS[self.kind])
 
     def load(self, split: Split, *, data: Path | None, limit: int | None, seed: int) -> Iterable[Problem]:
-        """Generated, no question twice; a smaller limit gives the first ones of a larger. `data` is not used.
+        """Generates problems, no question twice; a smaller limit gives the first of a larger one. Ignores `data`.
 
         Raises:
-            DataError: more are asked for than there are different questions.
+            DataError: `limit` is more than there are different questions.
         """
         return list(self._problems(split, _DEFAULT_LIMIT if limit is None else limit, seed))
 
@@ -108,11 +110,11 @@ _IN_DOMAIN = (
 )
 _OUT_OF_DOMAIN = (
     _task("sums4", "number", numbers.SUMS4, "sums with four terms (for evaluation)"),
-    _task("ages", "number", unseen.AGES, "compare told of older and younger (for evaluation)"),
-    _task("stock", "number", unseen.STOCK, "trade told of buses, books, money, water (for evaluation)"),
-    _task("pens", "number", unseen.PENS, "groups told of rows and packs, less some (for evaluation)"),
-    _task("doors", "yes or no", unseen.DOORS, "switches told of doors, coins, cards (for evaluation)"),
-    _task("race", "name", unseen.RACE, "sizes told of runners (for evaluation)"),
+    _task("ages", "number", unseen.AGES, "compare, with older and younger people (for evaluation)"),
+    _task("stock", "number", unseen.STOCK, "trade, with buses, books, money, water (for evaluation)"),
+    _task("pens", "number", unseen.PENS, "groups, with rows and packs, less some (for evaluation)"),
+    _task("doors", "yes or no", unseen.DOORS, "switches, with doors, coins, cards (for evaluation)"),
+    _task("race", "name", unseen.RACE, "sizes, with runners (for evaluation)"),
 )
 IN_DOMAIN = tuple(task.name for task in _IN_DOMAIN)
 OUT_OF_DOMAIN = tuple(task.name for task in _OUT_OF_DOMAIN)
@@ -120,7 +122,7 @@ _TASKS = {task.name: task for task in (*_IN_DOMAIN, *_OUT_OF_DOMAIN)}
 
 
 def names() -> list[str]:
-    """In-domain first."""
+    """Returns the names of all tasks, in-domain first."""
     return list(_TASKS)
 
 
@@ -129,7 +131,7 @@ def knows(name: str) -> bool:
 
 
 def make(name: str) -> StoryTask:
-    """The task of a name that `knows` accepts."""
+    """Makes the task of a name that `knows` accepts."""
     return _TASKS[name]
 
 

@@ -1,4 +1,4 @@
-"""Wordings whose answer is yes or no, or a name: switches and sizes."""
+"""Words questions whose answer is yes or no, or a name: switches and sizes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ON_OFF = ("off", "on")
 
 
 def asked(draw: Random, thing: str, states: tuple[str, str], state: int) -> tuple[str, str]:
-    """ "Is the lamp on?" or off, and yes or no."""
+    """Asks "Is the lamp on?" or off, and answers yes or no."""
     about = draw.randrange(2)
     return f"Is the {thing} {states[about]}?", "yes" if about == state else "no"
 
@@ -29,7 +29,7 @@ def toggled(
     short: tuple[str, str],
     n: int,
 ) -> Story:
-    """People in turn change the state or leave it; acts and their short forms: (leaves, changes)."""
+    """Has people change the state or leave it, in turn; acts and their short forms are (leaves, changes)."""
     state = draw.randrange(2)
     sentences, steps = [f"The {thing} is {states[state]}."], [f"{title(states[state])}."]
     for person in people(draw, n):
@@ -47,13 +47,13 @@ def _pressed(draw: Random, n: int) -> Story:
 
 
 def _set(draw: Random) -> Story:
-    """Turning on what is on changes nothing: the last act counts."""
+    """Turns things on and off; turning on what is on changes nothing, so the last act counts."""
     thing = draw.choice(_DEVICES)
     return put(draw, thing, ON_OFF, acts=("turns it off", "turns it on", "does not touch it"), n=3)
 
 
 def put(draw: Random, thing: str, states: tuple[str, str], *, acts: tuple[str, str, str], n: int) -> Story:
-    """People in turn bring about the first state, the second, or neither, whatever it was before."""
+    """Has people bring about the first state, the second, or neither, in turn, whatever it was before."""
     state = draw.randrange(2)
     sentences, steps = [f"The {thing} is {states[state]}."], [f"{title(states[state])}."]
     for person in people(draw, n):
@@ -66,7 +66,7 @@ def put(draw: Random, thing: str, states: tuple[str, str], *, acts: tuple[str, s
 
 
 def repeated(draw: Random, thing: str, states: tuple[str, str], act: str) -> Story:
-    """One person changes the state several times."""
+    """Has one person change the state several times."""
     (a,), state, times = people(draw, 1), draw.randrange(2), draw.randint(2, 5)
     start = states[state]
     seen = [states[state ^ (n % 2)] for n in range(1, times + 1)]
@@ -80,14 +80,14 @@ def _many_times(draw: Random) -> Story:
 
 
 def _at_once(draw: Random) -> Story:
-    """Who presses and who does not is told in one sentence."""
+    """Says in one sentence who presses and who does not."""
     thing, state = draw.choice(_DEVICES), draw.randrange(2)
     group, n = people(draw, 3), draw.randint(1, 2)
     do, rest = group[:n], group[n:]
-    told = f"{listed(do)} {'press' if n > 1 else 'presses'} the switch"
+    presses = f"{listed(do)} {'press' if n > 1 else 'presses'} the switch"
     left = f"{listed(rest)} {'do' if len(rest) > 1 else 'does'} not"
     steps = [f"{title(ON_OFF[state])}."]
-    sentences = [f"The {thing} is {ON_OFF[state]}.", f"{told}, but {left}."]
+    sentences = [f"The {thing} is {ON_OFF[state]}.", f"{presses}, but {left}."]
     for person in do:
         state ^= 1
         steps.append(f"{person} presses: {ON_OFF[state]}.")
@@ -96,7 +96,7 @@ def _at_once(draw: Random) -> Story:
 
 
 def _two_devices(draw: Random) -> Story:
-    """A press counts only for its own device."""
+    """Presses several devices; a press counts only for its own."""
     pair, group = draw.sample(_DEVICES, 2), people(draw, 3)
     states = [draw.randrange(2), draw.randrange(2)]
     target = draw.randrange(2)
@@ -124,7 +124,7 @@ SWITCHES = (
 
 # --- sizes ---
 
-# more, less, most, least, and the words of "not as … as"
+# more, less, most, least, and the words for "not as … as"
 Scale = tuple[str, str, str, str, str, str]
 _SCALES: list[Scale] = [
     ("taller", "shorter", "tallest", "shortest", "tall", "short"),
@@ -135,12 +135,12 @@ _SCALES: list[Scale] = [
 
 
 def ranked(order: list[Person], end: str, who: Person) -> list[str]:
-    """ "Ana > Ben > Cy.", "The tallest is Ana." """
+    """Writes "Ana > Ben > Cy." and "The tallest is Ana." """
     return [f"{' > '.join(map(str, order))}.", f"The {end} is {who}."]
 
 
 def _either(draw: Random, high: Person, low: Person, scale: Scale) -> str:
-    """The same fact from either side."""
+    """States the same fact from either side."""
     if draw.random() < 0.5:
         return f"{high} is {scale[0]} than {low}."
     return f"{low} is {scale[1]} than {high}."

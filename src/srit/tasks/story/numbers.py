@@ -1,11 +1,24 @@
-"""Wordings whose answer is a number: sums, trade, compare, groups."""
+"""Words questions whose answer is a number: sums, trade, compare, groups."""
 
 from __future__ import annotations
 
 from functools import partial
 from random import Random
 
-from srit.tasks.story.words import LARGEST, Chain, Noun, Story, chain, food, listed, people, story, things, title, told
+from srit.tasks.story.words import (
+    LARGEST,
+    Chain,
+    Noun,
+    Story,
+    chain,
+    chain_story,
+    food,
+    listed,
+    people,
+    story,
+    things,
+    title,
+)
 
 # --- sums: the same wordings for three and four terms ---
 
@@ -20,30 +33,30 @@ def _expression(sums: Chain, plus: str = "+", minus: str = "-") -> str:
 
 def _written(draw: Random, wording: str, n: int) -> Story:
     sums = _terms(draw, n)
-    return told(wording.format(_expression(sums)), sums)
+    return chain_story(wording.format(_expression(sums)), sums)
 
 
 def _spoken(draw: Random, n: int) -> Story:
     sums = _terms(draw, n)
-    return told(f"How much is {_expression(sums, 'plus', 'minus')}?", sums)
+    return chain_story(f"How much is {_expression(sums, 'plus', 'minus')}?", sums)
 
 
 def _steps(draw: Random, n: int) -> Story:
     sums = _terms(draw, n)
     *first, last = [f"take away {-c}" if c < 0 else f"add {c}" for c in sums.changes]
-    return told(f"Start with {sums.start}, {', '.join(first)}, then {last}. What do you get?", sums)
+    return chain_story(f"Start with {sums.start}, {', '.join(first)}, then {last}. What do you get?", sums)
 
 
 def _sentences(draw: Random, n: int) -> Story:
     sums = _terms(draw, n)
     orders = [f"Subtract {-c}." if c < 0 else f"Add {c}." for c in sums.changes]
-    return told(f"Take the number {sums.start}. {' '.join(orders)} What is the result?", sums)
+    return chain_story(f"Take the number {sums.start}. {' '.join(orders)} What is the result?", sums)
 
 
 def _counter(draw: Random, n: int) -> Story:
     sums = _terms(draw, n)
     moves = [f"down by {-c}" if c < 0 else f"up by {c}" for c in sums.changes]
-    return told(f"A counter shows {sums.start}. It goes {', then '.join(moves)}. What does it show now?", sums)
+    return chain_story(f"A counter shows {sums.start}. It goes {', then '.join(moves)}. What does it show now?", sums)
 
 
 def _wordings(n: int) -> tuple[partial[Story], ...]:
@@ -64,7 +77,7 @@ def _give_and_find(draw: Random) -> Story:
     worked = chain(draw, (-1, 1))
     out, back = -worked.changes[0], worked.changes[1]
     events = f"{first.format(out, b=b)} and then {then.format(back, b=b)}"
-    return told(f"{a} has {noun.counted(worked.start)}. {title(a.she)} {events}. {_now(noun, a)}", worked)
+    return chain_story(f"{a} has {noun.counted(worked.start)}. {title(a.she)} {events}. {_now(noun, a)}", worked)
 
 
 def _get_and_lose(draw: Random) -> Story:
@@ -73,7 +86,7 @@ def _get_and_lose(draw: Random) -> Story:
     worked = chain(draw, (1, -1))
     come, gone = worked.changes[0], -worked.changes[1]
     events = f"{first.format(come, b=b)} and then {then.format(gone, b=b)}"
-    return told(f"{a} has {noun.counted(worked.start)}. {title(a.she)} {events}. {_now(noun, a)}", worked)
+    return chain_story(f"{a} has {noun.counted(worked.start)}. {title(a.she)} {events}. {_now(noun, a)}", worked)
 
 
 def _now(noun: Noun, owner: object) -> str:
@@ -81,14 +94,14 @@ def _now(noun: Noun, owner: object) -> str:
 
 
 def _hand_over(draw: Random, wording: str, sign: int) -> Story:
-    """Some things change hands; either of the two is asked for."""
+    """Has some things change hands, and asks for either person's."""
     (a, b), (noun,) = people(draw, 2), things(draw)
     moved = draw.randint(1, 9)
     mine, yours = draw.randint(max(2, moved), 12), draw.randint(max(2, moved), 12)
     asked = draw.choice((a, b))
     worked = Chain(mine, (sign * moved,)) if asked is a else Chain(yours, (-sign * moved,))
     has = f"{a} has {noun.counted(mine)} and {b} has {noun.counted(yours)}."
-    return told(f"{has} {wording.format(a=a, b=b, moved=noun.counted(moved))} {_now(noun, asked)}", worked)
+    return chain_story(f"{has} {wording.format(a=a, b=b, moved=noun.counted(moved))} {_now(noun, asked)}", worked)
 
 
 def _buy_and_eat(draw: Random) -> Story:
@@ -97,7 +110,7 @@ def _buy_and_eat(draw: Random) -> Story:
     worked = chain(draw, signs)
     first, then = (f"buys {c} more" if c > 0 else f"eats {-c}" for c in worked.changes)
     has = f"{a} has {noun.counted(worked.start)}. {title(a.she)} {first} and then {then}."
-    return told(f"{has} {_now(noun, a)}", worked)
+    return chain_story(f"{has} {_now(noun, a)}", worked)
 
 
 def _double(draw: Random) -> Story:
@@ -114,17 +127,17 @@ def _double(draw: Random) -> Story:
 
 
 def _at_first(draw: Random) -> Story:
-    """The change and its result are known, the start is asked for."""
+    """Gives the change and its result, and asks for the start."""
     (a, b), (noun,) = people(draw, 2), things(draw)
     sign = draw.choice((1, -1))
     worked = chain(draw, (sign,))
     event = f"gives {worked.changes[0]} to {b}" if sign > 0 else f"gets {-worked.changes[0]} from {b}"
     question = f"{a} had some {noun.many}. After {a.she} {event}, {a.she} has {noun.counted(worked.start)}."
-    return told(f"{question} How many {noun.many} did {a} have at first?", worked)
+    return chain_story(f"{question} How many {noun.many} did {a} have at first?", worked)
 
 
 def _two_things(draw: Random) -> Story:
-    """One of two things changes; mostly that one is asked for, sometimes the other."""
+    """Changes one of two things, and asks mostly for that one and sometimes for the other."""
     (a,), nouns = people(draw, 1), things(draw, 2)
     worked, other = chain(draw, (draw.choice((1, -1)),)), draw.randint(2, 12)
     changed, kept = nouns
@@ -134,7 +147,7 @@ def _two_things(draw: Random) -> Story:
     event = f"finds {changed.counted(change)}" if change > 0 else f"loses {changed.counted(-change)}"
     has = f"{a} has {listed(counts)}. {title(a.she)} {event}."
     if draw.random() < 0.7:
-        return told(f"{has} {_now(changed, a)}", worked)
+        return chain_story(f"{has} {_now(changed, a)}", worked)
     return story(f"{has} {_now(kept, a)}", [f"The {kept.many} stay {other}."], other)
 
 
@@ -154,7 +167,7 @@ TRADE = (
 
 
 def related(draw: Random) -> tuple[int, str, str, int]:
-    """One's number, how the other's relates to it ("3 more"), the step to the other's, and that.
+    """Draws one's number, how the other's relates to it ("3 more"), the step to the other's, and the other's.
 
     The sum of the two is at most LARGEST.
     """
@@ -182,13 +195,13 @@ def _compared(draw: Random, wording: str, verb: str, *, together: bool) -> Story
 
 
 def _turned(draw: Random) -> Story:
-    """The one who is compared has the known number: "more" asks for a difference."""
+    """Gives the number of the one who is compared, so that "more" asks for a difference."""
     (a, b), (noun,) = people(draw, 2), things(draw)
     more = draw.random() < 0.5
     worked = chain(draw, (-1 if more else 1,))
     relation = f"{abs(worked.changes[0])} {'more' if more else 'fewer'} {noun.many}"
     facts = f"{a} has {noun.counted(worked.start)}. {title(a.she)} has {relation} than {b}."
-    return told(f"{facts} How many {noun.many} does {b} have?", worked)
+    return chain_story(f"{facts} How many {noun.many} does {b} have?", worked)
 
 
 def _difference(draw: Random) -> Story:
@@ -199,8 +212,8 @@ def _difference(draw: Random) -> Story:
     numbers = {rich: large, poor: small}
     facts = f"{a} has {noun.counted(numbers[a])} and {b} has {noun.counted(numbers[b])}."
     if draw.random() < 0.5:
-        return told(f"{facts} How many more {noun.many} does {rich} have than {poor}?", worked)
-    return told(f"{facts} How many fewer {noun.many} does {poor} have than {rich}?", worked)
+        return chain_story(f"{facts} How many more {noun.many} does {rich} have than {poor}?", worked)
+    return chain_story(f"{facts} How many fewer {noun.many} does {poor} have than {rich}?", worked)
 
 
 _HAS = "{a} has {first}. {b} has {relation} {than} {a}."
@@ -226,7 +239,7 @@ _HOLDERS = ["boxes", "bags", "jars", "baskets"]
 
 
 def _parts(draw: Random, kinds: list[tuple[str, int]], place: str, part: str) -> Story:
-    """Legs or wheels of two kinds, with different numbers of them."""
+    """Counts legs or wheels of two kinds that have different numbers of them."""
     (one, each), (two, per) = draw.sample(kinds, 2)
     n, m = draw.randint(2, 5), draw.randint(2, 5)
     while each == per or n * each + m * per > LARGEST:
@@ -238,7 +251,7 @@ def _parts(draw: Random, kinds: list[tuple[str, int]], place: str, part: str) ->
 
 
 def two_groups(one: tuple[int, int], two: tuple[int, int]) -> list[str]:
-    """The steps to n groups of k and m groups of l."""
+    """Writes the steps to n groups of k and m groups of l."""
     (n, each), (m, per) = one, two
     first, second = n * each, m * per
     return [f"{n} * {each} = {first}.", f"{m} * {per} = {second}.", f"{first} + {second} = {first + second}."]

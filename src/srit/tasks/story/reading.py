@@ -14,15 +14,15 @@ AnswerKind = Literal["number", "yes or no", "name"]
 
 
 class _Rules(NamedTuple):
-    said: re.Pattern[str]  # "The answer is X", X in group 1
+    said: re.Pattern[str]  # "The answer is X", with X in group 1
     bare: re.Pattern[str]  # the whole text is X
-    loose: re.Pattern[str]  # X anywhere: the last one counts
+    loose: re.Pattern[str]  # X anywhere, of which the last counts
 
 
 _SAID = r"(?i:\banswer is)[\s:*$\"'(]*"
-# No sign after a digit or letter: "18-15" is a difference, not -15.
+# A minus after a digit or letter is not a sign: "18-15" is a difference, not -15.
 _NUMBER = r"(?<![\w.])[-+\u2212]?[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?"
-# "The answer is 3 * 5 = 15." is a sum whose result counts: left to the last number.
+# In "The answer is 3 * 5 = 15.", the result counts, which is left to the last number.
 _NO_SUM = r"(?![0-9]|[.,][0-9]|\s*[-+*/=x\u2212]\s*[0-9])"
 _YES = r"(?i:yes|no)\b"
 _WORD = r"[A-Z][a-z]+\b"
@@ -45,9 +45,9 @@ _LOOSE: dict[AnswerKind, str] = {"number": "number", "yes or no": "yes or no", "
 
 
 def read_answer(text: str, question: str, kind: AnswerKind) -> Reading:
-    """The last "answer is X", else a text that is X alone, else the last number, yes or no, or listed name.
+    """Reads the last "answer is X", else a text that is X alone, else the last number, yes or no, or listed name.
 
-    As everywhere, what is read is the part of the text that answers the question: see `srit.tasks.reading`.
+    As everywhere, only the part of the text that answers the question is read: see `srit.tasks.reading`.
     """
     return read_with(text, lambda plain: _find_answer(plain, question, kind), question)
 
@@ -72,12 +72,12 @@ def _found(match: re.Match[str], rule: str) -> Found:
 
 
 def normal(answer: str) -> str:
-    """ "+07.0" → "7", "Yes." → "yes"; other text without case and the marks around it."""
+    """Normalizes "+07.0" to "7" and "Yes." to "yes"; other text loses its case and the marks around it."""
     bare = answer.strip().strip("*").rstrip(".!").strip()
     number = re.fullmatch(r"([-+\u2212]?)([0-9]+(?:,[0-9]{3})*)(\.[0-9]+)?", bare)
     if number is None:
         return bare.casefold()
-    # As text: int() refuses more than 4300 digits, and a model may write them.
+    # This stays text, as int() refuses more than 4300 digits, and a model may write them.
     whole = number[2].replace(",", "").lstrip("0") or "0"
     fraction = (number[3] or "").rstrip("0").rstrip(".")
     size = whole + fraction

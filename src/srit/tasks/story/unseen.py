@@ -1,4 +1,4 @@
-"""Wordings kept out of training: the skills of the other tasks in other words."""
+"""Words questions kept out of training, which test the skills of the other tasks in other words."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from random import Random
 
 from srit.tasks.story.logic import put, ranked, repeated, toggled
 from srit.tasks.story.numbers import two_groups
-from srit.tasks.story.words import LARGEST, Chain, Person, Story, chain, listed, people, story, title, told
+from srit.tasks.story.words import LARGEST, Chain, Person, Story, chain, chain_story, listed, people, story, title
 
 # --- ages: compare ---
 
 
 def _related_ages(draw: Random) -> tuple[int, str, str, int]:
-    """One's age, how the other's relates to it ("3 years older than"), the step to the other's, and that."""
+    """Draws one's age, how the other's relates to it ("3 years older than"), the step to the other's, and it."""
     relation, first = draw.choice(("older", "younger", "older", "younger", "twice")), draw.randint(3, 12)
     if relation == "twice":
         first = draw.randint(3, 6)
@@ -61,7 +61,7 @@ def _age_difference(draw: Random) -> Story:
     draw.shuffle(facts)
     ends = [f"is {old} older than {young}", f"is {young} younger than {old}"]
     question = f"{' and '.join(facts)} years old. By how many years {draw.choice(ends)}?"
-    return told(question, Chain(large, (-small,)))
+    return chain_story(question, Chain(large, (-small,)))
 
 
 AGES = (
@@ -81,7 +81,7 @@ def _bus(draw: Random) -> Story:
     a, worked = people(draw, 1)[0], chain(draw, draw.choice([(1, -1), (-1, 1)]))
     first, then = (f"{c} people get on" if c > 0 else f"{-c} people get off" for c in worked.changes)
     bus = f"{worked.start} passengers are on {a}'s bus."
-    return told(f"{bus} {title(first)}, then {then}. How many passengers are on the bus now?", worked)
+    return chain_story(f"{bus} {title(first)}, then {then}. How many passengers are on the bus now?", worked)
 
 
 def _book(draw: Random) -> Story:
@@ -89,14 +89,14 @@ def _book(draw: Random) -> Story:
     pages = draw.randint(12, 24)
     first, then = draw.randint(2, 6), draw.randint(2, 6)
     question = f"A book has {pages} pages. {a} reads {first} pages on Monday and {then} pages on Tuesday."
-    return told(f"{question} How many pages are left to read?", Chain(pages, (-first, -then)))
+    return chain_story(f"{question} How many pages are left to read?", Chain(pages, (-first, -then)))
 
 
 def _wallet(draw: Random) -> Story:
     a, worked = people(draw, 1)[0], chain(draw, draw.choice([(1, -1), (-1, 1)]))
     first, then = (f"earns {c} dollars" if c > 0 else f"spends {-c} dollars" for c in worked.changes)
     has = f"{a} has {worked.start} dollars in {a.hers} wallet. {title(a.she)} {first} and then {then}."
-    return told(f"{has} How many dollars are in the wallet now?", worked)
+    return chain_story(f"{has} How many dollars are in the wallet now?", worked)
 
 
 def _tank(draw: Random) -> Story:
@@ -104,11 +104,11 @@ def _tank(draw: Random) -> Story:
     thing = draw.choice(("tank", "tub", "pool", "barrel", "bucket"))
     flows = (f"{c} liters flow in" if c > 0 else f"{-c} liters flow out" for c in worked.changes)
     water = f"There are {worked.start} liters of water in a {thing}. {', then '.join(flows)}."
-    return told(f"{water} How many liters are in the {thing} now?", worked)
+    return chain_story(f"{water} How many liters are in the {thing} now?", worked)
 
 
 def _pour(draw: Random) -> Story:
-    """Water goes from one to the other; either is asked for."""
+    """Moves water from one to the other, and asks for either."""
     colors = draw.sample(("red", "blue", "green", "white"), 2)
     thing = draw.choice(("jug", "tank", "bucket"))
     moved = draw.randint(2, 9)
@@ -117,7 +117,7 @@ def _pour(draw: Random) -> Story:
     worked = Chain(amounts[which], (moved if which else -moved,))
     facts = f"The {colors[0]} {thing} holds {amounts[0]} liters and the {colors[1]} {thing} holds {amounts[1]} liters."
     event = f"{people(draw, 1)[0]} pours {moved} liters from the {colors[0]} {thing} into the {colors[1]} {thing}."
-    return told(f"{facts} {event} How many liters are in the {colors[which]} {thing} now?", worked)
+    return chain_story(f"{facts} {event} How many liters are in the {colors[which]} {thing} now?", worked)
 
 
 def _shop(draw: Random) -> Story:
@@ -125,7 +125,7 @@ def _shop(draw: Random) -> Story:
     goods = draw.choice(("hats", "chairs", "clocks", "kites", "bikes"))
     first, then = (f"{c} new ones come in" if c > 0 else f"{-c} are sold" for c in worked.changes)
     question = f"{a}'s shop has {worked.start} {goods}. {title(first)} and then {then}."
-    return told(f"{question} How many {goods} does the shop have now?", worked)
+    return chain_story(f"{question} How many {goods} does the shop have now?", worked)
 
 
 STOCK = (_bus, _book, _wallet, _tank, _pour, _shop)
@@ -135,7 +135,7 @@ STOCK = (_bus, _book, _wallet, _tank, _pour, _shop)
 
 
 def _less(draw: Random, wording: str) -> Story:
-    """n groups of k, less some."""
+    """Counts n groups of k, less some."""
     a = people(draw, 1)[0]
     n, each = draw.randint(2, 5), draw.randint(2, 5)
     gone = draw.randint(2, min(9, n * each - 1))
@@ -146,7 +146,7 @@ def _less(draw: Random, wording: str) -> Story:
 
 
 def _packs(draw: Random) -> Story:
-    """Packs of two sizes, nothing taken away."""
+    """Counts packs of two sizes, with nothing taken away."""
     a, goods = people(draw, 1)[0], draw.choice(("pens", "nails", "candles", "batteries"))
     n, m = draw.randint(2, 3), draw.randint(2, 3)
     each, per = draw.sample(range(2, 6), 2)
@@ -221,7 +221,7 @@ def _finish(draw: Random, order: list[Person], facts: list[str]) -> Story:
     return story(f"{' '.join(facts)} {question}", ranked(order, word, who), who)
 
 
-def _told_from_either_side(draw: Random, ahead: str, behind: str) -> Story:
+def _stated_from_either_side(draw: Random, ahead: str, behind: str) -> Story:
     order = people(draw, 3)
     facts = []
     for fast, slow in pairwise(order):
@@ -252,9 +252,9 @@ def _duel(draw: Random) -> Story:
 
 
 RACE = (
-    partial(_told_from_either_side, ahead="was faster than", behind="was slower than"),
-    partial(_told_from_either_side, ahead="finished before", behind="finished after"),
-    partial(_told_from_either_side, ahead="beat", behind="lost to"),
+    partial(_stated_from_either_side, ahead="was faster than", behind="was slower than"),
+    partial(_stated_from_either_side, ahead="finished before", behind="finished after"),
+    partial(_stated_from_either_side, ahead="beat", behind="lost to"),
     _not_as_fast,
     _beat_both,
     _duel,

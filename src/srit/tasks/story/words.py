@@ -1,4 +1,4 @@
-"""The people, things and small numbers that the stories draw from, and the form of a worked solution."""
+"""Holds the people, things, and small numbers that stories draw from, and writes their worked solutions."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import NamedTuple
 
-LARGEST = 30  # of all results on the way: sums that a 135M model knows
+LARGEST = 30  # of all intermediate results: a 135M model knows such sums
 
 
 class Story(NamedTuple):
-    """A question, its gold answer and a worked solution that ends in it."""
+    """A question, its gold answer, and a worked solution that ends in the answer."""
 
     question: str
     answer: str
@@ -21,7 +21,7 @@ Template = Callable[[Random], Story]
 
 
 class Person(NamedTuple):
-    """A name with its pronouns; formats as the name."""
+    """A name with its pronouns; formatted, it is the name."""
 
     name: str
     she: str
@@ -42,7 +42,7 @@ class Noun(NamedTuple):
         return f"{n} {self.one if n == 1 else self.many}"
 
 
-# No name is also a word, so that a listed name in a text is always a person.
+# None of the names is also a word, so a listed name in a text is always a person.
 _SHE = [
     "Ana",
     "Mia",
@@ -95,34 +95,34 @@ _FOODS = ["plum", "pear", "nut", "cookie", "fig", "grape", "carrot", "date"]
 
 
 def people(draw: Random, n: int) -> list[Person]:
-    """Different people."""
+    """Draws different people."""
     return draw.sample(_PEOPLE, n)
 
 
 def things(draw: Random, n: int = 1) -> list[Noun]:
-    """Different things to own."""
+    """Draws different things to own."""
     return [Noun(one, f"{one}s") for one in draw.sample(_THINGS, n)]
 
 
 def food(draw: Random) -> Noun:
-    """A thing to eat."""
+    """Draws a thing to eat."""
     one = draw.choice(_FOODS)
     return Noun(one, f"{one}s")
 
 
 def title(text: str) -> str:
-    """With a capital first letter, the rest as it is."""
+    """Capitalizes the first letter and leaves the rest as it is."""
     return text[:1].upper() + text[1:]
 
 
 def listed(parts: Sequence[object]) -> str:
-    """A, B and C"""
+    """Joins names as "A, B and C"."""
     *first, last = map(str, parts)
     return f"{', '.join(first)} and {last}" if first else last
 
 
 class Chain(NamedTuple):
-    """A start and signed changes, with no result on the way below 0 or above LARGEST."""
+    """A start and signed changes, with no intermediate result below 0 or above LARGEST."""
 
     start: int
     changes: tuple[int, ...]
@@ -133,7 +133,7 @@ class Chain(NamedTuple):
 
     @property
     def steps(self) -> list[str]:
-        """ "5 + 8 = 13.", "13 - 3 = 10." """
+        """Writes the steps "5 + 8 = 13.", "13 - 3 = 10." """
         steps, value = [], self.start
         for change in self.changes:
             steps.append(f"{value} {'-' if change < 0 else '+'} {abs(change)} = {value + change}.")
@@ -142,7 +142,7 @@ class Chain(NamedTuple):
 
 
 def chain(draw: Random, signs: Sequence[int], *, largest: int = 12, smallest: int = 2) -> Chain:
-    """A chain with these signs; its start and the sizes of its changes are smallest … largest."""
+    """Draws a chain with these signs; its start and the sizes of its changes are smallest … largest."""
     while True:
         start = draw.randint(smallest, largest)
         changes = tuple(sign * draw.randint(smallest, largest) for sign in signs)
@@ -152,10 +152,10 @@ def chain(draw: Random, signs: Sequence[int], *, largest: int = 12, smallest: in
 
 
 def story(question: str, steps: Sequence[str], answer: object) -> Story:
-    """Joins the steps and the sentence of the answer."""
+    """Joins the steps and the sentence that gives the answer."""
     return Story(question, str(answer), " ".join([*steps, f"The answer is {answer}."]))
 
 
-def told(question: str, worked: Chain) -> Story:
-    """A story whose solution is a chain of sums."""
+def chain_story(question: str, worked: Chain) -> Story:
+    """Makes a story whose solution is a chain of sums."""
     return story(question, worked.steps, worked.total)

@@ -162,7 +162,8 @@ def numbers_equal(first: str, second: str) -> bool:
 
     Compares values exactly, however they are written: 72.0 is 72, 1,000 is 1000, 1/2 is 0.5, $5 is 5. A percent sign is
     a unit that may be omitted or applied: 5% equals 5 and 0.05. A number with at least MIN_ROUNDED_PLACES decimals
-    equals whatever rounds to it: 0.666667 is 2/3. A text without exactly one number (NaN, inf, "3 to 4") equals none.
+    equals whatever rounds to it: 0.666667 is 2/3. A text without exactly one number (NaN, inf, "3 to 4")
+    equals nothing.
     """
     one, other = _value(first), _value(second)
     if one is None or other is None:
