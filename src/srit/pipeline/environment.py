@@ -7,6 +7,6 @@ from importlib.metadata import version
 
 
 def environment() -> dict[str, str]:
-    """What figures depend on besides the recipe."""
+    """Return what figures depend on besides the recipe."""
     packages = ("srit", "torch", "transformers", "peft")
     return {"python": platform.python_version(), "machine": platform.machine(), **{p: version(p) for p in packages}}

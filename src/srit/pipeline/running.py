@@ -54,7 +54,7 @@ class OpenRun:
 
     @property
     def report(self) -> Report:
-        """Where lines go."""
+        """The function that takes each line."""
         return self.reports.report
 
 
@@ -69,10 +69,10 @@ def open_run(
     shared: Shared | None = None,
     engine: Engine | None = None,
 ) -> Iterator[OpenRun]:
-    """Open a run directory for a recipe, which is written into it, its student's precision decided.
+    """Open a run directory for a recipe, write the recipe into it, and decide the precision of its student.
 
     Args:
-        declare: the stages that are wanted. Those that compute nothing with the student need no weights of it.
+        declare: returns the wanted stages. If none of them computes with the student, its weights are not needed.
         shared: what the run has in common with others; its runs compute the same student in the same way.
         engine: what computes chunks; None: this process.
 

@@ -142,7 +142,7 @@ def write_report(folder: Path, stage: Stage, recipe: Recipe) -> Path:
 
 
 def _in_order(entries: Mapping[str, StageEntry]) -> Manifest:
-    """The entries as a manifest on disk has them, whether they were read or just made."""
+    """Return the entries as a manifest sorts them on disk, whether they were read or just made."""
     counts = {name: dict(sorted(entry.counts.items())) for name, entry in entries.items()}
     return Manifest(
         stages={name: entries[name].model_copy(update={"counts": counts[name]}) for name in sorted(entries)}
