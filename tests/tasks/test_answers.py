@@ -8,7 +8,7 @@ import pytest
 
 from srit.cli.audit import audit, judged_rows
 from srit.errors import DataError
-from srit.tasks import benchmarks, gym, jsonl, judge
+from srit.tasks import benchmarks, gym, hub, jsonl, judge
 from srit.tasks.reading.numbers import read_number
 from srit.tasks.reading.numerals.numerals import numbers_equal
 
@@ -159,7 +159,7 @@ def test_a_limit_draws_by_seed_and_keeps_the_file_order(tmp_path):
 
 def test_the_rows_of_the_hub_become_problems():
     def convert(name, **raw):
-        return benchmarks._TABLE[name].convert(raw)
+        return hub.BENCHMARKS[name].convert(raw)
 
     lettered = {"choices": {"text": ["x", "y"], "label": ["1", "2"]}, "answerKey": "2"}
     assert convert("arc_challenge", id="a", question="q", **lettered)["answer"] == "B"

@@ -6,7 +6,8 @@ import pytest
 from datasets import Dataset
 
 from srit.errors import DataError
-from srit.tasks.benchmarks import _TABLE, BenchmarkTask, Hub
+from srit.tasks.benchmarks import BenchmarkTask
+from srit.tasks.hub import BENCHMARKS, Hub
 
 ROWS = [
     {"question": f"What is {n} + 1?", "answer": f"{n} + 1 = <<{n}+1={n + 1}>>{n + 1}\n#### {n + 1}"} for n in range(9)
@@ -17,7 +18,7 @@ ROWS = [
 def gsm8k(tmp_path):
     Dataset.from_list(ROWS).to_parquet(tmp_path / "hub" / "train-00000-of-00001.parquet")
     here = {"train": Hub(str(tmp_path / "hub"), "train")}
-    return BenchmarkTask(replace(_TABLE["gsm8k"], hub=here))
+    return BenchmarkTask(replace(BENCHMARKS["gsm8k"], hub=here))
 
 
 def test_a_split_of_the_hub_is_read_in_its_order_and_drawn_by_seed(gsm8k):
@@ -37,7 +38,7 @@ def test_a_split_that_is_not_there_is_named(gsm8k):
 def test_a_hub_out_of_reach_is_told_with_what_to_do(monkeypatch):
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    task = BenchmarkTask(_TABLE["gsm8k"])
+    task = BenchmarkTask(BENCHMARKS["gsm8k"])
 
     with pytest.raises(DataError, match=r"gsm8k/main/train: cannot be loaded from the hub .* give a data folder"):
         list(task.load("train", data=None, limit=None, seed=0))

@@ -66,7 +66,7 @@ def html(results: StudyResults, found: Sequence[Finding], tables: Sequence[Table
 
     from srit.stages.report import visible
 
-    pages = Environment(loader=PackageLoader("srit.study", "."), autoescape=True, trim_blocks=True)
+    pages = Environment(loader=PackageLoader("srit.study.page", "."), autoescape=True, trim_blocks=True)
     pages.filters["visible"] = visible
     runs = [run for cell in results.cells for run in cell.runs]
     return pages.get_template("page.html.jinja").render(
