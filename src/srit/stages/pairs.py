@@ -24,11 +24,8 @@ Tokenize = Callable[[str], tuple[int, ...]]
 
 def pairs_stage(recipe: Recipe, number: int) -> Stage:
     """Declare a round's pairs.jsonl."""
-    name, problems, completions = (
-        StageName("pairs", number),
-        refine_problems(recipe),
-        f"round-{number}/completions.jsonl",
-    )
+    name, problems = StageName("pairs", number), refine_problems(recipe)
+    completions, pairs = f"round-{number}/completions.jsonl", f"{name}.jsonl"
     settings = recipe.model_dump(mode="json", include={"pairs"})
     return Stage(
         name=name,
@@ -36,13 +33,15 @@ def pairs_stage(recipe: Recipe, number: int) -> Stage:
         settings=settings | {"chat_template": recipe.student.chat_template},
         reads=("pairs",),
         inputs=(problems, "demonstrations.jsonl", completions),
-        outputs=(f"{name}.jsonl",),
-        make=lambda inputs, out, context: _make_pairs(inputs, out, context, problems, completions),
+        outputs=(pairs,),
+        make=lambda inputs, out, context: _make_pairs(inputs, out, context, problems, completions, pairs),
     )
 
 
-def _make_pairs(inputs: Inputs, out: Outputs, context: Context, file: str, completions: str) -> Mapping[str, Json]:
-    problems = inputs.records(file, Problem)
+def _make_pairs(
+    inputs: Inputs, out: Outputs, context: Context, problems_file: str, completions: str, pairs_file: str
+) -> Mapping[str, Json]:
+    problems = inputs.records(problems_file, Problem)
     pairs, counts = make_pairs(
         problems,
         inputs.records(completions, Completion),
@@ -50,7 +49,7 @@ def _make_pairs(inputs: Inputs, out: Outputs, context: Context, file: str, compl
         inputs.recipe.pairs,
         context.texts.prompts.completion_ids,
     )
-    out.records(completions.replace("completions", "pairs"), pairs)
+    out.records(pairs_file, pairs)
     return counts
 
 
