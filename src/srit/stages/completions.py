@@ -31,13 +31,13 @@ PROBE_PROBLEMS = 50
 
 def probe_stage(recipe: Recipe, number: int) -> Stage:
     """Declare a round's probe.jsonl: completions of some problems, which show whether there will be pairs."""
-    completions = completions_stage(recipe, number)
+    completions, problems = completions_stage(recipe, number), refine_problems(recipe)
     return replace(
         completions,
         name=StageName("probe", number),
         version=1,
         outputs=(_probe_file(number),),
-        make=lambda inputs, out, context: _make_probe(inputs, out, context, completions, number),
+        make=lambda inputs, out, context: _make_probe(inputs, out, context, problems, number),
         work=no_work,
         after=(LENGTHS,),
         auxiliary=True,
@@ -93,8 +93,8 @@ def _probe_file(number: int) -> str:
     return f"round-{number}/probe.jsonl"
 
 
-def _make_probe(inputs: Inputs, out: Outputs, context: Context, whole: Stage, number: int) -> Mapping[str, Json]:
-    probed = probe(inputs.records(whole.inputs[0], Problem), f"{inputs.recipe.seed}/{number}")
+def _make_probe(inputs: Inputs, out: Outputs, context: Context, file: str, number: int) -> Mapping[str, Json]:
+    probed = probe(inputs.records(file, Problem), f"{inputs.recipe.seed}/{number}")
     completions = _sample(inputs, context, probed, context.partial / "probe", number)
     out.records(_probe_file(number), completions)
     return {"completions": len(completions)}

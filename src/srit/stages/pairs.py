@@ -57,11 +57,8 @@ def demonstrations_for(inputs: Inputs, context: Context, problems: Sequence[Prob
     """Return the demonstrations of these problems that the student has room for; ids are unique only in their task."""
     wanted = {(problem.task, problem.id): problem for problem in problems}
     made = inputs.records("demonstrations.jsonl", Demonstration)
-    shown, prompts, room = (
-        [d for d in made if (d.task, d.problem_id) in wanted],
-        context.texts.prompts,
-        context.texts.room,
-    )
+    shown = [d for d in made if (d.task, d.problem_id) in wanted]
+    prompts, room = context.texts.prompts, context.texts.room
     if room is None or not room.hard:
         return shown
     kinds, answers = prompts_of(inputs.recipe.pairs.prompt), {d: len(prompts.completion_ids(d.text)) for d in shown}
