@@ -67,7 +67,10 @@ def test_a_recipe_of_plug_ins_alone_is_run(run):
     drawn = rows(out / "round-1/completions.jsonl")
     assert {one["verdict"] for one in drawn} == {"right", "wrong"} and max(len(one["token_ids"]) for one in drawn) <= 12
     first = json.loads((out / "round-1/refined.json").read_text())["history"][0]
-    assert first["preference_loss"] >= 2 - first["chosen_logps"] + first["rejected_logps"] > 0  # a mean of hinges
+    hinge_of_means = 2 - first["chosen_logps"] + first["rejected_logps"]
+    # A mean of hinges is at least the hinge of the means. Where no margin is reached the two are equal, up to the
+    # rounding of their float32 sums.
+    assert first["preference_loss"] >= hinge_of_means * (1 - 1e-6) > 0
     assert json.loads((out / "results.json").read_text())["rows"]
 
 
