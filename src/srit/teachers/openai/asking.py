@@ -9,9 +9,10 @@ from random import Random
 from typing import Literal
 
 from srit.errors import RecipeError, SritError, TeacherError
+from srit.printable import one_line
 from srit.teachers import Answer, Question
 from srit.teachers.openai.endpoint import NO_KEY, Endpoint
-from srit.teachers.openai.faults import Fault, one_line
+from srit.teachers.openai.faults import Fault
 from srit.teachers.openai.reply import Reply
 from srit.teachers.openai.schedule import Attempt, Schedule
 from srit.teachers.openai.stopping import Stop

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from srit.printable import one_line
 from srit.teachers import CUT
 from srit.teachers.openai.faults import (
     ErrorText,
@@ -15,7 +16,6 @@ from srit.teachers.openai.faults import (
     error_text,
     fault_of,
     implied_status,
-    one_line,
     reports_failure,
 )
 
