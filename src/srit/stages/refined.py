@@ -112,6 +112,7 @@ def make_refined(
         preference_weight=0.0 if only_right else 1.0,
         max_tokens=max_tokens,
         rows=context.models.plan.rows,
+        budget=context.models.budget,
         seed=f"{recipe.seed}/{name}",
         checkpoints=context.partial,
         progress=context.reports.of(name),
@@ -166,13 +167,12 @@ def _before(
     Returns:
         The check, and the reference's log-probabilities: a list for each group, empty if it has no pairs.
     """
-    from srit.compute.scoring import BATCH_TOKENS
     from srit.training.preference import answer_groups, disagreement
 
     some = completions[:: max(1, len(completions) // AGREEMENT_SAMPLES)][:AGREEMENT_SAMPLES]
     plan, start = context.models.plan, start_of(inputs, number)
     source = context.models.reference(inputs.trained(start))
-    work = ScoringWork(source, plan.rows, inputs.recipe.refine.row_tokens, BATCH_TOKENS)
+    work = ScoringWork(source, plan.rows, inputs.recipe.refine.row_tokens, 2 * plan.batch_tokens)
     items = {
         "agreement.json": answer_groups(some, {problem.id: problem for problem in problems}, context.texts.prompts),
         "reference-logps.json": [preference.group for preference in preferences if preference.pairs],

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from srit.compute.plan import RowKind
+from srit.compute.plan import ON_CPU, Budget, RowKind
 from srit.compute.rows import Group, add_gradient, layout_of, micro_batches
 from srit.compute.scoring import score
 from srit.errors import TrainingError
 from srit.recipe import Optimization, Refine
 from srit.records import Completion, Problem
 from srit.students.prompts import Prompts
-from srit.training.instruction import BATCH_TOKENS
 from srit.training.loop import Metrics, steps_of, steps_up_to, train
 from srit.training.losses import Sides, loss_kind
 
@@ -81,6 +80,7 @@ def refine(
     *,
     preference_weight: float = 1.0,
     rows: RowKind = "shared",
+    budget: Budget = ON_CPU,
     max_tokens: int | None = None,
     seed: str,
     checkpoints: Path,
@@ -95,6 +95,7 @@ def refine(
         reference: log-probabilities under the frozen reference, as `reference_logps` gives them before the first step.
         preference_weight: 0 for a control that only raises likelihoods; nll_weight is then 1.
         rows: how completions are put into rows.
+        budget: how many tokens go through the model at once.
         max_tokens: stop after this many tokens in rows, repeating the preferences as often as necessary (for a control
             of equal compute); None: after `settings.epochs` epochs.
         checkpoints: the folder of this training alone.
@@ -112,7 +113,7 @@ def refine(
     steps = steps_of(len(preferences), settings, seed)
     if max_tokens is not None:
         steps = steps_up_to(max_tokens, [p.group.n_tokens for p in preferences], settings, seed)
-    layout = layout_of(model, rows)
+    layout = layout_of(model, rows, budget.stored_tokens)
     nll_weight = settings.nll_weight if preference_weight else 1.0
 
     def accumulate(step: int) -> Metrics:
@@ -126,16 +127,18 @@ def refine(
 
         def loss_of(scored: Mapping[int, Tensor]) -> Tensor:
             frozen_logps = {index: logps.new_tensor(frozen[index]) for index, logps in scored.items()}
-            if step == 0:
-                gaps.extend((scored[i] - frozen_logps[i]).abs().sum().item() for i in scored if chosen[i].pairs)
+            if step == 0 and (paired := [i for i in scored if chosen[i].pairs]):
+                gaps.extend(torch.stack([(scored[i] - frozen_logps[i]).abs().sum() for i in paired]).tolist())
             parts = [_loss_parts(chosen[i], scored[i], frozen_logps[i], settings) for i in scored]
-            for _, _, logged in parts:
-                for name, value in logged.items():
+            for logged in torch.stack([logged for _, _, logged in parts]).tolist():  # the only wait for the device
+                for name, value in zip(_LOGGED, logged, strict=True):
                     sums[name] += value
             preference, nll = (torch.stack(losses).sum() for losses in ([p[0] for p in parts], [p[1] for p in parts]))
             return preference_weight * preference / n_pairs + nll_weight * nll / n_likely
 
-        for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, layout=layout):
+        for batch in micro_batches(
+            groups, row_tokens=settings.row_tokens, batch_tokens=budget.batch_tokens, layout=layout
+        ):
             add_gradient(model, batch, groups, loss_of)
         if step == 0:
             n_tokens = sum(len(completion) for p in chosen if p.pairs for completion in p.group.completions)
@@ -172,26 +175,25 @@ def _check_reference(preferences: Sequence[Preference], reference: Sequence[Sequ
 
 def _loss_parts(
     preference: Preference, logps: Tensor, reference: Tensor, settings: Refine
-) -> tuple[Tensor, Tensor, Mapping[str, float]]:
-    """Sum over one group: preference losses, negative log-likelihoods per token, and what is logged."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sum over one group: preference losses, negative log-likelihoods per token, and what is logged (`_LOGGED`)."""
     lengths = logps.new_tensor([len(completion) for completion in preference.group.completions])
     likely = list(preference.likely)
     nll = -(logps[likely] / lengths[likely]).sum()
     if not preference.pairs:
-        return logps.sum() * 0, nll, {"nll": nll.item()}
+        return (
+            logps.sum() * 0,
+            nll,
+            torch.stack([nll.detach() if name == "nll" else nll.new_zeros(()) for name in _LOGGED]),
+        )
     chosen, rejected = (list(side) for side in zip(*preference.pairs, strict=True))
     policy, frozen, tokens = (Sides(of[chosen], of[rejected]) for of in (logps, reference, lengths))
     losses = loss_kind(settings.loss).loss(policy, frozen, tokens, settings)
     with torch.no_grad():
         margins = beta_of(settings) * ((policy.chosen - frozen.chosen) - (policy.rejected - frozen.rejected))
-        logged = {
-            "preference_loss": losses.sum().item(),
-            "nll": nll.item(),
-            "chosen_logps": policy.chosen.sum().item(),
-            "rejected_logps": policy.rejected.sum().item(),
-            "margins": margins.sum().item(),
-            "accuracies": (margins > 0).float().sum().item(),
-        }
+        chosen_logps, rejected_logps = policy.chosen.sum(), policy.rejected.sum()
+        accuracies = (margins > 0).to(logps.dtype).sum()
+        logged = torch.stack([losses.sum(), nll, chosen_logps, rejected_logps, margins.sum(), accuracies])
     return losses.sum(), nll, logged
 
 
