@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 # Logits in memory at once, in float32: 100 MB on a processor, 512 tokens with a vocabulary of 49,152. A GPU gets 1 GB,
 # since most of it would idle with fewer.
-HEAD_LOGITS = {"cpu": 512 * 49_152, "cuda": 1 << 28}
+HEAD_LOGITS = 512 * 49_152
+HEAD_LOGITS_ON_GPU = 1 << 28
 TRIED_TOKENS = 6
 # Nats between the log-probabilities of a rule and the model's own: in float32 or better, and in lower precision. Both
 # come from the same hidden states, so only the order of rounding differs; a missing scale is off by whole nats.
@@ -135,7 +136,7 @@ class Head:
 def target_logps(parts: Parts, states: Tensor, targets: Tensor) -> Tensor:
     """Return the log-probability of each state's target token: [tokens], nats, float32 (float64 for a float64 model).
 
-    Only `HEAD_LOGITS` of the device are in memory at a time, never the logits of a whole batch.
+    Only so many logits are in memory at a time (`HEAD_LOGITS`), never those of a whole batch.
 
     Args:
         states: [tokens, width], from the decoder.
@@ -145,7 +146,7 @@ def target_logps(parts: Parts, states: Tensor, targets: Tensor) -> Tensor:
     if _is_plain(head) and not head.weight.requires_grad:
         logps: Tensor = _Frozen.apply(states, head.weight, targets, rule)  # type: ignore[no-untyped-call]
         return logps
-    size = _chunk(states.device, int(getattr(head, "out_features", HEAD_LOGITS[states.device.type])))
+    size = _chunk(states.device, int(getattr(head, "out_features", HEAD_LOGITS)))
     chunks = zip(torch.split(states, size), torch.split(targets, size), strict=True)
     # Checkpointed: the backward pass recomputes a chunk's logits, which are never stored.
     return torch.cat([checkpoint(_logps, head, rule, *chunk, use_reentrant=False) for chunk in chunks])
@@ -162,12 +163,12 @@ def _logps(head: torch.nn.Module, rule: Rule, states: Tensor, targets: Tensor) -
 
 
 def _chunk(device: torch.device, vocabulary: int) -> int:
-    return max(1, HEAD_LOGITS[device.type] // vocabulary)
+    return max(1, (HEAD_LOGITS if device.type == "cpu" else HEAD_LOGITS_ON_GPU) // vocabulary)
 
 
 def _read_only(weight: Tensor) -> Tensor:
     """Return the weight as `_product` takes it fastest: only a GPU sums products of bfloat16 numbers in float32."""
-    return weight.detach() if weight.device.type == "cuda" else weight.detach().float()
+    return weight.detach().float() if weight.device.type == "cpu" else weight.detach()
 
 
 class _Frozen(torch.autograd.Function):

@@ -90,7 +90,7 @@ def as_input(masks: Masks, model: PreTrainedModel) -> Masks:
 
 def _as_input(mask: Tensor, model: PreTrainedModel) -> Tensor:
     eager = model.config._attn_implementation == "eager"
-    if mask.dtype != torch.bool or not (eager or mask.device.type == "cuda"):
+    if mask.dtype != torch.bool or not (eager or mask.device.type != "cpu"):
         return mask
     added = torch.zeros(mask.shape, dtype=model.dtype, device=mask.device)
     return added.masked_fill_(~mask, torch.finfo(model.dtype).min if eager else float("-inf"))

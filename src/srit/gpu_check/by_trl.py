@@ -6,13 +6,15 @@ import tempfile
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from srit.gpu_check.timing import wait
 
 if TYPE_CHECKING:
+    from peft import PeftModel
+
     from srit.compute.model import LanguageModel
     from srit.compute.rows import Group
 
@@ -39,6 +41,9 @@ def dpo_step(
         for group in groups
         for good, bad in pairs
     ]
+    adapted = cast("PeftModel", model)
+    if "ref" in adapted.peft_config:  # that of an earlier trainer
+        adapted.delete_adapter("ref")
     made = type("DPOTrainer", (trl.DPOTrainer,), {"_prepare_dataset": lambda self, dataset, *_: dataset})  # ids already
     arguments = trl.DPOConfig(**_arguments())
     trainer = made(model=model, args=arguments, train_dataset=_dataset(rows), processing_class=_tokenizer())
