@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -115,6 +115,13 @@ def plain_writes(device: torch.device) -> Iterator[None]:
 def moved(tensor: Tensor, device: torch.device) -> Tensor:
     """Return a tensor of the processor on a device, without waiting for what that device is still computing."""
     return tensor.to(device, non_blocking=True)
+
+
+def beside(tensor: Tensor, values: Sequence[float], dtype: torch.dtype) -> Tensor:
+    """Return values as a tensor on the device of another, without waiting for it: `new_tensor` would."""
+    import torch
+
+    return moved(torch.tensor(values, dtype=dtype), tensor.device)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -10,7 +10,7 @@ import torch
 
 from srit.compute.device import LESS_AT_ONCE, reporting_memory
 from srit.compute.plan import ON_CPU, RowKind
-from srit.compute.rows import Group, layout_of, logps_by_group, micro_batches
+from srit.compute.rows import COMPLETIONS, Figures, Group, layout_of, logps_by_group, micro_batches
 
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
@@ -26,16 +26,18 @@ def score(
     rows: RowKind,
     row_tokens: int = ROW_TOKENS,
     batch_tokens: int = BATCH_TOKENS,
+    figures: Figures = COMPLETIONS,
 ) -> list[list[float]]:
-    """Compute the summed log-probabilities of each group's completions, in nats.
+    """Compute the log-probabilities of each group's completions, in nats.
 
     Args:
         rows: how completions are put into rows.
         row_tokens: the budget of a packed row.
         batch_tokens: the budget of a batch of rows, padding included.
+        figures: COMPLETIONS for sums, TOKENS for each token by itself.
 
     Returns:
-        One list for each group, in order, with one number for each of its completions.
+        One list for each group, in order, with one number for each of its completions or tokens.
 
     Raises:
         MachineError: a GPU's memory does not suffice.
@@ -44,7 +46,8 @@ def score(
     found: dict[int, list[float]] = {}
     with torch.no_grad(), reporting_memory(f"scoring {batch_tokens:,} tokens at once", LESS_AT_ONCE):
         for batch in micro_batches(groups, row_tokens=row_tokens, batch_tokens=batch_tokens, layout=layout):
-            logps = logps_by_group(model, batch, groups)
-            values = iter(torch.cat([logps[index] for index in batch.members]).tolist())  # one wait for the device
-            found |= {index: list(islice(values, len(groups[index].completions))) for index in batch.members}
+            scored = logps_by_group(model, batch, groups, figures)
+            sizes = [len(scored[index]) for index in batch.members]
+            values = iter(torch.cat([scored[index] for index in batch.members]).tolist())  # one wait for the device
+            found |= {index: list(islice(values, size)) for index, size in zip(batch.members, sizes, strict=True)}
     return [found[index] for index in range(len(groups))]
