@@ -15,6 +15,7 @@ from pathlib import Path
 
 import yaml
 
+from srit.compute.device import check_kind
 from srit.compute.mapping import Engine
 from srit.compute.plan import ComputePlan
 from srit.errors import DataError, SritError, TrainingError
@@ -213,6 +214,8 @@ def _made(opened: OpenRun, stage: Stage, mark: str, student: str) -> dict[str, J
     if mark in failed:
         raise failed[mark]
     opened.report(f"{stage.name} …")
+    if stage.computes and opened.plan is not None:
+        check_kind(opened.plan.device)
     partial = _partial(opened, stage, mark, student)
     if stage.computes and (line := begun_elsewhere(partial)):
         opened.report(f"WARN {line}")
