@@ -29,7 +29,6 @@ from srit.settings import (
     where,
 )
 
-
 # Longer than all but 1 in 1,000 recorded answers of Llama-3-70B and Gemini 1.5 Flash to GSM8K and of GPT-4o to
 # OpenBookQA, in tokens of SmolLM2; 96 tokens cut 7 to 49 % of them. Competition mathematics takes more.
 MAX_NEW_TOKENS = 256

@@ -156,6 +156,7 @@ class TeacherKind(Configured[Settings]):
     doctor: Callable[[], Sequence[Finding]] = tuple  # lines of `srit doctor`
     kept: bool = False  # whether one teacher serves a whole run, with what it learns
     free: bool = False  # whether its answers cost nothing to get again
+    remembered: bool = True  # whether a stored answer stays the answer to its prompt; False: more decides, such as data
 
 
 def teacher_kind(name: str) -> TeacherKind[Any]:
