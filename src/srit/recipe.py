@@ -70,6 +70,8 @@ class TaskUse(Part):
     task: str
     limit: Count | None = None  # problems; None: all
     data: str | None = None  # folder laid out as NAME/SPLIT.jsonl.gz; None: generated, or the hub
+    # Whether results count it as trained on ("in") or not; None: if a task of its name is. Only for tasks.evaluate.
+    domain: Literal["in", "out"] | None = Field(default=None, exclude_if=lambda domain: domain is None)
 
 
 class Tasks(Part):
@@ -85,6 +87,8 @@ class Tasks(Part):
     @model_validator(mode="after")
     def _evaluates_each_once(self) -> Tasks:
         repeated = [use.task for number, use in enumerate(self.evaluate) if use in self.evaluate[:number]]
+        if any(use.domain for use in (*self.train, *self.refine, *self.dev)):
+            raise ValueError("domain: only the tasks of evaluate have one: remove it from the others")
         if repeated:
             raise ValueError(f"evaluate: {repeated[0]} is given twice, with the same data and limit: remove one")
         return self

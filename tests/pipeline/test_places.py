@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from srit.cli import app
-from srit.compared import LONGEST_PLACE, evaluated, in_results
+from srit.compared import LONGEST_PLACE, evaluated, in_results, tuned_on
 from srit.errors import RecipeError
 from srit.recipe import check_recipe
 from srit.stages import stages
@@ -23,6 +23,18 @@ def recipe_of(*uses, **fields):
 
 def places(*uses):
     return [task.place for task in evaluated(recipe_of(*uses))]
+
+
+def test_a_recipe_says_which_domain_a_task_is_of():
+    uses = [{"task": "sums", "domain": "out"}, {"task": "jsonl:held-out.jsonl", "domain": "in"}, "sums4"]
+
+    assert tuned_on(recipe_of("sums", "sums4")) == {"sums"}
+    assert tuned_on(recipe_of(*uses)) == {"jsonl:held-out.jsonl"}
+
+
+def test_a_task_that_is_not_evaluated_has_no_domain():
+    with pytest.raises(RecipeError, match=r"tasks.domain: only the tasks of evaluate have one"):
+        recipe_of("sums", tasks={"train": [{"task": "sums", "domain": "in"}], "evaluate": [{"task": "sums"}]})
 
 
 @pytest.mark.parametrize(
