@@ -43,7 +43,7 @@ def _make_more_instruction(inputs: Inputs, out: Outputs, context: Context, file:
     pairs = inputs.records("round-1/pairs.jsonl", Pair)
     preferences = make_preferences(problems, pairs, completions, context.texts.prompts, recipe)
     budget = n_row_tokens(preferences, recipe.refine)
-    model = context.models.trainable(inputs.path("instructed"))
+    model = context.trainable(inputs.path("instructed"))
     settings = recipe.instruct.model_copy(update={"learning_rate": recipe.refine.learning_rate})
     return instruct_on(inputs, out, context, model, "controls/instruct", settings, max_tokens=budget)
 

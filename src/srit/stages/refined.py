@@ -103,7 +103,7 @@ def make_refined(
     pairs = inputs.records(f"round-{number}/pairs.jsonl", Pair)
     preferences, max_tokens = _trained_on(problems, pairs, completions, context, recipe, only_right=only_right)
     agreement, reference = _before(inputs, context, problems, completions, preferences, number)
-    model = context.models.trainable(inputs.path(start_of(inputs, number)))
+    model = context.trainable(inputs.path(start_of(inputs, number)))
     history = refine(
         model,
         preferences,
@@ -179,7 +179,6 @@ def _before(
     }
     sizes = {name: len(groups) for name, groups in items.items()}
     sampled, paired = map(read_scores, context.map_once(work, items, sizes=sizes, what=f"reference of {start}"))
-    context.engine.release()  # the training loads a model of its own
     gap = disagreement(some, sampled)
     if gap > AGREEMENT[plan.dtype]:
         raise TrainingError(
