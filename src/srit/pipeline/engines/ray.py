@@ -28,6 +28,14 @@ Files = Mapping[str, Sequence[Any]]  # the pieces of each file, as Ray's referen
 Message = tuple[bytes, Mapping[str, Files]]  # a work and an item, and the folders that they name, by sum
 
 
+class _Trial(NamedTuple):
+    """What the first machine computed, with which the others are compared."""
+
+    message: Message
+    total: str  # sum of the result
+    place: str  # the first machine, for people
+
+
 class Machine(NamedTuple):
     """Where a worker is."""
 
@@ -78,8 +86,12 @@ def _fetched(files: Files) -> Mapping[str, Iterable[bytes]]:
 class RayWorker:
     """An actor, and what it will say next."""
 
-    def __init__(self, actor: Any, sent: _Sent) -> None:
-        self._actor, self._sent = actor, sent
+    def __init__(self, actor: Any, sent: _Sent, trial: Message) -> None:
+        """
+        Args:
+            trial: a small chunk, which shows what kind of machine it is on.
+        """
+        self._actor, self._sent, self.trial = actor, sent, trial
         self.machine: Machine | None = None  # None: Ray has not started it yet
         self.on_trial = False
         self.next = actor.describe.remote()
@@ -88,10 +100,10 @@ class RayWorker:
         """Have it compute a chunk."""
         self.next = self._actor.begin.remote(self._sent.message(work, item))
 
-    def attempt(self, message: Message) -> None:
+    def attempt(self, trial: Message) -> None:
         """Have it compute what shows the kind of its machine."""
-        self.on_trial = True
-        self.next = self._actor.attempt.remote(message)
+        self.trial, self.on_trial = trial, True
+        self.next = self._actor.attempt.remote(trial)
 
     def finish(self) -> None:
         """Have it compute the chunk that it has built everything for."""
@@ -104,7 +116,7 @@ class RayWorker:
         try:
             said = ray.get(self.next)
         except ray.exceptions.RayError as error:
-            return Died(f"the worker on {self.place} died: {_first_line(error)}")
+            return Died(f"the worker on {self.place} died: {_cause(error)}")
         if isinstance(said, bytes):
             event: Event = pickle.loads(said)
             return event
@@ -157,8 +169,7 @@ class Actors:
         self.kind = {CHUNK_THREADS: str(threads)}
         self._threads, self._gpus, self._report, self._mixed = threads, gpus, report, mixed
         self._sent = _Sent()
-        self._trial: Message | None = None
-        self._expected: tuple[str, str] | None = None  # the sum of the trial's result, and whose it is
+        self._trial: _Trial | None = None  # None: no machine has computed one yet
         self._like: set[str] = set()  # nodes that may be used
         self._unlike: dict[str, str] = {}  # nodes that are not used, and why
 
@@ -166,8 +177,7 @@ class Actors:
         """Ask Ray for a worker; the first work shows what kind of machine each is on."""
         import ray
 
-        if self._trial is None:
-            self._trial = self._sent.message(work, item[:TRIED] if isinstance(item, Sequence) else item)
+        trial = self._sent.message(work, item[:TRIED] if isinstance(item, Sequence) else item)
         variables = {name: value for name, value in os.environ.items() if name.startswith(SHAPING)}
         made = ray.remote(Actor).options(
             num_cpus=self._threads,
@@ -176,7 +186,7 @@ class Actors:
             max_task_retries=0,
             runtime_env={"env_vars": {**variables, "OMP_NUM_THREADS": str(self._threads)}},
         )
-        return RayWorker(made.remote(), self._sent)
+        return RayWorker(made.remote(), self._sent, trial)
 
     def wait(self, workers: Collection[RayWorker]) -> Iterable[tuple[RayWorker, Event]]:
         """Wait until at least one of the workers has something to say, and return that."""
@@ -202,7 +212,7 @@ class Actors:
         if isinstance(said, Machine):
             worker.machine = said
             return self._placed(worker, said)
-        if worker.on_trial and not isinstance(said, Died):
+        if worker.on_trial:
             worker.on_trial = False
             return self._tried(worker, said)
         if isinstance(said, Built):
@@ -216,24 +226,28 @@ class Actors:
             return Unfit(f"{self._unlike[machine.node]}: it is left out (--mixed uses it)")
         if machine.node in self._like or self._mixed:
             return Ready()
-        assert self._trial is not None
-        worker.attempt(self._trial)
+        worker.attempt(worker.trial if self._trial is None else self._trial.message)
         return None
 
-    def _tried(self, worker: RayWorker, said: Event) -> Event:
+    def _tried(self, worker: RayWorker, said: Event) -> Event | None:
         """Compare what a node computed with what the first one did."""
+        if isinstance(said, Died):
+            return said
         assert worker.machine is not None
-        if isinstance(said, Done):
+        if not isinstance(said, Done):
+            if self._trial is None:
+                return Ready()  # its first chunk will fail as this did, and that is reported
+            why = f"{worker.place} cannot compute: {said.error if isinstance(said, Failed) else said}"
+        else:
             total = hashlib.sha256(said.data).hexdigest()
-            self._expected = self._expected or (total, worker.place)
-            if total == self._expected[0]:
+            self._trial = self._trial or _Trial(worker.trial, total, worker.place)
+            if worker.trial is not self._trial.message:
+                worker.attempt(self._trial.message)
+                return None
+            if total == self._trial.total:
                 self._like.add(worker.machine.node)
                 return Ready()
-            why = f"{worker.place} is another kind of machine: it computes other bytes than {self._expected[1]}"
-        elif self._expected is None:
-            return Ready()  # its first chunk will fail as this did, and is reported
-        else:
-            why = f"{worker.place} cannot compute: {said.error if isinstance(said, Failed) else said}"
+            why = f"{worker.place} is another kind of machine: it computes other bytes than {self._trial.place}"
         self._unlike[worker.machine.node] = why
         return Unfit(f"{why}: it is left out (--mixed uses it)")
 
@@ -245,8 +259,11 @@ def _differing(versions: Mapping[str, str]) -> str:
     )
 
 
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def _cause(error: Exception) -> str:
+    """Return what Ray says of a death, in a line: its first one says only that there was one."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    cause = next((line for line in lines if line.startswith("The actor is dead because")), "")
+    return (cause or " ".join(lines) or type(error).__name__).partition(" Some common causes")[0][:300]
 
 
 def ray_engine(workers: int | None, report: Report, *, mixed: bool) -> SharingEngine[RayWorker]:

@@ -8,8 +8,10 @@ from srit.pipeline.estimate import n_parameters
 from srit.pipeline.reports import Report
 from srit.recipe import Recipe
 
-LIBRARIES = 0.5 * 2**30  # bytes that torch and transformers take in a process: TODO measure
-OF_PARAMETER = 12  # bytes: TODO measure
+# Measured with SmolLM2-135M, an adapter merged, 128 answers of 88 tokens at once: 1.63 GB in float32, 1.34 in bfloat16,
+# of which torch, transformers and peft take 0.44.
+LIBRARIES = 0.44e9  # bytes
+OF_PARAMETER = 9  # bytes
 
 
 def bytes_of_worker(recipe: Recipe) -> int | None:

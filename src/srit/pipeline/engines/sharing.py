@@ -91,7 +91,7 @@ class SharingEngine(Generic[Some]):
         unused = len(self._idle) + len(self._starting)
         if len(self._stillborn) < STARTS:
             lacking = min(len(share.left), self._crew.size - busy) - unused
-            self._starting += [start(share.left[0]) for _ in range(lacking)]
+            self._starting += [start(share.left[place]) for place in range(lacking)]
         elif not (busy or unused):
             how, self._stillborn = self._stillborn[-1], []
             raise MachineError(
@@ -129,6 +129,8 @@ class SharingEngine(Generic[Some]):
             self._stillborn.append(event.why)
         if given is not None:
             share.again(given.key, event.why if given.built else None)
+        else:
+            share.left.rotate(-1)  # the next one may be tried with another chunk
 
 
 class _Share(Generic[Key]):
