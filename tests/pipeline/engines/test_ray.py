@@ -21,8 +21,8 @@ name: tiny
 student: {{model: "{student}", tuning: full, dtype: float32}}
 tasks:
   train: [{{task: sums, limit: 60}}]
-  evaluate: [{{task: sums, limit: 40}}, {{task: doors, limit: 40}}]
-instruct: {{epochs: 4, learning_rate: 1e-2, direct_target: answer}}
+  evaluate: [{{task: sums, limit: 20}}, {{task: doors, limit: 20}}]
+instruct: {{epochs: 1, learning_rate: 1e-2, direct_target: answer}}
 sample: {{direct: 2, cot: 2, max_new_tokens: 12}}
 refine: {{epochs: 1, nll_weight: 0.5, nll_on: right}}
 evaluate: {{max_new_tokens: 8}}
@@ -119,7 +119,7 @@ def over_ray(cluster, recipe, out, workers):
 
 
 def ended(process):
-    said, _ = process.communicate(timeout=550)
+    said, _ = process.communicate(timeout=1800)
     assert process.returncode == 0, said
     return said
 
