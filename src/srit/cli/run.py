@@ -43,7 +43,7 @@ def run(
         _make(read_recipe(recipe, overrides or []), out, None, Machines(on, workers, mixed))
 
 
-def plan(recipe: RecipeName, overrides: Overrides = None, out: Out = None) -> None:
+def plan(recipe: RecipeName, overrides: Overrides = None, out: Out = None, workers: Workers = None) -> None:
     """Show what would run, why, and what it takes. Spends nothing."""
     from srit.recipe import read_recipe
 
@@ -59,6 +59,10 @@ def plan(recipe: RecipeName, overrides: Overrides = None, out: Out = None) -> No
             typer.echo(f"WARN {planned.warning}")
         if planned.summary:
             typer.echo(planned.summary)
+        if workers is not None:
+            from srit.pipeline.engines.room import sharing_line
+
+            typer.echo(sharing_line(settings, workers))
 
 
 def stage_command(part: str, summary: str) -> Callable[..., None]:

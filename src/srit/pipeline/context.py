@@ -88,8 +88,13 @@ def sampling(source: SamplerSource, requests: Sequence[Request], settings: Sampl
 
     What is in a chunk does not depend on the number of workers: it decides how the chunk's numbers are rounded.
     """
-    size = source.rows * max(1, CHUNK * SHORT // max(SHORT, settings.max_new_tokens))
+    size = chunk_size(source.rows, settings.max_new_tokens)
     return Chunks(SamplingWork(source, settings), chunks_of(requests, size), kept)
+
+
+def chunk_size(rows: int, max_new_tokens: int) -> int:
+    """Return how many answers are committed together."""
+    return rows * max(1, CHUNK * SHORT // max(SHORT, max_new_tokens))
 
 
 def adding_up(sizes: Mapping[Key, int], progress: Callable[[int, int], None]) -> Callable[[Key], None]:

@@ -43,6 +43,7 @@ def cluster():
     variables = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "disabled",
+        "SRIT_TEST_CLUSTER": str(os.getpid()),  # by which a test knows this cluster's processes
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
     with pytest.MonkeyPatch.context() as patch:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,14 +144,12 @@ def wait_for(fact, process):
 
 
 def actors():
-    """The processes of Ray's workers that are ours."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if b"ray::Actor" in path.read_bytes():
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
+    """The processes of this cluster's workers."""
+    ours, found = f"SRIT_TEST_CLUSTER={os.environ['SRIT_TEST_CLUSTER']}".encode(), []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if b"ray::Actor" in (path / "cmdline").read_bytes() and ours in (path / "environ").read_bytes():
+                found.append(int(path.name))
     return found
 
 

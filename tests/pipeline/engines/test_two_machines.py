@@ -1,4 +1,4 @@
-"""Two machines that share nothing but a cable: network namespaces with homes, caches and temporary files of their own."""
+"""Two machines that share nothing but a cable: network namespaces with homes and caches of their own."""
 
 import os
 import shutil
@@ -62,9 +62,11 @@ def on(machine, folder, hidden, words, **options):
         (folder / part).mkdir(parents=True, exist_ok=True)
     places = {"HOME": str(folder / "home"), "SRIT_CACHE": str(folder / "cache")}
     mounts = "".join(f"mount -t tmpfs none {place}; " for place in hidden)
-    shell = ["unshare", "-m", "sh", "-c", f'{mounts}exec "$@"', "sh", *words]
+    shell = ["ip", "netns", "exec", machine, "unshare", "-m", "sh", "-c", f'{mounts}exec "$@"', "sh", *words]
     environment = {**os.environ, **RAY, **places, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.Popen(["ip", "netns", "exec", machine, *shell], env=environment, start_new_session=True, **options)
+    return subprocess.Popen(
+        ["ip", "netns", "exec", machine, *shell], env=environment, start_new_session=True, **options
+    )
 
 
 def ray_start(machine, folder, hidden, *options):
@@ -95,9 +97,7 @@ def test_a_machine_without_a_shared_file_helps_until_it_is_cut_off(cable, tmp_pa
     recipe.write_text(RECIPE.format(student=student))
     subprocess.run(command(recipe, alone), check=True, capture_output=True)
     head = ray_start("srit-a", tmp_path / "a", [], "--head", f"--node-ip-address={HEAD}", f"--port={PORT}")
-    other = ray_start(
-        "srit-b", tmp_path / "b", [student], f"--address={HEAD}:{PORT}", f"--node-ip-address={OTHER}"
-    )
+    other = ray_start("srit-b", tmp_path / "b", [student], f"--address={HEAD}:{PORT}", f"--node-ip-address={OTHER}")
     try:
         words = ["env", f"RAY_ADDRESS={HEAD}:{PORT}", *command(recipe, out, "--on", "ray", "--workers", "2")]
         driver = on("srit-a", tmp_path / "a", [], words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
-from srit.pipeline.estimate import n_parameters
+from srit.pipeline.context import chunk_size
+from srit.pipeline.estimate import n_parameters, n_problems, refined_on
 from srit.pipeline.reports import Report
 from srit.recipe import Recipe
 
@@ -37,3 +39,21 @@ def workers_that_fit(recipe: Recipe, wanted: int, report: Report) -> int:
         f"{free / 2**30:.1f} GiB are free: {fitting} of them work"
     )
     return fitting
+
+
+def sharing_line(recipe: Recipe, workers: int) -> str:
+    """Say in one line what so many workers would take and how many of them have something to do."""
+    each, completions, of_model = bytes_of_worker(recipe), _chunks_of_completions(recipe), _chunks_of_a_model(recipe)
+    memory = "" if each is None else f" take about {workers * each / 2**30:.1f} GiB of {free_bytes() / 2**30:.1f} free;"
+    idle = "" if min(completions, of_model) >= workers else ": some will wait, and a lower `rows` makes more chunks"
+    return f"{workers} workers{memory} {completions} chunks of completions, {of_model} of a model's answers{idle}"
+
+
+def _chunks_of_completions(recipe: Recipe) -> int:
+    answers = sum(n for _, n in refined_on(recipe)) * (recipe.sample.direct + recipe.sample.cot)
+    return math.ceil(answers / chunk_size(recipe.rows, recipe.sample.max_new_tokens))
+
+
+def _chunks_of_a_model(recipe: Recipe) -> int:
+    size, kinds = chunk_size(recipe.rows, recipe.evaluate.max_new_tokens), len(recipe.evaluate.prompts)
+    return sum(math.ceil(n_problems(use) * kinds / size) for use in recipe.tasks.evaluate)
