@@ -32,7 +32,7 @@ class Context:
     teaching: Teaching
     engine: Engine
     partial: Path  # the folder of the stage's unfinished work; a later run continues from it
-    seconds: Mapping[str, float]  # that each finished stage of the run took
+    seconds: Mapping[str, float]  # that each finished stage of the recipe took
 
     def trainable(self, start: Path | None) -> LanguageModel:
         """Load the student to train it, as in `Models.trainable`, once the engine has freed what it keeps."""
