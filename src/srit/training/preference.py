@@ -128,7 +128,8 @@ def refine(
         def loss_of(scored: Mapping[int, Tensor]) -> Tensor:
             frozen_logps = {index: logps.new_tensor(frozen[index]) for index, logps in scored.items()}
             if step == 0 and is_reference:
-                gaps.extend((scored[i] - frozen_logps[i]).abs().sum().item() for i in scored if chosen[i].is_compared)
+                apart = {i: scored[i] - frozen_logps[i] for i in scored if chosen[i].is_compared}
+                gaps.extend(objective.sums(chosen[i], gap).abs().sum().item() for i, gap in apart.items())
             parts = [objective.contribution(chosen[i], scored[i], frozen_logps[i], settings) for i in scored]
             for part in parts:
                 for name, value in part.logged.items():
