@@ -149,6 +149,7 @@ def make_refined(
         settings,
         max_tokens=max_tokens,
         rows=context.models.plan.rows,
+        budget=context.models.budget,
         seed=f"{inputs.recipe.seed}/{name}",
         checkpoints=context.partial,
         progress=context.reports.of(name),
@@ -253,10 +254,10 @@ def _scored(
     Args:
         items: by the name of the file that keeps them.
     """
-    from srit.compute.scoring import BATCH_TOKENS
 
     source = context.models.reference(inputs.trained(model))
-    work = ScoringWork(source, context.models.plan.rows, inputs.recipe.refine.row_tokens, BATCH_TOKENS, by_token)
+    batch_tokens = 2 * context.models.budget.batch_tokens  # nothing is kept for a gradient
+    work = ScoringWork(source, context.models.plan.rows, inputs.recipe.refine.row_tokens, batch_tokens, by_token)
     sizes = {name: len(groups) for name, groups in items.items()}
     return list(map(read_scores, context.map_once(work, items, sizes=sizes, what=f"reference of {model}")))
 
