@@ -66,7 +66,7 @@ class Anatomy:
 
 
 Side = Literal["chosen", "rejected"]
-# Before the first token that differs; that token; the tokens after it that both sides have; and those that only one has.
+# Before the first token that differs; that token; tokens after it that both sides have, and those that one alone has.
 Place = Literal["beginning", "first difference", "shared", "own"]
 PairsOf = Literal["likeliest rejected", "others rejected", "no pairs"]  # what the pairs of a problem reject
 
@@ -98,10 +98,17 @@ class Flips:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What one training did to a round's pairs, and to greedy answers to its problems."""
+    """What one training did to a round's pairs, and to greedy answers to its problems under the CoT prompt."""
 
     model: ModelName
     pairs: int
     margins_grew: int  # pairs
     places: tuple[PlaceLogps, ...]
     flips: tuple[Flips, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """round-N/effect.json."""
+
+    trainings: tuple[Effect, ...]  # of the round, and of the controls in the first

@@ -10,6 +10,8 @@ from srit.compared import evaluated, models, rounds_of, scored
 from srit.pipeline.stage import Stage
 from srit.recipe import Recipe
 from srit.stages.accepted import accepted_stage
+from srit.stages.anatomy.effect import effect_stage
+from srit.stages.anatomy.stage import anatomy_stage
 from srit.stages.completions import completions_stage, probe_stage, yield_stage
 from srit.stages.controls import control_stage
 from srit.stages.demonstrations import demonstrations_stage
@@ -35,8 +37,10 @@ def measured(recipe: Recipe) -> list[Stage]:
     declared = [problems_stage(recipe), lengths_stage(recipe), demonstrations_stage(recipe), instructed_stage(recipe)]
     for number in rounds_of(recipe):
         declared += [probe_stage(recipe, number), yield_stage(recipe, number), completions_stage(recipe, number)]
-        declared += [pairs_stage(recipe, number), refined_stage(recipe, number), accepted_stage(recipe, number)]
+        declared += [pairs_stage(recipe, number), anatomy_stage(number)]
+        declared += [refined_stage(recipe, number), accepted_stage(recipe, number)]
     declared += [control_stage(recipe, control) for control in recipe.controls]
+    declared += [effect_stage(recipe, number) for number in rounds_of(recipe) if recipe.evaluate.pairs]
     for model in models(recipe):
         declared += [predictions_stage(recipe, model, task) for task in evaluated(recipe)]
         declared += [options_stage(recipe, model, task) for who, task in scored(recipe) if who == model]

@@ -83,3 +83,27 @@ def read_scores(data: bytes) -> list[list[float]]:
     """Read what `ScoringWork.chunk` wrote."""
     found: list[list[float]] = json.loads(data)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScoringWork:
+    """Log-probabilities of the tokens of chunks of groups under one model; fields as in `ScoringWork`."""
+
+    source: FrozenSource
+    rows: RowKind
+    row_tokens: int
+    batch_tokens: int
+
+    def chunk(self, model: LanguageModel, groups: Sequence[Group]) -> bytes:
+        """Return a list for each group in JSON: a list for each completion, the log-probability of each token, nats."""
+        from srit.compute.scoring import score_tokens
+        from srit.run_directory import json_bytes
+
+        found = score_tokens(model, groups, rows=self.rows, row_tokens=self.row_tokens, batch_tokens=self.batch_tokens)
+        return json_bytes(found)
+
+
+def read_token_scores(data: bytes) -> list[list[list[float]]]:
+    """Read what `TokenScoringWork.chunk` wrote."""
+    found: list[list[list[float]]] = json.loads(data)
+    return found
