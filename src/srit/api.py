@@ -198,8 +198,7 @@ def load_verdict(folder: Path | str) -> Verdict | None:
         DataError: there are no results yet, or a file is damaged.
     """
     path = Path(folder) / "round-1/anatomy.json"
-    counted = read_anatomy(path).pairs[-1:] if path.exists() else ()
-    return verdict_of(load_results(folder), counted[0] if counted else None)
+    return verdict_of(load_results(folder), read_anatomy(path) if path.exists() else None)
 
 
 def plan(recipe: Recipe, out: Path | str | None = None) -> RunPlan:

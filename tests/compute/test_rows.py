@@ -6,7 +6,6 @@ from tiny import CONFIGS, VOCABULARY, tiny_model
 
 from srit.compute.attention import ATTENTIONS, product_attention, use_attention
 from srit.compute.rows import Group, add_gradient, lay_out, layout_of, logps_by_group, micro_batches, pack, token_logps
-from srit.compute.scoring import score, score_tokens
 
 
 def random_groups(n, seed=0):
@@ -133,21 +132,3 @@ def test_a_group_beyond_the_budget_has_the_same_gradient_one_completion_at_a_tim
     assert totals[0] == pytest.approx(totals[1], rel=1e-4)
     for one, other in zip(whole.parameters(), split.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("kind", ["shared", "separate", "alone"])
-def test_the_log_probabilities_of_tokens_add_up_to_those_of_their_completions(kind):
-    model, draw = tiny_model(), random.Random(1)
-    groups = [
-        Group(
-            tuple(draw.randrange(VOCABULARY) for _ in range(5)),
-            tuple(tuple(draw.randrange(VOCABULARY) for _ in range(draw.randint(1, 7))) for _ in range(2)),
-        )
-        for _ in range(6)
-    ]
-
-    tokens = score_tokens(model, groups, rows=kind, row_tokens=40, batch_tokens=60)
-
-    assert [[len(one) for one in of] for of in tokens] == [[len(c) for c in group.completions] for group in groups]
-    for of_group, sums in zip(tokens, score(model, groups, rows=kind, row_tokens=40, batch_tokens=60), strict=True):
-        assert [sum(one) for one in of_group] == pytest.approx(sums, abs=1e-4)

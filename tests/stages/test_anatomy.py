@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from srit.anatomy import PairCounts
+from srit.anatomy import Anatomy, PairCounts
 from srit.records import Completion, Model, Pair
 from srit.scores import Interval
 from srit.stages.anatomy.differences import first_difference, places, same_but_numbers, shared_tokens
@@ -143,25 +143,29 @@ def test_two_trainings_are_compared_by_what_each_changed():
     assert in_common(0, 0, 0) is None and by_chance(0, 0, 0) is None
 
 
-def counts_of(*, likelier, likeliest, pairs=100, scored=100):
-    return PairCounts(None, pairs, scored, likelier, -1.0, -3.0, (0, 0, 0, 0), likeliest, 0, 0, 20.0, 20.0, 0.7, 0.7,
-                      4.0, 30, {"number, number": 100})  # fmt: skip
+def anatomy_of(likelier, likeliest, scored=100, learned="pairs"):
+    """An anatomy of a hundred pairs."""
+    counts = PairCounts(None, 100, scored, likelier, -1.0, -3.0, (0, 0, 0, 0), likeliest, 0, 0, 20.0, 20.0, 0.7, 0.7,
+                        4.0, 30, {"number, number": 100})  # fmt: skip
+    return Anatomy((), (counts,), learned)
 
 
-LITTLE, MUCH = counts_of(likelier=81, likeliest=13), counts_of(likelier=40, likeliest=60)
+LITTLE, MUCH = anatomy_of(81, 13), anatomy_of(40, 60)
 AHEAD, LEVEL, BEHIND = (
     Ahead(delta, Interval(delta - 0.04, delta + 0.04), sure=bool(delta)) for delta in (0.06, 0.0, -0.06)
 )
 
 
 @pytest.mark.parametrize(
-    ("pairs", "ahead", "outcome", "sentence"),
+    ("anatomy", "ahead", "outcome", "sentence"),
     [
         (LITTLE, {}, "little to teach", "chosen was already the likelier answer in 81 % of 100 pairs; 13 % reject"),
         (MUCH, {}, "something to teach", "set controls: [right] to see whether they matter"),
         (None, {}, "not known", "Whether the pairs mattered is not known: set controls: [right]"),
-        (counts_of(likelier=0, likeliest=9, scored=0), {}, "not known", "of 100 pairs 9 % reject"),
-        (counts_of(likelier=0, likeliest=0, pairs=0, scored=0), {"in": AHEAD}, "no pairs", "There were no pairs"),
+        (anatomy_of(0, 9, scored=0), {}, "not known", "of 100 pairs 9 % reject"),
+        (Anatomy((), ()), {"in": AHEAD}, "no pairs", "No pairs were learned"),
+        (anatomy_of(81, 13, learned="right answers"), {"in": LEVEL}, "no pairs", "No pairs were learned"),
+        (anatomy_of(81, 13, learned="samples"), {"in": AHEAD}, "mattered", "The wrong answers mattered: refined leads"),
         (LITTLE, {"in": LEVEL, "out": LEVEL}, "hardly mattered", "by +0.0 (−4.0 to +4.0) points in-domain and"),
         (MUCH, {"in": LEVEL}, "no evidence", "There is no evidence that the pairs mattered"),
         (None, {"in": LEVEL}, "no evidence", "and 65 % of what either newly has right, both have."),
@@ -170,8 +174,8 @@ AHEAD, LEVEL, BEHIND = (
         (MUCH, {"in": AHEAD, "out": BEHIND}, "helped and harmed", "helped in one domain and did harm in the other"),
     ],
 )
-def test_the_verdict_follows_from_the_figures(pairs, ahead, outcome, sentence):
-    found = verdict(pairs, ahead, in_common=0.65)
+def test_the_verdict_follows_from_the_figures(anatomy, ahead, outcome, sentence):
+    found = verdict(anatomy, ahead, in_common=0.65)
 
     assert found.outcome == outcome and sentence in found.sentence
 

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from srit.compared import evaluated, models, rounds_of, scored
+from srit.compared import evaluated, models, scored
 from srit.pipeline.stage import Stage
 from srit.recipe import Recipe
+from srit.rounds import parts_of, rounds_of
 from srit.stages.accepted import accepted_stage
 from srit.stages.anatomy.effect import effect_stage
 from srit.stages.anatomy.stage import anatomy_stage
@@ -16,6 +17,7 @@ from srit.stages.completions import completions_stage, probe_stage, yield_stage
 from srit.stages.controls import control_stage
 from srit.stages.demonstrations import demonstrations_stage
 from srit.stages.instructed import instructed_stage
+from srit.stages.joined import joined_stages
 from srit.stages.lengths import lengths_stage
 from srit.stages.options import options_stage
 from srit.stages.pairs import pairs_stage
@@ -36,9 +38,7 @@ def measured(recipe: Recipe) -> list[Stage]:
     """Return the stages of a run up to its results, without a page of them."""
     declared = [problems_stage(recipe), lengths_stage(recipe), demonstrations_stage(recipe), instructed_stage(recipe)]
     for number in rounds_of(recipe):
-        declared += [probe_stage(recipe, number), yield_stage(recipe, number), completions_stage(recipe, number)]
-        declared += [pairs_stage(recipe, number), anatomy_stage(number)]
-        declared += [refined_stage(recipe, number), accepted_stage(recipe, number)]
+        declared += _round(recipe, number)
     declared += [control_stage(recipe, control) for control in recipe.controls]
     declared += [effect_stage(recipe, number) for number in rounds_of(recipe) if recipe.evaluate.pairs]
     for model in models(recipe):
@@ -47,6 +47,18 @@ def measured(recipe: Recipe) -> list[Stage]:
     if recipe.evaluate.teacher:
         declared += [teacher_predictions_stage(recipe, task) for task in evaluated(recipe)]
     return [*declared, results_stage(recipe)]
+
+
+def _round(recipe: Recipe, number: int) -> list[Stage]:
+    """Return the stages of a round, in order."""
+    parts = parts_of(recipe, number)
+    declared = [probe_stage(recipe, parts[0]), yield_stage(recipe, number)]
+    for part in parts:
+        # The pairs of a whole round are counted before they are trained on; those of its parts once all are there.
+        counted = [] if part.shown else [anatomy_stage(recipe, number)]
+        declared += [completions_stage(recipe, part), pairs_stage(recipe, part), *counted, refined_stage(recipe, part)]
+    joined = joined_stages(parts)
+    return [*declared, *joined, *([anatomy_stage(recipe, number)] if joined else []), accepted_stage(recipe, number)]
 
 
 # What can be made without the rest of a run: each product, in every round that makes it.

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from srit.anatomy import Anatomy, Effects
-from srit.compared import answered, options_file, predictions_file, rounds_of, scored, slug
+from srit.compared import answered, options_file, predictions_file, scored, slug
 from srit.recipe import Recipe
 from srit.records import Model, OptionScores, Prediction
+from srit.rounds import rounds_of
 from srit.run_directory import Json, read_manifest, read_records
 from srit.stages import measured
 from srit.stages.anatomy.effect import read_effects
@@ -32,7 +33,7 @@ def outcome(folder: Path, recipe: Recipe) -> DoneRun:
     """Collect the answers, trainings and counts of a finished run."""
     done, wanted = read_manifest(folder).stages, {str(stage.name): stage.name for stage in measured(recipe)}
     # A folder keeps what an earlier form of its recipe had made.
-    counts = {name: entry.counts for name, entry in done.items() if name in wanted}
+    counts = {name: entry.counts for name, entry in done.items() if name in wanted and not wanted[name].part}
     trainings = [name for name in counts if (folder / f"{name}.json").exists() and "steps" in counts[name]]
     return DoneRun(
         seed=recipe.seed,

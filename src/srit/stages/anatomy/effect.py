@@ -25,6 +25,7 @@ from srit.pipeline.estimate import Work, refined_on, tokens_of
 from srit.pipeline.stage import SAMPLES, SCORES, Stage, StageName
 from srit.recipe import Recipe
 from srit.records import Completion, Model, Pair, Problem
+from srit.rounds import RoundPart
 from srit.run_directory import Json, checked, fault_of
 from srit.stages.accepted import start_inputs, start_of
 from srit.stages.anatomy.differences import places
@@ -32,7 +33,7 @@ from srit.stages.anatomy.pairs import rejects_likeliest
 from srit.stages.anatomy.samples import ByProblem, by_problem
 from srit.stages.lengths import LENGTHS
 from srit.stages.predictions import Wanted, answers, computed_with
-from srit.students.sources import TokenScoringWork, read_token_scores
+from srit.students.sources import ScoringWork, read_scores
 
 if TYPE_CHECKING:
     from srit.compute.rows import Group
@@ -49,8 +50,7 @@ Key = tuple[str, str]  # task and id of a problem
 def effect_stage(recipe: Recipe, number: int) -> Stage:
     """Declare a round's effect.json."""
     name, problems = StageName("effect", number), refine_problems(recipe)
-    completions, pairs = (f"round-{number}/{part}.jsonl" for part in ("completions", "pairs"))
-    trained = _trained(recipe, number)
+    trained, whole = _trained(recipe, number), RoundPart(number)
     settings = {
         **recipe.evaluate.model_dump(include={"max_new_tokens", "stop"}),
         **recipe.model_dump(mode="json", include={"sampler", "rows"}),
@@ -61,9 +61,9 @@ def effect_stage(recipe: Recipe, number: int) -> Stage:
         version=1,
         settings=settings,
         reads=("seed", "rows", "evaluate.max_new_tokens", "evaluate.stop"),
-        inputs=(problems, completions, pairs, *dict.fromkeys((*start_inputs(number), *trained.values()))),
+        inputs=(problems, whole.completions, whole.pairs, *dict.fromkeys((*start_inputs(whole), *trained.values()))),
         outputs=(f"{name}.json",),
-        make=lambda inputs, out, context: _make_effect(inputs, out, context, problems, number, trained),
+        make=lambda inputs, out, context: _make_effect(inputs, out, context, problems, whole, trained),
         work=lambda recipe: _work(recipe, len(trained)),
         computes=(*SAMPLES, *(field for field in SCORES if field not in SAMPLES)),
         after=(LENGTHS,),
@@ -84,17 +84,16 @@ def _work(recipe: Recipe, n_trained: int) -> Work:
 
 
 def _make_effect(
-    inputs: Inputs, out: Outputs, context: Context, file: str, number: int, trained: Mapping[Model, str]
+    inputs: Inputs, out: Outputs, context: Context, file: str, whole: RoundPart, trained: Mapping[Model, str]
 ) -> Mapping[str, Json]:
-    problems = inputs.records(file, Problem)
-    samples = by_problem(inputs.records(f"round-{number}/completions.jsonl", Completion))
-    pairs = inputs.records(f"round-{number}/pairs.jsonl", Pair)
-    before = _measured(inputs, context, problems, pairs, start_of(inputs, number), number)
+    problems, pairs = inputs.records(file, Problem), inputs.records(whole.pairs, Pair)
+    samples = by_problem(inputs.records(whole.completions, Completion))
+    before = _measured(inputs, context, problems, pairs, start_of(inputs, whole))
     found = [
-        effect(model, pairs, samples, before, _measured(inputs, context, problems, pairs, folder, number))
+        effect(model, pairs, samples, before, _measured(inputs, context, problems, pairs, folder))
         for model, folder in trained.items()
     ]
-    out.json(f"round-{number}/effect.json", _adapter().dump_python(Effects(tuple(found)), mode="json"))
+    out.json(f"{whole.folder}/effect.json", _adapter().dump_python(Effects(tuple(found)), mode="json"))
     return {"pairs": len(pairs), **{f"margins grew, {one.model}": one.margins_grew for one in found}}
 
 
@@ -106,21 +105,22 @@ class Measured(NamedTuple):
 
 
 def _measured(
-    inputs: Inputs, context: Context, problems: Sequence[Problem], pairs: Sequence[Pair], folder: str, number: int
+    inputs: Inputs, context: Context, problems: Sequence[Problem], pairs: Sequence[Pair], folder: str
 ) -> Measured:
     from srit.compute.scoring import BATCH_TOKENS, ROW_TOKENS
 
-    name, trained, plan = f"round-{number}/effect of {folder}", inputs.trained(folder), context.models.plan
+    name, trained, plan = f"effect of {folder}", inputs.trained(folder), context.models.plan
     kept = context.partial / folder.replace("/", "-")
     wanted = Wanted(problems, ("cot",), range(1), 0.0)
     source = context.models.sampler(trained, inputs.recipe.rows)
     said = answers(inputs.recipe, context, source, wanted, kept / "greedy", name)
-    work = TokenScoringWork(context.models.frozen(trained), plan.rows, ROW_TOKENS, BATCH_TOKENS)
+    work = ScoringWork(context.models.frozen(trained), plan.rows, ROW_TOKENS, BATCH_TOKENS, by_token=True)
     groups = _groups(context, problems, pairs)
     chunks = {f"pairs-{at // CHUNK:05d}.json": groups[at : at + CHUNK] for at in range(0, len(groups), CHUNK)}
     sizes = {chunk: len(members) for chunk, members in chunks.items()}
     scored = context.map_once(work, chunks, kept=kept, sizes=sizes, what=name)
-    logps = list(chain.from_iterable(map(read_token_scores, scored)))
+    tokens = chain.from_iterable(map(read_scores, scored))
+    logps = [(of[: len(pair.chosen_ids)], of[len(pair.chosen_ids) :]) for pair, of in zip(pairs, tokens, strict=True)]
     return Measured(logps, {(p.task, p.problem_id): p.verdict == "right" for p in said})
 
 

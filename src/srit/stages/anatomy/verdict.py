@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from srit.anatomy import PairCounts
+from srit.anatomy import Anatomy, PairCounts
 from srit.records import Domain, Model
 from srit.scores import Interval, Results
 from srit.stages.anatomy.overlaps import in_common
@@ -44,11 +44,11 @@ class Verdict(NamedTuple):
     sentence: str
 
 
-def verdict_of(results: Results, pairs: PairCounts | None) -> Verdict | None:
+def verdict_of(results: Results, anatomy: Anatomy | None) -> Verdict | None:
     """Return the verdict of a finished run; None of one that is not finished.
 
     Args:
-        pairs: of the first round, all tasks; None: not counted.
+        anatomy: of the first round; None: it was not counted.
     """
     trained = [row.model for row in results.rows if row.model.kind == "refined"]
     if not trained:
@@ -65,36 +65,39 @@ def verdict_of(results: Results, pairs: PairCounts | None) -> Verdict | None:
         o for o in results.overlaps if (o.a, o.b, o.prompt) == (first, RIGHT, prompt) and o.task.startswith("all ")
     ]
     newly = in_common(*(sum(getattr(o, field) for o in alike) for field in ("newly_a", "newly_b", "newly_both")))
-    return verdict(pairs, ahead, newly)
+    return verdict(anatomy, ahead, newly)
 
 
-def verdict(pairs: PairCounts | None, ahead: Mapping[Domain, Ahead], in_common: float | None = None) -> Verdict:
-    """Apply the rule above.
+def verdict(anatomy: Anatomy | None, ahead: Mapping[Domain, Ahead], in_common: float | None = None) -> Verdict:
+    """Apply the rule above. A loss of all samples of a problem learns from wrong ones without pairs.
 
     Args:
-        pairs: of all tasks; None: not counted.
+        anatomy: its last pairs are of all tasks; None: they were not counted.
         ahead: by domain; empty: the control was not trained.
         in_common: of the problems that refined or the control newly have right, the share that both have.
     """
-    if pairs is not None and not pairs.pairs:
-        return Verdict("no pairs", "There were no pairs: only right answers were learned.")
+    learned = "pairs" if anatomy is None else anatomy.learned
+    pairs = anatomy.pairs[-1] if anatomy and anatomy.pairs and learned == "pairs" else None
+    if anatomy is not None and pairs is None and learned != "samples":
+        return Verdict("no pairs", "No pairs were learned: only right answers were.")
     outcome = _outcome(pairs, ahead)
     said = [_control(ahead, in_common)] if ahead else []
     said += [_anatomy(pairs)] if pairs is not None else []
     if not ahead:
         said.append("set controls: [right] to see whether they matter")
-    return Verdict(outcome, f"{_BEGINS[outcome]}: {'; '.join(said)}.")
+    begins = _BEGINS[outcome].format("pairs" if learned == "pairs" else "wrong answers")
+    return Verdict(outcome, f"{begins}: {'; '.join(said)}.")
 
 
 _BEGINS: dict[Mattered, str] = {
-    "mattered": "The pairs mattered",
-    "did harm": "The pairs did harm",
-    "helped and harmed": "The pairs helped in one domain and did harm in the other",
-    "hardly mattered": "The pairs hardly mattered",
-    "no evidence": "There is no evidence that the pairs mattered",
-    "little to teach": "The pairs had little to teach",
-    "something to teach": "The pairs had something to teach",
-    "not known": "Whether the pairs mattered is not known",
+    "mattered": "The {} mattered",
+    "did harm": "The {} did harm",
+    "helped and harmed": "The {} helped in one domain and did harm in the other",
+    "hardly mattered": "The {} hardly mattered",
+    "no evidence": "There is no evidence that the {} mattered",
+    "little to teach": "The {} had little to teach",
+    "something to teach": "The {} had something to teach",
+    "not known": "Whether the {} mattered is not known",
 }
 
 

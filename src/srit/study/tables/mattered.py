@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from srit.anatomy import PairCounts, SampleCounts
+from srit.anatomy import Anatomy, PairCounts, SampleCounts
 from srit.records import Domain, Model, PromptKind
 from srit.stages.anatomy.overlaps import OverlapCounts, by_chance, count_overlap, in_common
 from srit.stages.anatomy.pairs import pooled
@@ -32,18 +32,22 @@ def mattered(results: StudyResults) -> Table:
     """Say of each cell whether its pairs mattered, by rule."""
     rows = []
     for cell in results.cells:
-        pairs, ahead = _pairs_of(cell), _ahead(results, cell)
-        if pairs is not None or ahead:
-            found = verdict(pairs, ahead, _newly(results, cell))
+        anatomy, ahead = _anatomy_of(cell), _ahead(results, cell)
+        if anatomy is not None or ahead:
+            found = verdict(anatomy, ahead, _newly(results, cell))
             rows.append((name_of(cell), Entry(found.sentence)))
     note = "The rule is in `srit.stages.anatomy.verdict`. Intervals are over seeds and problems."
     return Table("mattered", "Did the pairs matter?", ("cell", "by rule from the figures"), rows, note)
 
 
-def _pairs_of(cell: CellRecord) -> PairCounts | None:
-    """Add up the first round's pairs over seeds; None where they were not counted."""
+def _anatomy_of(cell: CellRecord) -> Anatomy | None:
+    """Add up the first round's pairs of all tasks over seeds; None where they were not counted."""
     firsts = [run.anatomies[0] for run in cell.done() if run.anatomies]
-    return pooled([anatomy.pairs[-1] for anatomy in firsts if anatomy.pairs])
+    if not firsts:
+        return None
+    pairs = pooled([anatomy.pairs[-1] for anatomy in firsts if anatomy.pairs])
+    samples = tuple(anatomy.samples[-1] for anatomy in firsts if anatomy.samples)
+    return Anatomy(samples, () if pairs is None else (pairs,), firsts[0].learned)
 
 
 def _first_round(results: StudyResults, cell: CellRecord) -> Model:
@@ -139,11 +143,9 @@ def anatomy(results: StudyResults) -> Table:
     """Show what each cell's samples and pairs left to learn, in its first round."""
     rows = []
     for cell in results.cells:
-        firsts = [run.anatomies[0] for run in cell.done() if run.anatomies]
-        pairs = _pairs_of(cell)
-        if firsts and pairs is not None:
-            samples = [one.samples[-1] for one in firsts if one.samples]
-            rows.append((name_of(cell), *map(Entry, (*_of_samples(samples), *_of_pairs(pairs)))))
+        found = _anatomy_of(cell)
+        if found is not None and found.pairs:
+            rows.append((name_of(cell), *map(Entry, (*_of_samples(found.samples), *_of_pairs(found.pairs[0])))))
     of_samples = ("problems with right and wrong samples, %", "likeliest wrong, another right, %")
     heads = ("chosen likelier already, %", "log p chosen", "log p rejected", "rejects the likeliest, %")
     shared = ("tokens of chosen that rejected has, %", "of rejected after the first difference, %")
