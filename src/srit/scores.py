@@ -127,3 +127,4 @@ class Results:
     options: Annotated[tuple[OptionAccuracy, ...] | None, Field(exclude_if=lambda options: options is None)] = None
     timings: dict[str, float] = field(default_factory=dict)  # seconds of each stage
     environment: dict[str, str] = field(default_factory=dict)
+    finished: Annotated[str, Field(exclude_if=lambda finished: not finished)] = ""  # when, in UTC: "2026-03-01 12:30"

@@ -11,7 +11,7 @@ from srit.errors import DataError, RecipeError
 from srit.recipe import check_recipe
 from srit.stages import stages
 from srit.stages.problems import refuse_partly_trained
-from srit.stages.report import traces
+from srit.stages.report.traces import traces
 
 
 def recipe_of(*uses, train=("sums",), **fields):
