@@ -24,6 +24,8 @@ from srit.run_directory import (
     write_bytes,
 )
 from srit.scores import Results
+from srit.stages.anatomy.overlaps import by_chance, in_common
+from srit.stages.anatomy.verdict import verdict_of
 from srit.stages.report import accuracy, anatomy, provenance
 from srit.stages.report.browse import browser
 from srit.stages.report.curves import curves
@@ -52,7 +54,7 @@ def report_stage(recipe: Recipe, others: Sequence[Stage]) -> Stage:
     files = [name for stage in shown for name in stage.outputs if name.endswith((".json", ".jsonl"))]
     return Stage(
         name=StageName("report"),
-        version=2,
+        version=3,
         settings=recipe.model_dump(mode="json"),
         reads=tuple(Recipe.model_fields),
         inputs=tuple(name for name in files if not name.endswith(f"{OPTIONS}.jsonl")),
@@ -124,6 +126,7 @@ def make_report(folder: Path, manifest: Manifest, recipe: Recipe, *, live: News 
         "curves_drawn": bool(drawn),
         "curves": island([one._asdict() | {"lines": [line._asdict() for line in one.lines]} for one in drawn]),
         "rounds": anatomy.rounds(folder),
+        "verdict": verdict_of(results, anatomy.of_first_round(folder)),
         "shares": anatomy.shares,
         "checks": _checks(stages, logs),
         "counts": {name: _numbers(entry.counts) for name, entry in stages.items() if "predictions" not in name},
@@ -142,6 +145,8 @@ def _outcome(results: Results) -> dict[str, Any]:
         "headline": headline(results),
         "findings": findings(results),
         "results": results,
+        "in_common": in_common,
+        "by_chance": by_chance,
         "groups": accuracy.groups(results),
         "style_of": accuracy.style_of,
         "turned": accuracy.turned(results),

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from srit.anatomy import PROBABILITIES, Anatomy, Effect, PairCounts, SampleCounts
-from srit.stages.report.files import read_anatomy, read_effects
+from srit.stages.anatomy.effect import read_effects
+from srit.stages.anatomy.stage import read_anatomy
 
 
 class Round(NamedTuple):
@@ -35,9 +36,15 @@ def rounds(folder: Path) -> list[Round]:
     return [_round(path, read_anatomy(path)) for path in paths]
 
 
+def of_first_round(folder: Path) -> Anatomy | None:
+    """Read the anatomy of the first round; None if there is none. Errors as in `rounds`."""
+    path = folder / "round-1/anatomy.json"
+    return read_anatomy(path) if path.exists() else None
+
+
 def _round(path: Path, anatomy: Anatomy) -> Round:
     effects = path.with_name("effect.json")
-    read = read_effects(effects) if effects.exists() else ()
+    read = read_effects(effects).trainings if effects.exists() else ()
     return Round(path.parent.name.replace("-", " ").capitalize(), anatomy.samples, anatomy.pairs, read)
 
 

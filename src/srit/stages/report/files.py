@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter
 
-from srit.anatomy import Anatomy, Effect
 from srit.errors import DataError
 from srit.records import TrainingLog
 from srit.run_directory import checked, fault_of
@@ -29,16 +28,6 @@ def read_log(path: Path) -> TrainingLog:
         DataError: it is damaged; names the field at fault.
     """
     return _read(path, TypeAdapter(TrainingLog))
-
-
-def read_anatomy(path: Path) -> Anatomy:
-    """Read a round's anatomy.json; errors as in `read_log`."""
-    return _read(path, TypeAdapter(Anatomy))
-
-
-def read_effects(path: Path) -> tuple[Effect, ...]:
-    """Read a round's effect.json; errors as in `read_log`."""
-    return _read(path, TypeAdapter(tuple[Effect, ...]))
 
 
 def _read(path: Path, adapter: TypeAdapter[_Kind]) -> _Kind:
