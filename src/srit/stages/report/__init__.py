@@ -161,6 +161,11 @@ def _checks(stages: Mapping[str, StageEntry], logs: Mapping[str, TrainingLog]) -
     ]
 
 
-def _numbers(counts: Mapping[str, Any]) -> dict[str, Any]:
-    shown = {what: n for what, n in counts.items() if isinstance(n, (int, float, str))}
-    return {what: f"{n:.4g}" if isinstance(n, float) and n < 1000 else n for what, n in shown.items()}
+def _numbers(counts: Mapping[str, Json]) -> dict[str, str]:
+    return {what: _number(n) for what, n in counts.items() if isinstance(n, (int, float, str))}
+
+
+def _number(n: float | str) -> str:
+    if isinstance(n, (bool, str)):
+        return str(n)
+    return f"{n:,.0f}" if n == round(n) else f"{n:.4g}"

@@ -81,7 +81,16 @@ def _leaves(tree: Mapping[str, Json], above: str = "") -> Iterator[tuple[str, Js
 
 
 def _written(value: Json) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("...\n").strip()
+    if isinstance(value, list) and value and all(isinstance(part, Mapping) for part in value):
+        return ", ".join(map(_task_use, value))
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
+    return text.removesuffix("...\n").strip()
+
+
+def _task_use(use: Mapping[str, Json]) -> str:
+    """Write such as "gsm8k (limit 500)"."""
+    more = ", ".join(f"{name} {value}" for name, value in use.items() if name != "task" and value is not None)
+    return f"{use['task']} ({more})" if more else str(use["task"])
 
 
 def _group(name: str) -> str:
