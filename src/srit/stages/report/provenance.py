@@ -94,7 +94,11 @@ def _task_use(use: Mapping[str, Json]) -> str:
 
 
 def _group(name: str) -> str:
-    return "/".join(name.split("/")[:2]) if name.startswith("predictions/") else name
+    """Return what is shown as one: the tasks of a model, and the parts of a round."""
+    parts = name.split("/")
+    if parts[0] == "predictions":
+        return "/".join(parts[:2])
+    return "/".join(part for part in parts if not part.startswith("part-"))
 
 
 def _in_order(recipe: Recipe) -> list[str]:
