@@ -20,9 +20,11 @@ from srit.run_directory import read_manifest, read_records
 from srit.scores import Results
 from srit.stages import part as part_of
 from srit.stages import stages
+from srit.stages.anatomy.stage import read_anatomy
+from srit.stages.anatomy.verdict import Verdict, verdict_of
 from srit.stages.report import News, report_so_far, write_report
 from srit.stages.report.curves import curves
-from srit.stages.report.files import read_logs
+from srit.stages.report.logs import read_logs
 from srit.stages.results import read_results
 
 Log = Callable[[str], None]
@@ -211,6 +213,22 @@ def load_results(folder: Path | str) -> Results:
         DataError: there are no results yet, or the file is damaged.
     """
     return read_results(Path(folder) / "results.json")
+
+
+def load_verdict(folder: Path | str) -> Verdict | None:
+    """Say whether the pairs of a run mattered, by rule from its figures.
+
+    Args:
+        folder: a run directory.
+
+    Returns:
+        The outcome and a sentence with the figures; None if the run has no refined model.
+
+    Raises:
+        DataError: there are no results yet, or a file is damaged.
+    """
+    path = Path(folder) / "round-1/anatomy.json"
+    return verdict_of(load_results(folder), read_anatomy(path) if path.exists() else None)
 
 
 def plan(recipe: Recipe, out: Path | str | None = None) -> RunPlan:

@@ -17,8 +17,8 @@ from srit.run_directory import Manifest, StageEntry, write_json, write_records
 from srit.scores import PassAtK, Results
 from srit.stages.report import make_report, provenance
 from srit.stages.report.curves import curves
-from srit.stages.report.files import read_logs
 from srit.stages.report.headline import headline
+from srit.stages.report.logs import read_logs
 from srit.stages.report.traces import traces, visible
 from srit.stages.results import make_results, read_results, write_results
 

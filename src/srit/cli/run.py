@@ -109,13 +109,15 @@ def watch(
 
 def _make(recipe: Recipe, out: Path | None, part: str | None) -> None:
     """Make one part of a run, or all of it (None), and print where the result is."""
-    from srit.api import load_results, make
+    from srit.api import load_results, load_verdict, make
     from srit.cli.tables import print_results
 
     with display() as shown:
         folder = make(recipe, out, part, log=shown.log, progress=shown.progress)
     if part in (None, "report"):
         print_results(load_results(folder))
+        if (verdict := load_verdict(folder)) is not None:
+            typer.echo(verdict.sentence)
         typer.echo(f"report: {folder / 'report.html'}")
     else:
         typer.echo(f"{folder}")

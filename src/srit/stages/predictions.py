@@ -31,7 +31,8 @@ def predictions_stage(recipe: Recipe, model: Model, task: Evaluated) -> Stage:
     limit = recipe.evaluate.base_limit if model.kind == "base" else None
     # In other batches, the answers of the same model differ only by rounding.
     rows = recipe.rows if model.kind != "instructed-again" else max(1, recipe.rows // 3)
-    shaping = recipe.evaluate.model_dump(mode="json", exclude={"teacher", "noise_floor", "options", "base_limit"})
+    other = {"teacher", "noise_floor", "options", "pairs", "base_limit"}
+    shaping = recipe.evaluate.model_dump(mode="json", exclude=other)
     # The seed draws samples. Greedy answers do not depend on it, so that all seeds share those of base.
     settings = {
         "evaluate": shaping,

@@ -27,8 +27,8 @@ from srit.scores import Results
 from srit.stages.report import accuracy, anatomy, provenance
 from srit.stages.report.browse import browser
 from srit.stages.report.curves import curves
-from srit.stages.report.files import read_logs
 from srit.stages.report.headline import findings, headline, main_prompt, points
+from srit.stages.report.logs import read_logs
 from srit.stages.report.said import gather
 from srit.stages.results import read_results
 
@@ -125,6 +125,8 @@ def make_report(folder: Path, manifest: Manifest, recipe: Recipe, *, live: News 
         "curves": island([one._asdict() | {"lines": [line._asdict() for line in one.lines]} for one in drawn]),
         "rounds": anatomy.rounds(folder),
         "shares": anatomy.shares,
+        "differences": anatomy.differences,
+        "mattered": anatomy.mattered(results, folder),
         "checks": _checks(stages, logs),
         "counts": {name: _numbers(entry.counts) for name, entry in stages.items() if "predictions" not in name},
         "browser": browser(gather(folder), main_prompt(results)),

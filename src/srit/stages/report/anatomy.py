@@ -1,4 +1,4 @@
-"""round-N/anatomy.json and effect.json → what the page shows of a round's pairs."""
+"""anatomy.json and effect.json → what the page shows of each round's pairs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from srit.anatomy import PROBABILITIES, Anatomy, Effect, PairCounts, SampleCounts
-from srit.stages.report.files import read_anatomy, read_effects
+from srit.scores import Results
+from srit.stages.anatomy.effect import read_effects
+from srit.stages.anatomy.stage import read_anatomy
+from srit.stages.anatomy.verdict import verdict_of
 
 
 class Round(NamedTuple):
@@ -37,8 +40,21 @@ def rounds(folder: Path) -> list[Round]:
 
 def _round(path: Path, anatomy: Anatomy) -> Round:
     effects = path.with_name("effect.json")
-    read = read_effects(effects) if effects.exists() else ()
+    read = read_effects(effects).trainings if effects.exists() else ()
     return Round(path.parent.name.replace("-", " ").capitalize(), anatomy.samples, anatomy.pairs, read)
+
+
+def mattered(results: Results, folder: Path) -> str:
+    """Say whether the pairs of the first round mattered; "" if that is not known yet. Errors as in `rounds`."""
+    path = folder / "round-1/anatomy.json"
+    verdict = verdict_of(results, read_anatomy(path)) if path.exists() else None
+    return verdict.sentence if verdict else ""
+
+
+def differences(pairs: tuple[PairCounts, ...]) -> list[tuple[str, str]]:
+    """Return what the first difference of all pairs is between, the most frequent first, with its share."""
+    found = sorted(pairs[-1].differences.items(), key=lambda item: (-item[1], item[0]))
+    return [(kinds, _of(n, pairs[-1].pairs)) for kinds, n in found]
 
 
 def shares(pairs: tuple[PairCounts, ...]) -> list[Share]:

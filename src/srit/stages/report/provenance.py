@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import yaml
 
-from srit.compared import models, rounds_of
+from srit.compared import models
 from srit.recipe import Recipe, check_recipe
 from srit.records import Model
+from srit.rounds import rounds_of
 from srit.run_directory import Json, StageEntry
 
 
