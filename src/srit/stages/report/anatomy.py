@@ -75,7 +75,10 @@ def shares(pairs: tuple[PairCounts, ...]) -> list[Share]:
         Share("tokens of chosen, mean", [f"{p.chosen_tokens:.1f}" for p in pairs]),
         Share("tokens of rejected, mean", [f"{p.rejected_tokens:.1f}" for p in pairs]),
         Share("tokens of chosen that rejected shares", [f"{100 * p.shared:.0f} %" for p in pairs]),
-        Share("… after the first difference", [f"{100 * p.shared_after:.0f} %" for p in pairs]),
+        Share(
+            "tokens of rejected after the first difference that chosen shares",
+            [f"{100 * p.shared_after:.0f} %" for p in pairs],
+        ),
         Share("tokens before the first difference, mean", [f"{p.first_difference:.1f}" for p in pairs]),
         Share("same text but for numbers", [_of(p.same_but_numbers, p.pairs) for p in pairs]),
     ]
