@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from srit.cli import run, shown, study
+from srit.cli import bench, run, shown, study
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,4 +24,5 @@ app.command()(shown.audit)
 app.command()(shown.tasks)
 app.command()(shown.recipes)
 app.command()(shown.doctor)
+app.command()(bench.bench)
 app.add_typer(study.app, name="study")
