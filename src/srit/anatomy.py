@@ -73,7 +73,7 @@ class Anatomy:
 
 
 Side = Literal["chosen", "rejected"]
-# Before the first token that differs; that token; tokens after it that both sides have, and those that one alone has.
+# Before the first token that differs; that token; the tokens after it that both sides have; those that only one has.
 Place = Literal["beginning", "first difference", "shared", "own"]
 PairsOf = Literal["likeliest rejected", "others rejected", "no pairs"]  # what the pairs of a problem reject
 

@@ -20,9 +20,9 @@ from srit.run_directory import read_manifest, read_records
 from srit.scores import Results
 from srit.stages import part as part_of
 from srit.stages import stages
-from srit.stages.anatomy.stage import read_anatomy
 from srit.stages.anatomy.verdict import Verdict, verdict_of
 from srit.stages.report import News, report_so_far, write_report
+from srit.stages.report.anatomy import of_first_round
 from srit.stages.report.curves import curves
 from srit.stages.report.logs import read_logs
 from srit.stages.results import read_results
@@ -227,8 +227,7 @@ def load_verdict(folder: Path | str) -> Verdict | None:
     Raises:
         DataError: there are no results yet, or a file is damaged.
     """
-    path = Path(folder) / "round-1/anatomy.json"
-    return verdict_of(load_results(folder), read_anatomy(path) if path.exists() else None)
+    return verdict_of(load_results(folder), of_first_round(Path(folder)))
 
 
 def plan(recipe: Recipe, out: Path | str | None = None) -> RunPlan:

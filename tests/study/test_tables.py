@@ -130,6 +130,16 @@ def test_a_control_gives_a_verdict_and_shows_what_both_trainings_changed():
     assert {"anatomy", "places", "flips"}.isdisjoint(table.name for table in tables)
 
 
+def test_a_cell_without_a_preference_stands_for_the_control():
+    cells = {"DPO": {}, "RFT": {"changes": {"refine.loss": "none"}}}
+    shares = {"DPO": {"instructed": 0.5, "refined": 0.8}, "RFT": {"instructed": 0.5, "refined": 0.6}}
+    tables = make_tables(made_up(lambda cell, task, seed: shares[cell], cells=cells), [])
+
+    [row] = table_of(tables, "mattered").rows
+    assert row[0].text == "DPO" and row[1].text.startswith("The pairs mattered: refined leads fine-tuning on the ")
+    assert "by +20.0 (" in row[1].text
+
+
 def test_what_pairs_had_to_teach_is_added_up_over_seeds():
     counts = {
         "task": None, "pairs": 10, "scored": 8, "chosen_likelier": 6, "chosen_logp": -1.0, "rejected_logp": -3.0,

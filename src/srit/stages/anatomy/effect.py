@@ -53,7 +53,7 @@ def effect_stage(recipe: Recipe, number: int) -> Stage:
     trained, whole = _trained(recipe, number), RoundPart(number)
     settings = {
         **recipe.evaluate.model_dump(include={"max_new_tokens", "stop"}),
-        **recipe.model_dump(mode="json", include={"sampler", "rows"}),
+        **recipe.model_dump(mode="json", include={"seed", "sampler", "rows"}),
         **computed_with(recipe),
     }
     return Stage(
@@ -78,7 +78,7 @@ def _trained(recipe: Recipe, number: int) -> dict[Model, str]:
 
 
 def _work(recipe: Recipe, n_trained: int) -> Work:
-    most = recipe.evaluate.max_new_tokens
+    most = recipe.evaluate.max_new_tokens  # what scores the pairs is not counted: it takes little next to the answers
     once = sum(n * tokens_of(recipe, use, "train", most).answer for use, n in refined_on(recipe))
     return Work(sampled=round((1 + n_trained) * once), loads=2 * (1 + n_trained))
 

@@ -24,6 +24,8 @@ from srit.run_directory import (
     write_bytes,
 )
 from srit.scores import Results
+from srit.stages.anatomy.overlaps import by_chance, in_common
+from srit.stages.anatomy.verdict import verdict_of
 from srit.stages.report import accuracy, anatomy, provenance
 from srit.stages.report.browse import browser
 from srit.stages.report.curves import curves
@@ -124,9 +126,9 @@ def make_report(folder: Path, manifest: Manifest, recipe: Recipe, *, live: News 
         "curves_drawn": bool(drawn),
         "curves": island([one._asdict() | {"lines": [line._asdict() for line in one.lines]} for one in drawn]),
         "rounds": anatomy.rounds(folder),
+        "verdict": verdict_of(results, anatomy.of_first_round(folder)),
         "shares": anatomy.shares,
         "differences": anatomy.differences,
-        "mattered": anatomy.mattered(results, folder),
         "checks": _checks(stages, logs),
         "counts": {name: _numbers(entry.counts) for name, entry in stages.items() if "predictions" not in name},
         "browser": browser(gather(folder), main_prompt(results)),
@@ -134,7 +136,7 @@ def make_report(folder: Path, manifest: Manifest, recipe: Recipe, *, live: News 
         "duration": provenance.duration,
         "fields": provenance.fields(recipe),
     }
-    scripts = [(__name__, name) for name in (*_SCRIPTS, *(["live.js"] if live else []))]
+    scripts = [(__name__, f"script/{name}") for name in (*_SCRIPTS, *(["live.js"] if live else []))]
     return render(__name__, "report.html.jinja", values, scripts, live=live is not None)
 
 
@@ -144,6 +146,8 @@ def _outcome(results: Results) -> dict[str, Any]:
         "headline": headline(results),
         "findings": findings(results),
         "results": results,
+        "in_common": in_common,
+        "by_chance": by_chance,
         "groups": accuracy.groups(results),
         "style_of": accuracy.style_of,
         "turned": accuracy.turned(results),

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from srit.anatomy import PROBABILITIES, Anatomy, Effect, PairCounts, SampleCounts
-from srit.scores import Results
 from srit.stages.anatomy.effect import read_effects
 from srit.stages.anatomy.stage import read_anatomy
-from srit.stages.anatomy.verdict import verdict_of
 
 
 class Round(NamedTuple):
@@ -38,17 +36,16 @@ def rounds(folder: Path) -> list[Round]:
     return [_round(path, read_anatomy(path)) for path in paths]
 
 
+def of_first_round(folder: Path) -> Anatomy | None:
+    """Read the anatomy of the first round; None if there is none. Errors as in `rounds`."""
+    path = folder / "round-1/anatomy.json"
+    return read_anatomy(path) if path.exists() else None
+
+
 def _round(path: Path, anatomy: Anatomy) -> Round:
     effects = path.with_name("effect.json")
     read = read_effects(effects).trainings if effects.exists() else ()
     return Round(path.parent.name.replace("-", " ").capitalize(), anatomy.samples, anatomy.pairs, read)
-
-
-def mattered(results: Results, folder: Path) -> str:
-    """Say whether the pairs of the first round mattered; "" if that is not known yet. Errors as in `rounds`."""
-    path = folder / "round-1/anatomy.json"
-    verdict = verdict_of(results, read_anatomy(path)) if path.exists() else None
-    return verdict.sentence if verdict else ""
 
 
 def differences(pairs: tuple[PairCounts, ...]) -> list[tuple[str, str]]:

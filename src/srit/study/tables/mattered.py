@@ -28,14 +28,21 @@ from srit.study.tables.entries import Entry, Table, is_sure, name_of
 SIGNIFICANT = 0.05
 
 
+class _Trained(NamedTuple):
+    cell: CellRecord
+    model: Model
+
+
 def mattered(results: StudyResults) -> Table:
     """Say of each cell whether its pairs mattered, by rule."""
     rows = []
     for cell in results.cells:
-        anatomy, ahead = _anatomy_of(cell), _ahead(results, cell)
+        anatomy, reference = _anatomy_of(cell), _reference(results, cell)
+        ahead = _ahead(results, _first_round(results, cell), reference) if reference else {}
         if anatomy is not None or ahead:
-            found = verdict(anatomy, ahead, _newly(results, cell))
-            rows.append((name_of(cell), Entry(found.sentence)))
+            counts = _overlap(results, _first_round(results, cell), reference, "any") if reference else None
+            newly = counts and in_common(counts.newly_a, counts.newly_b, counts.newly_both)
+            rows.append((name_of(cell), Entry(verdict(anatomy, ahead, newly).sentence)))
     note = "The rule is in `srit.stages.anatomy.verdict`. Intervals are over seeds and problems."
     return Table("mattered", "Did the pairs matter?", ("cell", "by rule from the figures"), rows, note)
 
@@ -50,42 +57,39 @@ def _anatomy_of(cell: CellRecord) -> Anatomy | None:
     return Anatomy(samples, () if pairs is None else (pairs,), firsts[0].learned)
 
 
-def _first_round(results: StudyResults, cell: CellRecord) -> Model:
+def _first_round(results: StudyResults, cell: CellRecord) -> _Trained:
     """Return the model that was trained for as much compute as a control."""
     first = Model("refined", 1, is_last=False)
-    return first if first in models_of(results, cell.cell) else REFINED
+    return _Trained(cell, first if first in models_of(results, cell.cell) else REFINED)
 
 
-def _ahead(results: StudyResults, cell: CellRecord) -> dict[Domain, Ahead]:
+def _reference(results: StudyResults, cell: CellRecord) -> _Trained | None:
+    """Return what was trained on own right answers alone: the cell's control, or another cell from the same start."""
+    if RIGHT in models_of(results, cell.cell):
+        return _Trained(cell, RIGHT)
+    others = [_first_round(results, other) for other in results.cells if _learns_right_alone(other)]
+    started = [other for other in others if _overlap(results, _first_round(results, cell), other, "any") is not None]
+    return started[0] if started and not _learns_right_alone(cell) else None
+
+
+def _learns_right_alone(cell: CellRecord) -> bool:
+    anatomy = _anatomy_of(cell)
+    return cell.changes.get("refine.loss") == "none" if anatomy is None else anatomy.learned == "right answers"
+
+
+def _ahead(results: StudyResults, trained: _Trained, other: _Trained) -> dict[Domain, Ahead]:
     found: dict[Domain, Ahead] = {}
     domains: tuple[Domain, ...] = ("in", "out")
     for domain in domains:
-        pairs = _keys(results, cell, _first_round(results, cell), cell, RIGHT, domain)
-        if (one := difference(results.marks, pairs)) is not None:
+        tasks, main = domain_tasks(results, trained.cell, domain), main_prompt(results)
+        sides = [[Key(one.cell.cell, one.model, task, main) for one in (trained, other)] for task in tasks]
+        if (one := difference(results.marks, [(a, b) for a, b in sides])) is not None:
             found[domain] = Ahead(one.mean, one.ci95, _is_sure(one))
     return found
 
 
 def _is_sure(found: Estimate) -> bool:
     return is_sure(found) and (len(found.by_seed) < 2 or t_test(found.by_seed) < SIGNIFICANT)
-
-
-def _keys(
-    results: StudyResults, cell: CellRecord, a: Model, other: CellRecord, b: Model, domain: str
-) -> list[tuple[Key, Key]]:
-    main = main_prompt(results)
-    tasks = domain_tasks(results, cell, domain)
-    return [(Key(cell.cell, a, task, main), Key(other.cell, b, task, main)) for task in tasks]
-
-
-def _newly(results: StudyResults, cell: CellRecord) -> float | None:
-    counts = _overlap(results, _Trained(cell, _first_round(results, cell)), _Trained(cell, RIGHT), "any")
-    return counts and in_common(counts.newly_a, counts.newly_b, counts.newly_both)
-
-
-class _Trained(NamedTuple):
-    cell: CellRecord
-    model: Model
 
 
 def _overlap(results: StudyResults, a: _Trained, b: _Trained, domain: str) -> OverlapCounts | None:
@@ -109,14 +113,14 @@ def overlaps(results: StudyResults) -> Table:
     """Show how much of what one training changed another one changed too: the controls, and the first cell's."""
     rows = []
     for index, cell in enumerate(results.cells):
-        first = _Trained(cell, _first_round(results, cell))
+        trained = _first_round(results, cell)
         controls = [_Trained(cell, model) for model in models_of(results, cell.cell) if model.kind == "control"]
-        others = [_Trained(results.cells[0], _first_round(results, results.cells[0]))] if index else []
+        others = [_first_round(results, results.cells[0])] if index else []
         for other in (*controls, *others):
             for domain in ("in", "out"):
-                if (counts := _overlap(results, first, other, domain)) is not None:
+                if (counts := _overlap(results, trained, other, domain)) is not None:
                     named = other.model if other.cell == cell else f"{other.model} of {other.cell.cell}"
-                    rows.append((name_of(cell), Entry(f"{first.model}, {named}"), *_shares(domain, counts)))
+                    rows.append((name_of(cell), Entry(f"{trained.model}, {named}"), *_shares(domain, counts)))
     heads = ("agree, %", "newly right: either", "both, %", "by chance, %", "no longer right: one, other")
     note = (
         "Problems over tasks and seeds, of two models that were trained from the same instructed ones. Newly right: "
