@@ -8,7 +8,7 @@ import time
 
 
 def contents(folder):
-    """Sums of all results; timings, dates, the commit of srit and where the run was differ between runs that are alike."""
+    """Sums of all results. Timings, dates, the commit of srit and the folder differ between runs that are alike."""
     commit = json.loads((folder / "results.json").read_bytes())["environment"].get("commit", "none")
     sums = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (".lock", "manifest.json")):
