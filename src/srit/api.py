@@ -25,7 +25,7 @@ from srit.stages.anatomy.verdict import Verdict, verdict_of
 from srit.stages.report import News, report_so_far, write_report
 from srit.stages.report.anatomy import of_first_round
 from srit.stages.report.curves import curves
-from srit.stages.report.files import read_logs
+from srit.stages.report.logs import read_logs
 from srit.stages.results import read_results
 
 Log = Callable[[str], None]
