@@ -22,6 +22,7 @@ from srit.stages import part as part_of
 from srit.stages import stages
 from srit.stages.report import write_report
 from srit.stages.results import read_results
+from srit.training.distributed.trainers import followed, trainers_for
 
 Log = Callable[[str], None]
 
@@ -211,18 +212,29 @@ def make(
     *,
     log: Log | None = None,
     progress: Progress | None = None,
+    train_workers: int | None = None,
 ) -> Path:
     """Make one part of a run and what it needs.
 
     Args:
         part: one of `stages.PARTS`; None: everything. The others as for `run`.
+        train_workers: processes of this machine that train together, to the same result as one of as many threads;
+            None: those that the environment speaks of (RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, as torchrun sets
+            them: each calls this, the first one makes the run, and the others only take part in its trainings), or
+            this one alone.
 
     Returns:
         The run directory.
     """
     folder = run_folder(recipe, out)
     declare = stages if part is None else part_of(part)
-    with open_run(folder, recipe, declare, progress=progress or _silent, report=log or _logged) as opened:
+    if followed():
+        return folder
+    shown, report = progress or _silent, log or _logged
+    with (
+        trainers_for(train_workers, report) as trainers,
+        open_run(folder, recipe, declare, progress=shown, report=report, trainers=trainers) as opened,
+    ):
         run_stages(opened)
     return folder
 

@@ -14,3 +14,7 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Fields to override, such as refine.beta=0.2.")
 ]
 Out = Annotated[Path | None, typer.Option(help="The run directory. Default: runs/NAME.")]
+TrainWorkers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes that train together, to the same bytes as one of as many threads. Default: 1."),
+]

@@ -10,7 +10,7 @@ import typer
 
 from srit.cli.display import display
 from srit.cli.ends import reported_errors
-from srit.cli.options import Out, Overrides, RecipeName, RunFolder
+from srit.cli.options import Out, Overrides, RecipeName, RunFolder, TrainWorkers
 
 if TYPE_CHECKING:
     from srit.recipe import Recipe
@@ -26,12 +26,12 @@ STAGES = {
 }
 
 
-def run(recipe: RecipeName, overrides: Overrides = None, out: Out = None) -> None:
+def run(recipe: RecipeName, overrides: Overrides = None, out: Out = None, train_workers: TrainWorkers = None) -> None:
     """Run a recipe, or resume it."""
     from srit.recipe import read_recipe
 
     with reported_errors():
-        _make(read_recipe(recipe, overrides or []), out, None)
+        _make(read_recipe(recipe, overrides or []), out, None, train_workers)
 
 
 def plan(recipe: RecipeName, overrides: Overrides = None, out: Out = None) -> None:
@@ -60,11 +60,11 @@ def stage_command(part: str, summary: str) -> Callable[[Path], None]:
         summary: the command's help.
     """
 
-    def command(folder: RunFolder) -> None:
+    def command(folder: RunFolder, train_workers: TrainWorkers = None) -> None:
         from srit.api import recipe_of
 
         with reported_errors():
-            _make(recipe_of(folder), folder, part)
+            _make(recipe_of(folder), folder, part, train_workers)
 
     command.__doc__ = summary
     return command
@@ -78,13 +78,16 @@ def report(folder: RunFolder) -> None:
         typer.echo(f"report: {write_report(folder)}")
 
 
-def _make(recipe: Recipe, out: Path | None, part: str | None) -> None:
+def _make(recipe: Recipe, out: Path | None, part: str | None, train_workers: int | None) -> None:
     """Make one part of a run, or all of it (None), and print where the result is."""
     from srit.api import load_results, make
     from srit.cli.tables import print_results
+    from srit.training.distributed.trainers import followed
 
+    if followed():
+        return
     with display() as shown:
-        folder = make(recipe, out, part, log=shown.log, progress=shown.progress)
+        folder = make(recipe, out, part, log=shown.log, progress=shown.progress, train_workers=train_workers)
     if part in (None, "report"):
         print_results(load_results(folder))
         typer.echo(f"report: {folder / 'report.html'}")

@@ -8,7 +8,7 @@ P + kC tokens instead of k(P + C). Several groups share a row, up to a budget.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -237,32 +237,15 @@ def _length(row: Sequence[Group]) -> int:
 
 def logps_by_group(model: LanguageModel, batch: MicroBatch, groups: Sequence[Group]) -> dict[int, Tensor]:
     """Compute the summed log-probabilities of the completions of each group in a batch: [completions], nats."""
-    sums = torch.cat([completion_logps(token_logps(model, rows), rows) for rows in batch.passes])
-    parts = torch.split(sums, [len(groups[index].completions) for index in batch.members])
+    return by_group([pass_logps(model, rows) for rows in batch.passes], batch, groups)
+
+
+def pass_logps(model: LanguageModel, rows: Rows) -> Tensor:
+    """Compute the summed log-probability of each completion of a pass: [completions], nats."""
+    return completion_logps(token_logps(model, rows), rows)
+
+
+def by_group(sums: Sequence[Tensor], batch: MicroBatch, groups: Sequence[Group]) -> dict[int, Tensor]:
+    """Split what was computed for the completions of each pass into what belongs to each group."""
+    parts = torch.split(torch.cat(list(sums)), [len(groups[index].completions) for index in batch.members])
     return dict(zip(batch.members, parts, strict=True))
-
-
-def add_gradient(
-    model: LanguageModel, batch: MicroBatch, groups: Sequence[Group], loss_of: Callable[[dict[int, Tensor]], Tensor]
-) -> Tensor:
-    """Add the gradient of a loss over a batch's log-probabilities to the model's gradient, and return the loss.
-
-    If the batch takes several passes, only one is held in memory at a time. The loss and its gradient with respect to
-    each log-probability are computed first, without the model's gradient; then each pass is repeated with it (Gao et
-    al. 2021, arXiv 2101.06983). This gives the same gradient and takes a third longer.
-
-    Args:
-        loss_of: computes the loss from the summed log-probabilities of each group, [completions], nats.
-    """
-    if len(batch.passes) == 1:
-        loss = loss_of(logps_by_group(model, batch, groups))
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
-    with torch.no_grad():
-        found = logps_by_group(model, batch, groups)
-    leaves = {index: logps.requires_grad_() for index, logps in found.items()}
-    loss = loss_of(leaves)
-    slopes = torch.cat(torch.autograd.grad(loss, [leaves[index] for index in batch.members], materialize_grads=True))
-    for rows, slope in zip(batch.passes, slopes, strict=True):
-        (completion_logps(token_logps(model, rows), rows) * slope).sum().backward()
-    return loss.detach()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from srit.compute.mapping import Built, ChunkWork, Engine, Item, Key, mapped_once
 from srit.pipeline.models import Models
@@ -13,6 +14,10 @@ from srit.pipeline.teaching import Teaching
 from srit.pipeline.texts import Texts
 from srit.samplers import Request, Sampled, SamplingSettings
 from srit.samplers.chunks import SamplerSource, SamplingWork, chunks_of, read_answers
+from srit.training.distributed.trainers import Done, Task, Trainers, Work
+
+if TYPE_CHECKING:
+    from srit.compute.model import LanguageModel
 
 CHUNK = 4  # rows times this are committed together: a row that ends early is given to another answer of the chunk
 SHORT = 128  # tokens; where answers may be longer, fewer are committed together, so that a kill costs no more work
@@ -27,6 +32,7 @@ class Context:
     reports: Reports
     teaching: Teaching
     engine: Engine
+    trainers: Trainers
     partial: Path  # the folder of the stage's unfinished work; a later run continues from it
     seconds: Mapping[str, float]  # that each finished stage of the run took
 
@@ -54,6 +60,16 @@ class Context:
         return mapped_once(
             self.engine, work, items, kept=kept or self.partial, arrived=_adding_up(sizes, self.reports.of(what))
         )
+
+    def train(self, start: Callable[[], LanguageModel], work: Work, name: str) -> Done:
+        """Train a model, and return it with the metrics of each step.
+
+        Args:
+            start: builds the model that the training starts from.
+            work: the training: a picklable value.
+            name: of its progress.
+        """
+        return self.trainers.train(start, Task(self.models.reference(None), work), self.reports.of(name))
 
     def sample(
         self, source: SamplerSource, requests: Sequence[Request], settings: SamplingSettings, kept: Path, what: str

@@ -34,6 +34,7 @@ from srit.pipeline.texts import Texts
 from srit.recipe import Recipe
 from srit.run_directory import Json, Run, StageEntry, write_bytes
 from srit.students.loading import identity
+from srit.training.distributed.trainers import AloneTrainer, Trainers
 
 Declare = Callable[[Recipe], Sequence[Stage]]  # a recipe's stages in order, such as `stages.stages`
 
@@ -50,6 +51,7 @@ class OpenRun:
     reports: Reports
     teaching: Teaching
     engine: Engine
+    trainers: Trainers
     shared: Shared | None  # what the run has in common with others; None: it stands alone
 
     @property
@@ -68,6 +70,7 @@ def open_run(
     report: Report,
     shared: Shared | None = None,
     engine: Engine | None = None,
+    trainers: Trainers | None = None,
 ) -> Iterator[OpenRun]:
     """Open a run directory for a recipe, write the recipe into it, and decide the precision of its student.
 
@@ -75,6 +78,7 @@ def open_run(
         declare: returns the wanted stages. If none of them computes with the student, its weights are not needed.
         shared: what the run has in common with others; its runs compute the same student in the same way.
         engine: what computes chunks; None: this process.
+        trainers: what trains; None: this process.
 
     Raises:
         MachineError: the folder cannot be written, or another process has it open.
@@ -103,6 +107,7 @@ def open_run(
             reports=Reports(report, progress),
             teaching=Teaching(recipe, journal, limits, in_vain, engine, report),
             engine=engine,
+            trainers=trainers or AloneTrainer(),
             shared=shared,
         )
 
@@ -248,6 +253,7 @@ def _context(opened: OpenRun, stage: Stage, partial: Path) -> Context:
         reports=opened.reports,
         teaching=opened.teaching,
         engine=opened.engine,
+        trainers=opened.trainers,
         partial=partial,
         seconds={name: entry.seconds for name, entry in opened.run.manifest.stages.items()},
     )

@@ -71,6 +71,7 @@ class SamplerKind(Configured[Settings]):
 
     make: Callable[[Settings, SamplerNeeds], Sampler]
     doctor: Callable[[], Sequence[Finding]] = tuple  # lines of `srit doctor`
+    release: Callable[[], None] = lambda: None  # ends what `make` keeps for the next model
 
 
 def sampler_kind(name: str) -> SamplerKind[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Literal
 
 from srit.compared import refine_problems
@@ -43,9 +44,9 @@ def _make_more_instruction(inputs: Inputs, out: Outputs, context: Context, file:
     pairs = inputs.records("round-1/pairs.jsonl", Pair)
     preferences = make_preferences(problems, pairs, completions, context.texts.prompts, recipe)
     budget = n_row_tokens(preferences, recipe.refine)
-    model = context.models.trainable(inputs.path("instructed"))
+    start = partial(context.models.trainable, inputs.path("instructed"))
     settings = recipe.instruct.model_copy(update={"learning_rate": recipe.refine.learning_rate})
-    return instruct_on(inputs, out, context, model, "controls/instruct", settings, max_tokens=budget)
+    return instruct_on(inputs, out, context, start, "controls/instruct", settings, max_tokens=budget)
 
 
 def _make_own_right(inputs: Inputs, out: Outputs, context: Context, file: str) -> Mapping[str, Json]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from srit.compared import refine_problems
@@ -103,19 +104,19 @@ def make_refined(
     pairs = inputs.records(f"round-{number}/pairs.jsonl", Pair)
     preferences, max_tokens = _trained_on(problems, pairs, completions, context, recipe, only_right=only_right)
     agreement, reference = _before(inputs, context, problems, completions, preferences, number)
-    model = context.models.trainable(inputs.path(start_of(inputs, number)))
-    history = refine(
-        model,
-        preferences,
-        reference,
-        recipe.refine,
+    start = partial(context.models.trainable, inputs.path(start_of(inputs, number)))
+    work = partial(
+        refine,
+        preferences=preferences,
+        reference=reference,
+        settings=recipe.refine,
         preference_weight=0.0 if only_right else 1.0,
         max_tokens=max_tokens,
         rows=context.models.plan.rows,
         seed=f"{recipe.seed}/{name}",
         checkpoints=context.partial,
-        progress=context.reports.of(name),
     )
+    model, history = context.train(start, work, name)
     invariants = [agreement]
     wanted, first = loss_of_equals(recipe.refine), history[0]
     if first["chosen_logps"] and wanted is not None:  # it had pairs, and a loss that knows a reference

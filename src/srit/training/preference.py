@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from srit.compute.plan import RowKind
-from srit.compute.rows import Group, add_gradient, layout_of, micro_batches
+from srit.compute.rows import Group, layout_of, micro_batches
 from srit.compute.scoring import score
 from srit.errors import TrainingError
 from srit.recipe import Optimization, Refine
 from srit.records import Completion, Problem
 from srit.students.prompts import Prompts
+from srit.training.distributed.world import ALONE, World
+from srit.training.gradients import Gradients
 from srit.training.instruction import BATCH_TOKENS
 from srit.training.loop import Metrics, steps_of, steps_up_to, train
 from srit.training.losses import Sides, loss_kind
@@ -85,6 +87,7 @@ def refine(
     seed: str,
     checkpoints: Path,
     progress: Callable[[int, int], None],
+    world: World = ALONE,
 ) -> list[Metrics]:
     """Train the model in place with a preference loss and the likelihood of right answers.
 
@@ -99,6 +102,7 @@ def refine(
             of equal compute); None: after `settings.epochs` epochs.
         checkpoints: the folder of this training alone.
         progress: called with the number of steps that are done and their total.
+        world: the processes that train together; each has the model and calls this with the same arguments.
 
     Returns:
         The metrics of each step, as `train` returns them.
@@ -115,31 +119,29 @@ def refine(
     layout = layout_of(model, rows)
     nll_weight = settings.nll_weight if preference_weight else 1.0
 
-    def accumulate(step: int) -> Metrics:
+    def accumulate(step: int, gradients: Gradients) -> Metrics:
         chosen = [preferences[index] for index in steps[step]]
         frozen = [reference[index] for index in steps[step]]
         groups = [preference.group for preference in chosen]
         n_pairs = max(1, sum(len(p.pairs) for p in chosen))
         n_likely = max(1, sum(len(p.likely) for p in chosen))
-        sums: dict[str, float] = dict.fromkeys(_LOGGED, 0.0)
-        gaps: list[float] = []  # between the policy and its reference, of each batch, nats
 
-        def loss_of(scored: Mapping[int, Tensor]) -> Tensor:
+        def loss_of(scored: Mapping[int, Tensor]) -> tuple[Tensor, _Logged]:
             frozen_logps = {index: logps.new_tensor(frozen[index]) for index, logps in scored.items()}
-            if step == 0:
-                gaps.extend((scored[i] - frozen_logps[i]).abs().sum().item() for i in scored if chosen[i].pairs)
+            paired = [i for i in scored if chosen[i].pairs] if step == 0 else []
+            gaps = [(scored[i] - frozen_logps[i]).abs().sum().item() for i in paired]
             parts = [_loss_parts(chosen[i], scored[i], frozen_logps[i], settings) for i in scored]
-            for _, _, logged in parts:
-                for name, value in logged.items():
-                    sums[name] += value
             preference, nll = (torch.stack(losses).sum() for losses in ([p[0] for p in parts], [p[1] for p in parts]))
-            return preference_weight * preference / n_pairs + nll_weight * nll / n_likely
+            loss = preference_weight * preference / n_pairs + nll_weight * nll / n_likely
+            return loss, _Logged([logged for _, _, logged in parts], gaps)
 
-        for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, layout=layout):
-            add_gradient(model, batch, groups, loss_of)
+        batches = micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, layout=layout)
+        logged = gradients.add(model, batches, groups, loss_of)
         if step == 0:
             n_tokens = sum(len(completion) for p in chosen if p.pairs for completion in p.group.completions)
-            _check_step_0(sum(gaps) / max(1, n_tokens), STEP_0_TOLERANCE[model.dtype.itemsize < 4])
+            gap = sum(gap for batch in logged for gap in batch.gaps)
+            _check_step_0(gap / max(1, n_tokens), STEP_0_TOLERANCE[model.dtype.itemsize < 4])
+        sums = _summed([part for batch in logged for part in batch.parts])
         means = {name: sums[name] / (n_likely if name == "nll" else n_pairs) for name in sums}
         loss_value = preference_weight * means["preference_loss"] + nll_weight * means["nll"]
         return {"loss": loss_value, **means, "tokens": float(sum(group.n_tokens for group in groups))}
@@ -152,6 +154,7 @@ def refine(
         seed=seed,
         checkpoints=checkpoints,
         progress=progress,
+        world=world,
     )
 
 
@@ -160,7 +163,22 @@ def n_row_tokens(preferences: Sequence[Preference], settings: Optimization) -> i
     return settings.epochs * sum(preference.group.n_tokens for preference in preferences)
 
 
+class _Logged(NamedTuple):
+    """What is logged of a batch."""
+
+    parts: Sequence[Mapping[str, float]]  # of each of its groups, summed over its pairs and answers
+    gaps: Sequence[float]  # between the policy and its reference before the first step, of each group, nats
+
+
 _LOGGED = ("preference_loss", "nll", "chosen_logps", "rejected_logps", "margins", "accuracies")
+
+
+def _summed(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    sums = dict.fromkeys(_LOGGED, 0.0)
+    for part in parts:
+        for name, value in part.items():
+            sums[name] += value  # not sum(): from Python 3.12 on it rounds differently
+    return sums
 
 
 def _check_reference(preferences: Sequence[Preference], reference: Sequence[Sequence[float]]) -> None:

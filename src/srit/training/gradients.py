@@ -1,0 +1,164 @@
+"""The gradient of a step: computed pass by pass, and summed in the precision that the optimizer works in.
+
+A process computes every pass by itself, or shares the passes out with others. The sum is the same to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from srit.compute.rows import Group, MicroBatch, Rows, by_group, logps_by_group, pass_logps
+from srit.errors import MachineError
+from srit.training.distributed.ordered_sum import OrderedSum
+from srit.training.distributed.world import ALONE, World
+
+if TYPE_CHECKING:
+    from srit.compute.model import LanguageModel
+
+Logged = TypeVar("Logged")
+
+# Computes the loss of a batch from the summed log-probabilities of each of its groups, [completions], nats, and
+# returns it with what is to be known of it: a picklable value.
+LossOf = Callable[[Mapping[int, Tensor]], tuple[Tensor, Logged]]
+
+
+class Gradients(Protocol):
+    """Where a step's gradient is added up."""
+
+    def add(
+        self, model: LanguageModel, batches: Sequence[MicroBatch], groups: Sequence[Group], loss_of: LossOf[Logged]
+    ) -> list[Logged]:
+        """Add the gradient of a loss over each batch, in order, and return what `loss_of` says of each batch.
+
+        If a batch takes several passes, only one is held in memory at a time. The loss and its gradient with respect
+        to each log-probability are computed first, without the model's gradient; then each pass is repeated with it
+        (Gao et al. 2021, arXiv 2101.06983). This gives the same gradient and takes a third longer.
+        """
+        ...
+
+    def hand_over(self) -> None:
+        """Make the sum the gradient of what the optimizer updates."""
+        ...
+
+
+def gradients_of(trained: Mapping[str, Tensor], masters: Mapping[str, Tensor], world: World) -> Gradients:
+    """Return where the gradients of weights are added up, to become those of their masters.
+
+    Args:
+        trained: weights of the model, by name.
+        masters: what the optimizer updates: the weights themselves, or copies of them in float32.
+    """
+    if world.size > 1:
+        return _SharedOut(trained, masters, world)
+    for name, weight in trained.items():
+        if masters[name] is not weight:
+            # As soon as they are computed, so that those of a step's batches are summed in float32.
+            weight.register_post_accumulate_grad_hook(partial(_hand_over, masters[name]))  # type: ignore[no-untyped-call]
+    return _Alone()
+
+
+def _hand_over(master: Tensor, weight: Tensor) -> None:
+    """Add a weight's gradient to that of its float32 copy."""
+    if weight.grad is None:
+        return
+    gradient = weight.grad.float()
+    master.grad = gradient if master.grad is None else master.grad.add_(gradient)
+    weight.grad = None
+
+
+class _Alone:
+    """The gradients are added where they are computed."""
+
+    def add(
+        self, model: LanguageModel, batches: Sequence[MicroBatch], groups: Sequence[Group], loss_of: LossOf[Logged]
+    ) -> list[Logged]:
+        """See `Gradients`."""
+        found = [[compute() for compute in _passes(model, batch, groups, loss_of, ALONE)] for batch in batches]
+        return [of_batch[0] for of_batch in found]
+
+    def hand_over(self) -> None:
+        """See `Gradients`: they are there already."""
+
+
+class _SharedOut:
+    """The passes of a step are shared out: each process computes every size-th of them, from its rank on."""
+
+    def __init__(self, trained: Mapping[str, Tensor], masters: Mapping[str, Tensor], world: World) -> None:
+        self._world = world
+        self._sum = OrderedSum(masters, world)
+        for name, weight in trained.items():
+            weight.register_post_accumulate_grad_hook(partial(self._sum.take, name))  # type: ignore[no-untyped-call]
+
+    def add(
+        self, model: LanguageModel, batches: Sequence[MicroBatch], groups: Sequence[Group], loss_of: LossOf[Logged]
+    ) -> list[Logged]:
+        """See `Gradients`.
+
+        Raises:
+            MachineError: the processes do not have the same passes; they would wait for each other in vain.
+        """
+        cut = self._world.gather({self._world.rank: [len(batch.passes) for batch in batches]})
+        if any(of_rank != cut[0] for of_rank in cut):
+            raise MachineError(f"the processes cut one step into different passes: {cut}; do all run the same srit?")
+        found: dict[int, Logged] = {}
+        n_passes = 0
+        for number, batch in enumerate(batches):
+            for compute in _passes(model, batch, groups, loss_of, self._world):
+                if self._world.computes(n_passes):
+                    found[number] = compute()
+                n_passes += 1
+                if n_passes % self._world.size == 0:
+                    self._sum.exchange()
+        if n_passes % self._world.size:
+            self._sum.exchange()
+        return self._world.gather(found)
+
+    def hand_over(self) -> None:
+        """See `Gradients`."""
+        self._sum.hand_over()
+
+
+def _passes(
+    model: LanguageModel, batch: MicroBatch, groups: Sequence[Group], loss_of: LossOf[Logged], world: World
+) -> Iterator[Callable[[], Logged]]:
+    """Yield what adds the gradient of each pass of a batch; each returns what `loss_of` says of the whole batch.
+
+    Args:
+        world: computes the log-probabilities that the slopes of several passes depend on; all its processes must ask
+            for the passes of the same batches.
+    """
+    if len(batch.passes) == 1:
+        yield partial(_whole, model, batch, groups, loss_of)
+        return
+    slopes, logged = _slopes(model, batch, groups, loss_of, world)
+    for rows, slope in zip(batch.passes, slopes, strict=True):
+        yield partial(_part, model, rows, slope, logged)
+
+
+def _whole(model: LanguageModel, batch: MicroBatch, groups: Sequence[Group], loss_of: LossOf[Logged]) -> Logged:
+    loss, logged = loss_of(logps_by_group(model, batch, groups))
+    loss.backward()  # type: ignore[no-untyped-call]
+    return logged
+
+
+def _slopes(
+    model: LanguageModel, batch: MicroBatch, groups: Sequence[Group], loss_of: LossOf[Logged], world: World
+) -> tuple[Tensor, Logged]:
+    """Return the gradient of the loss with respect to each completion's log-probability."""
+    with torch.no_grad():
+        sums = world.map(lambda rows: pass_logps(model, rows).cpu(), batch.passes)
+    found = by_group([of_pass.to(model.device) for of_pass in sums], batch, groups)
+    leaves = {index: logps.requires_grad_() for index, logps in found.items()}
+    loss, logged = loss_of(leaves)
+    of_members = [leaves[index] for index in batch.members]
+    return torch.cat(torch.autograd.grad(loss, of_members, materialize_grads=True)), logged
+
+
+def _part(model: LanguageModel, rows: Rows, slope: Tensor, logged: Logged) -> Logged:
+    (pass_logps(model, rows) * slope).sum().backward()  # type: ignore[no-untyped-call]
+    return logged
