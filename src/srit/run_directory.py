@@ -149,29 +149,6 @@ def file_lock(path: Path) -> Iterator[None]:
         yield
 
 
-class Journal:
-    """A JSON Lines file that survives a kill: each line is appended in one write and synced before it counts."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        data = path.read_bytes() if path.exists() else b""
-        whole = data[: data.rfind(b"\n") + 1]
-        if whole != data:
-            write_bytes(path, whole)  # a kill truncated the last line
-        self.rows: list[Json] = [json.loads(line) for line in whole.split(b"\n") if line]
-
-    def append(self, row: Json) -> None:
-        """Append a line, and return once it is on disk."""
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(descriptor, json.dumps(row).encode() + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        self.rows.append(row)
-
-
 class StageEntry(BaseModel, frozen=True, extra="allow"):
     """What the manifest holds about a finished stage.
 

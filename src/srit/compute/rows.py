@@ -8,7 +8,7 @@ P + kC tokens instead of k(P + C). Several groups share a row, up to a budget.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -235,17 +235,36 @@ def _length(row: Sequence[Group]) -> int:
     return sum(group.n_tokens for group in row)
 
 
-def logps_by_group(model: LanguageModel, batch: MicroBatch, groups: Sequence[Group]) -> dict[int, Tensor]:
-    """Compute the summed log-probabilities of the completions of each group in a batch: [completions], nats."""
-    return by_group([pass_logps(model, rows) for rows in batch.passes], batch, groups)
+class Figures(NamedTuple):
+    """What is computed of a group: one figure of each completion, or of each token."""
+
+    of: Callable[[Tensor, Rows], Tensor]  # from the log-probabilities of all tokens, [tokens], nats
+    n: Callable[[Group], int]
 
 
-def pass_logps(model: LanguageModel, rows: Rows) -> Tensor:
-    """Compute the summed log-probability of each completion of a pass: [completions], nats."""
-    return completion_logps(token_logps(model, rows), rows)
+COMPLETIONS = Figures(completion_logps, lambda group: len(group.completions))
+TOKENS = Figures(lambda logps, rows: logps, lambda group: sum(map(len, group.completions)))
 
 
-def by_group(sums: Sequence[Tensor], batch: MicroBatch, groups: Sequence[Group]) -> dict[int, Tensor]:
-    """Split what was computed for the completions of each pass into what belongs to each group."""
-    parts = torch.split(torch.cat(list(sums)), [len(groups[index].completions) for index in batch.members])
+def logps_by_group(
+    model: LanguageModel, batch: MicroBatch, groups: Sequence[Group], figures: Figures = COMPLETIONS
+) -> dict[int, Tensor]:
+    """Compute the log-probabilities of each group in a batch, nats.
+
+    Args:
+        figures: COMPLETIONS for sums, [completions]; TOKENS for those of all tokens, completion after completion.
+    """
+    return by_group([pass_logps(model, rows, figures) for rows in batch.passes], batch, groups, figures)
+
+
+def pass_logps(model: LanguageModel, rows: Rows, figures: Figures) -> Tensor:
+    """Compute the log-probabilities of a pass, nats."""
+    return figures.of(token_logps(model, rows), rows)
+
+
+def by_group(
+    found: Sequence[Tensor], batch: MicroBatch, groups: Sequence[Group], figures: Figures
+) -> dict[int, Tensor]:
+    """Split what was computed in each pass into what belongs to each group."""
+    parts = torch.split(torch.cat(list(found)), [figures.n(groups[index]) for index in batch.members])
     return dict(zip(batch.members, parts, strict=True))

@@ -99,4 +99,4 @@ def _sources(settings: RecordingSettings) -> Mapping[str, Json]:
     return {path: sum_of(Path(path)) if Path(path).is_file() else NOT_THERE for path in settings.paths}
 
 
-TEACHER = TeacherKind(RecordingSettings, _make, shaping=_shaping, sources=_sources)
+TEACHER = TeacherKind(RecordingSettings, _make, shaping=_shaping, sources=_sources, free=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from srit.compute.rows import Group, MicroBatch, Rows, by_group, logps_by_group, pass_logps
+from srit.compute.rows import COMPLETIONS, Figures, Group, MicroBatch, Rows, by_group, logps_by_group, pass_logps
 from srit.errors import MachineError
 from srit.training.distributed.ordered_sum import OrderedSum
 from srit.training.distributed.world import ALONE, World
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 Logged = TypeVar("Logged")
 
-# Computes the loss of a batch from the summed log-probabilities of each of its groups, [completions], nats, and
-# returns it with what is to be known of it: a picklable value.
+# Computes the loss of a batch from the log-probabilities of each of its groups, nats, and returns it with what is to be
+# known of it: a picklable value.
 LossOf = Callable[[Mapping[int, Tensor]], tuple[Tensor, Logged]]
 
 
@@ -31,13 +31,21 @@ class Gradients(Protocol):
     """Where a step's gradient is added up."""
 
     def add(
-        self, model: LanguageModel, batches: Sequence[MicroBatch], groups: Sequence[Group], loss_of: LossOf[Logged]
+        self,
+        model: LanguageModel,
+        batches: Sequence[MicroBatch],
+        groups: Sequence[Group],
+        loss_of: LossOf[Logged],
+        figures: Figures = COMPLETIONS,
     ) -> list[Logged]:
         """Add the gradient of a loss over each batch, in order, and return what `loss_of` says of each batch.
 
         If a batch takes several passes, only one is held in memory at a time. The loss and its gradient with respect
         to each log-probability are computed first, without the model's gradient; then each pass is repeated with it
         (Gao et al. 2021, arXiv 2101.06983). This gives the same gradient and takes a third longer.
+
+        Args:
+            figures: which log-probabilities the loss is computed from, as in `logps_by_group`.
         """
         ...
 
@@ -75,10 +83,15 @@ class _Alone:
     """The gradients are added where they are computed."""
 
     def add(
-        self, model: LanguageModel, batches: Sequence[MicroBatch], groups: Sequence[Group], loss_of: LossOf[Logged]
+        self,
+        model: LanguageModel,
+        batches: Sequence[MicroBatch],
+        groups: Sequence[Group],
+        loss_of: LossOf[Logged],
+        figures: Figures = COMPLETIONS,
     ) -> list[Logged]:
         """See `Gradients`."""
-        found = [[compute() for compute in _passes(model, batch, groups, loss_of, ALONE)] for batch in batches]
+        found = [[compute() for compute in _passes(model, batch, groups, loss_of, figures, ALONE)] for batch in batches]
         return [of_batch[0] for of_batch in found]
 
     def hand_over(self) -> None:
@@ -95,7 +108,12 @@ class _SharedOut:
             weight.register_post_accumulate_grad_hook(partial(self._sum.take, name))  # type: ignore[no-untyped-call]
 
     def add(
-        self, model: LanguageModel, batches: Sequence[MicroBatch], groups: Sequence[Group], loss_of: LossOf[Logged]
+        self,
+        model: LanguageModel,
+        batches: Sequence[MicroBatch],
+        groups: Sequence[Group],
+        loss_of: LossOf[Logged],
+        figures: Figures = COMPLETIONS,
     ) -> list[Logged]:
         """See `Gradients`.
 
@@ -108,7 +126,7 @@ class _SharedOut:
         found: dict[int, Logged] = {}
         n_passes = 0
         for number, batch in enumerate(batches):
-            for compute in _passes(model, batch, groups, loss_of, self._world):
+            for compute in _passes(model, batch, groups, loss_of, figures, self._world):
                 if self._world.computes(n_passes):
                     found[number] = compute()
                 n_passes += 1
@@ -124,7 +142,12 @@ class _SharedOut:
 
 
 def _passes(
-    model: LanguageModel, batch: MicroBatch, groups: Sequence[Group], loss_of: LossOf[Logged], world: World
+    model: LanguageModel,
+    batch: MicroBatch,
+    groups: Sequence[Group],
+    loss_of: LossOf[Logged],
+    figures: Figures,
+    world: World,
 ) -> Iterator[Callable[[], Logged]]:
     """Yield what adds the gradient of each pass of a batch; each returns what `loss_of` says of the whole batch.
 
@@ -133,32 +156,32 @@ def _passes(
             for the passes of the same batches.
     """
     if len(batch.passes) == 1:
-        yield partial(_whole, model, batch, groups, loss_of)
+        yield partial(_whole, model, batch, groups, loss_of, figures)
         return
-    slopes, logged = _slopes(model, batch, groups, loss_of, world)
-    for rows, slope in zip(batch.passes, slopes, strict=True):
-        yield partial(_part, model, rows, slope, logged)
+    with torch.no_grad():
+        computed = world.map(lambda rows: pass_logps(model, rows, figures).cpu(), batch.passes)
+    found = [logps.to(model.device) for logps in computed]
+    slopes, logged = _slopes(by_group(found, batch, groups, figures), batch, loss_of)
+    for rows, slope in zip(batch.passes, torch.split(slopes, [len(logps) for logps in found]), strict=True):
+        yield partial(_part, model, rows, figures, slope, logged)
 
 
-def _whole(model: LanguageModel, batch: MicroBatch, groups: Sequence[Group], loss_of: LossOf[Logged]) -> Logged:
-    loss, logged = loss_of(logps_by_group(model, batch, groups))
+def _whole(
+    model: LanguageModel, batch: MicroBatch, groups: Sequence[Group], loss_of: LossOf[Logged], figures: Figures
+) -> Logged:
+    loss, logged = loss_of(logps_by_group(model, batch, groups, figures))
     loss.backward()  # type: ignore[no-untyped-call]
     return logged
 
 
-def _slopes(
-    model: LanguageModel, batch: MicroBatch, groups: Sequence[Group], loss_of: LossOf[Logged], world: World
-) -> tuple[Tensor, Logged]:
-    """Return the gradient of the loss with respect to each completion's log-probability."""
-    with torch.no_grad():
-        sums = world.map(lambda rows: pass_logps(model, rows).cpu(), batch.passes)
-    found = by_group([of_pass.to(model.device) for of_pass in sums], batch, groups)
+def _slopes(found: Mapping[int, Tensor], batch: MicroBatch, loss_of: LossOf[Logged]) -> tuple[Tensor, Logged]:
+    """Return the gradient of the loss with respect to each log-probability."""
     leaves = {index: logps.requires_grad_() for index, logps in found.items()}
     loss, logged = loss_of(leaves)
     of_members = [leaves[index] for index in batch.members]
     return torch.cat(torch.autograd.grad(loss, of_members, materialize_grads=True)), logged
 
 
-def _part(model: LanguageModel, rows: Rows, slope: Tensor, logged: Logged) -> Logged:
-    (pass_logps(model, rows) * slope).sum().backward()  # type: ignore[no-untyped-call]
+def _part(model: LanguageModel, rows: Rows, figures: Figures, slope: Tensor, logged: Logged) -> Logged:
+    (pass_logps(model, rows, figures) * slope).sum().backward()  # type: ignore[no-untyped-call]
     return logged

@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -30,6 +31,18 @@ if TYPE_CHECKING:
 CHECKPOINT_SECONDS = 60.0  # the work that a kill may cost
 
 Metrics = dict[str, float]
+
+
+class Leg(NamedTuple):
+    """Which part of a training this is: all parts share one optimizer and one schedule."""
+
+    number: int = 1  # from 1
+    of: int = 1
+    before: Path | None = None  # the optimizer's state at the end of the part before; None: it begins
+    after: Path | None = None  # where to write that of this part; None: nothing goes on from here
+
+
+WHOLE = Leg()
 
 
 def seed_torch(text: str) -> None:
@@ -76,6 +89,7 @@ def train(
     seed: str,
     checkpoints: Path,
     progress: Callable[[int, int], None],
+    leg: Leg = WHOLE,
     world: World = ALONE,
 ) -> list[Metrics]:
     """Take `n_steps` optimizer steps, continuing from the newest undamaged checkpoint if there is one.
@@ -85,8 +99,9 @@ def train(
         accumulate: adds the gradient of a step and returns what to log, which must include "loss".
         checkpoints: the folder of this training alone.
         progress: called with the number of steps that are done and their total.
-        world: the processes that train together. All take the same steps; the one that leads has the checkpoints, and
-            the weights that they start from.
+        leg: the schedule is that of a training whose parts all have as many steps as this one.
+        world: the processes that train together. All take the same steps; the one that leads has the files, and the
+            weights that they start from.
 
     Returns:
         One dict per step: what `accumulate` returned, "step", "grad_norm" and "learning_rate".
@@ -98,8 +113,11 @@ def train(
     weights = _masters(trained)
     gradients = gradients_of(trained, weights, world)
     optimizer = torch.optim.AdamW(weights.values(), lr=settings.learning_rate, weight_decay=0.0)
-    schedule = LambdaLR(optimizer, lambda step: _rate(step, n_steps, settings.warmup))
-    history = _begin(checkpoints, weights, optimizer, schedule, world)
+    if world.leads:
+        _begin(optimizer, weights, leg)
+    done, total = (leg.number - 1) * n_steps, leg.of * n_steps
+    schedule = LambdaLR(optimizer, lambda step: _rate(done + step, total, settings.warmup))
+    history = _continue(checkpoints, weights, optimizer, schedule, world)
     _follow(trained, weights)
     saved = time.monotonic()
     for step in range(len(history), n_steps):
@@ -120,9 +138,36 @@ def train(
         history.append({"step": float(step), **metrics, "grad_norm": norm, "learning_rate": rate})
         progress(step + 1, n_steps)
         if world.leads and time.monotonic() - saved > CHECKPOINT_SECONDS and step + 1 < n_steps:
-            _save(checkpoints, _state(weights, optimizer, schedule, history), len(history))
+            _save(checkpoints, _checkpoint(weights, optimizer, schedule, history), len(history))
             saved = time.monotonic()
+    if world.leads and leg.after is not None:
+        masters = {name: weight for name, weight in weights.items() if weight is not trained[name]}
+        write_bytes(leg.after, _state(optimizer, weights, masters))
     return history
+
+
+def _state(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor], masters: Mapping[str, Tensor]) -> bytes:
+    """Return all that the next part of a training needs besides the saved model."""
+    kept = {f"{name}/weight": master.detach() for name, master in masters.items()}
+    for name, weight in weights.items():
+        kept |= {f"{name}/{moment}": value for moment, value in optimizer.state[weight].items()}
+    return save({name: value.cpu().contiguous() for name, value in kept.items()})
+
+
+def _begin(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor], leg: Leg) -> None:
+    """Put weights and optimizer where the part before left them."""
+    if leg.before is None:
+        return
+    kept = load(leg.before.read_bytes())
+    with torch.no_grad():
+        for name in [name for name in weights if f"{name}/weight" in kept]:
+            weights[name].copy_(kept.pop(f"{name}/weight"))
+    moments: dict[str, dict[str, Tensor]] = {}
+    for name, value in kept.items():
+        of, _, moment = name.rpartition("/")
+        moments.setdefault(of, {})[moment] = value
+    state = {index: moments[name] for index, name in enumerate(weights) if name in moments}
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
 def _masters(trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -151,7 +196,7 @@ def _is_finite(value: float) -> bool:
     return value == value and abs(value) != float("inf")
 
 
-def _begin(
+def _continue(
     folder: Path,
     weights: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
@@ -161,7 +206,7 @@ def _begin(
     """Continue from the newest undamaged checkpoint; every process from what the first one has."""
     data = next(_whole_checkpoints(folder), None) if world.leads else None
     if world.size > 1:
-        data = world.from_leader(data or (_state(weights, optimizer, schedule, []) if world.leads else None))
+        data = world.from_leader(data or (_checkpoint(weights, optimizer, schedule, []) if world.leads else None))
     if data is None:
         return []
     state = torch.load(io.BytesIO(data), weights_only=True)
@@ -174,7 +219,7 @@ def _begin(
     return history
 
 
-def _state(
+def _checkpoint(
     weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, schedule: LambdaLR, history: Sequence[Metrics]
 ) -> bytes:
     """Return all that the next step depends on."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from srit.compute.plan import RowKind
-from srit.compute.rows import Group, layout_of, micro_batches
+from srit.compute.rows import COMPLETIONS, Figures, Group, layout_of, micro_batches
 from srit.compute.scoring import score
 from srit.errors import TrainingError
 from srit.recipe import Optimization, Refine
@@ -19,8 +19,8 @@ from srit.students.prompts import Prompts
 from srit.training.distributed.world import ALONE, World
 from srit.training.gradients import Gradients
 from srit.training.instruction import BATCH_TOKENS
-from srit.training.loop import Metrics, steps_of, steps_up_to, train
-from srit.training.losses import Sides, loss_kind
+from srit.training.loop import WHOLE, Leg, Metrics, steps_of, steps_up_to, train
+from srit.training.objective import LOGGED, Preference, objective_of
 
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
@@ -30,27 +30,25 @@ if TYPE_CHECKING:
 STEP_0_TOLERANCE = (1e-3, 5e-2)
 
 
-class Preference(NamedTuple):
-    """All that one prompt of a problem contributes: its distinct completions, each scored once."""
-
-    group: Group
-    pairs: tuple[tuple[int, int], ...]  # (chosen, rejected), indices into the group's completions
-    likely: tuple[int, ...]  # completions whose likelihood is raised as well (nll_weight)
-
-
 def reference_logps(
-    model: LanguageModel, preferences: Sequence[Preference], row_tokens: int, rows: RowKind = "shared"
+    model: LanguageModel,
+    preferences: Sequence[Preference],
+    row_tokens: int,
+    rows: RowKind = "shared",
+    figures: Figures = COMPLETIONS,
 ) -> list[list[float]]:
-    """Compute the log-probabilities of the completions of every group with pairs under the model as it is now, in nats.
+    """Compute the log-probabilities of every group that is compared under the model as it is now, in nats.
 
-    Groups without pairs get an empty list: nothing compares them with the reference.
+    Other groups get an empty list.
 
     Args:
         row_tokens: the budget of a packed row.
         rows: as in `refine`.
+        figures: those of the loss's objective.
     """
-    paired = iter(score(model, [p.group for p in preferences if p.pairs], rows=rows, row_tokens=row_tokens))
-    return [next(paired) if preference.pairs else [] for preference in preferences]
+    groups = [preference.group for preference in preferences if preference.is_compared]
+    scored = iter(score(model, groups, rows=rows, row_tokens=row_tokens, figures=figures))
+    return [next(scored) if preference.is_compared else [] for preference in preferences]
 
 
 def answer_groups(completions: Sequence[Completion], problems: Mapping[str, Problem], prompts: Prompts) -> list[Group]:
@@ -81,27 +79,30 @@ def refine(
     reference: Sequence[Sequence[float]],
     settings: Refine,
     *,
-    preference_weight: float = 1.0,
     rows: RowKind = "shared",
     max_tokens: int | None = None,
     seed: str,
     checkpoints: Path,
     progress: Callable[[int, int], None],
+    leg: Leg = WHOLE,
+    is_reference: bool = True,
     world: World = ALONE,
 ) -> list[Metrics]:
     """Train the model in place with a preference loss and the likelihood of right answers.
 
     A step's loss is the mean preference loss of its pairs plus `nll_weight` times the mean negative log-likelihood per
-    token of its `likely` completions (Pang et al. 2024, arXiv 2404.19733, eq. 1).
+    token of its `likely` completions (Pang et al. 2024, arXiv 2404.19733, eq. 1). Without pairs, the preference loss is
+    the mean over the tokens of all samples.
 
     Args:
         reference: log-probabilities under the frozen reference, as `reference_logps` gives them before the first step.
-        preference_weight: 0 for a control that only raises likelihoods; nll_weight is then 1.
         rows: how completions are put into rows.
         max_tokens: stop after this many tokens in rows, repeating the preferences as often as necessary (for a control
             of equal compute); None: after `settings.epochs` epochs.
         checkpoints: the folder of this training alone.
         progress: called with the number of steps that are done and their total.
+        leg: as in `train`.
+        is_reference: whether the model is the reference before its first step here; then that is checked.
         world: the processes that train together; each has the model and calls this with the same arguments.
 
     Returns:
@@ -112,38 +113,40 @@ def refine(
         TrainingError: before the first step the policy is not its reference, so the preference loss is not that of
             equal models, log 2 for "sigmoid"; or as `train`.
     """
-    _check_reference(preferences, reference)
+    objective = objective_of(settings)
+    _check_reference(preferences, reference, objective.figures)
     steps = steps_of(len(preferences), settings, seed)
     if max_tokens is not None:
         steps = steps_up_to(max_tokens, [p.group.n_tokens for p in preferences], settings, seed)
     layout = layout_of(model, rows)
-    nll_weight = settings.nll_weight if preference_weight else 1.0
 
     def accumulate(step: int, gradients: Gradients) -> Metrics:
         chosen = [preferences[index] for index in steps[step]]
         frozen = [reference[index] for index in steps[step]]
         groups = [preference.group for preference in chosen]
-        n_pairs = max(1, sum(len(p.pairs) for p in chosen))
+        n, n_logged = (max(1, sum(map(count, chosen))) for count in (objective.n, objective.n_logged))
         n_likely = max(1, sum(len(p.likely) for p in chosen))
 
         def loss_of(scored: Mapping[int, Tensor]) -> tuple[Tensor, _Logged]:
             frozen_logps = {index: logps.new_tensor(frozen[index]) for index, logps in scored.items()}
-            paired = [i for i in scored if chosen[i].pairs] if step == 0 else []
-            gaps = [(scored[i] - frozen_logps[i]).abs().sum().item() for i in paired]
-            parts = [_loss_parts(chosen[i], scored[i], frozen_logps[i], settings) for i in scored]
-            preference, nll = (torch.stack(losses).sum() for losses in ([p[0] for p in parts], [p[1] for p in parts]))
-            loss = preference_weight * preference / n_pairs + nll_weight * nll / n_likely
-            return loss, _Logged([logged for _, _, logged in parts], gaps)
+            compared = [i for i in scored if chosen[i].is_compared] if step == 0 and is_reference else []
+            gaps = [(scored[i] - frozen_logps[i]).abs().sum().item() for i in compared]
+            parts = [objective.contribution(chosen[i], scored[i], frozen_logps[i], settings) for i in scored]
+            preference = torch.stack([part.preference for part in parts]).sum()
+            nll = torch.stack([part.nll for part in parts]).sum()
+            loss = preference / n + settings.nll_weight * nll / n_likely
+            return loss, _Logged([part.logged for part in parts], gaps)
 
         batches = micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, layout=layout)
-        logged = gradients.add(model, batches, groups, loss_of)
+        logged = gradients.add(model, batches, groups, loss_of, objective.figures)
         if step == 0:
-            n_tokens = sum(len(completion) for p in chosen if p.pairs for completion in p.group.completions)
+            n_tokens = sum(len(completion) for p in chosen if p.is_compared for completion in p.group.completions)
             gap = sum(gap for batch in logged for gap in batch.gaps)
             _check_step_0(gap / max(1, n_tokens), STEP_0_TOLERANCE[model.dtype.itemsize < 4])
         sums = _summed([part for batch in logged for part in batch.parts])
-        means = {name: sums[name] / (n_likely if name == "nll" else n_pairs) for name in sums}
-        loss_value = preference_weight * means["preference_loss"] + nll_weight * means["nll"]
+        counts = {"nll": n_likely, "preference_loss": n}
+        means = {name: total / counts.get(name, n_logged) for name, total in sums.items()}
+        loss_value = means["preference_loss"] + settings.nll_weight * means["nll"]
         return {"loss": loss_value, **means, "tokens": float(sum(group.n_tokens for group in groups))}
 
     return train(
@@ -154,6 +157,7 @@ def refine(
         seed=seed,
         checkpoints=checkpoints,
         progress=progress,
+        leg=leg,
         world=world,
     )
 
@@ -166,56 +170,23 @@ def n_row_tokens(preferences: Sequence[Preference], settings: Optimization) -> i
 class _Logged(NamedTuple):
     """What is logged of a batch."""
 
-    parts: Sequence[Mapping[str, float]]  # of each of its groups, summed over its pairs and answers
+    parts: Sequence[Mapping[str, float]]  # of each of its groups, sums by the name of the figure
     gaps: Sequence[float]  # between the policy and its reference before the first step, of each group, nats
 
 
-_LOGGED = ("preference_loss", "nll", "chosen_logps", "rejected_logps", "margins", "accuracies")
-
-
 def _summed(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    sums = dict.fromkeys(_LOGGED, 0.0)
+    sums = dict.fromkeys(LOGGED, 0.0)
     for part in parts:
         for name, value in part.items():
             sums[name] += value  # not sum(): from Python 3.12 on it rounds differently
     return sums
 
 
-def _check_reference(preferences: Sequence[Preference], reference: Sequence[Sequence[float]]) -> None:
-    """Check that every preference with pairs has one reference log-probability for each of its completions."""
+def _check_reference(preferences: Sequence[Preference], reference: Sequence[Sequence[float]], figures: Figures) -> None:
+    """Check that every preference that is compared has all the log-probabilities of its reference."""
     for preference, logps in zip(preferences, reference, strict=True):
-        if preference.pairs and len(logps) != len(preference.group.completions):
-            raise ValueError(f"{len(preference.group.completions)} completions have {len(logps)} reference values")
-
-
-def _loss_parts(
-    preference: Preference, logps: Tensor, reference: Tensor, settings: Refine
-) -> tuple[Tensor, Tensor, Mapping[str, float]]:
-    """Sum over one group: preference losses, negative log-likelihoods per token, and what is logged."""
-    lengths = logps.new_tensor([len(completion) for completion in preference.group.completions])
-    likely = list(preference.likely)
-    nll = -(logps[likely] / lengths[likely]).sum()
-    if not preference.pairs:
-        return logps.sum() * 0, nll, {"nll": nll.item()}
-    chosen, rejected = (list(side) for side in zip(*preference.pairs, strict=True))
-    policy, frozen, tokens = (Sides(of[chosen], of[rejected]) for of in (logps, reference, lengths))
-    losses = loss_kind(settings.loss).loss(policy, frozen, tokens, settings)
-    with torch.no_grad():
-        margins = beta_of(settings) * ((policy.chosen - frozen.chosen) - (policy.rejected - frozen.rejected))
-        logged = {
-            "preference_loss": losses.sum().item(),
-            "nll": nll.item(),
-            "chosen_logps": policy.chosen.sum().item(),
-            "rejected_logps": policy.rejected.sum().item(),
-            "margins": margins.sum().item(),
-            "accuracies": (margins > 0).float().sum().item(),
-        }
-    return losses.sum(), nll, logged
-
-
-def beta_of(settings: Refine) -> float:
-    """Return the factor of logged margins; 1 for a loss without a beta, whose margins are nats."""
-    return float(getattr(settings, "beta", 1.0))
+        if preference.is_compared and len(logps) != (wanted := figures.n(preference.group)):
+            raise ValueError(f"{wanted} figures of a group have {len(logps)} reference values")
 
 
 def _check_step_0(gap: float, tolerance: float) -> None:

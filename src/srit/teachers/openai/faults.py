@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, NamedTuple
 
+from srit.printable import one_line
+
 MAX_WAIT_ASKED = 86_400.0  # seconds; a server that gives a larger number means something else
-SHOWN = 200  # characters of a message that are shown
 
 Kind = Literal[
     "busy",  # the server did not accept this request: try it again
@@ -264,12 +265,6 @@ def _scalars(value: Any, path: tuple[str, ...], depth: int = 0) -> Iterator[_Sca
     elif isinstance(value, list):
         for part in value:
             yield from _scalars(part, path, depth + 1)
-
-
-def one_line(text: str) -> str:
-    """Turn foreign text into one line without control characters, of `SHOWN` characters at most."""
-    line = "".join(c if c.isprintable() else "�" for c in " ".join(text.split()))
-    return line if len(line) <= SHOWN else line[:SHOWN] + "…"
 
 
 def _requested_wait(headers: Mapping[str, str], text: str) -> float | None:
