@@ -5,9 +5,17 @@ import torch
 from tiny import CONFIGS, VOCABULARY, tiny_model
 
 from srit.compute.attention import ATTENTIONS, product_attention, use_attention
-from srit.compute.rows import Group, lay_out, layout_of, logps_by_group, micro_batches, pack, token_logps
-from srit.training.distributed.world import ALONE
-from srit.training.gradients import gradients_of
+from srit.compute.rows import (
+    Group,
+    add_gradient,
+    lay_out,
+    layout_of,
+    logps_by_group,
+    mask_of,
+    micro_batches,
+    pack,
+    token_logps,
+)
 
 
 def random_groups(n, seed=0):
@@ -106,7 +114,7 @@ def test_log_probabilities_of_a_bfloat16_model_are_as_precise_as_its_states():
     model.lm_head.weight.requires_grad_(False)
     rows = lay_out([random_groups(3)], layout_of(model, "shared"))
     states = model.get_decoder()(
-        input_ids=rows.input_ids, attention_mask=rows.mask, position_ids=rows.positions
+        input_ids=rows.input_ids, attention_mask=mask_of(rows, torch.device("cpu")), position_ids=rows.positions
     ).last_hidden_state
     row, column = rows.source.unbind(1)
     logits = states[row, column].double() @ model.lm_head.weight.double().T
@@ -123,13 +131,12 @@ def test_a_group_beyond_the_budget_has_the_same_gradient_one_completion_at_a_tim
     layout = layout_of(whole, rows)
 
     def loss_of(scored):  # that couples the completions of a group, as a preference does
-        loss = sum((logps - logps.mean()).square().sum().sigmoid() + logps.sum() / 7 for logps in scored.values())
-        return loss, loss.item()
+        return sum((logps - logps.mean()).square().sum().sigmoid() + logps.sum() / 7 for logps in scored.values())
 
     totals = []
     for model, budget in ((whole, 1000), (split, 30)):
         batches = micro_batches(groups, row_tokens=100, batch_tokens=budget, layout=layout)
-        totals.append(sum(gradients_of({}, {}, ALONE).add(model, batches, groups, loss_of)))
+        totals.append(sum(add_gradient(model, batch, groups, loss_of).item() for batch in batches))
         assert (max(len(batch.passes) for batch in batches) > 1) == (budget == 30)
 
     assert totals[0] == pytest.approx(totals[1], rel=1e-4)

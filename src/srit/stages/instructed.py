@@ -98,6 +98,7 @@ def instruct_on(
         examples=examples,
         settings=settings,
         rows=context.models.plan.rows,
+        budget=context.models.budget,
         seed=f"{inputs.recipe.seed}/{name}",
         checkpoints=context.partial,
         max_tokens=max_tokens,

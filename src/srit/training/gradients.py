@@ -5,17 +5,16 @@ A process computes every pass by itself, or shares the passes out with others. T
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
-import torch
 from torch import Tensor
 
-from srit.compute.rows import COMPLETIONS, Figures, Group, MicroBatch, Rows, by_group, logps_by_group, pass_logps
+from srit.compute.rows import COMPLETIONS, Figures, Group, MicroBatch, Rows, gradient_passes
 from srit.errors import MachineError
 from srit.training.distributed.ordered_sum import OrderedSum
-from srit.training.distributed.world import ALONE, World
+from srit.training.distributed.world import World
 
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
@@ -24,7 +23,7 @@ Logged = TypeVar("Logged")
 
 # Computes the loss of a batch from the log-probabilities of each of its groups, nats, and returns it with what is to be
 # known of it: a picklable value.
-LossOf = Callable[[Mapping[int, Tensor]], tuple[Tensor, Logged]]
+LossOf = Callable[[dict[int, Tensor]], tuple[Tensor, Logged]]
 
 
 class Gradients(Protocol):
@@ -39,10 +38,6 @@ class Gradients(Protocol):
         figures: Figures = COMPLETIONS,
     ) -> list[Logged]:
         """Add the gradient of a loss over each batch, in order, and return what `loss_of` says of each batch.
-
-        If a batch takes several passes, only one is held in memory at a time. The loss and its gradient with respect
-        to each log-probability are computed first, without the model's gradient; then each pass is repeated with it
-        (Gao et al. 2021, arXiv 2101.06983). This gives the same gradient and takes a third longer.
 
         Args:
             figures: which log-probabilities the loss is computed from, as in `logps_by_group`.
@@ -91,8 +86,11 @@ class _Alone:
         figures: Figures = COMPLETIONS,
     ) -> list[Logged]:
         """See `Gradients`."""
-        found = [[compute() for compute in _passes(model, batch, groups, loss_of, figures, ALONE)] for batch in batches]
-        return [of_batch[0] for of_batch in found]
+        found: dict[int, Logged] = {}
+        for number, batch in enumerate(batches):
+            for compute in gradient_passes(model, batch, groups, loss_of, figures):
+                found[number] = compute()
+        return list(found.values())
 
     def hand_over(self) -> None:
         """See `Gradients`: they are there already."""
@@ -103,6 +101,7 @@ class _SharedOut:
 
     def __init__(self, trained: Mapping[str, Tensor], masters: Mapping[str, Tensor], world: World) -> None:
         self._world = world
+        self._device = next(iter(trained.values())).device
         self._sum = OrderedSum(masters, world)
         for name, weight in trained.items():
             weight.register_post_accumulate_grad_hook(partial(self._sum.take, name))  # type: ignore[no-untyped-call]
@@ -126,7 +125,7 @@ class _SharedOut:
         found: dict[int, Logged] = {}
         n_passes = 0
         for number, batch in enumerate(batches):
-            for compute in _passes(model, batch, groups, loss_of, figures, self._world):
+            for compute in gradient_passes(model, batch, groups, loss_of, figures, self._share_out):
                 if self._world.computes(n_passes):
                     found[number] = compute()
                 n_passes += 1
@@ -134,54 +133,18 @@ class _SharedOut:
                     self._sum.exchange()
         if n_passes % self._world.size:
             self._sum.exchange()
-        return self._world.gather(found)
+        return self._world.gather({number: _on_cpu(logged) for number, logged in found.items()})
+
+    def _share_out(self, compute: Callable[[Rows], Tensor], passes: Sequence[Rows]) -> list[Tensor]:
+        """Compute every size-th pass here, and take the others from the other processes."""
+        computed = self._world.map(lambda rows: compute(rows).cpu(), passes)
+        return [logps.to(self._device) for logps in computed]
 
     def hand_over(self) -> None:
         """See `Gradients`."""
         self._sum.hand_over()
 
 
-def _passes(
-    model: LanguageModel,
-    batch: MicroBatch,
-    groups: Sequence[Group],
-    loss_of: LossOf[Logged],
-    figures: Figures,
-    world: World,
-) -> Iterator[Callable[[], Logged]]:
-    """Yield what adds the gradient of each pass of a batch; each returns what `loss_of` says of the whole batch.
-
-    Args:
-        world: computes the log-probabilities that the slopes of several passes depend on; all its processes must ask
-            for the passes of the same batches.
-    """
-    if len(batch.passes) == 1:
-        yield partial(_whole, model, batch, groups, loss_of, figures)
-        return
-    with torch.no_grad():
-        computed = world.map(lambda rows: pass_logps(model, rows, figures).cpu(), batch.passes)
-    found = [logps.to(model.device) for logps in computed]
-    slopes, logged = _slopes(by_group(found, batch, groups, figures), batch, loss_of)
-    for rows, slope in zip(batch.passes, torch.split(slopes, [len(logps) for logps in found]), strict=True):
-        yield partial(_part, model, rows, figures, slope, logged)
-
-
-def _whole(
-    model: LanguageModel, batch: MicroBatch, groups: Sequence[Group], loss_of: LossOf[Logged], figures: Figures
-) -> Logged:
-    loss, logged = loss_of(logps_by_group(model, batch, groups, figures))
-    loss.backward()  # type: ignore[no-untyped-call]
-    return logged
-
-
-def _slopes(found: Mapping[int, Tensor], batch: MicroBatch, loss_of: LossOf[Logged]) -> tuple[Tensor, Logged]:
-    """Return the gradient of the loss with respect to each log-probability."""
-    leaves = {index: logps.requires_grad_() for index, logps in found.items()}
-    loss, logged = loss_of(leaves)
-    of_members = [leaves[index] for index in batch.members]
-    return torch.cat(torch.autograd.grad(loss, of_members, materialize_grads=True)), logged
-
-
-def _part(model: LanguageModel, rows: Rows, figures: Figures, slope: Tensor, logged: Logged) -> Logged:
-    (pass_logps(model, rows, figures) * slope).sum().backward()  # type: ignore[no-untyped-call]
-    return logged
+def _on_cpu(logged: Logged) -> Logged:
+    """Return a value as other processes can take it: their devices are others."""
+    return cast(Logged, logged.cpu()) if isinstance(logged, Tensor) else logged

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from srit.compute.plan import RowKind
+from srit.compute.device import beside
+from srit.compute.plan import ON_CPU, Budget, RowKind
 from srit.compute.rows import COMPLETIONS, Figures, Group, layout_of, micro_batches
 from srit.compute.scoring import score
 from srit.errors import TrainingError
@@ -18,7 +19,6 @@ from srit.records import Completion, Problem
 from srit.students.prompts import Prompts
 from srit.training.distributed.world import ALONE, World
 from srit.training.gradients import Gradients
-from srit.training.instruction import BATCH_TOKENS
 from srit.training.loop import WHOLE, Leg, Metrics, steps_of, steps_up_to, train
 from srit.training.objective import LOGGED, Preference, objective_of
 
@@ -80,6 +80,7 @@ def refine(
     settings: Refine,
     *,
     rows: RowKind = "shared",
+    budget: Budget = ON_CPU,
     max_tokens: int | None = None,
     seed: str,
     checkpoints: Path,
@@ -97,6 +98,7 @@ def refine(
     Args:
         reference: log-probabilities under the frozen reference, as `reference_logps` gives them before the first step.
         rows: how completions are put into rows.
+        budget: how many tokens go through the model at once.
         max_tokens: stop after this many tokens in rows, repeating the preferences as often as necessary (for a control
             of equal compute); None: after `settings.epochs` epochs.
         checkpoints: the folder of this training alone.
@@ -118,7 +120,7 @@ def refine(
     steps = steps_of(len(preferences), settings, seed)
     if max_tokens is not None:
         steps = steps_up_to(max_tokens, [p.group.n_tokens for p in preferences], settings, seed)
-    layout = layout_of(model, rows)
+    layout = layout_of(model, rows, budget.stored_tokens)
 
     def accumulate(step: int, gradients: Gradients) -> Metrics:
         chosen = [preferences[index] for index in steps[step]]
@@ -128,22 +130,25 @@ def refine(
         n_likely = max(1, sum(len(p.likely) for p in chosen))
 
         def loss_of(scored: Mapping[int, Tensor]) -> tuple[Tensor, _Logged]:
-            frozen_logps = {index: logps.new_tensor(frozen[index]) for index, logps in scored.items()}
-            compared = [i for i in scored if chosen[i].is_compared] if step == 0 and is_reference else []
-            gaps = [(scored[i] - frozen_logps[i]).abs().sum().item() for i in compared]
+            frozen_logps = {index: beside(logps, frozen[index], logps.dtype) for index, logps in scored.items()}
+            gaps: list[float] = []
+            if step == 0 and is_reference and (compared := [i for i in scored if chosen[i].is_compared]):
+                gaps = torch.stack([(scored[i] - frozen_logps[i]).abs().sum() for i in compared]).tolist()
             parts = [objective.contribution(chosen[i], scored[i], frozen_logps[i], settings) for i in scored]
+            logged = [(name, value) for part in parts for name, value in part.logged.items()]
+            values = torch.stack([value for _, value in logged]).tolist()  # the only wait for the device
             preference = torch.stack([part.preference for part in parts]).sum()
             nll = torch.stack([part.nll for part in parts]).sum()
             loss = preference / n + settings.nll_weight * nll / n_likely
-            return loss, _Logged([part.logged for part in parts], gaps)
+            return loss, _Logged([name for name, _ in logged], values, gaps)
 
-        batches = micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, layout=layout)
+        batches = micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=budget.batch_tokens, layout=layout)
         logged = gradients.add(model, batches, groups, loss_of, objective.figures)
         if step == 0:
             n_tokens = sum(len(completion) for p in chosen if p.is_compared for completion in p.group.completions)
             gap = sum(gap for batch in logged for gap in batch.gaps)
             _check_step_0(gap / max(1, n_tokens), STEP_0_TOLERANCE[model.dtype.itemsize < 4])
-        sums = _summed([part for batch in logged for part in batch.parts])
+        sums = _summed(logged)
         counts = {"nll": n_likely, "preference_loss": n}
         means = {name: total / counts.get(name, n_logged) for name, total in sums.items()}
         loss_value = means["preference_loss"] + settings.nll_weight * means["nll"]
@@ -170,14 +175,15 @@ def n_row_tokens(preferences: Sequence[Preference], settings: Optimization) -> i
 class _Logged(NamedTuple):
     """What is logged of a batch."""
 
-    parts: Sequence[Mapping[str, float]]  # of each of its groups, sums by the name of the figure
+    names: Sequence[str]  # of figures
+    values: Sequence[float]  # of each, summed over pairs and answers of a group
     gaps: Sequence[float]  # between the policy and its reference before the first step, of each group, nats
 
 
-def _summed(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def _summed(batches: Sequence[_Logged]) -> dict[str, float]:
     sums = dict.fromkeys(LOGGED, 0.0)
-    for part in parts:
-        for name, value in part.items():
+    for batch in batches:
+        for name, value in zip(batch.names, batch.values, strict=True):
             sums[name] += value  # not sum(): from Python 3.12 on it rounds differently
     return sums
 
