@@ -19,6 +19,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
+from srit.compute.device import LESS_AT_ONCE, reporting_memory
 from srit.errors import TrainingError
 from srit.recipe import Optimization
 from srit.run_directory import write_bytes
@@ -122,7 +123,8 @@ def train(
     saved = time.monotonic()
     for step in range(len(history), n_steps):
         seed_torch(f"{seed}/{step}")
-        metrics = accumulate(step, gradients)
+        with reporting_memory("a training step", LESS_AT_ONCE):
+            metrics = accumulate(step, gradients)
         gradients.hand_over()
         norm = torch.nn.utils.clip_grad_norm_(weights.values(), settings.clip).item()
         if not all(map(_is_finite, (metrics["loss"], norm))):
@@ -209,7 +211,7 @@ def _continue(
         data = world.from_leader(data or (_checkpoint(weights, optimizer, schedule, []) if world.leads else None))
     if data is None:
         return []
-    state = torch.load(io.BytesIO(data), weights_only=True)
+    state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     with torch.no_grad():
         for name, weight in weights.items():
             weight.copy_(state["weights"][name])
