@@ -8,14 +8,16 @@ import torch
 import torch.distributed as dist
 from tiny import EXAMPLES, PREFERENCES, tiny_model
 
+from srit.compute.plan import ON_CPU
 from srit.compute.rows import Group, layout_of, micro_batches
 from srit.recipe import Optimization
-from srit.training import instruction, loop, preference
+from srit.training import loop
 from srit.training.distributed.world import joined
 from srit.training.gradients import gradients_of
 from srit.training.instruction import instruct
 from srit.training.losses.sigmoid import SigmoidSettings
-from srit.training.preference import Preference, reference_logps, refine
+from srit.training.objective import Preference
+from srit.training.preference import reference_logps, refine
 
 
 def ids(n, start):
@@ -39,11 +41,10 @@ def training(world, stage, dtype, checkpoints, stop_after=None):
 
     model = tiny_model().to(dtype).train()
     options = {"seed": "0", "checkpoints": Path(checkpoints), "world": world, "progress": progress}
+    options["budget"] = ON_CPU._replace(batch_tokens=30)  # 2 or 3 batches a step
     settings = {"epochs": 1, "learning_rate": 1e-3, "batch_size": 4, "row_tokens": 15}
     with pytest.MonkeyPatch.context() as patch, suppress(Stopped):
         patch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-        for stage_module in (instruction, preference):
-            patch.setattr(stage_module, "BATCH_TOKENS", 30)  # 2 or 3 batches a step
         if stage == "instruct":
             history = instruct(model, EXAMPLES, Optimization(**settings), **options)
         else:

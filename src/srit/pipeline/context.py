@@ -69,6 +69,7 @@ class Context:
             work: the training: a picklable value.
             name: of its progress.
         """
+        self.engine.release()  # the training loads a model of its own
         return self.trainers.train(start, Task(self.models.reference(None), work), self.reports.of(name))
 
     def sample(

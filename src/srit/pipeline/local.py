@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import cast
 
 from srit.compute.mapping import Built, ChunkWork, Item, Key, Source
+from srit.samplers import release_engines
 
 
 class LocalEngine:
@@ -20,11 +21,14 @@ class LocalEngine:
             yield key, work.chunk(self._built(work.source), item)
 
     def release(self) -> None:
-        """Free the model that is kept."""
+        """Free the model that is kept, and what a sampler's engine keeps."""
         self._kept = None
+        release_engines()
 
     def _built(self, source: Source[Built]) -> Built:
         if self._kept is None or self._kept[0] != source:
+            if self._kept is not None and type(self._kept[0]) is not type(source):
+                release_engines()  # an engine serves one model after the other, but no other use
             self._kept = None  # frees its memory before the next is loaded
             self._kept = (source, source.build())
         return cast(Built, self._kept[1])

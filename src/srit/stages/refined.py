@@ -233,7 +233,6 @@ def _before(
     else:
         [sampled] = _scored(inputs, context, start, {"agreement.json": own})
         [scored] = _scored(inputs, context, frozen, compared, by_token=by_token)
-    context.engine.release()  # the training loads a model of its own
     gap, dtype = disagreement(some, sampled), context.models.plan.dtype
     if gap > AGREEMENT[dtype]:
         raise TrainingError(

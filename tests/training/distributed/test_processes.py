@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from srit.run_directory import write_bytes
+
 pytestmark = pytest.mark.slow
 
 # The byte-level tokenizer makes some 300 tokens of each example: several batches a step, and a smaller one at the end.
@@ -28,10 +30,8 @@ rows: 16
 
 
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory, tiny_student):
-    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
-    path.write_text(RECIPE.format(student=tiny_student))
-    return path
+def recipe(tiny_student):
+    return RECIPE.format(student=tiny_student)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,9 @@ def whole(recipe, tmp_path_factory):
 
 
 def command(recipe, out, *options):
-    return [sys.executable, "-m", "srit", "run", str(recipe), "--out", str(out), *options]
+    """Make both models, and what they need."""
+    write_bytes(out / "recipe.yaml", recipe.encode())
+    return [sys.executable, "-m", "srit", "refine", str(out), *options]
 
 
 def run(recipe, out, *options):
