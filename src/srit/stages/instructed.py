@@ -52,7 +52,7 @@ def _make_instructed(inputs: Inputs, out: Outputs, context: Context) -> Mapping[
         from srit.training.loop import seed_torch
 
         seed_torch(f"{inputs.recipe.seed}/instructed")  # a new adapter begins with random values
-        model = context.models.trainable(None)
+        model = context.trainable(None)
         _report_dropout(context, model)
         return model
 

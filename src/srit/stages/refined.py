@@ -141,7 +141,7 @@ def make_refined(
     if not preferences and not part.shown:
         raise TrainingError("no problem gave a pair or a right answer: there is nothing to refine on")
     agreement, reference = _before(inputs, context, preferences, settings, file, part)
-    start = partial(context.models.trainable, inputs.path(start_of(inputs, part)))
+    start = partial(context.trainable, inputs.path(start_of(inputs, part)))
     is_reference = reference_of(settings, part) == part
     work = partial(
         refine,

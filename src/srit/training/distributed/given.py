@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import torch
 import torch.distributed as dist
 
 from srit.errors import MachineError
@@ -35,6 +36,11 @@ class GivenTrainers:
         self._store = store
         self._size = size
         self._begun = 0
+
+    @property
+    def threads(self) -> int:
+        """See `Trainers`."""
+        return torch.get_num_threads()
 
     def train(self, start: Callable[[], LanguageModel], task: Task, progress: Progress) -> Done:
         """See `Trainers`.

@@ -39,6 +39,12 @@ class StartedTrainers:
         self._size = size
         self._report = report
 
+    @property
+    def threads(self) -> int:
+        """See `Trainers`: what OMP_NUM_THREADS says, or this process's share."""
+        share = max(1, torch.get_num_threads() // self._size)
+        return torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else share
+
     def train(self, start: Callable[[], LanguageModel], task: Task, progress: Progress) -> Done:
         """See `Trainers`.
 
@@ -47,7 +53,7 @@ class StartedTrainers:
         """
         for attempt in range(1, ATTEMPTS + 1):
             store: TCPStore = dist.TCPStore(LOOPBACK, 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
-            with _threads(threads_each(self._size)), _followers(store, self._size) as followers:
+            with _threads(self.threads), _followers(store, self._size) as followers:
                 try:
                     return lead(store, 0, self._size, start, task, progress, lambda: _check(followers))
                 except RuntimeError:
@@ -59,11 +65,6 @@ class StartedTrainers:
             f"{fault}: {ATTEMPTS} attempts to train ended in this way. Each process has a model of its own: is there "
             "enough memory? Rerun with fewer of them (--train-workers) to go on from the newest checkpoint"
         )
-
-
-def threads_each(size: int) -> int:
-    """Return how many threads each of several processes computes with: what OMP_NUM_THREADS says, or a share."""
-    return torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else max(1, torch.get_num_threads() // size)
 
 
 @contextmanager

@@ -49,6 +49,11 @@ class Done(NamedTuple):
 class Trainers(Protocol):
     """What trains."""
 
+    @property
+    def threads(self) -> int:
+        """How many threads each process computes with: the last bits depend on it, but not on how many processes."""
+        ...
+
     def train(self, start: Callable[[], LanguageModel], task: Task, progress: Progress) -> Done:
         """Train a model.
 
@@ -61,6 +66,13 @@ class Trainers(Protocol):
 
 class AloneTrainer:
     """Train in this process."""
+
+    @property
+    def threads(self) -> int:
+        """See `Trainers`."""
+        import torch
+
+        return torch.get_num_threads()
 
     def train(self, start: Callable[[], LanguageModel], task: Task, progress: Progress) -> Done:
         """See `Trainers`."""
