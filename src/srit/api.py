@@ -27,6 +27,7 @@ from srit.stages.report.anatomy import of_first_round
 from srit.stages.report.curves import curves
 from srit.stages.report.logs import read_logs
 from srit.stages.results import read_results
+from srit.training.distributed.trainers import followed, trainers_for
 
 Log = Callable[[str], None]
 
@@ -64,7 +65,9 @@ def run(
         out: the run directory; None: runs/NAME, where NAME is the recipe's name.
         log: called with each line about what happens, such as `print`; None: they go to the logger "srit".
         progress: called with what is being done, how many are done, and of how many; None: progress is not reported.
-        machines: where answers and scores are computed, such as `Machines(workers=4)`: four processes.
+        machines: where answers and scores are computed and models trained, such as `Machines(workers=4)`: four
+            processes. Under torchrun, srun or Ray Train (RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are set), each
+            process calls this: the first one makes the run, and the others only take part in its trainings.
 
     Returns:
         The run directory. It now holds the models, results.json and report.html.
@@ -311,10 +314,13 @@ def make(
     """
     folder = run_folder(recipe, out)
     declare = stages if part is None else part_of(part)
-    log = log or _logged
+    if followed():
+        return folder
+    shown, log = progress or _silent, log or _logged
     with (
         working(machines, recipe, log) as engine,
-        open_run(folder, recipe, declare, progress=progress or _silent, report=log, engine=engine) as opened,
+        trainers_for(machines.train_workers, log) as trainers,
+        open_run(folder, recipe, declare, progress=shown, report=log, engine=engine, trainers=trainers) as opened,
     ):
         run_stages(opened)
     return folder

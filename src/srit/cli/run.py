@@ -10,7 +10,7 @@ import typer
 
 from srit.cli.display import display
 from srit.cli.ends import reported_errors
-from srit.cli.options import Mixed, On, Out, Overrides, RecipeName, RunFolder, Workers
+from srit.cli.options import Mixed, On, Out, Overrides, RecipeName, RunFolder, TrainWorkers, Workers
 from srit.errors import MachineError
 
 if TYPE_CHECKING:
@@ -35,13 +35,14 @@ def run(
     on: On = "local",
     workers: Workers = None,
     mixed: Mixed = False,
+    train_workers: TrainWorkers = None,
 ) -> None:
     """Run a recipe, or resume it."""
     from srit.pipeline.engines import Machines
     from srit.recipe import read_recipe
 
     with reported_errors():
-        _make(read_recipe(recipe, overrides or []), out, None, Machines(on, workers, mixed))
+        _make(read_recipe(recipe, overrides or []), out, None, Machines(on, workers, mixed, train_workers))
 
 
 def plan(recipe: RecipeName, overrides: Overrides = None, out: Out = None, workers: Workers = None) -> None:
@@ -74,12 +75,18 @@ def stage_command(part: str, summary: str) -> Callable[..., None]:
         summary: the command's help.
     """
 
-    def command(folder: RunFolder, on: On = "local", workers: Workers = None, mixed: Mixed = False) -> None:
+    def command(
+        folder: RunFolder,
+        on: On = "local",
+        workers: Workers = None,
+        mixed: Mixed = False,
+        train_workers: TrainWorkers = None,
+    ) -> None:
         from srit.api import recipe_of
         from srit.pipeline.engines import Machines
 
         with reported_errors():
-            _make(recipe_of(folder), folder, part, Machines(on, workers, mixed))
+            _make(recipe_of(folder), folder, part, Machines(on, workers, mixed, train_workers))
 
     command.__doc__ = summary
     return command
@@ -125,7 +132,10 @@ def _make(recipe: Recipe, out: Path | None, part: str | None, machines: Machines
     """Make one part of a run, or all of it (None), and print where the result is."""
     from srit.api import load_results, load_verdict, make
     from srit.cli.tables import print_results
+    from srit.training.distributed.trainers import followed
 
+    if followed():
+        return
     with display() as shown:
         folder = make(recipe, out, part, log=shown.log, progress=shown.progress, machines=machines)
     if part in (None, "report"):

@@ -36,6 +36,7 @@ from srit.pipeline.texts import Texts
 from srit.recipe import Recipe
 from srit.run_directory import Json, Run, StageEntry, recorded_sum, write_bytes
 from srit.students.loading import identity
+from srit.training.distributed.trainers import AloneTrainer, Trainers
 
 Declare = Callable[[Recipe], Sequence[Stage]]  # a recipe's stages in order, such as `stages.stages`
 
@@ -52,6 +53,7 @@ class OpenRun:
     reports: Reports
     teaching: Teaching
     engine: Engine
+    trainers: Trainers
     shared: Shared | None  # what the run has in common with others; None: it stands alone
 
     @property
@@ -70,6 +72,7 @@ def open_run(
     report: Report,
     shared: Shared | None = None,
     engine: Engine | None = None,
+    trainers: Trainers | None = None,
 ) -> Iterator[OpenRun]:
     """Open a run directory for a recipe, write the recipe into it, and decide the precision of its student.
 
@@ -77,6 +80,7 @@ def open_run(
         declare: returns the wanted stages. If none of them computes with the student, its weights are not needed.
         shared: what the run has in common with others; its runs compute the same student in the same way.
         engine: what computes chunks; None: this process.
+        trainers: what trains; None: this process.
 
     Raises:
         MachineError: the folder cannot be written, or another process has it open.
@@ -105,6 +109,7 @@ def open_run(
             reports=Reports(report, progress),
             teaching=Teaching(recipe, journal, limits, in_vain, engine, report),
             engine=engine,
+            trainers=trainers or AloneTrainer(),
             shared=shared,
         )
 
@@ -134,7 +139,7 @@ def run_stages(opened: OpenRun) -> list[str]:
             continue
         if stage.auxiliary and not _is_awaited(opened, place, student):
             continue
-        now = environment_of(stage, opened.engine)
+        now = environment_of(stage, opened.engine, opened.trainers)
         if stage.computes and (line := mixed_versions(opened.run.manifest.stages, kept, now)):
             opened.report(f"WARN {line}")
             kept.clear()  # reported once
@@ -190,7 +195,7 @@ def _computed_ahead(opened: OpenRun, place: int, student: str) -> dict[str, floa
 
 
 def _chunks(opened: OpenRun, stage: Stage, partial: Path) -> Sequence[Chunks]:
-    if line := begun_elsewhere(partial, environment_of(stage, opened.engine)):
+    if line := begun_elsewhere(partial, environment_of(stage, opened.engine, opened.trainers)):
         opened.report(f"WARN {line}")
     return stage.chunks(_inputs(opened, stage), _context(opened, stage, partial)) if stage.chunks else ()
 
@@ -218,7 +223,7 @@ def _make(
         outputs=opened.run.sums(stage.outputs),
         counts=counts,
         seconds=seconds,
-        environment=environment_of(stage, opened.engine),
+        environment=environment_of(stage, opened.engine, opened.trainers),
     )
     opened.run.commit(str(stage.name), entry)
     _given(opened, stage, mark, anew=reopened)
@@ -253,7 +258,7 @@ def _made(opened: OpenRun, stage: Stage, mark: str, student: str) -> dict[str, J
     if stage.computes and opened.plan is not None:
         check_kind(opened.plan.device)
     partial = _partial(opened, stage, mark, student)
-    if stage.computes and (line := begun_elsewhere(partial, environment_of(stage, opened.engine))):
+    if stage.computes and (line := begun_elsewhere(partial, environment_of(stage, opened.engine, opened.trainers))):
         opened.report(f"WARN {line}")
     inputs, out = _inputs(opened, stage), Outputs(str(stage.name), opened.run.folder, stage.outputs)
     try:
@@ -288,6 +293,7 @@ def _context(opened: OpenRun, stage: Stage, partial: Path) -> Context:
         reports=opened.reports,
         teaching=opened.teaching,
         engine=opened.engine,
+        trainers=opened.trainers,
         partial=partial,
         seconds={name: entries[name].seconds for name in declared if name in entries},
     )
