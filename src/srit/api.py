@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from srit.errors import RecipeError
 from srit.machine.precision import known_rates
+from srit.pipeline.engines import HERE, Machines, working
 from srit.pipeline.estimate import Work, total_summary
 from srit.pipeline.planning import plan as plan_stages
 from srit.pipeline.planning import versions_line
@@ -49,7 +50,12 @@ class RunPlan(NamedTuple):
 
 
 def run(
-    recipe: Recipe, out: Path | str | None = None, *, log: Log | None = None, progress: Progress | None = None
+    recipe: Recipe,
+    out: Path | str | None = None,
+    *,
+    log: Log | None = None,
+    progress: Progress | None = None,
+    machines: Machines = HERE,
 ) -> Path:
     """Run a recipe from start to end, or resume it: only what is missing or out of date is made.
 
@@ -58,6 +64,7 @@ def run(
         out: the run directory; None: runs/NAME, where NAME is the recipe's name.
         log: called with each line about what happens, such as `print`; None: they go to the logger "srit".
         progress: called with what is being done, how many are done, and of how many; None: progress is not reported.
+        machines: where answers and scores are computed, such as `Machines(workers=4)`: four processes.
 
     Returns:
         The run directory. It now holds the models, results.json and report.html.
@@ -66,11 +73,16 @@ def run(
         SritError: the recipe, the data, the teacher, the machine or the training is at fault (`srit.errors` lists the
             kinds). What was finished is kept, and the same call continues from there.
     """
-    return make(recipe, out, None, log=log, progress=progress)
+    return make(recipe, out, None, log=log, progress=progress, machines=machines)
 
 
 def demonstrate(
-    recipe: Recipe, out: Path | str | None = None, *, log: Log | None = None, progress: Progress | None = None
+    recipe: Recipe,
+    out: Path | str | None = None,
+    *,
+    log: Log | None = None,
+    progress: Progress | None = None,
+    machines: Machines = HERE,
 ) -> list[Demonstration]:
     """Ask the teacher for demonstrations of the training problems.
 
@@ -79,12 +91,17 @@ def demonstrate(
     Returns:
         Every demonstration in problem order; `kept` says which of them are trained on.
     """
-    folder = make(recipe, out, "demonstrations", log=log, progress=progress)
+    folder = make(recipe, out, "demonstrations", log=log, progress=progress, machines=machines)
     return read_records(folder / "demonstrations.jsonl", Demonstration)
 
 
 def instruct(
-    recipe: Recipe, out: Path | str | None = None, *, log: Log | None = None, progress: Progress | None = None
+    recipe: Recipe,
+    out: Path | str | None = None,
+    *,
+    log: Log | None = None,
+    progress: Progress | None = None,
+    machines: Machines = HERE,
 ) -> Path:
     """Train the instructed model on the demonstrations (stage 1 of the method).
 
@@ -93,11 +110,16 @@ def instruct(
     Returns:
         The folder of the model or adapter; `from_pretrained` loads it.
     """
-    return make(recipe, out, "instructed", log=log, progress=progress) / "instructed"
+    return make(recipe, out, "instructed", log=log, progress=progress, machines=machines) / "instructed"
 
 
 def sample(
-    recipe: Recipe, out: Path | str | None = None, *, log: Log | None = None, progress: Progress | None = None
+    recipe: Recipe,
+    out: Path | str | None = None,
+    *,
+    log: Log | None = None,
+    progress: Progress | None = None,
+    machines: Machines = HERE,
 ) -> list[Completion]:
     """Sample the student's own answers to the training problems.
 
@@ -107,12 +129,17 @@ def sample(
     Returns:
         The completions of the last round, in problem order.
     """
-    folder = make(recipe, out, "completions", log=log, progress=progress)
+    folder = make(recipe, out, "completions", log=log, progress=progress, machines=machines)
     return read_records(_last_round(folder, recipe) / "completions.jsonl", Completion)
 
 
 def pair(
-    recipe: Recipe, out: Path | str | None = None, *, log: Log | None = None, progress: Progress | None = None
+    recipe: Recipe,
+    out: Path | str | None = None,
+    *,
+    log: Log | None = None,
+    progress: Progress | None = None,
+    machines: Machines = HERE,
 ) -> list[Pair]:
     """Make preference pairs from the completions.
 
@@ -122,12 +149,17 @@ def pair(
     Returns:
         The pairs of the last round, in problem order.
     """
-    folder = make(recipe, out, "pairs", log=log, progress=progress)
+    folder = make(recipe, out, "pairs", log=log, progress=progress, machines=machines)
     return read_records(_last_round(folder, recipe) / "pairs.jsonl", Pair)
 
 
 def refine(
-    recipe: Recipe, out: Path | str | None = None, *, log: Log | None = None, progress: Progress | None = None
+    recipe: Recipe,
+    out: Path | str | None = None,
+    *,
+    log: Log | None = None,
+    progress: Progress | None = None,
+    machines: Machines = HERE,
 ) -> Path:
     """Train the refined model on the pairs (stage 2 of the method).
 
@@ -137,11 +169,16 @@ def refine(
     Returns:
         The folder of the last round's model or adapter; `from_pretrained` loads it.
     """
-    return _last_round(make(recipe, out, "refined", log=log, progress=progress), recipe) / "refined"
+    return _last_round(make(recipe, out, "refined", log=log, progress=progress, machines=machines), recipe) / "refined"
 
 
 def evaluate(
-    recipe: Recipe, out: Path | str | None = None, *, log: Log | None = None, progress: Progress | None = None
+    recipe: Recipe,
+    out: Path | str | None = None,
+    *,
+    log: Log | None = None,
+    progress: Progress | None = None,
+    machines: Machines = HERE,
 ) -> Results:
     """Evaluate every model of the run on every evaluation task, and write report.html.
 
@@ -150,7 +187,7 @@ def evaluate(
     Returns:
         The results, as `load_results` reads them.
     """
-    return load_results(make(recipe, out, "report", log=log, progress=progress))
+    return load_results(make(recipe, out, "report", log=log, progress=progress, machines=machines))
 
 
 def report(folder: Path | str) -> Path:
@@ -262,6 +299,7 @@ def make(
     *,
     log: Log | None = None,
     progress: Progress | None = None,
+    machines: Machines = HERE,
 ) -> Path:
     """Make one part of a run and what it needs.
 
@@ -273,7 +311,11 @@ def make(
     """
     folder = run_folder(recipe, out)
     declare = stages if part is None else part_of(part)
-    with open_run(folder, recipe, declare, progress=progress or _silent, report=log or _logged) as opened:
+    log = log or _logged
+    with (
+        working(machines, recipe, log) as engine,
+        open_run(folder, recipe, declare, progress=progress or _silent, report=log, engine=engine) as opened,
+    ):
         run_stages(opened)
     return folder
 

@@ -10,12 +10,12 @@ from killed import contents, kill_within
 from typer.testing import CliRunner
 
 from srit.cli import app
-from srit.pipeline.local import LocalEngine
+from srit.pipeline.engines.local import LocalEngine
 from srit.pipeline.running import open_run, run_stages
 from srit.recipe import read_recipe
 from srit.run_directory import read_manifest
 from srit.samplers.chunks import SamplingWork
-from srit.stages import needed, part
+from srit.stages import needed, part, stages
 from srit.stages.anatomy.effect import read_effects
 
 RECIPE = """\
@@ -243,6 +243,33 @@ def test_the_probe_keeps_its_chunks_where_completions_always_had_them(recipe, wh
     assert len(chunks) == 1 and engine.sampled == 1  # of two
     assert (copied / "round-1/completions.jsonl").read_bytes() == (whole / "round-1/completions.jsonl").read_bytes()
     assert not any((copied / ".partial").iterdir())
+
+
+class Wide(LocalEngine):
+    """Computes as if there were two workers, and keeps how many chunks came together."""
+
+    size = 2
+
+    def __init__(self):
+        super().__init__()
+        self.together = []
+
+    def map(self, work, items):
+        self.together += [len(items)] if items else []
+        yield from super().map(work, items)
+
+
+def test_where_several_workers_compute_the_tasks_of_a_model_come_together(recipe, whole, copied):
+    predictions = [name for name in read_manifest(copied).stages if name.startswith("predictions/")]
+    without(copied, *predictions)
+
+    with open_run(copied, read_recipe(str(recipe)), stages, progress=print, report=print, engine=Wide()) as opened:
+        made = run_stages(opened)
+
+    assert set(made) == set(predictions)
+    # Base, instructed twice, refined and the control, two tasks each.
+    assert opened.engine.together == [2] * 5
+    assert contents(copied) == contents(whole)
 
 
 def test_a_new_adapter_depends_on_the_seed_and_not_on_what_the_process_drew_before(tmp_path, recipe):

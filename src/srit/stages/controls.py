@@ -38,7 +38,7 @@ def control_stage(recipe: Recipe, control: Literal["instruct", "right"]) -> Stag
 def _make_more_instruction(inputs: Inputs, out: Outputs, context: Context, file: str) -> Mapping[str, Json]:
     """Continue stage 1 for as many tokens as round 1 of stage 2 takes."""
     recipe, budget = inputs.recipe, _budget(inputs, context, file)
-    model = context.models.trainable(inputs.path("instructed"))
+    model = context.trainable(inputs.path("instructed"))
     settings = recipe.instruct.model_copy(update={"learning_rate": recipe.refine.learning_rate})
     return instruct_on(inputs, out, context, model, "controls/instruct", settings, max_tokens=budget)
 

@@ -50,7 +50,7 @@ def _make_instructed(inputs: Inputs, out: Outputs, context: Context) -> Mapping[
     from srit.training.loop import seed_torch
 
     seed_torch(f"{inputs.recipe.seed}/instructed")  # a new adapter begins with random values
-    model = context.models.trainable(None)
+    model = context.trainable(None)
     if rates := dropout(model.config):
         named = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
         context.reports.report(

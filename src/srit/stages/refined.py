@@ -140,7 +140,7 @@ def make_refined(
     if not preferences and not part.shown:
         raise TrainingError("no problem gave a pair or a right answer: there is nothing to refine on")
     agreement, reference = _before(inputs, context, preferences, settings, file, part)
-    model = context.models.trainable(inputs.path(start_of(inputs, part)))
+    model = context.trainable(inputs.path(start_of(inputs, part)))
     is_reference = reference_of(settings, part) == part
     history = refine(
         model,
@@ -232,7 +232,6 @@ def _before(
     else:
         [sampled] = _scored(inputs, context, start, {"agreement.json": own})
         [scored] = _scored(inputs, context, frozen, compared, by_token=by_token)
-    context.engine.release()  # the training loads a model of its own
     gap, dtype = disagreement(some, sampled), context.models.plan.dtype
     if gap > AGREEMENT[dtype]:
         raise TrainingError(

@@ -130,7 +130,8 @@ def refine(
         def loss_of(scored: Mapping[int, Tensor]) -> Tensor:
             frozen_logps = {index: beside(logps, frozen[index], logps.dtype) for index, logps in scored.items()}
             if step == 0 and is_reference and (compared := [i for i in scored if chosen[i].is_compared]):
-                gaps.extend(torch.stack([(scored[i] - frozen_logps[i]).abs().sum() for i in compared]).tolist())
+                apart = [objective.sums(chosen[i], scored[i] - frozen_logps[i]).abs().sum() for i in compared]
+                gaps.extend(torch.stack(apart).tolist())
             parts = [objective.contribution(chosen[i], scored[i], frozen_logps[i], settings) for i in scored]
             logged = [(name, value) for part in parts for name, value in part.logged.items()]
             values = torch.stack([value for _, value in logged]).tolist()  # the only wait for the device
