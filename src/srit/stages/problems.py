@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from srit.compared import evaluated, problems_file
+from srit.compared import evaluated, kinds_in, problems_file
 from srit.errors import DataError, JudgeError
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
@@ -16,7 +16,7 @@ from srit.recipe import Recipe, TaskUse
 from srit.records import Problem, Split
 from srit.run_directory import Json
 from srit.sums import NOT_THERE
-from srit.tasks import find_task
+from srit.tasks import find_task, kinds_of
 
 
 def problems_stage(recipe: Recipe) -> Stage:
@@ -74,6 +74,7 @@ def _make_problems(inputs: Inputs, out: Outputs, context: Context) -> Mapping[st
     dev, evaluate = found["problems/dev.jsonl"], [problem for name in tested for problem in found[name]]
     refuse_namesakes(train, refine)
     if not tasks.allow_overlap:
+        refuse_partly_trained((*tasks.train, *tasks.refine), tasks.evaluate)
         refuse_overlap([*train, *refine, *dev], evaluate)
     for problem in (*train, *refine, *dev, *evaluate):
         # Checked before anything is spent: a text with a special token could end its turn.
@@ -121,6 +122,22 @@ def refuse_overlap(train: Sequence[Problem], evaluated: Sequence[Problem]) -> No
             f"{len(shared)} training problems are also evaluated ({', '.join(shared[:5])} …): a gain on them proves "
             "nothing. Take other problems, or set tasks.allow_overlap: true"
         )
+
+
+def refuse_partly_trained(trained: Sequence[TaskUse], evaluated: Sequence[TaskUse]) -> None:
+    """Refuse evaluation tasks only some of whose kinds of problems are trained on: neither in- nor out-of-domain.
+
+    Raises:
+        DataError: there is one; names the kinds that are trained on.
+    """
+    kinds = kinds_in(trained)
+    for use in evaluated:
+        of_task = kinds_of(use.task)
+        if (known := of_task & kinds) and not of_task <= kinds:
+            raise DataError(
+                f"tasks.evaluate: {use.task} is trained on in part ({', '.join(sorted(known))}): evaluate what is "
+                "trained on and what is not as tasks of their own, or set tasks.allow_overlap: true"
+            )
 
 
 def refuse_namesakes(train: Iterable[Problem], refine: Iterable[Problem]) -> None:
