@@ -120,7 +120,8 @@ def refuse_overlap(train: Sequence[Problem], evaluated: Sequence[Problem]) -> No
     if shared := check_overlap(train, evaluated):
         raise DataError(
             f"{len(shared)} training problems are also evaluated ({', '.join(shared[:5])} …): a gain on them proves "
-            "nothing. Take other problems, or set tasks.allow_overlap: true"
+            "nothing. Take other problems, divide a file of your own (jsonl:PATH?split=80/10/10), or set "
+            "tasks.allow_overlap: true"
         )
 
 
