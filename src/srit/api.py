@@ -10,6 +10,7 @@ from typing import NamedTuple
 from srit.errors import RecipeError
 from srit.machine.precision import known_rates
 from srit.pipeline.estimate import Work, total_summary
+from srit.pipeline.looking import Looked, look
 from srit.pipeline.planning import plan as plan_stages
 from srit.pipeline.planning import versions_line
 from srit.pipeline.reports import Progress
@@ -42,6 +43,7 @@ class RunPlan(NamedTuple):
     stages: tuple[PlannedStage, ...]  # in order
     warning: str  # library versions that the run would mix; "" if none
     summary: str  # time and cost in one line; "" if nothing would run
+    looked: Looked  # what the stages that would run need, and what of it is missing
 
 
 def run(
@@ -184,24 +186,28 @@ def load_results(folder: Path | str) -> Results:
 
 
 def plan(recipe: Recipe, out: Path | str | None = None) -> RunPlan:
-    """Estimate what `run` would do with the same arguments. Nothing is made, downloaded or spent.
+    """Look at what `run` would do with the same arguments, and at what that needs. Nothing is made or spent.
+
+    A teacher's server is asked for the list of its models.
 
     Args:
         recipe: what would be run.
         out: the run directory; None: runs/NAME. It need not exist.
 
     Returns:
-        Every stage with the reason why it would run, and what it all takes.
+        Every stage with the reason why it would run, what it all takes, and what was found: `looked.faults` holds the
+        errors that the run would end with.
 
     Raises:
-        SritError: as for `run`, as far as it can be known beforehand.
+        SritError: the recipe, the student's folder or what the run directory holds is at fault.
     """
     folder = run_folder(recipe, out)
     planned = plan_stages(folder, recipe, stages)
     found = [PlannedStage(str(p.stage.name), p.reason, p.stage.work(recipe) if p.reason else Work()) for p in planned]
     works = [stage.work for stage in found if stage.reason]
     summary = total_summary(works, recipe, known_rates(recipe.student)) if works else ""
-    return RunPlan(tuple(found), versions_line(folder, planned), summary)
+    looked = look(recipe, folder, [p.stage for p in planned if p.reason])
+    return RunPlan(tuple(found), versions_line(folder, planned), summary, looked)
 
 
 def make(

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from srit.compute.plan import ComputePlan
+from srit.errors import DataError
 from srit.pipeline.environment import environment
 from srit.pipeline.stage import Stage
-from srit.run_directory import Json, StageEntry, canonical, recorded_sum, write_json
+from srit.run_directory import Json, StageEntry, canonical, read_json, recorded_sum, write_json
 from srit.sums import NOT_THERE
 
 
@@ -133,8 +134,9 @@ def _versions(found: Mapping[str, str]) -> str:
 def begun_elsewhere(partial: Path) -> str:
     """Say in one line which versions began an unfinished stage, if they are not those here; "" if they are."""
     place, now = partial / "environment.json", _versions(environment())
-    if not place.exists():
+    try:
+        then = _versions(read_json(place))
+    except (DataError, TypeError):  # missing, or damaged: what it says is only reported
         write_json(place, environment())
         return ""
-    then = _versions(json.loads(place.read_bytes()))
     return "" if then == now else f"{then} began it, and {now} goes on: {_MIXED}"

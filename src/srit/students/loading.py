@@ -13,6 +13,7 @@ from srit.compute.plan import Attention, Targets
 from srit.errors import DataError
 from srit.recipe import Student
 from srit.run_directory import canonical
+from srit.shortages import shortage
 from srit.students.embedded import EMBEDDED, locate_embedded
 from srit.students.lengths import Room, room_of
 from srit.students.prompts import Prompts
@@ -92,6 +93,27 @@ def locate(student: Student) -> Path | None:
     if path.is_absolute() or student.model.startswith("."):
         raise DataError(f"student.model: there is no folder {path}")
     return None
+
+
+def check_weights(student: Student) -> None:
+    """Check the headers of a local model's weights without loading them.
+
+    Raises:
+        DataError: they are missing, pickled or cut off.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    place = str(locate(student) or student.model)
+    _refuse_pickled(student, place)
+    files = sorted(Path(place).glob("*.safetensors"))
+    if not files:
+        raise DataError(f"student.model: {student.model} has no weights (*.safetensors)")
+    for path in files:
+        try:
+            with safe_open(path, framework="np"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise DataError(f"student.model: {path} is damaged or cut off ({_first_line(error)})") from None
 
 
 def load_tokenizer(student: Student) -> PreTrainedTokenizerBase:
@@ -199,7 +221,30 @@ def _refusing(what: str) -> Iterator[None]:
     except (DataError, MemoryError):
         raise
     except Exception as error:
+        if shortage(error):
+            raise  # the machine is at fault, not the model
+        if "trust_remote_code" in str(error):
+            raise DataError(f"student.model: {what}: {_OWN_CODE}") from None
         raise DataError(f"student.model: {what}: {type(error).__name__}: {_first_line(error)}") from None
+
+
+_OWN_CODE = "it comes with code of its own, which srit does not run: use a model that transformers has the code of"
+
+
+def _refuse_pickled(student: Student, place: str) -> None:
+    """
+    Raises:
+        DataError: a local model has no other weights than pickled ones, which run whatever code they contain.
+    """
+    folder = Path(place)
+    pickled = sorted(p.name for p in folder.glob("*") if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl"))
+    if pickled and not any(folder.glob("*.safetensors")):
+        convert = f"M.from_pretrained({place!r}, use_safetensors=False).save_pretrained('converted')"
+        raise DataError(
+            f"student.model: {student.model} has pickled weights only ({pickled[0]}), and to load them runs any code "
+            "in them. If you trust their source, convert them and use the new folder (with the tokenizer's files "
+            f'copied): python -c "from transformers import AutoModelForCausalLM as M; {convert}"'
+        )
 
 
 def load_model(student: Student, adapter: Path | None = None) -> PreTrainedModel:
@@ -258,6 +303,7 @@ def _base(student: Student, precision: torch.dtype) -> PreTrainedModel:
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
     place = str(locate(student) or student.model)
+    _refuse_pickled(student, place)
     with _refusing(f"{student.model} cannot be loaded"):
         loaded: Any = _auto_class(place, _revision(student)).from_pretrained(
             place,

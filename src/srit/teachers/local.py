@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from srit.errors import DataError
-from srit.kinds import SAMPLERS
+from srit.kinds import SAMPLERS, Finding
 from srit.recipe import TEACHER_FIELDS, SamplerSettings, Student, TeacherSettings, with_former
 from srit.run_directory import Json
 from srit.samplers import Request, SamplingSettings
@@ -61,6 +61,15 @@ class LocalTeacher:
             for question, (text, cut) in zip(chunks[start], answers, strict=True):
                 answer = Answer(question.problem.id, text, "", 1, limit=self.max_tokens)
                 yield answer._replace(text=None, reason=CUT, cut=True, raw=text) if cut else answer
+
+
+def _look(settings: LocalSettings) -> Iterator[Finding]:
+    from srit.students.loading import check_weights, locate
+
+    model = _model(settings)
+    if locate(model) is not None:
+        check_weights(model)
+    yield Finding(True, f"teacher {model.model}", "there" if locate(model) else "a hub id; the hub was not asked")
 
 
 def _make(settings: LocalSettings, surroundings: Surroundings) -> LocalTeacher:
@@ -126,4 +135,4 @@ def _sources(settings: LocalSettings) -> Mapping[str, Json]:
     return {f"the teacher {settings.model}": identity(_model(settings))}
 
 
-TEACHER = TeacherKind(LocalSettings, _make, work=_work, shaping=_shaping, sources=_sources, model=_model)
+TEACHER = TeacherKind(LocalSettings, _make, work=_work, shaping=_shaping, sources=_sources, model=_model, look=_look)

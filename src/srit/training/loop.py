@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -22,13 +24,20 @@ from torch.optim.lr_scheduler import LambdaLR
 from srit.errors import TrainingError
 from srit.recipe import Optimization
 from srit.run_directory import write_bytes
+from srit.stopping import delayed_stop
 
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
 
 CHECKPOINT_SECONDS = 60.0  # the work that a kill may cost
+# Where a checkpoint takes little time, one is written more often, so that a stage of seconds survives kills too: they
+# take 2 % of the time at most.
+LEAST_SECONDS = 1.0
+SAVING_SHARE = 0.02
 
 Metrics = dict[str, float]
+
+_log = logging.getLogger(__name__)
 
 
 def seed_torch(text: str) -> None:
@@ -96,27 +105,51 @@ def train(
     schedule = LambdaLR(optimizer, lambda step: _rate(step, n_steps, settings.warmup))
     history = _restore(checkpoints, weights, optimizer, schedule)
     _follow(trained, weights)
-    saved = time.monotonic()
-    for step in range(len(history), n_steps):
-        seed_torch(f"{seed}/{step}")
-        metrics = accumulate(step)
-        norm = torch.nn.utils.clip_grad_norm_(weights.values(), settings.clip).item()
-        if not all(map(_is_finite, (metrics["loss"], norm))):
-            raise TrainingError(
-                f"step {step}: the loss is {metrics['loss']} and its gradient's norm {norm}: training diverged; "
-                f"lower learning_rate (it is {settings.learning_rate}) and run again"
-            )
-        rate = float(schedule.get_last_lr()[0])
-        optimizer.step()
-        _follow(trained, weights)
-        schedule.step()
-        optimizer.zero_grad(set_to_none=True)
-        history.append({"step": float(step), **metrics, "grad_norm": norm, "learning_rate": rate})
-        progress(step + 1, n_steps)
-        if time.monotonic() - saved > CHECKPOINT_SECONDS and step + 1 < n_steps:
+    pace = _Pace()
+    try:
+        for step in range(len(history), n_steps):
+            seed_torch(f"{seed}/{step}")
+            metrics = accumulate(step)
+            norm = torch.nn.utils.clip_grad_norm_(weights.values(), settings.clip).item()
+            if not all(map(_is_finite, (metrics["loss"], norm))):
+                raise TrainingError(
+                    f"step {step}: the loss is {metrics['loss']} and its gradient's norm {norm}: training diverged; "
+                    f"lower learning_rate (it is {settings.learning_rate}) and run again"
+                )
+            rate = float(schedule.get_last_lr()[0])
+            with delayed_stop():  # a step is taken whole or not at all
+                optimizer.step()
+                _follow(trained, weights)
+                schedule.step()
+                optimizer.zero_grad(set_to_none=True)
+                history.append({"step": float(step), **metrics, "grad_norm": norm, "learning_rate": rate})
+            progress(step + 1, n_steps)
+            if step + 1 < n_steps and pace.is_due():
+                with pace.saving():
+                    _save(checkpoints, weights, optimizer, schedule, history)
+    except KeyboardInterrupt:
+        if history:
             _save(checkpoints, weights, optimizer, schedule, history)
-            saved = time.monotonic()
+        raise
     return history
+
+
+class _Pace:
+    """When the next checkpoint is due: after a minute, or as soon as it takes a small share of the time."""
+
+    def __init__(self) -> None:
+        self._saved, self._cost = time.monotonic(), 0.0
+
+    def is_due(self) -> bool:
+        wait = min(CHECKPOINT_SECONDS, max(LEAST_SECONDS, self._cost / SAVING_SHARE))
+        return time.monotonic() - self._saved > wait
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._saved = time.monotonic()
+        self._cost = self._saved - began
 
 
 def _masters(trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -204,3 +237,5 @@ def _whole_checkpoints(folder: Path) -> Iterator[bytes]:
         data = path.read_bytes()
         if path.stem.partition("-")[2] == hashlib.sha256(data).hexdigest():
             yield data
+        else:
+            _log.warning("the checkpoint after step %d is damaged, and one before it is used", int(path.stem[:8]))

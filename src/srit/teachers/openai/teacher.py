@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
+from srit.stopping import delayed_stop
 from srit.teachers import Answer, Question, answer_key
 from srit.teachers.openai.asking import Asking, Outcome
 from srit.teachers.openai.endpoint import Endpoint, key_for
@@ -13,7 +14,6 @@ from srit.teachers.openai.faults import Fault
 from srit.teachers.openai.parameters import Parameters, adapted, is_limit_refused
 from srit.teachers.openai.reply import Received, read_reply
 from srit.teachers.openai.schedule import Attempt
-from srit.teachers.openai.stopping import delayed_stop
 from srit.teachers.openai.wire import Lost, NoConnection, Threads, client, send
 
 
