@@ -175,7 +175,7 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012  (PyYAML's own attribute)
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
             raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=event.start_mark)
         if (tag := getattr(event, "tag", None)) is not None:
@@ -235,11 +235,12 @@ def parse(text: str, path: Path) -> dict[str, Any]:
         RecipeError: it is not one; names the line.
     """
     try:
-        tree = yaml.load(text, Loader=_Loader)
+        node = _composed(text)
+        tree = None if node is None else _Loader("").construct_document(node)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise RecipeError(f"{path}{line}: {error.problem}") from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise RecipeError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(tree, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of fields, but this is a {type(tree).__name__}")
@@ -337,7 +338,7 @@ def where(source: str, text: str, place: Sequence[Any]) -> str:
 
 
 def line_of(text: str, place: Sequence[Any]) -> int | None:
-    """Return the line of a field, found by composing the text again; None if the field is not in it."""
+    """Return the line of a field; None if the field is not in the text."""
     node = _composed(text) if text else None
     line = None
     for part in place:
@@ -352,6 +353,6 @@ def line_of(text: str, place: Sequence[Any]) -> int | None:
     return line
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=1)  # to read a text takes as long as all else: its tree gives both the values and their lines
 def _composed(text: str) -> yaml.Node | None:
     return yaml.compose(text, Loader=_Loader)
