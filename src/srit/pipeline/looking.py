@@ -26,7 +26,7 @@ class Looked(NamedTuple):
     """What was found."""
 
     findings: tuple[Finding, ...]
-    faults: tuple[SritError, ...]  # each would stop the run
+    faults: tuple[SritError, ...]  # each would stop the run; those of the recipe first
 
 
 def look(recipe: Recipe, folder: Path, again: Sequence[Stage]) -> Looked:
@@ -43,7 +43,7 @@ def look(recipe: Recipe, folder: Path, again: Sequence[Stage]) -> Looked:
             findings.extend(check())
         except SritError as fault:
             faults.append(fault)
-    return Looked(tuple(findings), tuple(faults))
+    return Looked(tuple(findings), tuple(sorted(faults, key=lambda fault: fault.exit_code)))
 
 
 Check = Callable[[], Iterator[Finding]]
