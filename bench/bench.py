@@ -45,7 +45,8 @@ from srit.students.loading import load_model, load_tokenizer, trainable
 from srit.students.prompts import Prompts
 from srit.training.instruction import BATCH_TOKENS, Example
 from srit.training.losses import Sides, loss_kind
-from srit.training.preference import Preference, reference_logps
+from srit.training.objective import Preference
+from srit.training.preference import reference_logps
 
 RESULTS = Path(__file__).with_name("results.json")
 WINDOW = 48  # tokens; the prompts alone are longer

@@ -76,6 +76,18 @@ BAD = {
         GOOD + "sampler: {kind: vllm}\nevaluate: {stop: [x]}\n",
         "evaluate.stop: the sampler vllm reads only token ids",
     ),
+    "controls of a round in parts": (
+        GOOD + "  parts: 2\ncontrols: [right]\n",
+        "recipe.yaml: controls: they learn from the answers of one model",
+    ),
+    "wrong answers that would be learned as chosen ones": (
+        GOOD + "  nll_weight: 1.0\npairs: {swapped: 0.5}\n",
+        "pairs.swapped: the likelihood of the chosen answers would be raised",
+    ),
+    "a reference of a loss that has none": (
+        GOOD + "  loss: group\n  reference: round\n",
+        "refine.reference: the loss group does not use it (only apo_zero and ipo",
+    ),
     "a recording without its path": (
         GOOD + "teacher: {kind: recording}\n",
         "path: a teacher of kind recording needs it",

@@ -11,7 +11,6 @@ from safetensors import SafetensorError
 from srit.errors import DataError, MachineError, RecipeError
 from srit.records import Completion, Demonstration, Prediction
 from srit.run_directory import (
-    Journal,
     Run,
     StageEntry,
     building,
@@ -28,18 +27,6 @@ def test_two_processes_do_not_share_a_run(tmp_path):
         Run(tmp_path / "run")
 
     Run(tmp_path / "run").close()
-
-
-def test_a_journal_drops_a_line_that_a_kill_cut_and_goes_on(tmp_path):
-    path = tmp_path / "answers.jsonl"
-    journal = Journal(path)
-    journal.append({"id": 1, "text": "\ud800"})
-    path.write_bytes(path.read_bytes() + b'{"id": 2, "te')
-
-    again = Journal(path)
-    again.append({"id": 3})
-
-    assert [row["id"] for row in Journal(path).rows] == [1, 3]
 
 
 def test_a_folder_that_was_not_finished_is_not_there(tmp_path):

@@ -13,7 +13,7 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from srit.compute.rows import Group
 from srit.training.instruction import Example
-from srit.training.preference import Preference
+from srit.training.objective import Preference
 
 VOCABULARY = 300
 SHAPE = {

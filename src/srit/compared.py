@@ -11,6 +11,7 @@ from typing import NamedTuple
 from srit.errors import RecipeError
 from srit.recipe import Recipe, TaskUse
 from srit.records import Model
+from srit.rounds import rounds_of
 from srit.run_directory import canonical
 from srit.tasks import find_task
 
@@ -70,11 +71,6 @@ def _place(use: TaskUse, slugs: Mapping[str, int]) -> str:
 def refine_problems(recipe: Recipe) -> str:
     """Return the file of the problems that stage 2 works on."""
     return f"problems/{'refine' if recipe.tasks.refine else 'train'}.jsonl"
-
-
-def rounds_of(recipe: Recipe) -> range:
-    """Return the numbers of the rounds, from 1."""
-    return range(1, recipe.rounds + 1)
 
 
 def models(recipe: Recipe) -> list[Model]:

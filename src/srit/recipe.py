@@ -120,6 +120,9 @@ class Pairs(Part):
     heuristic: Literal["cot", "correctness", "teacher"] = "cot"
     fallback: Literal["demonstration", "skip"] = "demonstration"
     rejected: Literal["direct_or_wrong", "wrong", "direct"] = "direct_or_wrong"
+    rejected_by: Literal["sampled", "likeliest", "least_likely"] = "sampled"  # which answers come first
+    distinct: bool = True  # equal answers count once; False: as often as they were given
+    swapped: Fraction = 0.0  # probability that a pair's sides are exchanged: at 0.5, a control that prefers nothing
     pairs_per_problem: Count = 4
     prompt: Literal["direct", "cot", "both"] = "direct"  # the prompt that pairs are conditioned on
 
@@ -130,7 +133,15 @@ class Refine(Optimization):
     loss: str
     nll_weight: float = Field(default=0.0, ge=0)  # of the joint likelihood term; 0 is the paper's loss
     nll_on: Literal["chosen", "right"] = "chosen"
+    parts: Count = 1  # of a round's problems: each is answered by the model that learned from the part before
+    passes: Count = 1  # over a round's problems, with new answers in each; epochs learn the same answers again
     accept: Literal["better", "always"] = "better"  # on the dev problems; "better": not worse than by noise
+
+
+class Referenced(Refine):
+    """Stage 2 with a loss that compares the policy with a reference."""
+
+    reference: Literal["part", "round"] = "part"  # the model as it was before this part, or before the round's first
 
 
 class SamplerSettings(Part):
@@ -183,11 +194,27 @@ TEACHER_FIELDS: Mapping[str, Any] = {
 }
 LOSS_FIELDS: Mapping[str, Any] = {"beta": 0.1, "label_smoothing": 0.0, "gamma": 0.0}
 
+# Fields that came later, with the values that make what was made before them: they are then no part of what a stage is
+# made from.
+LATER_FIELDS: Mapping[str, Any] = {
+    "rejected_by": "sampled",
+    "distinct": True,
+    "swapped": 0.0,
+    "parts": 1,
+    "passes": 1,
+    "reference": "part",
+}
+
 
 def with_former(former: Mapping[str, Any], settings: Part, *, without: str) -> dict[str, Any]:
     """Return settings as JSON with the fields that all kinds once had, `without` the one that shapes nothing."""
     own = settings.model_dump(mode="json")
     return {field: value for field, value in {**former, **own}.items() if field != without}
+
+
+def without_later(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without those of `LATER_FIELDS` that change nothing."""
+    return {field: value for field, value in settings.items() if LATER_FIELDS.get(field, ...) != value}
 
 
 def _default(value: Any) -> Any:
@@ -212,6 +239,24 @@ class Recipe(Part):
     evaluate: Evaluate = Evaluate()
     sampler: Annotated[SamplerSettings, OneOf(SAMPLERS, "kind", "transformers", by_name=True)] = _default({})
     rows: Count = 128  # answers decoded at once; four times as many are kept at once: some thousand for vllm
+
+    @model_validator(mode="after")
+    def _controls_compare_with_one_part(self) -> Recipe:
+        if self.controls and self.refine.parts * self.refine.passes > 1:
+            raise ValueError(
+                "controls: they learn from the answers of one model, but with refine.parts or refine.passes several "
+                "give them: set controls: [] and compare with a run with refine.loss: none"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _swapped_answers_are_not_learned(self) -> Recipe:
+        if self.pairs.swapped and self.refine.nll_weight and self.refine.nll_on == "chosen":
+            raise ValueError(
+                "pairs.swapped: the likelihood of the chosen answers would be raised, which exchanged sides make wrong "
+                "ones: set refine.nll_on: right, or refine.nll_weight: 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _sampler_reads_text(self) -> Recipe:

@@ -293,6 +293,10 @@ def _explain(fault: Any, model: type[BaseModel], tree: Any, place_of: Callable[[
     if fault["type"] == "missing":
         _, union, called = _fields_at(model, tree, place[:-1])
         return f"{source}: {name}: {called} needs it" if union else f"{source}: {name} is missing"
+    if fault["type"] == "value_error" and isinstance(
+        fault["input"], dict
+    ):  # it concerns several fields, and names them
+        return f"{source}: {name}{'.' if name else ''}{fault['ctx']['error']}"
     if fault["type"] != "extra_forbidden":
         return f"{source}: {name} is {fault['input']!r:.200}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
     fields, union, called = _fields_at(model, tree, place[:-1])

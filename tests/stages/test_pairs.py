@@ -1,37 +1,10 @@
+from dataclasses import replace
+
 import pytest
+from answers import ALSO_GOOD, BAD, BARE, DEMONSTRATION, GOOD, PROBLEM, completion, tokenize
 
 from srit.recipe import Pairs
-from srit.records import Completion, Demonstration, Problem
 from srit.stages.pairs import is_bare, make_pairs, right_sides
-
-PROBLEM = Problem("p", "sums", "train", "1 + 1?", "2")
-DEMONSTRATION = Demonstration("p", "sums", "solver", "1 + 1 = 2. The answer is 2.", "2", "right", True, "correct")
-
-
-def tokenize(text):
-    return (*text.encode(), 0)
-
-
-def completion(text, *, right, prompt="cot", index=0, truncated=False, verdict=None):
-    return Completion(
-        problem_id="p",
-        task="sums",
-        prompt=prompt,
-        index=index,
-        text=text,
-        token_ids=tokenize(text),
-        logp=-1.0,
-        truncated=truncated,
-        answer=None,
-        verdict=verdict or ("right" if right else "wrong"),
-        reward=float(right),
-    )
-
-
-GOOD = completion("1 + 1 makes 2. The answer is 2.", right=True)
-ALSO_GOOD = completion("One and one is two. The answer is 2.", right=True, index=1)
-BAD = completion("1 + 1 makes 3. The answer is 3.", right=False, prompt="direct")
-BARE = completion("2", right=True, prompt="direct", index=1)
 
 
 def texts(completions, demonstrations=(), **settings):
@@ -107,8 +80,44 @@ def test_pairs_keep_the_ids_that_were_sampled_and_both_prompts_may_carry_them():
     assert {pair.chosen_ids for pair in pairs} == {GOOD.token_ids}
 
 
-def test_right_sides_are_distinct_and_limited():
-    assert [side.text for side in right_sides([GOOD, GOOD, BAD, ALSO_GOOD, BARE], 2)] == [GOOD.text, ALSO_GOOD.text]
+@pytest.mark.parametrize(("distinct", "expected"), [(True, [GOOD, ALSO_GOOD]), (False, [GOOD, GOOD])])
+def test_right_sides_are_limited_and_equal_ones_count_as_the_recipe_says(distinct, expected):
+    sides = right_sides([GOOD, GOOD, BAD, ALSO_GOOD, BARE], Pairs(pairs_per_problem=2, distinct=distinct))
+
+    assert [side.text for side in sides] == [completion.text for completion in expected]
+
+
+WRONG = [replace(completion(f"It is {n}.", right=False, index=n), logp=logp) for n, logp in ((3, -5), (4, -1), (5, -9))]
+
+
+@pytest.mark.parametrize(
+    ("settings", "rejected"),
+    [
+        ({}, [WRONG[0], WRONG[1]]),
+        ({"rejected_by": "likeliest"}, [WRONG[1], WRONG[0]]),
+        ({"rejected_by": "least_likely"}, [WRONG[2], WRONG[0]]),
+        ({"distinct": False}, [WRONG[0], WRONG[0]]),
+        ({"distinct": False, "rejected_by": "likeliest"}, [WRONG[1], WRONG[0]]),
+    ],
+)
+def test_which_wrong_answers_are_rejected_first_and_how_often_are_fields(settings, rejected):
+    pairs, _ = texts([GOOD, replace(WRONG[0], index=0), *WRONG], pairs_per_problem=2, **settings)
+
+    assert pairs == [(GOOD.text, bad.text) for bad in rejected]
+
+
+def test_exchanged_sides_are_those_of_the_same_pairs():
+    problems = [replace(PROBLEM, id=str(n)) for n in range(200)]
+    answers = [replace(answer, problem_id=problem.id) for problem in problems for answer in (GOOD, BAD)]
+
+    plain, half, all_of_them = (
+        make_pairs(problems, answers, [], Pairs(swapped=share), tokenize)[0] for share in (0.0, 0.5, 1.0)
+    )
+
+    assert {(pair.chosen, pair.rejected) for pair in all_of_them} == {(BAD.text, GOOD.text)}
+    assert [pair in (one, other) for pair, one, other in zip(half, plain, all_of_them, strict=True)] == [True] * 200
+    assert 80 < sum(pair in all_of_them for pair in half) < 120
+    assert all(pair.chosen_ids == tokenize(pair.chosen) and pair.rejected_from == "cot 0" for pair in all_of_them)
 
 
 @pytest.mark.parametrize(

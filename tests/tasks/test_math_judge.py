@@ -370,9 +370,9 @@ def test_what_writing_decides_needs_no_worker():
 
 
 def test_a_worker_that_hangs_is_killed_and_replaced():
-    worker = math_judge.Worker(timeout_seconds=3)
+    worker = math_judge.Worker(timeout_seconds=0.5)
     try:
-        with pytest.raises(JudgeError, match="within 3 s"):
+        with pytest.raises(JudgeError, match=r"within 0\.5 s"):
             worker.ask("9^{9^{9^{9}}}", "7")
         assert worker.ask("(x+1)^2", "x^2+2x+1")  # by a new process
     finally:

@@ -4,12 +4,14 @@ import pytest
 import torch
 from datasets import Dataset
 from tiny import EXAMPLES, PREFERENCES, tiny_model, tiny_tokenizer
-from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
+from srit.compute.rows import TOKENS
 from srit.recipe import Optimization
 from srit.training.instruction import instruct
 from srit.training.loop import _rate
 from srit.training.losses import loss_kind
+from srit.training.losses.group import GroupSettings
 from srit.training.losses.sigmoid import SigmoidSettings
 from srit.training.preference import reference_logps, refine
 
@@ -22,7 +24,7 @@ PAIRS = [
         "chosen_ids": list(group.completions[good]),
         "rejected_ids": list(group.completions[bad]),
     }
-    for group, pairs, _ in PREFERENCES
+    for group, pairs, *_ in PREFERENCES
     for good, bad in pairs
 ]
 
@@ -96,6 +98,77 @@ def test_stage_2_has_the_loss_and_gradient_of_dpo_trainer(tmp_path, monkeypatch,
     )
 
     assert metrics["preference_loss"] == pytest.approx(expected_loss.item(), rel=1e-4)
+    assert_same(kept[0], expected)
+
+
+# Answers to the prompts of PREFERENCES with an advantage each; the first was given twice.
+SAMPLED = [
+    preference._replace(pairs=(), likely=(), samples=((0, 0.5), (0, 0.5), (1, -0.25), (2, -0.75)))
+    for preference in PREFERENCES
+]
+
+
+def as_grpo_gives_them(preferences, reference):
+    """The tensors of a batch, padded as GRPOTrainer pads them."""
+    rows = []
+    for (group, _, _, samples), frozen in zip(preferences, reference, strict=True):
+        lengths = [len(completion) for completion in group.completions]
+        old = torch.tensor(frozen).split(lengths)
+        rows += [(group.prompt_ids, group.completions[i], old[i], advantage) for i, advantage in samples]
+    longest = max(len(completion) for _, completion, _, _ in rows)
+    fill = [longest - len(completion) for _, completion, _, _ in rows]
+    return {
+        "prompt_ids": torch.tensor([prompt for prompt, *_ in rows]),
+        "prompt_mask": torch.ones(len(rows), len(rows[0][0]), dtype=torch.long),
+        "completion_ids": torch.tensor([[*row[1], *[0] * n] for row, n in zip(rows, fill, strict=True)]),
+        "completion_mask": torch.tensor([[1] * len(row[1]) + [0] * n for row, n in zip(rows, fill, strict=True)]),
+        "old_per_token_logps": torch.stack(
+            [torch.cat([row[2], torch.zeros(n)]) for row, n in zip(rows, fill, strict=True)]
+        ),
+        "advantages": torch.tensor([advantage for *_, advantage in rows]),
+    }
+
+
+def test_the_group_loss_and_its_gradient_are_those_of_grpo_trainer(tmp_path, monkeypatch):
+    refinement = GroupSettings(**ONE_STEP)
+    frozen, moved = tiny_model(seed=3), tiny_model(seed=3).train()
+    with torch.no_grad():
+        for weight in moved.parameters():
+            weight.add_(0.01 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
+    sampled = reference_logps(frozen, SAMPLED, 100, figures=TOKENS)
+    trainer = GRPOTrainer(
+        model=moved,
+        reward_funcs=lambda completions, **_: [0.0] * len(completions),
+        args=settings(tmp_path / "trl", GRPOConfig, loss_type="bnpo", beta=0.0, epsilon=0.2),
+        train_dataset=Dataset.from_list([{"prompt": "?"}] * 8),
+        processing_class=tiny_tokenizer(),
+    )
+    trainer.current_gradient_accumulation_steps = 1
+    batch = as_grpo_gives_them(SAMPLED, sampled)
+    theirs = trainer.compute_loss(moved, batch)
+    theirs.backward()
+    expected = gradient(moved)
+    moved.zero_grad()
+
+    kept = keep_gradient(monkeypatch)
+    [metrics] = refine(
+        moved,
+        SAMPLED,
+        sampled,
+        refinement,
+        seed="0",
+        checkpoints=tmp_path,
+        progress=lambda *_: None,
+        is_reference=False,
+    )
+
+    now, then = (
+        torch.cat([torch.tensor(row) for row in rows])
+        for rows in (reference_logps(moved, SAMPLED, 100, figures=TOKENS), sampled)
+    )
+    ratios = now - then
+    assert (ratios.exp() > 1.2).any() and (ratios.exp() < 0.8).any()  # some are clipped
+    assert metrics["preference_loss"] == pytest.approx(theirs.item(), rel=1e-4)
     assert_same(kept[0], expected)
 
 

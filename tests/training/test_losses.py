@@ -6,6 +6,7 @@ import torch
 
 from srit.kinds import LOSSES
 from srit.training.losses import Sides, loss_kind, loss_of_equals
+from srit.training.objective import advantages
 
 CHOSEN, REJECTED, REF_CHOSEN, REF_REJECTED = np.random.default_rng(0).normal(-40, 15, (4, 256))
 N_CHOSEN, N_REJECTED = np.random.default_rng(1).integers(1, 90, (2, 256)).astype(float)
@@ -69,9 +70,33 @@ def test_the_loss_of_equal_models_is_known(name, expected):
     assert loss_of_equals(loss_kind(name).settings()) == pytest.approx(expected)
 
 
-def test_a_loss_without_a_reference_has_none():
-    assert loss_of_equals(loss_kind("simpo").settings()) is None
+@pytest.mark.parametrize("name", ["simpo", "none", "group"])
+def test_a_loss_without_pairs_or_a_reference_has_none(name):
+    assert loss_of_equals(loss_kind(name).settings()) is None
 
 
 def test_every_loss_that_comes_with_srit_is_compared_with_its_formula():
-    assert set(LOSSES.own()) == {loss for loss, _, _ in PUBLISHED.values()}
+    assert set(LOSSES.own()) == {loss for loss, _, _ in PUBLISHED.values()} | {"none", "group"}
+
+
+@pytest.mark.parametrize(
+    ("negative_weight", "above", "below"), [(0.0, 1, 0), (1.0, 1, 1), (0.1, 1, 0.1), (10.0, 0.1, 1), (1e9, 1e-9, 1)]
+)
+def test_the_group_loss_is_the_clipped_policy_gradient_with_its_negative_part_weighed_by_itself(
+    negative_weight, above, below
+):
+    policy, sampled, advantages = np.random.default_rng(2).normal(0, 0.4, (3, 256))
+    ratio, weighed = np.exp(policy - sampled), np.where(advantages > 0, above, below) * advantages
+    expected = -np.minimum(ratio * weighed, np.clip(ratio, 0.8, 1.2) * weighed)
+    kind = loss_kind("group")
+
+    actual = kind.token_loss(
+        *map(torch.tensor, (policy, sampled, advantages)), kind.settings(negative_weight=negative_weight)
+    )
+
+    torch.testing.assert_close(actual, torch.tensor(expected), rtol=1e-12, atol=1e-14)
+
+
+def test_advantages_are_measured_from_the_mean_of_their_group():
+    assert advantages([1.0, 0.0, 0.0, 0.0]) == [0.75, -0.25, -0.25, -0.25]
+    assert not any(advantages([1.0, 1.0]))

@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -26,7 +27,8 @@ from srit.stages.refined import AGREEMENT
 from srit.students.loading import dropout, load_model, trainable
 from srit.students.prompts import Prompts
 from srit.training.instruction import Example, instruct
-from srit.training.loop import order
+from srit.training.loop import WHOLE, Leg, order, train
+from srit.training.losses.none import NoneSettings
 from srit.training.losses.sigmoid import SigmoidSettings
 from srit.training.preference import answer_groups, disagreement, reference_logps, refine
 
@@ -113,17 +115,49 @@ def test_a_loss_that_is_not_finite_stops_training_and_says_so(tmp_path):
         trained(tmp_path, model=model)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_training_in_parts_is_one_training(tmp_path, dtype):
+    """One optimizer, one schedule: with the same gradients, the same bits."""
+
+    def steps(model, first, n, leg=WHOLE):
+        def accumulate(step):
+            loss = (model(torch.tensor([[first + step, 5, 6]])).logits[0, -1].float() ** 2).mean()
+            loss.backward()
+            return {"loss": loss.item()}
+
+        place = tmp_path / f"{dtype} {first} {n}"
+        return train(
+            model, accumulate, n_steps=n, settings=SETTINGS, seed="0", checkpoints=place, progress=print, leg=leg
+        )
+
+    whole = tiny_model().to(dtype).train()
+    expected = steps(whole, 0, 6)
+    state = [tmp_path / f"{dtype} {n}.safetensors" for n in range(2)]
+    parts = [tiny_model().to(dtype).train()]
+    history = steps(parts[0], 0, 2, Leg(1, 3, None, state[0]))
+    for number in (2, 3):
+        parts.append(copy.deepcopy(parts[-1]))  # as it would be loaded: without the hooks of the training before
+        for weight in parts[-1].parameters():
+            weight._post_accumulate_grad_hooks = None
+        after = state[1] if number == 2 else None
+        history += steps(parts[-1], 2 * number - 2, 2, Leg(number, 3, state[number - 2], after))
+
+    assert [step["learning_rate"] for step in history] == [step["learning_rate"] for step in expected]
+    assert [step["loss"] for step in history] == [step["loss"] for step in expected]
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), parts[-1].parameters(), strict=True))
+
+
 def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone():
     assert order(20, seed="0", epoch=1) == order(20, seed="0", epoch=1)
     assert order(20, seed="0", epoch=1) != order(20, seed="0", epoch=2)
 
 
-def refined(tmp_path, settings, *, reference=None, model=None, **options):
+def refined(tmp_path, settings, *, preferences=PREFERENCES, reference=None, model=None, **options):
     model = model or tiny_model().train()
-    reference = reference or reference_logps(model, PREFERENCES, 100)
+    reference = reference or reference_logps(model, preferences, 100)
     history = refine(
         model,
-        PREFERENCES,
+        preferences,
         reference,
         settings,
         seed="0",
@@ -187,8 +221,13 @@ def test_answers_of_another_model_are_told_from_ones_own():
     assert other > 10 * max(AGREEMENT.values())
 
 
-def test_the_control_without_preferences_raises_likelihood_alone(tmp_path):
-    _, history = refined(tmp_path, SigmoidSettings(epochs=5, learning_rate=1e-3, batch_size=6), preference_weight=0.0)
+LIKELY = [preference._replace(pairs=()) for preference in PREFERENCES]
+
+
+def test_without_a_preference_likelihood_alone_is_raised(tmp_path):
+    settings = NoneSettings(epochs=5, learning_rate=1e-3, batch_size=6)
+
+    _, history = refined(tmp_path, settings, preferences=LIKELY)
 
     assert history[-1]["loss"] == history[-1]["nll"] < history[0]["nll"]
 
@@ -196,7 +235,7 @@ def test_the_control_without_preferences_raises_likelihood_alone(tmp_path):
 def test_a_control_goes_on_until_it_has_taken_as_many_tokens(tmp_path):
     wanted = 5 * sum(preference.group.n_tokens for preference in PREFERENCES) // 2
 
-    _, history = refined(tmp_path, SigmoidSettings(epochs=1, batch_size=2), preference_weight=0.0, max_tokens=wanted)
+    _, history = refined(tmp_path, NoneSettings(epochs=1, batch_size=2), preferences=LIKELY, max_tokens=wanted)
 
     taken = [metrics["tokens"] for metrics in history]
     assert sum(taken[:-1]) < wanted <= sum(taken)
@@ -208,7 +247,7 @@ def test_the_loss_is_the_published_formula_by_hand_in_float64(tmp_path):
     reference = [[value + 0.001 * i for i, value in enumerate(row)] for row in reference_logps(model, PREFERENCES, 100)]
     losses, nlls = [], []
     double = tiny_model(seed=2).double()
-    for (group, pairs, likely), frozen in zip(PREFERENCES, reference, strict=True):
+    for (group, pairs, likely, _), frozen in zip(PREFERENCES, reference, strict=True):
         logps = []
         for completion in group.completions:
             scores = double(torch.tensor([[*group.prompt_ids, *completion]])).logits[0].log_softmax(-1)

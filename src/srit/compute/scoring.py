@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from srit.compute.plan import RowKind
-from srit.compute.rows import Group, layout_of, logps_by_group, micro_batches
+from srit.compute.rows import COMPLETIONS, Figures, Group, layout_of, logps_by_group, micro_batches
 
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
@@ -24,20 +24,23 @@ def score(
     rows: RowKind,
     row_tokens: int = ROW_TOKENS,
     batch_tokens: int = BATCH_TOKENS,
+    figures: Figures = COMPLETIONS,
 ) -> list[list[float]]:
-    """Compute the summed log-probabilities of each group's completions, in nats.
+    """Compute the log-probabilities of each group's completions, in nats.
 
     Args:
         rows: how completions are put into rows.
         row_tokens: the budget of a packed row.
         batch_tokens: the budget of a batch of rows, padding included.
+        figures: COMPLETIONS for sums, TOKENS for each token by itself.
 
     Returns:
-        One list for each group, in order, with one number for each of its completions.
+        One list for each group, in order, with one number for each of its completions or tokens.
     """
     layout = layout_of(model, rows)
     found: dict[int, list[float]] = {}
     with torch.no_grad():
         for batch in micro_batches(groups, row_tokens=row_tokens, batch_tokens=batch_tokens, layout=layout):
-            found |= {index: logps.tolist() for index, logps in logps_by_group(model, batch, groups).items()}
+            scored = logps_by_group(model, batch, groups, figures)
+            found |= {index: logps.tolist() for index, logps in scored.items()}
     return [found[index] for index in range(len(groups))]

@@ -33,6 +33,7 @@ class StageName:
     model: Model | None = None  # the model of the predictions or options
     task: str = ""  # the place of the evaluation task, as `compared.evaluated` gives it
     control: str = ""  # which control it trains
+    part: int = 0  # of its round, from 1; 0: the whole round, or part of no round
 
     def __str__(self) -> str:
         """Return the name in the manifest and on the screen: "round-1/pairs", "predictions/base/sums"."""
@@ -40,7 +41,8 @@ class StageName:
             return f"predictions/{self.model}/{self.task}{OPTIONS if self.product == 'options' else ''}"
         if self.control:
             return f"{self.product}/{self.control}"
-        return f"round-{self.round}/{self.product}" if self.round else self.product
+        part = f"part-{self.part}/" if self.part else ""
+        return f"round-{self.round}/{part}{self.product}" if self.round else self.product
 
 
 def no_work(recipe: Recipe) -> Work:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 
 from srit.compute.mapping import Engine
+from srit.errors import MachineError
 from srit.pipeline.reports import Report
 from srit.recipe import Recipe, Student, TeacherSettings
-from srit.run_directory import Journal, Json, StageEntry
-from srit.teachers import Answer, Surroundings, Teacher, teacher_kind
+from srit.run_directory import Json, StageEntry
+from srit.teachers import Surroundings, Teacher, teacher_kind
+from srit.teachers.journal import NotWritten
+from srit.teachers.ledger import Ledger
 from srit.teachers.paid import Paid
 
 
@@ -54,22 +58,45 @@ class Teaching:
         if self._kept is not None:
             return self._kept
         settings, kind = self._recipe.teacher, teacher_kind(self._recipe.teacher.kind)
-        made: Teacher = kind.make(settings, self._around)
+        around = self._around._replace(spent=self._ledger.spent, record=self._ledger.record)
+        made: Teacher = kind.make(settings, around)
         self._kept = made if kind.kept else None
         return made
 
-    def paid(self) -> Paid:
-        """Return the answers by key, with the function that keeps another."""
-        journal = Journal(self._journal)
-        answers: dict[str, list[Answer]] = {}
-        for row in journal.rows:
-            answers.setdefault(row["key"], []).append(Answer(**row["answer"]))
+    def paid(self, progress: Callable[[int, int], None]) -> Paid:
+        """Return the answers by key, with the function that keeps another.
 
-        def keep(key: str, answer: Answer) -> None:
-            journal.append({"key": key, "answer": answer._asdict()})
-            answers.setdefault(key, []).append(answer)
+        Args:
+            progress: as in `Paid`.
 
-        return Paid(answers, keep, self._limits, self._in_vain)
+        Raises:
+            MachineError: none could be kept.
+        """
+        ledger = self._ledger
+        try:
+            ledger.check_writable()
+        except NotWritten as error:
+            raise MachineError(
+                f"{error.filename}: cannot be written ({error.strerror}), so that no answer could be kept; nothing was "
+                "asked. Mend that and rerun the same command"
+            ) from None
+        return Paid(
+            ledger.answers,
+            ledger.keep,
+            self._limits,
+            self._in_vain,
+            ledger.calls,
+            ledger.unreadable,
+            self._around.report,
+            progress,
+        )
+
+    @cached_property
+    def _ledger(self) -> Ledger:
+        ledger = Ledger(self._journal, free=teacher_kind(self._recipe.teacher.kind).free)
+        for line in ledger.notes:
+            self._around.report(f"WARN {line}")
+        return ledger
 
 
 def earlier_limits(entries: Iterable[StageEntry]) -> Iterator[int]:

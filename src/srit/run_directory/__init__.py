@@ -42,10 +42,9 @@ from srit.run_directory.manifest import (
     recorded_sum,
     write_manifest,
 )
-from srit.run_directory.rows import Journal, checked, each_record, fault_of, read_records, write_records
+from srit.run_directory.rows import checked, each_record, fault_of, read_records, write_records
 
 __all__ = [
-    "Journal",
     "Json",
     "Manifest",
     "Run",

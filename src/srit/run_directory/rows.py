@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from srit.errors import DataError
-from srit.run_directory.files import Json, write_bytes, written
+from srit.run_directory.files import written
 
 Record = TypeVar("Record")
 
@@ -76,26 +75,3 @@ def fault_of(error: Exception) -> str:
         return f"the field {field!r} is missing"
     message = f"{fault['msg'][:1].lower()}{fault['msg'][1:]}, not {fault['input']!r:.80}"
     return f"the field {field!r}: {message}" if field else message
-
-
-class Journal:
-    """A JSON Lines file that survives a kill: each line is appended in one write and synced before it counts."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        data = path.read_bytes() if path.exists() else b""
-        whole = data[: data.rfind(b"\n") + 1]
-        if whole != data:
-            write_bytes(path, whole)  # a kill truncated the last line
-        self.rows: list[Json] = [json.loads(line) for line in whole.split(b"\n") if line]
-
-    def append(self, row: Json) -> None:
-        """Append a line, and return once it is on disk."""
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(descriptor, json.dumps(row).encode() + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        self.rows.append(row)

@@ -6,14 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from srit.compared import evaluated, models, rounds_of, scored
+from srit.compared import evaluated, models, scored
 from srit.pipeline.stage import Stage
 from srit.recipe import Recipe
+from srit.rounds import parts_of, rounds_of
 from srit.stages.accepted import accepted_stage
 from srit.stages.completions import completions_stage, probe_stage, yield_stage
 from srit.stages.controls import control_stage
 from srit.stages.demonstrations import demonstrations_stage
 from srit.stages.instructed import instructed_stage
+from srit.stages.joined import joined_stages
 from srit.stages.lengths import lengths_stage
 from srit.stages.options import options_stage
 from srit.stages.pairs import pairs_stage
@@ -34,8 +36,7 @@ def measured(recipe: Recipe) -> list[Stage]:
     """Return the stages of a run up to its results, without a page of them."""
     declared = [problems_stage(recipe), lengths_stage(recipe), demonstrations_stage(recipe), instructed_stage(recipe)]
     for number in rounds_of(recipe):
-        declared += [probe_stage(recipe, number), yield_stage(recipe, number), completions_stage(recipe, number)]
-        declared += [pairs_stage(recipe, number), refined_stage(recipe, number), accepted_stage(recipe, number)]
+        declared += _round(recipe, number)
     declared += [control_stage(recipe, control) for control in recipe.controls]
     for model in models(recipe):
         declared += [predictions_stage(recipe, model, task) for task in evaluated(recipe)]
@@ -43,6 +44,15 @@ def measured(recipe: Recipe) -> list[Stage]:
     if recipe.evaluate.teacher:
         declared += [teacher_predictions_stage(recipe, task) for task in evaluated(recipe)]
     return [*declared, results_stage(recipe)]
+
+
+def _round(recipe: Recipe, number: int) -> list[Stage]:
+    """Return the stages of a round, in order."""
+    parts = parts_of(recipe, number)
+    declared = [probe_stage(recipe, parts[0]), yield_stage(recipe, number)]
+    for part in parts:
+        declared += [completions_stage(recipe, part), pairs_stage(recipe, part), refined_stage(recipe, part)]
+    return [*declared, *joined_stages(parts), accepted_stage(recipe, number)]
 
 
 # What can be made without the rest of a run: each product, in every round that makes it.

@@ -11,6 +11,7 @@ from srit.pipeline.estimate import Work, n_problems, tokens_of
 from srit.pipeline.stage import SAMPLES, Stage, StageName
 from srit.recipe import Recipe
 from srit.records import Prediction, Problem
+from srit.rounds import RoundPart
 from srit.run_directory import Json
 from srit.stages.lengths import LENGTHS
 from srit.stages.predictions import Wanted, answers, computed_with
@@ -18,15 +19,19 @@ from srit.stages.predictions import Wanted, answers, computed_with
 NOISE = 0.05  # a round is refused when it is worse than its start with p below this
 
 
-def start_inputs(number: int) -> tuple[str, ...]:
-    """Return the files that decide which model a round starts from."""
-    earlier = range(1, number)
+def start_inputs(part: RoundPart) -> tuple[str, ...]:
+    """Return the files that decide which model a round, or a part of it, starts from."""
+    if part.before is not None:
+        return (part.before.refined,)
+    earlier = range(1, part.round)
     return ("instructed", *(f"round-{n}/{part}" for n in earlier for part in ("refined", "accepted.json")))
 
 
-def start_of(inputs: Inputs, number: int) -> str:
-    """Return the last accepted model before a round."""
-    for earlier in range(number - 1, 0, -1):
+def start_of(inputs: Inputs, part: RoundPart) -> str:
+    """Return the last accepted model before a round, or the model of the part before."""
+    if part.before is not None:
+        return part.before.refined
+    for earlier in range(part.round - 1, 0, -1):
         if inputs.json(f"round-{earlier}/accepted.json")["accepted"]:
             return f"round-{earlier}/refined"
     return "instructed"
@@ -46,7 +51,7 @@ def accepted_stage(recipe: Recipe, number: int) -> Stage:
         version=2,
         settings=settings,
         reads=("seed", "rows", "refine.accept", "evaluate.max_new_tokens", "evaluate.stop"),
-        inputs=("problems/dev.jsonl", f"round-{number}/refined", *start_inputs(number)),
+        inputs=("problems/dev.jsonl", f"round-{number}/refined", *start_inputs(RoundPart(number))),
         outputs=(f"{name}.json",),
         make=lambda inputs, out, context: _make_accepted(inputs, out, context, number),
         work=_work,
@@ -69,7 +74,7 @@ def _make_accepted(inputs: Inputs, out: Outputs, context: Context, number: int) 
     if dev and recipe.refine.accept == "better":
         before, after = (
             [answer.verdict == "right" for answer in _answers(inputs, context, dev, model, kept, number)]
-            for kept, model in (("before", start_of(inputs, number)), ("after", refined))
+            for kept, model in (("before", start_of(inputs, RoundPart(number))), ("after", refined))
         )
         result = compare(after, before, seed=recipe.seed)
         worse = result.delta < 0 and result.p < NOISE

@@ -15,11 +15,12 @@ from srit.pipeline.estimate import Work, refined_on, tokens_of
 from srit.pipeline.stage import SAMPLES, Stage, StageName, no_work
 from srit.recipe import Recipe, Sample
 from srit.records import Completion, Problem, PromptKind
+from srit.rounds import RoundPart
 from srit.run_directory import Json
 from srit.samplers import Request, Sampled, SamplingSettings
 from srit.stages.accepted import start_inputs, start_of
 from srit.stages.lengths import LENGTHS
-from srit.stages.pairs import demonstrations_for, make_pairs
+from srit.stages.pairs import demonstrations_for, make_pairs, pair_settings
 from srit.students.prompts import Prompts
 from srit.tasks import find_task, judge
 
@@ -29,15 +30,19 @@ MOST_JUDGE_ERRORS = 0.03  # of the answers
 PROBE_PROBLEMS = 50
 
 
-def probe_stage(recipe: Recipe, number: int) -> Stage:
-    """Declare a round's probe.jsonl: completions of some problems, which show whether there will be pairs."""
-    completions, problems = completions_stage(recipe, number), refine_problems(recipe)
+def probe_stage(recipe: Recipe, first: RoundPart) -> Stage:
+    """Declare a round's probe.jsonl: completions of some problems, which show whether there will be pairs.
+
+    Args:
+        first: the round's first part, whose completions these are.
+    """
+    completions, problems = completions_stage(recipe, first), refine_problems(recipe)
     return replace(
         completions,
-        name=StageName("probe", number),
+        name=StageName("probe", first.round),
         version=1,
-        outputs=(_probe_file(number),),
-        make=lambda inputs, out, context: _make_probe(inputs, out, context, problems, number),
+        outputs=(_probe_file(first.round),),
+        make=lambda inputs, out, context: _make_probe(inputs, out, context, problems, first),
         work=no_work,
         after=(LENGTHS,),
         auxiliary=True,
@@ -49,11 +54,10 @@ def yield_stage(recipe: Recipe, number: int) -> Stage:
     """Declare a round's yield.json: whether enough of the probe's problems give a pair to sample the rest."""
     name, problems, probed = StageName("yield", number), refine_problems(recipe), _probe_file(number)
     refine = {"nll_weight": recipe.refine.nll_weight, "nll_on": recipe.refine.nll_on}
-    settings = recipe.model_dump(mode="json", include={"pairs"}) | {"refine": refine}
     return Stage(
         name=name,
         version=1,
-        settings=settings | {"chat_template": recipe.student.chat_template},
+        settings=pair_settings(recipe) | {"refine": refine},
         reads=("pairs", "refine.nll_weight", "refine.nll_on"),
         inputs=(problems, "demonstrations.jsonl", probed),
         outputs=(f"{name}.json",),
@@ -62,41 +66,42 @@ def yield_stage(recipe: Recipe, number: int) -> Stage:
     )
 
 
-def completions_stage(recipe: Recipe, number: int) -> Stage:
-    """Declare a round's completions.jsonl.
+def completions_stage(recipe: Recipe, part: RoundPart) -> Stage:
+    """Declare the completions of a round, or of a part of it.
 
-    The probe comes first, in a stage of its own with the same inputs, so that other pair settings sample nothing
-    again.
+    The probe of a round comes first, in a stage of its own with the same inputs, so that other pair settings sample
+    nothing again.
     """
-    name, problems = StageName("completions", number), refine_problems(recipe)
+    problems = refine_problems(recipe)
+    settings = recipe.model_dump(mode="json", include={"seed", "sample", "student", "sampler", "rows"})
     return Stage(
-        name=name,
+        name=StageName("completions", part.round, part=part.shown),
         version=3,
-        settings=recipe.model_dump(mode="json", include={"seed", "sample", "student", "sampler", "rows"}),
+        settings=settings | part.settings,
         reads=("seed", "sample", "rows"),
-        inputs=(problems, *start_inputs(number)),
-        outputs=(f"{name}.jsonl",),
-        make=lambda inputs, out, context: _make_completions(inputs, out, context, problems, number),
-        work=_work,
+        inputs=(problems, *start_inputs(part)),
+        outputs=(part.completions,),
+        make=lambda inputs, out, context: _make_completions(inputs, out, context, problems, part),
+        work=lambda recipe: _work(recipe, part),
         computes=SAMPLES,
-        after=(_probe_file(number), f"round-{number}/yield.json"),
+        after=(_probe_file(part.round), f"round-{part.round}/yield.json") if part.before is None else (),
     )
 
 
-def _work(recipe: Recipe) -> Work:
+def _work(recipe: Recipe, part: RoundPart) -> Work:
     most, per_problem = recipe.sample.max_new_tokens, recipe.sample.direct + recipe.sample.cot
     answers = sum(n * tokens_of(recipe, use, "train", most).answer for use, n in refined_on(recipe))
-    return Work(sampled=round(per_problem * answers), loads=1)
+    return Work(sampled=round(per_problem * answers / part.parts), loads=1)
 
 
 def _probe_file(number: int) -> str:
     return f"round-{number}/probe.jsonl"
 
 
-def _make_probe(inputs: Inputs, out: Outputs, context: Context, file: str, number: int) -> Mapping[str, Json]:
-    probed = probe(inputs.records(file, Problem), f"{inputs.recipe.seed}/{number}")
-    completions = _sample(inputs, context, probed, context.partial / "probe", number)
-    out.records(_probe_file(number), completions)
+def _make_probe(inputs: Inputs, out: Outputs, context: Context, file: str, first: RoundPart) -> Mapping[str, Json]:
+    probed = _probed(inputs, first.problems(inputs.records(file, Problem)), first)
+    completions = _sample(inputs, context, probed, context.partial / "probe", first)
+    out.records(_probe_file(first.round), completions)
     return {"completions": len(completions)}
 
 
@@ -121,12 +126,12 @@ def _make_yield(inputs: Inputs, out: Outputs, context: Context, file: str, numbe
     return found
 
 
-def _make_completions(inputs: Inputs, out: Outputs, context: Context, file: str, number: int) -> Mapping[str, Json]:
-    problems = inputs.records(file, Problem)
-    probed = {problem.id for problem in probe(problems, f"{inputs.recipe.seed}/{number}")}
+def _make_completions(inputs: Inputs, out: Outputs, context: Context, file: str, part: RoundPart) -> Mapping[str, Json]:
+    problems = part.problems(inputs.records(file, Problem))
+    probed = set() if part.before else {problem.id for problem in _probed(inputs, problems, part)}
     rest = [problem for problem in problems if problem.id not in probed]
-    completions = inputs.records(_probe_file(number), Completion)
-    completions += _sample(inputs, context, rest, context.partial / "rest", number) if rest else []
+    completions = inputs.records(_probe_file(part.round), Completion) if probed else []
+    completions += _sample(inputs, context, rest, context.partial / "rest", part) if rest else []
     errors = sum(completion.verdict == "error" for completion in completions)
     if errors > MOST_JUDGE_ERRORS * len(completions):
         raise TrainingError(f"{errors} of {len(completions)} answers could not be judged: the rewards mean nothing")
@@ -135,15 +140,28 @@ def _make_completions(inputs: Inputs, out: Outputs, context: Context, file: str,
     stops = context.reports.check("stop rate", ended >= LEAST_STOP_RATE, line)
     order = {problem.id: index for index, problem in enumerate(problems)}
     completions.sort(key=lambda c: (order[c.problem_id], c.prompt != "direct", c.index))
-    out.records(f"round-{number}/completions.jsonl", completions)
+    out.records(part.completions, completions)
+    return {**summary(completions), "invariants": [stops]}
+
+
+def summary(completions: Sequence[Completion]) -> dict[str, Json]:
+    """Return how many completions there are, and the share of right ones after each prompt."""
+    errors = sum(completion.verdict == "error" for completion in completions)
     rewards = {kind: [c.reward for c in completions if c.prompt == kind] for kind in ("direct", "cot")}
     means = {f"right, {kind}": round(sum(r) / len(r), 4) for kind, r in rewards.items() if r}
-    return {"completions": len(completions), "judge errors": errors, **means, "invariants": [stops]}
+    return {"completions": len(completions), "judge errors": errors, **means}
 
 
-def _sample(inputs: Inputs, context: Context, problems: Sequence[Problem], kept: Path, number: int) -> list[Completion]:
+def _probed(inputs: Inputs, problems: Sequence[Problem], part: RoundPart) -> list[Problem]:
+    return probe(problems, f"{inputs.recipe.seed}/{part.round}")
+
+
+def _sample(
+    inputs: Inputs, context: Context, problems: Sequence[Problem], kept: Path, part: RoundPart
+) -> list[Completion]:
     settings, prompts = inputs.recipe.sample, context.texts.prompts
-    requests = make_requests(problems, prompts, settings, f"{inputs.recipe.seed}/sample/{number}")
+    earlier, seed = part.pass_number, f"{inputs.recipe.seed}/sample/{part.round}"
+    requests = make_requests(problems, prompts, settings, seed, earlier)
     drawn = SamplingSettings(
         settings.temperature,
         settings.max_new_tokens,
@@ -152,27 +170,34 @@ def _sample(inputs: Inputs, context: Context, problems: Sequence[Problem], kept:
         top_p=settings.top_p,
         min_p=settings.min_p,
     )
-    source = context.models.sampler(inputs.trained(start_of(inputs, number)), inputs.recipe.rows)
-    sampled = context.sample(source, requests, drawn, kept, f"round-{number}/completions")
-    return make_completions(problems, sampled, prompts, settings)
+    source = context.models.sampler(inputs.trained(start_of(inputs, part)), inputs.recipe.rows)
+    sampled = context.sample(source, requests, drawn, kept, f"{part.folder}/completions")
+    return make_completions(problems, sampled, prompts, settings, earlier)
 
 
-def make_requests(problems: Sequence[Problem], prompts: Prompts, settings: Sample, seed: str) -> list[Request]:
-    """Return a request for each answer: problem after problem, direct before CoT."""
+def make_requests(
+    problems: Sequence[Problem], prompts: Prompts, settings: Sample, seed: str, earlier: int = 0
+) -> list[Request]:
+    """Return a request for each answer: problem after problem, direct before CoT.
+
+    Args:
+        earlier: how many passes over the problems came before; their answers have the first indices.
+    """
     return [
         Request(prompt_ids, f"{seed}/{problem.task}/{problem.id}/{kind}/{index}")
         for problem in problems
-        for kind, n in _kinds(settings)
+        for kind, indices in _kinds(settings, earlier)
         for prompt_ids in [prompts.problem_ids(problem, kind)]
-        for index in range(n)
+        for index in indices
     ]
 
 
 def make_completions(
-    problems: Sequence[Problem], sampled: Sequence[Sampled], prompts: Prompts, settings: Sample
+    problems: Sequence[Problem], sampled: Sequence[Sampled], prompts: Prompts, settings: Sample, earlier: int = 0
 ) -> list[Completion]:
     """Judge the answers that were drawn for `make_requests`."""
-    wanted = [(problem, kind, index) for problem in problems for kind, n in _kinds(settings) for index in range(n)]
+    kinds = _kinds(settings, earlier)
+    wanted = [(problem, kind, index) for problem in problems for kind, indices in kinds for index in indices]
     return [_judged(*one, answer, prompts) for one, answer in zip(wanted, sampled, strict=True)]
 
 
@@ -186,8 +211,10 @@ def stop_rate(completions: Sequence[Completion]) -> float:
     return sum(not completion.truncated for completion in completions) / len(completions)
 
 
-def _kinds(settings: Sample) -> tuple[tuple[PromptKind, int], ...]:
-    return (("direct", settings.direct), ("cot", settings.cot))
+def _kinds(settings: Sample, earlier: int) -> tuple[tuple[PromptKind, range], ...]:
+    """Return the indices of the answers to each prompt, after those of earlier passes."""
+    direct, cot = (range(earlier * n, (earlier + 1) * n) for n in (settings.direct, settings.cot))
+    return (("direct", direct), ("cot", cot))
 
 
 def _judged(problem: Problem, kind: PromptKind, index: int, answer: Sampled, prompts: Prompts) -> Completion:

@@ -9,11 +9,12 @@ from srit.compared import refine_problems
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.stage import TRAINS, Stage, StageName
-from srit.recipe import Recipe
-from srit.records import Completion, Pair, Problem
+from srit.recipe import Optimization, Recipe
+from srit.rounds import RoundPart
 from srit.run_directory import Json
 from srit.stages.instructed import instruct_on
-from srit.stages.refined import make_preferences, make_refined, refine_fields, refinement, refining
+from srit.stages.refined import make_refined, preferences_of, refine_fields, refinement, refining
+from srit.training.losses.none import NoneSettings
 
 
 def control_stage(recipe: Recipe, control: Literal["instruct", "right"]) -> Stage:
@@ -24,30 +25,36 @@ def control_stage(recipe: Recipe, control: Literal["instruct", "right"]) -> Stag
     return Stage(
         name=name,
         version=2,
-        settings=refinement(recipe, {"seed", "student", "instruct", "pairs"}),
+        settings=refinement(recipe, {"seed", "student", "instruct"}),
         reads=("seed", "student", "instruct", "pairs", *refine_fields(recipe)),
         inputs=(*problems, "demonstrations.jsonl", "instructed", "round-1/completions.jsonl", "round-1/pairs.jsonl"),
         outputs=(str(name), f"{name}.json"),
         make=lambda inputs, out, context: make(inputs, out, context, refined_on),
-        work=refining,
+        work=lambda recipe: refining(recipe, RoundPart(1)),
         computes=TRAINS,
     )
 
 
 def _make_more_instruction(inputs: Inputs, out: Outputs, context: Context, file: str) -> Mapping[str, Json]:
     """Continue stage 1 for as many tokens as round 1 of stage 2 takes."""
-    from srit.training.preference import n_row_tokens
-
-    recipe, problems = inputs.recipe, inputs.records(file, Problem)
-    completions = inputs.records("round-1/completions.jsonl", Completion)
-    pairs = inputs.records("round-1/pairs.jsonl", Pair)
-    preferences = make_preferences(problems, pairs, completions, context.texts.prompts, recipe)
-    budget = n_row_tokens(preferences, recipe.refine)
+    recipe, budget = inputs.recipe, _budget(inputs, context, file)
     model = context.models.trainable(inputs.path("instructed"))
     settings = recipe.instruct.model_copy(update={"learning_rate": recipe.refine.learning_rate})
     return instruct_on(inputs, out, context, model, "controls/instruct", settings, max_tokens=budget)
 
 
 def _make_own_right(inputs: Inputs, out: Outputs, context: Context, file: str) -> Mapping[str, Json]:
-    """Fine-tune on own right answers (rejection sampling) instead of the preference loss."""
-    return make_refined(inputs, out, context, file, 1, "controls/right", only_right=True)
+    """Fine-tune on own right answers (rejection sampling) instead of the preference loss, for as many tokens."""
+    alike = {field: getattr(inputs.recipe.refine, field) for field in Optimization.model_fields}
+    settings, budget = NoneSettings(**alike), _budget(inputs, context, file)
+    return make_refined(
+        inputs, out, context, settings, file=file, part=RoundPart(1), name="controls/right", max_tokens=budget
+    )
+
+
+def _budget(inputs: Inputs, context: Context, file: str) -> int:
+    """Return the tokens that round 1 of stage 2 takes."""
+    from srit.training.preference import n_row_tokens
+
+    refine = inputs.recipe.refine
+    return n_row_tokens(preferences_of(inputs, context, refine, file, RoundPart(1)), refine)

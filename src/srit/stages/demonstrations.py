@@ -22,7 +22,8 @@ from srit.students.prompts import prompt_text
 from srit.tasks import find_task, judge
 from srit.tasks.reading.turns import opens_thought, own_turn
 from srit.teachers import Answer, Question, Teacher, answer_key
-from srit.teachers.paid import Paid, earlier_answers, valid_answer
+from srit.teachers.ledger import Calls
+from srit.teachers.paid import Paid, earlier_answers, stored, valid_answer
 
 
 def demonstrations_stage(recipe: Recipe) -> Stage:
@@ -45,10 +46,10 @@ def demonstrations_stage(recipe: Recipe) -> Stage:
 def _make_demonstrations(inputs: Inputs, out: Outputs, context: Context) -> Mapping[str, Json]:
     settings = inputs.recipe.demonstrations
     questions = questions_of(inputs.records("problems/train.jsonl", Problem), settings.limit)
-    paid, teacher = context.teaching.paid(), context.teaching.teacher()
+    paid, teacher = context.teaching.paid(context.reports.of("demonstrations")), context.teaching.teacher()
     made, counts, unsettled = make_demonstrations(questions, teacher, settings, paid)
     out.records("demonstrations.jsonl", made)
-    return counts | spent_on(questions, teacher, paid) | asked_again(unsettled, context.reports.report)
+    return counts | spent(questions, teacher, paid) | asked_again(unsettled, context.reports.report)
 
 
 def asked_again(n: int, report: Report) -> dict[str, int]:
@@ -105,24 +106,60 @@ def ask(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> dict[str
             answers[question.problem.id] = earlier[-1]
         else:
             waiting.append(question._replace(failed_before=any(not answer.settled for answer in earlier)))
+    if waiting and paid.unreadable is not None:
+        raise DataError(str(paid.unreadable))
+    if answers and waiting:
+        paid.report(f"     {len(answers)} of {len(questions)} questions are answered already{_maybe_paid(keys, paid)}")
     with closing(teacher.answer(waiting)) as arriving:
-        for answer in arriving:
-            key = keys[answer.problem_id]
-            paid.keep(key, answer)
+        for answer in stored(arriving, lambda answer: keys[answer.problem_id], paid):
             if not answer.settled:
-                paid.in_vain.add(key)
+                paid.in_vain.add(keys[answer.problem_id])
             answers[answer.problem_id] = answer
+            paid.progress(len(answers), len(questions))
     return answers
 
 
-def spent_on(questions: Iterable[Question], teacher: Teacher, paid: Paid) -> dict[str, int]:
-    """Count the requests and tokens that a set of questions ever took, those without an answer included."""
+def spent(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> dict[str, Json]:
+    """Return what questions took, as `spent_on`, and report what is not sure of it."""
+    found = spent_on(questions, teacher, paid)
+    if n := found.get("n_uncounted"):
+        tokens = " + ".join(f"{found[name]:,}" for name in _TOKENS)
+        paid.report(f"     at least {tokens} tokens: the server did not count those of {n} replies")
+    if unknown := found.get("maybe_paid"):
+        named = ", ".join([*list(unknown)[:5], *(["…"] if len(unknown) > 5 else [])])
+        paid.report(f"     {found['n_maybe_paid']} calls may have been paid for without an answer: {named}")
+    return found
+
+
+def _maybe_paid(keys: Mapping[str, str], paid: Paid) -> str:
+    n = sum(calls.maybe_paid for key in set(keys.values()) if (calls := paid.calls.get(key)))
+    return f"; {n} call{'s' if n > 1 else ''} may have been paid for without an answer" if n else ""
+
+
+def spent_on(questions: Iterable[Question], teacher: Teacher, paid: Paid) -> dict[str, Json]:
+    """Count the calls and tokens that a set of questions ever took, those without an answer included.
+
+    The tokens are those that the server counted; `n_uncounted` answers, if there are any, came without a count.
+    `maybe_paid` has the calls whose end is unknown by problem: they may have been charged.
+    """
     prompts = {question.prompt: question for question in questions}
-    answers = [answer for question in prompts.values() for answer in earlier_answers(question, teacher, paid)]
-    return {name: sum(getattr(answer, name) for answer in answers) for name in _SPENT}
+    found = [(question, earlier_answers(question, teacher, paid)) for question in prompts.values()]
+    calls = {q.problem.id: paid.calls.get(answer_key(teacher.identity, q.prompt), Calls()) for q, _ in found}
+    answers = [answer for _, given in found for answer in given]
+    asked = sum(max(calls[q.problem.id].sent, sum(answer.n_calls for answer in given)) for q, given in found)
+    spent: dict[str, Json] = {"n_calls": asked}
+    spent |= {name: sum(getattr(answer, name) for answer in answers) for name in _TOKENS}
+    uncounted = sum(answer.n_uncounted for answer in answers)
+    unknown = {problem_id: one.maybe_paid for problem_id, one in calls.items() if one.maybe_paid}
+    others = Counter(answer.model for answer in answers if answer.model)
+    return spent | {
+        **({"n_uncounted": uncounted} if uncounted else {}),
+        **({"n_maybe_paid": sum(unknown.values()), "maybe_paid": unknown} if unknown else {}),
+        **({"answered_as": dict(others)} if others else {}),
+    }
 
 
-_SPENT = ("n_calls", "n_prompt_tokens", "n_completion_tokens")
+_TOKENS = ("n_prompt_tokens", "n_completion_tokens")
 
 
 def _judged(problem: Problem, answer: Answer, teacher: str, settings: Demonstrations) -> Demonstration:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from random import Random
 from typing import NamedTuple
 
 from srit.compared import refine_problems
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.stage import Stage, StageName
-from srit.recipe import Pairs, Recipe
+from srit.recipe import Pairs, Recipe, without_later
 from srit.records import Completion, Demonstration, Pair, Problem, PromptKind
+from srit.rounds import RoundPart
 from srit.run_directory import Json
 from srit.students.lengths import Asked, too_long
 
@@ -22,34 +25,35 @@ _FINAL_SENTENCE = re.compile(r"\s*(so |therefore,? )?(the )?answer is[^.]*\.?\s*
 Tokenize = Callable[[str], tuple[int, ...]]
 
 
-def pairs_stage(recipe: Recipe, number: int) -> Stage:
-    """Declare a round's pairs.jsonl."""
-    name, problems = StageName("pairs", number), refine_problems(recipe)
-    completions, pairs = f"round-{number}/completions.jsonl", f"{name}.jsonl"
-    settings = recipe.model_dump(mode="json", include={"pairs"})
+def pairs_stage(recipe: Recipe, part: RoundPart) -> Stage:
+    """Declare the pairs of a round, or of a part of it."""
+    problems = refine_problems(recipe)
     return Stage(
-        name=name,
+        name=StageName("pairs", part.round, part=part.shown),
         version=2,
-        settings=settings | {"chat_template": recipe.student.chat_template},
+        settings=pair_settings(recipe) | part.settings,
         reads=("pairs",),
-        inputs=(problems, "demonstrations.jsonl", completions),
-        outputs=(pairs,),
-        make=lambda inputs, out, context: _make_pairs(inputs, out, context, problems, completions, pairs),
+        inputs=(problems, "demonstrations.jsonl", part.completions),
+        outputs=(part.pairs,),
+        make=lambda inputs, out, context: _make_pairs(inputs, out, context, problems, part),
     )
 
 
-def _make_pairs(
-    inputs: Inputs, out: Outputs, context: Context, problems_file: str, completions: str, pairs_file: str
-) -> Mapping[str, Json]:
-    problems = inputs.records(problems_file, Problem)
+def pair_settings(recipe: Recipe) -> dict[str, Json]:
+    """Return what shapes pairs, as a stage's settings."""
+    return {"pairs": without_later(recipe.pairs.model_dump(mode="json")), "chat_template": recipe.student.chat_template}
+
+
+def _make_pairs(inputs: Inputs, out: Outputs, context: Context, file: str, part: RoundPart) -> Mapping[str, Json]:
+    problems = part.problems(inputs.records(file, Problem))
     pairs, counts = make_pairs(
         problems,
-        inputs.records(completions, Completion),
+        inputs.records(part.completions, Completion),
         demonstrations_for(inputs, context, problems),
         inputs.recipe.pairs,
         context.texts.prompts.completion_ids,
     )
-    out.records(pairs_file, pairs)
+    out.records(part.pairs, pairs)
     return counts
 
 
@@ -98,16 +102,35 @@ def make_pairs(
     shown = {d.problem_id: d for d in demonstrations if d.kept}
     pairs: list[Pair] = []
     for problem in problems:
-        usable = list(_usable(by_problem[problem.id], counts))
+        answers = list(usable(by_problem[problem.id], counts))
         demonstration = shown.get(problem.id)
         fallback = (
             [] if demonstration is None else [Side(demonstration.text, tokenize(demonstration.text), "demonstration")]
         )
-        made, reason = _pair_one(problem, usable, fallback, settings)
+        made, reason = _pair_one(problem, answers, fallback, settings)
         counts[f"none: {reason}" if reason else "problems with pairs"] += 1
-        pairs.extend(made)
+        pairs.extend(_some_swapped(problem, made, settings.swapped))
     counts["problems"], counts["pairs"] = len(problems), len(pairs)
     return pairs, counts
+
+
+def _some_swapped(problem: Problem, pairs: Sequence[Pair], share: float) -> Iterator[Pair]:
+    """Exchange the sides of some of a problem's pairs, each with the same probability."""
+    draw = Random(f"swapped/{problem.task}/{problem.id}")
+    for pair in pairs:
+        yield _swap(pair) if draw.random() < share else pair
+
+
+def _swap(pair: Pair) -> Pair:
+    return replace(
+        pair,
+        chosen=pair.rejected,
+        rejected=pair.chosen,
+        chosen_ids=pair.rejected_ids,
+        rejected_ids=pair.chosen_ids,
+        chosen_from=pair.rejected_from,
+        rejected_from=pair.chosen_from,
+    )
 
 
 def is_bare(text: str) -> bool:
@@ -121,13 +144,14 @@ def prompts_of(kind: str) -> tuple[PromptKind, ...]:
     return both if kind == "both" else tuple(prompt for prompt in both if prompt == kind)
 
 
-def right_sides(completions: Iterable[Completion], limit: int) -> list[Side]:
-    """Return up to `limit` distinct right answers to one problem, whichever prompt they were given to."""
-    usable = _usable(completions, Counter())
-    return _distinct(completion for completion in usable if completion.reward == 1)[:limit]
+def right_sides(completions: Iterable[Completion], settings: Pairs) -> list[Side]:
+    """Return up to `pairs_per_problem` right answers to one problem, whichever prompt they were given to."""
+    right = [completion for completion in usable(completions, Counter()) if completion.reward == 1]
+    return _sides(right, settings)[: settings.pairs_per_problem]
 
 
-def _usable(completions: Iterable[Completion], counts: Counter[str]) -> Iterator[Completion]:
+def usable(completions: Iterable[Completion], counts: Counter[str]) -> Iterator[Completion]:
+    """Yield the answers that can be learned from, and count the others by what is wrong with them."""
     for completion in completions:
         if completion.truncated:
             counts["left out: truncated"] += 1
@@ -182,19 +206,39 @@ def _chosen(completions: Sequence[Completion], fallback: list[Side], settings: P
     right = [c for c in completions if c.reward == 1 and (from_any_prompt or c.prompt == "cot")]
     if not right:
         return fallback if settings.fallback == "demonstration" else []
-    return _distinct(right)
+    return _sides(right, settings)
 
 
 def _rejected(completions: Sequence[Completion], settings: Pairs) -> list[Side]:
     wrong = [c for c in completions if c.reward == 0]
     bare = [c for c in completions if c.prompt == "direct" and is_bare(c.text)]
     if settings.heuristic != "cot" or settings.rejected == "wrong":
-        return _distinct(wrong)
-    if settings.rejected == "direct":
-        return _distinct(bare)
-    return _distinct([*wrong, *bare])
+        found = wrong
+    elif settings.rejected == "direct":
+        found = bare
+    else:
+        found = [*wrong, *bare]
+    if settings.rejected_by == "sampled":
+        return _sides(found, settings)
+    ordered = sorted(found, key=lambda c: c.logp, reverse=settings.rejected_by == "likeliest")
+    return _first_of_each(ordered) if settings.distinct else _sides(ordered, settings)
 
 
-def _distinct(completions: Iterable[Completion]) -> list[Side]:
-    sides = (Side(c.text, c.token_ids, f"{c.prompt} {c.index}") for c in completions)
-    return list({side.text.strip(): side for side in reversed(list(sides))}.values())[::-1]
+def _sides(completions: Iterable[Completion], settings: Pairs) -> list[Side]:
+    """Return answers as sides: a text once, where it was given last and with the ids of the first, or every time."""
+    sides = list(map(_side, completions))
+    if not settings.distinct:
+        return list(dict.fromkeys(sides))  # a wrong and bare answer was found twice
+    return list({side.text.strip(): side for side in reversed(sides)}.values())[::-1]
+
+
+def _first_of_each(completions: Iterable[Completion]) -> list[Side]:
+    """Return each text once, where it comes first."""
+    found: dict[str, Side] = {}
+    for completion in completions:
+        found.setdefault(completion.text.strip(), _side(completion))
+    return list(found.values())
+
+
+def _side(completion: Completion) -> Side:
+    return Side(completion.text, completion.token_ids, f"{completion.prompt} {completion.index}")

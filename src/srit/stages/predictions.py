@@ -18,7 +18,7 @@ from srit.records import Model, Prediction, Problem, PromptKind
 from srit.run_directory import Json
 from srit.samplers import Request, Sampled, SamplingSettings
 from srit.samplers.chunks import SamplerSource
-from srit.stages.demonstrations import ask, asked_again, questions_of, spent_on
+from srit.stages.demonstrations import ask, asked_again, questions_of, spent
 from srit.stages.lengths import LENGTHS
 from srit.students.prompts import Prompts
 from srit.tasks import find_task, judge
@@ -133,14 +133,15 @@ def teacher_predictions_stage(recipe: Recipe, task: Evaluated) -> Stage:
 
 def _make_teachers(inputs: Inputs, out: Outputs, context: Context, task: Evaluated) -> Mapping[str, Json]:
     questions = questions_of(inputs.records(problems_file(task), Problem), None)
-    paid, teacher = context.teaching.paid(), context.teaching.teacher()
+    progress = context.reports.of(f"predictions/teacher/{task.place}")
+    paid, teacher = context.teaching.paid(progress), context.teaching.teacher()
     said = ask(questions, teacher, paid)
     predictions = [_taught(q.problem, said[q.problem.id]) for q in questions]
     out.records(predictions_file(Model("teacher"), task), predictions)
     found = [said[q.problem.id] for q in questions]
     counts = Counter(p.verdict for p in predictions) | {"no answer": sum(a.text is None for a in found)}
     unsettled = sum(not a.settled for a in found)
-    return counts | spent_on(questions, teacher, paid) | asked_again(unsettled, context.reports.report)
+    return counts | spent(questions, teacher, paid) | asked_again(unsettled, context.reports.report)
 
 
 def _taught(problem: Problem, answer: Answer) -> Prediction:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,17 +12,21 @@ from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.estimate import Work, refined_on, tokens_of, training, writes_solutions
 from srit.pipeline.stage import TRAINS, Stage, StageName
-from srit.recipe import LOSS_FIELDS, Recipe, with_former
-from srit.records import Completion, Pair, Problem, PromptKind
+from srit.recipe import LOSS_FIELDS, Pairs, Recipe, Referenced, Refine, with_former, without_later
+from srit.records import Completion, Pair, Problem
+from srit.rounds import RoundPart
 from srit.run_directory import Json
 from srit.stages.accepted import start_inputs, start_of
 from srit.stages.instructed import save_trained
-from srit.stages.pairs import prompts_of, right_sides
+from srit.stages.pairs import prompts_of, right_sides, usable
 from srit.students.prompts import Prompts
 from srit.students.sources import ScoringWork, read_scores
+from srit.training.losses import loss_kind, loss_of_equals
 
 if TYPE_CHECKING:
-    from srit.training.preference import Preference
+    from srit.compute.rows import Group
+    from srit.training.loop import Leg, Metrics
+    from srit.training.objective import Preference
 
 
 # Nats per token between sampler and trainer. Rounding alone: float32 1e-5; bfloat16 4e-3, and up to 0.03 for an adapter
@@ -39,42 +44,71 @@ SHARES_WITH_RIGHT = (0.77, 0.53)  # where own right answers are learned as well,
 SHARES_AT_MOST = (1.0, 1.0)
 
 
-def refined_stage(recipe: Recipe, number: int) -> Stage:
-    """Declare a round's refined/."""
-    name, problems = StageName("refined", number), refine_problems(recipe)
-    inputs = (problems, f"round-{number}/completions.jsonl", f"round-{number}/pairs.jsonl")
+def refined_stage(recipe: Recipe, part: RoundPart) -> Stage:
+    """Declare the refined model of a round, or the model after a part of it."""
+    name, problems = StageName("refined", part.round, part=0 if part.is_last else part.shown), refine_problems(recipe)
+    earlier = part.earlier if part.is_last else []  # whose steps the round's log has too
     return Stage(
         name=name,
         version=2,
-        settings=refinement(recipe, {"seed", "student", "pairs"}),
+        settings=refinement(recipe, {"seed", "student"}) | part.settings,
         reads=("seed", "student", "pairs", *refine_fields(recipe)),
-        inputs=(*inputs, *start_inputs(number)),
-        outputs=(str(name), f"{name}.json"),
-        make=lambda inputs, out, context: make_refined(inputs, out, context, problems, number, str(name)),
-        work=refining,
+        inputs=tuple(
+            dict.fromkeys(
+                (
+                    problems,
+                    part.completions,
+                    part.pairs,
+                    *start_inputs(part),
+                    *start_inputs(reference_of(recipe.refine, part)),
+                    *([part.before.optimizer] if part.before else []),
+                    *(f"{one.folder}/refined.json" for one in earlier),
+                )
+            )
+        ),
+        outputs=(part.refined, f"{name}.json", *([] if part.is_last else [part.optimizer])),
+        make=lambda inputs, out, context: make_refined(
+            inputs, out, context, inputs.recipe.refine, file=problems, part=part, name=str(name)
+        ),
+        work=lambda recipe: refining(recipe, part),
         computes=TRAINS,
+        shows=tuple(StageName("refined", one.round, part=one.shown) for one in earlier),
     )
 
 
-def refining(recipe: Recipe) -> Work:
-    """Return the work of one round of stage 2."""
-    with_right = recipe.refine.nll_weight > 0 and recipe.refine.nll_on == "right"
-    known = SHARES_WITH_RIGHT if with_right else SHARES_OF_PAIRS
+def reference_of(settings: Refine, part: RoundPart) -> RoundPart:
+    """Return the part at whose beginning the model was the reference."""
+    at_start = isinstance(settings, Referenced) and settings.reference == "round"
+    return part._replace(number=1) if at_start else part
+
+
+def refining(recipe: Recipe, part: RoundPart) -> Work:
+    """Return the work of a round of stage 2, or of a part of it."""
+    known = SHARES_WITH_RIGHT if learns_right(recipe.refine) else SHARES_OF_PAIRS
     learned, distinct = known if writes_solutions(recipe) else SHARES_AT_MOST
-    sides = distinct * min(2 * recipe.pairs.pairs_per_problem, recipe.sample.direct + recipe.sample.cot)
+    sides = distinct * _most_answers(recipe)
     share = learned * len(prompts_of(recipe.pairs.prompt))
     tokens = n = 0.0
     for use, problems in refined_on(recipe):
         prompt, answer = tokens_of(recipe, use, "train", recipe.sample.max_new_tokens)
         n += share * problems
         tokens += share * problems * (prompt + sides * answer)
+    n, tokens = n / part.parts, tokens / part.parts
     return training(recipe.refine, round(n), tokens, loads=2)  # loaded to score its start, and again to train
 
 
-def refinement(recipe: Recipe, also: set[str]) -> Json:
-    """Return the settings of stage 2 and others of the recipe, without the one that decides on its outcome."""
-    refine = with_former(LOSS_FIELDS, recipe.refine, without="accept")
-    return recipe.model_dump(mode="json", include=also) | {"refine": refine}
+def _most_answers(recipe: Recipe) -> int:
+    """Return how many answers to a problem can be learned from."""
+    kind, samples, pairs = loss_kind(recipe.refine.loss), recipe.sample.direct + recipe.sample.cot, recipe.pairs
+    most = samples if kind.token_loss else (2 if kind.loss else 1) * pairs.pairs_per_problem
+    return min(most, samples)
+
+
+def refinement(recipe: Recipe, also: set[str]) -> dict[str, Json]:
+    """Return the settings of stage 2, of pairs and others, without the one that decides on its outcome."""
+    refine = without_later(with_former(LOSS_FIELDS, recipe.refine, without="accept"))
+    pairs = without_later(recipe.pairs.model_dump(mode="json"))
+    return recipe.model_dump(mode="json", include=also) | {"pairs": pairs, "refine": refine}
 
 
 def refine_fields(recipe: Recipe) -> tuple[str, ...]:
@@ -83,114 +117,154 @@ def refine_fields(recipe: Recipe) -> tuple[str, ...]:
 
 
 def make_refined(
-    inputs: Inputs, out: Outputs, context: Context, file: str, number: int, name: str, *, only_right: bool = False
+    inputs: Inputs,
+    out: Outputs,
+    context: Context,
+    settings: Refine,
+    *,
+    file: str,
+    part: RoundPart,
+    name: str,
+    max_tokens: int | None = None,
 ) -> Mapping[str, Json]:
-    """Train a model on a round's pairs, write it, and return counts.
+    """Train a model on the answers of a round or of a part of it, write it, and return counts.
 
     Args:
+        settings: of the training; the recipe's, or those of a control.
         file: of the problems.
-        name: of the output.
-        only_right: train on own right answers alone, for as many tokens as the pairs would take.
+        name: of the model's folder and of its log.
+        max_tokens: as in `preference.refine`.
 
     Raises:
         TrainingError: there is nothing to train on, or the start is not the model that was sampled from.
     """
-    from srit.training.losses import loss_of_equals
     from srit.training.preference import refine
 
-    recipe, problems = inputs.recipe, inputs.records(file, Problem)
-    completions = inputs.records(f"round-{number}/completions.jsonl", Completion)
-    pairs = inputs.records(f"round-{number}/pairs.jsonl", Pair)
-    preferences, max_tokens = _trained_on(problems, pairs, completions, context, recipe, only_right=only_right)
-    agreement, reference = _before(inputs, context, problems, completions, preferences, number)
-    model = context.models.trainable(inputs.path(start_of(inputs, number)))
+    preferences = preferences_of(inputs, context, settings, file, part)
+    if not preferences and not part.shown:
+        raise TrainingError("no problem gave a pair or a right answer: there is nothing to refine on")
+    agreement, reference = _before(inputs, context, preferences, settings, file, part)
+    model = context.models.trainable(inputs.path(start_of(inputs, part)))
     history = refine(
         model,
         preferences,
         reference,
-        recipe.refine,
-        preference_weight=0.0 if only_right else 1.0,
+        settings,
         max_tokens=max_tokens,
         rows=context.models.plan.rows,
-        seed=f"{recipe.seed}/{name}",
+        seed=f"{inputs.recipe.seed}/{name}",
         checkpoints=context.partial,
         progress=context.reports.of(name),
+        leg=_leg(inputs, out, part),
+        is_reference=reference_of(settings, part) == part,
     )
-    invariants = [agreement]
-    wanted, first = loss_of_equals(recipe.refine), history[0]
-    if first["chosen_logps"] and wanted is not None:  # it had pairs, and a loss that knows a reference
-        loss = first["preference_loss"]
-        line = f"step 0: preference loss {loss:.4f}, and {wanted:.4f} where policy and reference are the same"
-        invariants.append(context.reports.check("the policy starts from its reference", True, line))
+    checks = [agreement, *_starts(context, settings, history[:1])]
     save_trained(out, context, model, name)
-    out.json(f"{name}.json", {"history": history, "invariants": invariants})
+    groups = len(preferences)
+    if part.is_last:
+        groups += sum(int(entry.counts["groups"]) for entry in inputs.entries.values())
+        history = _of_round(inputs, part, history)
+    out.json(f"{name}.json", {"history": history, "invariants": checks})
     tokens = sum(metrics["tokens"] for metrics in history)
-    return {"groups": len(preferences), "steps": len(history), "tokens": tokens}
+    return {"groups": groups, "steps": len(history), "tokens": tokens}
 
 
-def _trained_on(
-    problems: Sequence[Problem],
-    pairs: Sequence[Pair],
-    completions: Sequence[Completion],
-    context: Context,
-    recipe: Recipe,
-    *,
-    only_right: bool,
-) -> tuple[list[Preference], int | None]:
-    """Return the groups of the training, and the tokens after which it ends; None: after its epochs."""
-    from srit.training.preference import n_row_tokens
+def _leg(inputs: Inputs, out: Outputs, part: RoundPart) -> Leg:
+    from srit.training.loop import Leg
 
-    prompts = context.texts.prompts
-    preferences = make_preferences(problems, pairs, completions, prompts, recipe)
-    if not preferences:
-        raise TrainingError("no problem gave a pair or a right answer: there is nothing to refine on")
-    if not only_right:
-        return preferences, None
-    max_tokens = n_row_tokens(preferences, recipe.refine)
-    preferences = make_preferences(problems, [], completions, prompts, recipe, only_right=True)
-    if not preferences:
-        raise TrainingError("no own answer is right: there is nothing for the control to train on")
-    return preferences, max_tokens
+    before = inputs.path(part.before.optimizer) if part.before else None
+    after = None if part.is_last else out.path(part.optimizer)
+    return Leg(part.number, part.of, before, after)
+
+
+def _starts(context: Context, settings: Refine, first: Sequence[Mapping[str, float]]) -> list[Json]:
+    """Return the check that a training's first step was taken at its reference; [] if it compares with none."""
+    wanted = loss_of_equals(settings)
+    if wanted is None or not any(metrics["chosen_logps"] for metrics in first):  # without pairs nothing is compared
+        return []
+    loss = first[0]["preference_loss"]
+    line = f"step 0: preference loss {loss:.4f}, and {wanted:.4f} where policy and reference are the same"
+    return [context.reports.check("the policy starts from its reference", True, line)]
+
+
+def _of_round(inputs: Inputs, part: RoundPart, history: Sequence[Metrics]) -> list[Metrics]:
+    """Return the steps of all parts of a round, numbered from 0.
+
+    Raises:
+        TrainingError: there is none.
+    """
+    before = [step for one in part.earlier for step in inputs.json(f"{one.folder}/refined.json")["history"]]
+    steps: list[Metrics] = [{**step, "step": float(number)} for number, step in enumerate([*before, *history])]
+    if not steps:
+        raise TrainingError("no part of the round gave a pair or a right answer: there is nothing to refine on")
+    return steps
+
+
+def preferences_of(inputs: Inputs, context: Context, settings: Refine, file: str, part: RoundPart) -> list[Preference]:
+    """Return what the answers of a part teach under these settings; `file` as in `make_refined`."""
+    return make_preferences(
+        part.problems(inputs.records(file, Problem)),
+        inputs.records(part.pairs, Pair),
+        inputs.records(part.completions, Completion),
+        context.texts.prompts,
+        inputs.recipe.pairs,
+        settings,
+    )
 
 
 def _before(
-    inputs: Inputs,
-    context: Context,
-    problems: Sequence[Problem],
-    completions: Sequence[Completion],
-    preferences: Sequence[Preference],
-    number: int,
+    inputs: Inputs, context: Context, preferences: Sequence[Preference], settings: Refine, file: str, part: RoundPart
 ) -> tuple[Json, list[list[float]]]:
-    """Check that the model before its first step is the one that was sampled from, and score the groups with it.
+    """Check that the model before its first step is the one that was sampled from, and score groups with the reference.
 
     Returns:
         The check, and the reference's log-probabilities: a list for each group, empty if it has no pairs.
     """
-    from srit.compute.scoring import BATCH_TOKENS
     from srit.training.preference import answer_groups, disagreement
 
+    completions = inputs.records(part.completions, Completion)
     some = completions[:: max(1, len(completions) // AGREEMENT_SAMPLES)][:AGREEMENT_SAMPLES]
-    plan, start = context.models.plan, start_of(inputs, number)
-    source = context.models.reference(inputs.trained(start))
-    work = ScoringWork(source, plan.rows, inputs.recipe.refine.row_tokens, BATCH_TOKENS)
-    items = {
-        "agreement.json": answer_groups(some, {problem.id: problem for problem in problems}, context.texts.prompts),
-        "reference-logps.json": [preference.group for preference in preferences if preference.pairs],
-    }
-    sizes = {name: len(groups) for name, groups in items.items()}
-    sampled, paired = map(read_scores, context.map_once(work, items, sizes=sizes, what=f"reference of {start}"))
+    problems = {problem.id: problem for problem in inputs.records(file, Problem)}
+    start, frozen = (start_of(inputs, one) for one in (part, reference_of(settings, part)))
+    own = answer_groups(some, problems, context.texts.prompts)
+    compared, by_token = (
+        [p.group for p in preferences if p.is_compared],
+        loss_kind(settings.loss).token_loss is not None,
+    )
+    reference_of_groups = {"reference-logps.json": compared}
+    if start == frozen and not by_token:
+        sampled, scored = _scored(inputs, context, start, {"agreement.json": own, **reference_of_groups})
+    else:
+        [sampled] = _scored(inputs, context, start, {"agreement.json": own})
+        [scored] = _scored(inputs, context, frozen, reference_of_groups, by_token=by_token)
     context.engine.release()  # the training loads a model of its own
-    gap = disagreement(some, sampled)
-    if gap > AGREEMENT[plan.dtype]:
+    gap, dtype = disagreement(some, sampled), context.models.plan.dtype
+    if gap > AGREEMENT[dtype]:
         raise TrainingError(
-            f"sampler and trainer differ by {gap:.3f} nats a token on {len(some)} answers of round-{number}, and by "
-            f"{AGREEMENT[plan.dtype]} at most where they compute one model: was {start} or the chat "
+            f"sampler and trainer differ by {gap:.3f} nats a token on {len(some)} answers of {part.folder}, and by "
+            f"{AGREEMENT[dtype]} at most where they compute one model: was {start} or the chat "
             "template replaced after the answers were sampled?"
         )
     line = f"sampler and trainer agree on {len(some)} answers: {gap:.0e} nats a token apart"
-    scores = iter(paired)
-    reference = [next(scores) if preference.pairs else [] for preference in preferences]
+    scores = iter(scored)
+    reference = [next(scores) if preference.is_compared else [] for preference in preferences]
     return context.reports.check("sampler and trainer agree", True, line), reference
+
+
+def _scored(
+    inputs: Inputs, context: Context, model: str, items: Mapping[str, Sequence[Group]], *, by_token: bool = False
+) -> list[list[list[float]]]:
+    """Return the log-probabilities of groups under a model of the run, as it computes before a training step.
+
+    Args:
+        items: by the name of the file that keeps them.
+    """
+    from srit.compute.scoring import BATCH_TOKENS
+
+    source = context.models.reference(inputs.trained(model))
+    work = ScoringWork(source, context.models.plan.rows, inputs.recipe.refine.row_tokens, BATCH_TOKENS, by_token)
+    sizes = {name: len(groups) for name, groups in items.items()}
+    return list(map(read_scores, context.map_once(work, items, sizes=sizes, what=f"reference of {model}")))
 
 
 def make_preferences(
@@ -198,46 +272,61 @@ def make_preferences(
     pairs: Sequence[Pair],
     completions: Sequence[Completion],
     prompts: Prompts,
-    recipe: Recipe,
-    *,
-    only_right: bool = False,
+    limits: Pairs,
+    settings: Refine,
 ) -> list[Preference]:
-    """Return the groups that stage 2 trains on, in problem order.
-
-    Args:
-        only_right: no pairs, only own right answers: the control of rejection-sampling fine-tuning.
-    """
-    with_right = only_right or (recipe.refine.nll_weight > 0 and recipe.refine.nll_on == "right")
+    """Return the groups that stage 2 trains on, in problem order."""
+    kind = loss_kind(settings.loss)
     own: dict[str, list[Completion]] = {problem.id: [] for problem in problems}
     for completion in completions:
         own[completion.problem_id].append(completion)
     preferences = []
     for problem in problems:
-        right = right_sides(own[problem.id], recipe.pairs.pairs_per_problem) if with_right else []
-        for kind in prompts_of(recipe.pairs.prompt):
-            of_prompt = [p for p in pairs if p.problem_id == problem.id and p.prompt == kind and not only_right]
+        right = right_sides(own[problem.id], limits) if learns_right(settings) else []
+        samples = _advantages(own[problem.id]) if kind.token_loss else []
+        for prompt in prompts_of(limits.prompt):
+            of_prompt = [p for p in pairs if p.problem_id == problem.id and p.prompt == prompt]
             likely = [side.token_ids for side in right]
-            if recipe.refine.nll_on == "chosen" and not only_right:
-                likely = [pair.chosen_ids for pair in of_prompt]
-            if of_prompt or likely:
-                preferences.append(_preference(problem, kind, of_prompt, likely, prompts))
+            if settings.nll_on == "chosen" and (kind.loss or settings.nll_weight):  # logged with a weight of 0, too
+                likely = list(dict.fromkeys(pair.chosen_ids for pair in of_prompt))
+            compared = of_prompt if kind.loss else []
+            if compared or likely or samples:
+                preferences.append(_preference(prompts.problem_ids(problem, prompt), compared, likely, samples))
     return preferences
 
 
+def _advantages(completions: Sequence[Completion]) -> list[tuple[tuple[int, ...], float]]:
+    """Return every answer to a problem with its advantage; [] if all are right, or all wrong.
+
+    Answers to both prompts are one group, as they are in pairs.
+    """
+    from srit.training.objective import advantages
+
+    answers = list(usable(completions, Counter()))
+    found = advantages([answer.reward for answer in answers]) if answers else []
+    return [(answer.token_ids, a) for answer, a in zip(answers, found, strict=True)] if any(found) else []
+
+
+def learns_right(settings: Refine) -> bool:
+    """Return whether the likelihood of own right answers is raised, whether or not they are in a pair."""
+    return settings.nll_weight > 0 and settings.nll_on == "right"
+
+
 def _preference(
-    problem: Problem,
-    kind: PromptKind,
+    prompt_ids: tuple[int, ...],
     pairs: Sequence[Pair],
     likely: Sequence[tuple[int, ...]],
-    prompts: Prompts,
+    samples: Sequence[tuple[tuple[int, ...], float]],
 ) -> Preference:
     from srit.compute.rows import Group
-    from srit.training.preference import Preference
+    from srit.training.objective import Preference
 
     sides = [ids for pair in pairs for ids in (pair.chosen_ids, pair.rejected_ids)]
-    place = {ids: index for index, ids in enumerate(dict.fromkeys([*sides, *likely]))}
+    answers = [ids for ids, _ in samples]
+    place = {ids: index for index, ids in enumerate(dict.fromkeys([*sides, *likely, *answers]))}
     return Preference(
-        group=Group(prompts.problem_ids(problem, kind), tuple(place)),
+        group=Group(prompt_ids, tuple(place)),
         pairs=tuple((place[pair.chosen_ids], place[pair.rejected_ids]) for pair in pairs),
-        likely=tuple(dict.fromkeys(place[ids] for ids in likely)),
+        likely=tuple(place[ids] for ids in likely),
+        samples=tuple((place[ids], advantage) for ids, advantage in samples),
     )

@@ -101,7 +101,7 @@ def report_stage(recipe: Recipe, others: Sequence[Stage]) -> Stage:
     Args:
         others: the other stages of the run, whose files and counts it shows.
     """
-    shown = [stage for stage in others if not stage.auxiliary]
+    shown = [stage for stage in others if not stage.auxiliary and not stage.name.part]
     files = [name for stage in shown for name in stage.outputs if name.endswith((".json", ".jsonl"))]
     return Stage(
         name=StageName("report"),

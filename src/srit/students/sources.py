@@ -69,13 +69,22 @@ class ScoringWork:
     rows: RowKind  # how completions are put into rows
     row_tokens: int  # a packed row's budget
     batch_tokens: int  # that go through the model at once
+    by_token: bool = False  # whether each token is scored by itself
 
     def chunk(self, model: LanguageModel, groups: Sequence[Group]) -> bytes:
-        """Return a list for each group in JSON: the summed log-probability of each completion, nats."""
+        """Return a list for each group in JSON: the log-probability of each completion, or of each token, nats."""
+        from srit.compute.rows import COMPLETIONS, TOKENS
         from srit.compute.scoring import score
         from srit.run_directory import json_bytes
 
-        found = score(model, groups, rows=self.rows, row_tokens=self.row_tokens, batch_tokens=self.batch_tokens)
+        found = score(
+            model,
+            groups,
+            rows=self.rows,
+            row_tokens=self.row_tokens,
+            batch_tokens=self.batch_tokens,
+            figures=TOKENS if self.by_token else COMPLETIONS,
+        )
         return json_bytes(found)
 
 

@@ -26,7 +26,7 @@ def outcome(folder: Path, recipe: Recipe) -> DoneRun:
     """Collect the answers, trainings and counts of a finished run."""
     done, wanted = read_manifest(folder).stages, {str(stage.name): stage.name for stage in measured(recipe)}
     # A folder keeps what an earlier form of its recipe had made.
-    counts = {name: entry.counts for name, entry in done.items() if name in wanted}
+    counts = {name: entry.counts for name, entry in done.items() if name in wanted and not wanted[name].part}
     trainings = [name for name in counts if (folder / f"{name}.json").exists() and "steps" in counts[name]]
     return DoneRun(
         seed=recipe.seed,

@@ -19,11 +19,13 @@ from typing import Any
 
 from srit.errors import DataError, JudgeError
 from srit.tasks.judging.comparing import BY_WRITING, equal
+from srit.tasks.judging.forked import SLOWER
 from srit.tasks.judging.forms import form
 from srit.tasks.judging.limits import refusal
 
-TIMEOUT_SECONDS = 5.0
+TIMEOUT_SECONDS = 1.5  # of processor time
 START_SECONDS = 120.0  # to import sympy on a busy machine
+SPARE_SECONDS = 30.0  # beyond what the process gives a question: then it hangs itself
 
 
 def decide_by_writing(answer: str, gold: str) -> bool | None:
@@ -50,7 +52,10 @@ def math_equal(answer: str, gold: str) -> bool:
 
 
 class Worker:
-    """A process that compares with math-verify; replaced whenever it fails. Safe to share between threads."""
+    """A process that compares with math-verify, in children that end when a question takes too long.
+
+    Safe to share between threads; replaced if it fails itself.
+    """
 
     def __init__(self, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self._timeout = timeout_seconds
@@ -65,7 +70,7 @@ class Worker:
         """
         with self._lock:
             process = self._running()
-            verdict = self._exchange(process, {"answer": answer, "gold": gold}, self._timeout)
+            verdict = self._exchange(process, {"answer": answer, "gold": gold}, self._timeout * SLOWER + SPARE_SECONDS)
         if "equal" not in verdict:
             raise JudgeError(str(verdict.get("error")))
         return bool(verdict["equal"])
@@ -87,7 +92,7 @@ class Worker:
         self.close()
         self._process = subprocess.Popen(
             # Not "-m": runpy would import the package's other parts first.
-            [sys.executable, "-c", "from srit.tasks.judging.sympy_worker import serve; serve()"],
+            [sys.executable, "-c", f"from srit.tasks.judging.sympy_worker import serve; serve({self._timeout})"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -106,7 +111,7 @@ class Worker:
             raise JudgeError(f"the comparing process broke off: {error}") from error
         if line is None:
             self.close()
-            raise JudgeError(f"not decided within {timeout:g} s")
+            raise JudgeError(f"the comparing process said nothing for {timeout:g} s")
         if not line.endswith(b"\n"):
             self.close()
             raise JudgeError("the comparing process died (memory limit, or a crash in sympy)")

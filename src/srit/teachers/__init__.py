@@ -42,6 +42,8 @@ class Answer(NamedTuple):
     cut: bool = False  # it stopped at `limit`; a higher one would give more
     limit: int | None = None  # tokens that it could have; None: the teacher has no limit
     raw: str = ""  # what arrived instead of a complete answer
+    model: str = ""  # that answered, as the server says; "": the one that was asked
+    n_uncounted: int = 0  # replies to it whose tokens were not counted
 
 
 class Teacher(Protocol):
@@ -58,15 +60,45 @@ class Teacher(Protocol):
     def answer(self, questions: Sequence[Question]) -> Generator[Answer]:
         """Yield one Answer for each question, at once, so that the caller can store it at once.
 
+        An OSError thrown into it means that the last answer could not be stored: ask nothing more, yield what is on
+        its way, and raise.
+
         Raises:
             TeacherError: it refused or gave up; all answers up to then were yielded.
         """
         ...
 
 
+CallEvent = Literal[
+    "sent",
+    "answered",
+    "unusable",  # a reply came, and no answer was in it
+    "not accepted",  # nothing was charged
+    "lost",  # whether it was answered and charged is unknown
+]
+
+
+class Spent(NamedTuple):
+    """What was spent on a teacher."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+UNSPENT = Spent()
+
+
 def answer_key(identity: Mapping[str, object], prompt: str) -> str:
     """Return the key of a stored answer: a hash of all that shapes it, and of nothing else."""
     return hashlib.sha256(json.dumps([identity, prompt], sort_keys=True).encode()).hexdigest()
+
+
+Record = Callable[[str, CallEvent, str], None]  # the key of the answer, what happened, what came in place of one
+
+
+def not_recorded(key: str, event: CallEvent, raw: str) -> None:
+    """Record nothing."""
 
 
 class Surroundings(NamedTuple):
@@ -76,6 +108,9 @@ class Surroundings(NamedTuple):
     rows: int  # answers decoded at once on this machine
     report: Callable[[str], None]  # shows a line to a person
     engine: Engine  # computes what this machine, or others, do for the teacher
+    spent: Spent = UNSPENT  # by the run so far, or by the study that it is part of
+    # Records a call that costs money, by the key of its answer: before it is sent, and once its end is known.
+    record: Record = not_recorded
 
 
 class TeacherWork(NamedTuple):
@@ -126,6 +161,7 @@ class TeacherKind(Configured[Settings]):
     # Looks for `srit plan` whether the teacher is there, without asking it anything; raises the error of the run.
     look: Callable[[Settings], Iterable[Finding]] = _not_looked
     kept: bool = False  # whether one teacher serves a whole run, with what it learns
+    free: bool = False  # whether its answers cost nothing to get again
 
 
 def teacher_kind(name: str) -> TeacherKind[Any]:

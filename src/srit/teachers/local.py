@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -72,6 +73,16 @@ def _look(settings: LocalSettings) -> Iterator[Finding]:
     yield Finding(True, f"teacher {model.model}", "there" if locate(model) else "a hub id; the hub was not asked")
 
 
+@contextmanager
+def _blamed() -> Iterator[None]:
+    """Blame the teacher for what is wrong with its model, which is loaded as a student is."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(str(error).replace("student.model", "teacher.model")) from None
+
+
+@_blamed()
 def _make(settings: LocalSettings, surroundings: Surroundings) -> LocalTeacher:
     from srit.samplers.chunks import SamplerSource, SamplingWork, read_answers
     from srit.students.loading import identity, load_prompts, load_room
@@ -96,8 +107,9 @@ def _make(settings: LocalSettings, surroundings: Surroundings) -> LocalTeacher:
 
     def complete(chunks: Mapping[int, Sequence[str]]) -> Iterator[tuple[int, Sequence[tuple[str, bool]]]]:
         items = {number: requests_of(texts) for number, texts in chunks.items()}
-        for number, data in surroundings.engine.map(work, items):
-            yield number, [(prompts.text(answer.token_ids), answer.truncated) for answer in read_answers(data)]
+        with _blamed():
+            for number, data in surroundings.engine.map(work, items):
+                yield number, [(prompts.text(answer.token_ids), answer.truncated) for answer in read_answers(data)]
 
     made_from = {"weights": identity(model), "template": model.chat_template, "dtype": model.dtype}
     return LocalTeacher(
@@ -129,6 +141,7 @@ def _model(settings: LocalSettings) -> Student:
     return Student(model=settings.model, revision=settings.revision, chat_template=settings.chat_template)
 
 
+@_blamed()
 def _sources(settings: LocalSettings) -> Mapping[str, Json]:
     from srit.students.loading import identity
 

@@ -1,11 +1,14 @@
-"""Reuse answers that a teacher has already given, as far as they are valid under the current limit."""
+"""Answers that a teacher has already given: which are still valid, and how new ones are stored."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from srit.errors import MachineError
 from srit.teachers import CUT, Answer, Question, Teacher, answer_key
+from srit.teachers.journal import NotWritten, encoded
+from srit.teachers.ledger import Calls, Unreadable, as_row
 
 
 class Paid(NamedTuple):
@@ -15,6 +18,35 @@ class Paid(NamedTuple):
     keep: Callable[[str, Answer], None]  # stores one under its key, and returns once it cannot be lost
     earlier_limits: tuple[int, ...]  # teacher.max_tokens of earlier runs: keys once included it
     in_vain: set[str]  # keys of the questions that this process asked without success; the next process asks again
+    calls: Mapping[str, Calls] = {}  # by `answer_key`, of teachers that record them
+    unreadable: Unreadable | None = None  # answers that were paid for and cannot be read
+    report: Callable[[str], None] = lambda line: None  # shows a line to a person
+    progress: Callable[[int, int], None] = lambda done, total: None  # answers so far, of how many
+
+
+def stored(arriving: Generator[Answer], key_of: Callable[[Answer], str], paid: Paid) -> Iterator[Answer]:
+    """Yield each answer once it is stored. One that cannot be stops the teacher; what is on its way is still taken.
+
+    Raises:
+        MachineError: an answer could not be stored. Each such answer was shown as the line that stores it.
+    """
+    unstored = 0
+    try:
+        answer = next(arriving, None)
+        while answer is not None:
+            try:
+                paid.keep(key_of(answer), answer)
+            except NotWritten as error:
+                paid.report(encoded(as_row(key_of(answer), answer)).decode().rstrip())
+                unstored += 1
+                answer = arriving.throw(error) if unstored == 1 else next(arriving, None)
+            else:
+                yield answer
+                answer = next(arriving, None)
+    except NotWritten as error:
+        shown = f"{unstored} answer{'s' if unstored > 1 else ''} could not be stored: append the lines above to it. "
+        message = f"{error.filename}: {error.strerror}. {shown if unstored else ''}Mend that and rerun to continue"
+        raise MachineError(message) from None
 
 
 def earlier_answers(question: Question, teacher: Teacher, paid: Paid) -> list[Answer]:

@@ -108,4 +108,4 @@ def _look(settings: RecordingSettings) -> Iterator[Finding]:
         yield Finding(True, f"recording {path}", f"{rows:,} rows")
 
 
-TEACHER = TeacherKind(RecordingSettings, _make, shaping=_shaping, sources=_sources, look=_look)
+TEACHER = TeacherKind(RecordingSettings, _make, shaping=_shaping, sources=_sources, look=_look, free=True)

@@ -43,4 +43,4 @@ def _shaping(settings: SolverSettings) -> Mapping[str, Json]:
     return with_former(TEACHER_FIELDS, settings, without="prices")
 
 
-TEACHER = TeacherKind(SolverSettings, _make, shaping=_shaping)
+TEACHER = TeacherKind(SolverSettings, _make, shaping=_shaping, free=True)

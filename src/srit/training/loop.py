@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -38,6 +39,18 @@ SAVING_SHARE = 0.02
 Metrics = dict[str, float]
 
 _log = logging.getLogger(__name__)
+
+
+class Leg(NamedTuple):
+    """Which part of a training this is: all parts share one optimizer and one schedule."""
+
+    number: int = 1  # from 1
+    of: int = 1
+    before: Path | None = None  # the optimizer's state at the end of the part before; None: it begins
+    after: Path | None = None  # where to write that of this part; None: nothing goes on from here
+
+
+WHOLE = Leg()
 
 
 def seed_torch(text: str) -> None:
@@ -84,6 +97,7 @@ def train(
     seed: str,
     checkpoints: Path,
     progress: Callable[[int, int], None],
+    leg: Leg = WHOLE,
 ) -> list[Metrics]:
     """Take `n_steps` optimizer steps, continuing from the newest undamaged checkpoint if there is one.
 
@@ -92,6 +106,7 @@ def train(
         accumulate: adds the gradient of a step and returns what to log, which must include "loss".
         checkpoints: the folder of this training alone.
         progress: called with the number of steps that are done and their total.
+        leg: the schedule is that of a training whose parts all have as many steps as this one.
 
     Returns:
         One dict per step: what `accumulate` returned, "step", "grad_norm" and "learning_rate".
@@ -102,7 +117,9 @@ def train(
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     weights = _masters(trained)
     optimizer = torch.optim.AdamW(weights.values(), lr=settings.learning_rate, weight_decay=0.0)
-    schedule = LambdaLR(optimizer, lambda step: _rate(step, n_steps, settings.warmup))
+    _begin(optimizer, weights, leg)
+    done, total = (leg.number - 1) * n_steps, leg.of * n_steps
+    schedule = LambdaLR(optimizer, lambda step: _rate(done + step, total, settings.warmup))
     history = _restore(checkpoints, weights, optimizer, schedule)
     _follow(trained, weights)
     pace = _Pace()
@@ -131,7 +148,34 @@ def train(
         if history:
             _save(checkpoints, weights, optimizer, schedule, history)
         raise
+    if leg.after is not None:
+        masters = {name: weight for name, weight in weights.items() if weight is not trained[name]}
+        write_bytes(leg.after, _state(optimizer, weights, masters))
     return history
+
+
+def _state(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor], masters: Mapping[str, Tensor]) -> bytes:
+    """Return all that the next part of a training needs besides the saved model."""
+    kept = {f"{name}/weight": master.detach() for name, master in masters.items()}
+    for name, weight in weights.items():
+        kept |= {f"{name}/{moment}": value for moment, value in optimizer.state[weight].items()}
+    return save({name: value.cpu().contiguous() for name, value in kept.items()})
+
+
+def _begin(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor], leg: Leg) -> None:
+    """Put weights and optimizer where the part before left them."""
+    if leg.before is None:
+        return
+    kept = load(leg.before.read_bytes())
+    with torch.no_grad():
+        for name in [name for name in weights if f"{name}/weight" in kept]:
+            weights[name].copy_(kept.pop(f"{name}/weight"))
+    moments: dict[str, dict[str, Tensor]] = {}
+    for name, value in kept.items():
+        of, _, moment = name.rpartition("/")
+        moments.setdefault(of, {})[moment] = value
+    state = {index: moments[name] for index, name in enumerate(weights) if name in moments}
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
 class _Pace:

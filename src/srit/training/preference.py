@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from srit.compute.plan import RowKind
-from srit.compute.rows import Group, add_gradient, layout_of, micro_batches
+from srit.compute.rows import COMPLETIONS, Figures, Group, add_gradient, layout_of, micro_batches
 from srit.compute.scoring import score
 from srit.errors import TrainingError
 from srit.recipe import Optimization, Refine
 from srit.records import Completion, Problem
 from srit.students.prompts import Prompts
 from srit.training.instruction import BATCH_TOKENS
-from srit.training.loop import Metrics, steps_of, steps_up_to, train
-from srit.training.losses import Sides, loss_kind
+from srit.training.loop import WHOLE, Leg, Metrics, steps_of, steps_up_to, train
+from srit.training.objective import LOGGED, Preference, objective_of
 
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
@@ -28,27 +28,25 @@ if TYPE_CHECKING:
 STEP_0_TOLERANCE = (1e-3, 5e-2)
 
 
-class Preference(NamedTuple):
-    """All that one prompt of a problem contributes: its distinct completions, each scored once."""
-
-    group: Group
-    pairs: tuple[tuple[int, int], ...]  # (chosen, rejected), indices into the group's completions
-    likely: tuple[int, ...]  # completions whose likelihood is raised as well (nll_weight)
-
-
 def reference_logps(
-    model: LanguageModel, preferences: Sequence[Preference], row_tokens: int, rows: RowKind = "shared"
+    model: LanguageModel,
+    preferences: Sequence[Preference],
+    row_tokens: int,
+    rows: RowKind = "shared",
+    figures: Figures = COMPLETIONS,
 ) -> list[list[float]]:
-    """Compute the log-probabilities of the completions of every group with pairs under the model as it is now, in nats.
+    """Compute the log-probabilities of every group that is compared under the model as it is now, in nats.
 
-    Groups without pairs get an empty list: nothing compares them with the reference.
+    Other groups get an empty list.
 
     Args:
         row_tokens: the budget of a packed row.
         rows: as in `refine`.
+        figures: those of the loss's objective.
     """
-    paired = iter(score(model, [p.group for p in preferences if p.pairs], rows=rows, row_tokens=row_tokens))
-    return [next(paired) if preference.pairs else [] for preference in preferences]
+    groups = [preference.group for preference in preferences if preference.is_compared]
+    scored = iter(score(model, groups, rows=rows, row_tokens=row_tokens, figures=figures))
+    return [next(scored) if preference.is_compared else [] for preference in preferences]
 
 
 def answer_groups(completions: Sequence[Completion], problems: Mapping[str, Problem], prompts: Prompts) -> list[Group]:
@@ -79,26 +77,29 @@ def refine(
     reference: Sequence[Sequence[float]],
     settings: Refine,
     *,
-    preference_weight: float = 1.0,
     rows: RowKind = "shared",
     max_tokens: int | None = None,
     seed: str,
     checkpoints: Path,
     progress: Callable[[int, int], None],
+    leg: Leg = WHOLE,
+    is_reference: bool = True,
 ) -> list[Metrics]:
     """Train the model in place with a preference loss and the likelihood of right answers.
 
     A step's loss is the mean preference loss of its pairs plus `nll_weight` times the mean negative log-likelihood per
-    token of its `likely` completions (Pang et al. 2024, arXiv 2404.19733, eq. 1).
+    token of its `likely` completions (Pang et al. 2024, arXiv 2404.19733, eq. 1). Without pairs, the preference loss is
+    the mean over the tokens of all samples.
 
     Args:
         reference: log-probabilities under the frozen reference, as `reference_logps` gives them before the first step.
-        preference_weight: 0 for a control that only raises likelihoods; nll_weight is then 1.
         rows: how completions are put into rows.
         max_tokens: stop after this many tokens in rows, repeating the preferences as often as necessary (for a control
             of equal compute); None: after `settings.epochs` epochs.
         checkpoints: the folder of this training alone.
         progress: called with the number of steps that are done and their total.
+        leg: as in `train`.
+        is_reference: whether the model is the reference before its first step here; then that is checked.
 
     Returns:
         The metrics of each step, as `train` returns them.
@@ -108,40 +109,42 @@ def refine(
         TrainingError: before the first step the policy is not its reference, so the preference loss is not that of
             equal models, log 2 for "sigmoid"; or as `train`.
     """
-    _check_reference(preferences, reference)
+    objective = objective_of(settings)
+    _check_reference(preferences, reference, objective.figures)
     steps = steps_of(len(preferences), settings, seed)
     if max_tokens is not None:
         steps = steps_up_to(max_tokens, [p.group.n_tokens for p in preferences], settings, seed)
     layout = layout_of(model, rows)
-    nll_weight = settings.nll_weight if preference_weight else 1.0
 
     def accumulate(step: int) -> Metrics:
         chosen = [preferences[index] for index in steps[step]]
         frozen = [reference[index] for index in steps[step]]
         groups = [preference.group for preference in chosen]
-        n_pairs = max(1, sum(len(p.pairs) for p in chosen))
+        n, n_logged = (max(1, sum(map(count, chosen))) for count in (objective.n, objective.n_logged))
         n_likely = max(1, sum(len(p.likely) for p in chosen))
-        sums: dict[str, float] = dict.fromkeys(_LOGGED, 0.0)
+        sums: dict[str, float] = dict.fromkeys(LOGGED, 0.0)
         gaps: list[float] = []  # between the policy and its reference, of each batch, nats
 
         def loss_of(scored: Mapping[int, Tensor]) -> Tensor:
             frozen_logps = {index: logps.new_tensor(frozen[index]) for index, logps in scored.items()}
-            if step == 0:
-                gaps.extend((scored[i] - frozen_logps[i]).abs().sum().item() for i in scored if chosen[i].pairs)
-            parts = [_loss_parts(chosen[i], scored[i], frozen_logps[i], settings) for i in scored]
-            for _, _, logged in parts:
-                for name, value in logged.items():
+            if step == 0 and is_reference:
+                gaps.extend((scored[i] - frozen_logps[i]).abs().sum().item() for i in scored if chosen[i].is_compared)
+            parts = [objective.contribution(chosen[i], scored[i], frozen_logps[i], settings) for i in scored]
+            for part in parts:
+                for name, value in part.logged.items():
                     sums[name] += value
-            preference, nll = (torch.stack(losses).sum() for losses in ([p[0] for p in parts], [p[1] for p in parts]))
-            return preference_weight * preference / n_pairs + nll_weight * nll / n_likely
+            preference = torch.stack([part.preference for part in parts]).sum()
+            nll = torch.stack([part.nll for part in parts]).sum()
+            return preference / n + settings.nll_weight * nll / n_likely
 
         for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, layout=layout):
-            add_gradient(model, batch, groups, loss_of)
+            add_gradient(model, batch, groups, loss_of, objective.figures)
         if step == 0:
-            n_tokens = sum(len(completion) for p in chosen if p.pairs for completion in p.group.completions)
+            n_tokens = sum(len(completion) for p in chosen if p.is_compared for completion in p.group.completions)
             _check_step_0(sum(gaps) / max(1, n_tokens), STEP_0_TOLERANCE[model.dtype.itemsize < 4])
-        means = {name: sums[name] / (n_likely if name == "nll" else n_pairs) for name in sums}
-        loss_value = preference_weight * means["preference_loss"] + nll_weight * means["nll"]
+        counts = {"nll": n_likely, "preference_loss": n}
+        means = {name: total / counts.get(name, n_logged) for name, total in sums.items()}
+        loss_value = means["preference_loss"] + settings.nll_weight * means["nll"]
         return {"loss": loss_value, **means, "tokens": float(sum(group.n_tokens for group in groups))}
 
     return train(
@@ -152,6 +155,7 @@ def refine(
         seed=seed,
         checkpoints=checkpoints,
         progress=progress,
+        leg=leg,
     )
 
 
@@ -160,44 +164,11 @@ def n_row_tokens(preferences: Sequence[Preference], settings: Optimization) -> i
     return settings.epochs * sum(preference.group.n_tokens for preference in preferences)
 
 
-_LOGGED = ("preference_loss", "nll", "chosen_logps", "rejected_logps", "margins", "accuracies")
-
-
-def _check_reference(preferences: Sequence[Preference], reference: Sequence[Sequence[float]]) -> None:
-    """Check that every preference with pairs has one reference log-probability for each of its completions."""
+def _check_reference(preferences: Sequence[Preference], reference: Sequence[Sequence[float]], figures: Figures) -> None:
+    """Check that every preference that is compared has all the log-probabilities of its reference."""
     for preference, logps in zip(preferences, reference, strict=True):
-        if preference.pairs and len(logps) != len(preference.group.completions):
-            raise ValueError(f"{len(preference.group.completions)} completions have {len(logps)} reference values")
-
-
-def _loss_parts(
-    preference: Preference, logps: Tensor, reference: Tensor, settings: Refine
-) -> tuple[Tensor, Tensor, Mapping[str, float]]:
-    """Sum over one group: preference losses, negative log-likelihoods per token, and what is logged."""
-    lengths = logps.new_tensor([len(completion) for completion in preference.group.completions])
-    likely = list(preference.likely)
-    nll = -(logps[likely] / lengths[likely]).sum()
-    if not preference.pairs:
-        return logps.sum() * 0, nll, {"nll": nll.item()}
-    chosen, rejected = (list(side) for side in zip(*preference.pairs, strict=True))
-    policy, frozen, tokens = (Sides(of[chosen], of[rejected]) for of in (logps, reference, lengths))
-    losses = loss_kind(settings.loss).loss(policy, frozen, tokens, settings)
-    with torch.no_grad():
-        margins = beta_of(settings) * ((policy.chosen - frozen.chosen) - (policy.rejected - frozen.rejected))
-        logged = {
-            "preference_loss": losses.sum().item(),
-            "nll": nll.item(),
-            "chosen_logps": policy.chosen.sum().item(),
-            "rejected_logps": policy.rejected.sum().item(),
-            "margins": margins.sum().item(),
-            "accuracies": (margins > 0).float().sum().item(),
-        }
-    return losses.sum(), nll, logged
-
-
-def beta_of(settings: Refine) -> float:
-    """Return the factor of logged margins; 1 for a loss without a beta, whose margins are nats."""
-    return float(getattr(settings, "beta", 1.0))
+        if preference.is_compared and len(logps) != (wanted := figures.n(preference.group)):
+            raise ValueError(f"{wanted} figures of a group have {len(logps)} reference values")
 
 
 def _check_step_0(gap: float, tolerance: float) -> None:

@@ -1,18 +1,24 @@
 """What a teacher behind a server does with replies, faults, budgets and stops."""
 
+import gzip
 import json
 import os
 import re
+import resource
 import signal
+import socket
 import threading
+import time
+import zlib
 from itertools import pairwise
+from urllib.parse import quote
 
 import pytest
 from teacher_server import KEY, Reply, answer, asked, questions
 
 from srit.errors import RecipeError, TeacherError
 from srit.records import Problem
-from srit.teachers import Question
+from srit.teachers import Question, Spent
 from srit.teachers.openai.endpoint import Endpoint
 from srit.teachers.openai.teacher import OpenAITeacher
 
@@ -120,7 +126,6 @@ def test_a_silent_server_is_given_up(server):
     [
         (Reply(answer("yes")), "the same answer ('yes')"),
         (Reply(answer("a long ans", finish="length")), "no answer (cut: raise teacher.max_tokens)"),
-        (Reply({"error": "no such model"}, status=400), "no answer (refused: status 400"),
     ],
 )
 def test_a_teacher_that_always_says_the_same_is_stopped(server, reply, message):
@@ -147,6 +152,118 @@ def test_a_spent_budget_stops_asking_and_keeps_the_answers(server, budget, messa
     assert len(arrived) == len(server.requests) == 3
 
 
+def test_a_budget_is_the_runs_whatever_an_earlier_invocation_spent(server):
+    teacher = OpenAITeacher(
+        Endpoint(server.url, "m", max_dollars=0.01, prices=(100.0, 1000.0)), spent=Spent(5, 10, 9), report=print
+    )
+
+    with pytest.raises(TeacherError, match=r"\$0\.01 is spent of a budget of \$0\.01 \(teacher\.max_dollars\)"):
+        list(teacher.answer(questions(1)))
+
+    assert server.requests == []
+
+
+def test_more_refusals_than_the_recipe_allows_end_the_run(server):
+    server.default = lambda body: (
+        Reply({"error": "filtered"}, status=400)
+        if " 0 +" in body["messages"][0]["content"] or " 4 +" in body["messages"][0]["content"]
+        else Reply(answer(body["messages"][0]["content"]))
+    )
+
+    assert [one.text is None for one in asked(server, n=8, max_refused=0.25)] == [i in (0, 4) for i in range(8)]
+    with pytest.raises(TeacherError, match=r"refused 2 of 8 questions.*filtered.*teacher\.max_refused \(0\.05\)"):
+        asked(server, n=8)
+
+
+def test_another_model_that_answers_is_reported_and_kept(server):
+    lines = []
+    server.script = [Reply(answer("2", model="m-2024-07-18")), Reply(answer("3", model="cheap\x1b"))]
+    server.default = Reply(answer("4", model="cheap\x1b"))
+
+    teacher = OpenAITeacher(Endpoint(server.url, "m", concurrency=1), lines.append)
+
+    assert [one.model for one in teacher.answer(questions(3))] == ["m-2024-07-18", r"cheap\x1b", r"cheap\x1b"]
+    assert len(lines) == 1 and lines[0].startswith("WARN m: the server answers as")
+
+
+def test_replies_without_a_count_of_tokens_are_counted_as_such(server):
+    server.script = [Reply(answer() | {"usage": None}), Reply(b"null")]
+
+    first, second = asked(server, n=2)
+
+    assert (first.n_uncounted, second.n_uncounted) == (1, 1) and second.n_completion_tokens == 9
+
+
+def test_a_server_that_cannot_be_reached_is_reported_at_once_and_given_up_as_set():
+    lines, started = [], time.monotonic()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+        teacher = OpenAITeacher(Endpoint(url, "m", give_up_seconds=2.0), lines.append)
+        with pytest.raises(TeacherError, match=r"no answer for 2 s.*Connection refused"):
+            list(teacher.answer(questions(3)))
+
+    assert 2 <= time.monotonic() - started < 5
+    assert re.search(r"Connection refused; still trying until \d\d:\d\d:\d\d", lines[0])
+
+
+def test_a_wait_is_shown_with_its_end(server):
+    noticed = threading.Event()
+    lines, showing = [], lambda line: (lines.append(line), noticed.set())
+    server.script = [Reply(status=429, headers={"Retry-After": "600"})]
+    teacher = OpenAITeacher(Endpoint(server.url, "m", stop_seconds=0.1), showing)
+    threading.Thread(target=lambda: (noticed.wait(10), os.kill(os.getpid(), signal.SIGINT))).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        list(teacher.answer(questions(1)))
+
+    assert re.search(r"status 429.*waiting 600 s, until \d\d:\d\d:\d\d", lines[0])
+
+
+def test_a_silent_call_is_repeated_once_others_are_fast_and_its_late_reply_is_still_taken(server):
+    late, twice = threading.Event(), threading.Event()
+
+    def reply(body):
+        if " 0 +" not in body["messages"][0]["content"]:
+            return Reply(answer(body["messages"][0]["content"]))
+        if late.is_set():  # the second request never gets an answer
+            twice.set()
+            time.sleep(3)
+        late.set()
+        twice.wait(10)
+        return Reply(answer("late"))
+
+    server.default = reply
+    answers = {one.problem_id: one.text for one in asked(server, n=4, concurrency=2, idle_seconds=0.3)}
+
+    assert answers["p0"] == "late" and len(answers) == 4 and len(server.requests) == 5
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_zipped_response_is_read_and_a_bomb_is_not(server, encoding):
+    zipped = gzip.compress if encoding == "gzip" else zlib.compress
+    server.script = [
+        Reply(zipped(json.dumps(answer()).encode()), headers={"Content-Encoding": encoding}),
+        *[Reply(zipped(b" " * (64 << 20)), headers={"Content-Encoding": encoding})] * 2,
+    ]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    whole, bomb = asked(server, n=2)
+
+    assert whole.text.endswith("18.") and "longer than 16,777,216 bytes" in bomb.reason
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60 << 10  # kilobytes, three copies of 16 MiB
+
+
+def test_a_key_in_an_answer_is_not_stored_however_it_is_written(server, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", key := "sk-canary/0123456789+abc")
+    forms = [key, key.replace("/", "\\/"), quote(key, safe="")]
+    server.default = Reply(answer(" ".join(forms)))
+
+    [one] = asked(server)
+
+    assert one.text == "… … …"
+
+
 def test_a_lone_surrogate_arrives_unchanged(server):
     server.default = Reply(json.dumps(answer("a\ud800b")).encode())
 
@@ -159,6 +276,7 @@ def test_a_lone_surrogate_arrives_unchanged(server):
     ("url", "message"),
     [
         ("https://me:secret@example.com/v1", "environment variable"),
+        ("https://example.com/v1?key=secret", "environment variable"),
         ("ftp://example.com", "must begin with"),
         ("https://example.com/v1", "is not set"),
     ],

@@ -1,4 +1,4 @@
-"""Compares values with math-verify in its own process: questions on stdin, verdicts on stdout, one per line."""
+"""Compares values with math-verify in processes of its own: questions on stdin, verdicts on stdout, one per line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import random
 import re
 import resource
-import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -17,6 +16,7 @@ from math_verify import verify
 from sympy.core.relational import Relational
 
 from srit.tasks.judging.comparing import Values, equal, equations_by_writing, terms_by_writing
+from srit.tasks.judging.forked import serve as serve_forked
 from srit.tasks.judging.forms import form
 from srit.tasks.judging.writing import number, plain
 
@@ -35,22 +35,23 @@ class NotReadError(Exception):
     """The LaTeX cannot be read."""
 
 
-def serve() -> None:
-    """Answers questions until stdin ends."""
+def answer(line: bytes) -> dict[str, Any]:
+    """Return the verdict on a question."""
+    question = json.loads(line)
+    try:
+        return {"equal": compare(question["answer"], question["gold"])}
+    except MemoryError:
+        return {"error": "out of memory"}
+    except NotReadError as error:
+        return {"error": str(error)}
+    except Exception as error:
+        return {"error": f"math-verify could not compare: {type(error).__name__}: {error}"[:300]}
+
+
+def serve(seconds: float) -> None:
+    """Answer questions on stdin until it ends, each within so many seconds of processor time."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    print("{}", flush=True)
-    for line in sys.stdin:
-        question = json.loads(line)
-        verdict: dict[str, Any]
-        try:
-            verdict = {"equal": compare(question["answer"], question["gold"])}
-        except MemoryError:
-            verdict = {"error": "out of memory"}
-        except NotReadError as error:
-            verdict = {"error": str(error)}
-        except Exception as error:
-            verdict = {"error": f"math-verify could not compare: {type(error).__name__}: {error}"[:300]}
-        print(json.dumps(verdict), flush=True)
+    serve_forked(answer, seconds)
 
 
 def compare(answer: str, gold: str) -> bool:

@@ -18,12 +18,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from srit.kinds import Finding, extra
 from srit.recipe import TEACHER_FIELDS, TeacherSettings, with_former
 from srit.run_directory import Json
-from srit.settings import Count, Positive
+from srit.settings import Count, Fraction, Positive
 from srit.teachers import Surroundings, Teacher, TeacherKind, TeacherWork
 
 
@@ -37,9 +37,22 @@ class OpenAISettings(TeacherSettings):
     temperature: float | None = Field(default=0.0, ge=0)  # null: the server's own
     max_tokens: Count = 512  # of one answer; if it is raised, only those that were cut are asked for again
     concurrency: Count = 8  # questions asked at once
-    max_calls: Count | None = None  # a budget; None: as many as it takes
-    max_spent_tokens: Count | None = None  # a budget of prompt and completion tokens together
+    max_calls: Count | None = None  # a budget of the whole run (or study); None: as many as it takes
+    max_spent_tokens: Count | None = None  # likewise, of prompt and completion tokens together
+    max_dollars: Positive | None = None  # likewise, at `prices`
     prices: tuple[Positive, Positive] | None = None  # dollars a million prompt and completion tokens
+    max_refused: Fraction = 0.05  # share of the questions that the server may refuse before the run ends
+    give_up_seconds: Positive = 600.0  # without any answer
+
+    @model_validator(mode="after")
+    def _dollars_have_prices(self) -> OpenAISettings:
+        if self.max_dollars is not None and self.prices is None:
+            raise ValueError("max_dollars needs prices")
+        return self
+
+
+# What stops the teacher or prices its work shapes none of its answers.
+_SHAPELESS = {"max_dollars", "max_refused", "give_up_seconds"}
 
 
 def _make(settings: OpenAISettings, surroundings: Surroundings) -> Teacher:
@@ -47,7 +60,7 @@ def _make(settings: OpenAISettings, surroundings: Surroundings) -> Teacher:
     from srit.teachers.openai.teacher import OpenAITeacher
 
     shaped = settings.model_dump(include={field.name for field in fields(Endpoint)})
-    return OpenAITeacher(Endpoint(**shaped), surroundings.report)
+    return OpenAITeacher(Endpoint(**shaped), surroundings.report, surroundings.record, surroundings.spent)
 
 
 def _work(settings: OpenAISettings, questions: int) -> TeacherWork:
@@ -62,7 +75,8 @@ def _price(settings: OpenAISettings, calls: int, prompt_tokens: int) -> float | 
 
 
 def _shaping(settings: OpenAISettings) -> Mapping[str, Json]:
-    return with_former(TEACHER_FIELDS, settings, without="prices")
+    shaping = with_former(TEACHER_FIELDS, settings, without="prices")
+    return {name: value for name, value in shaping.items() if name not in _SHAPELESS}
 
 
 def _doctor() -> Sequence[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -11,8 +12,8 @@ from typing import Literal
 from srit.errors import RecipeError, SritError, TeacherError
 from srit.printable import one_line
 from srit.stopping import Stop
-from srit.teachers import Answer, Question
-from srit.teachers.openai.endpoint import NO_KEY, Endpoint
+from srit.teachers import Answer, Question, Spent
+from srit.teachers.openai.endpoint import NO_KEY, SECRET, Endpoint, redacted
 from srit.teachers.openai.faults import Fault
 from srit.teachers.openai.reply import Reply
 from srit.teachers.openai.schedule import Attempt, Schedule
@@ -20,8 +21,9 @@ from srit.teachers.openai.wire import Lost, NoConnection
 
 REPEATED = 20  # so many equal answers in a row to different questions mean that the teacher is broken
 AGAIN_SECONDS = 60.0  # how long to wait for a server if all questions left failed in an earlier run too
-SHOWN_SECONDS = 15.0  # waits of this length or longer are shown
-SHOWN_EVERY = 60.0  # seconds between two such lines
+SHOWN_SECONDS = 5.0  # waits of this length or longer are shown
+SHOWN_EVERY = 60.0  # seconds between two lines about a server that does not answer
+PATIENCE = 4.0  # times as slow as the slowest answer so far: then a silent call is given up
 
 Outcome = Reply | Fault | NoConnection | Lost
 
@@ -30,9 +32,10 @@ class Asking:
     """The state of one round. Nothing else in it reads the clock."""
 
     def __init__(
-        self, endpoint: Endpoint, key: str, questions: Sequence[Question], report: Callable[[str], None]
+        self, endpoint: Endpoint, key: str, questions: Sequence[Question], spent: Spent, report: Callable[[str], None]
     ) -> None:
-        self.error: SritError | None = None  # the reason that nothing more is asked
+        self.error: SritError | OSError | None = None  # the reason that nothing more is asked
+        self.spent = spent  # by the run so far, this round included
         self._endpoint = endpoint
         self._key = key
         self._report = report
@@ -44,13 +47,17 @@ class Asking:
             for number, (prompt, alike) in enumerate(self._by_prompt.items())
         ]
         give_up_seconds = endpoint.give_up_seconds
-        if all(attempt.failed_before for attempt in attempts):
+        self._only_failed = all(attempt.failed_before for attempt in attempts)
+        if self._only_failed:
             give_up_seconds = min(give_up_seconds, AGAIN_SECONDS)
         now = time.monotonic()
         self._schedule = Schedule(attempts, endpoint.concurrency, give_up_seconds, endpoint.first_wait_seconds, now)
-        self._n_calls = self._n_tokens = 0
         self._recent: deque[tuple[str | None, str]] = deque(maxlen=REPEATED)
-        self._last_shown = float("-inf")
+        self._n_refused = 0
+        self._slowest = 0.0  # seconds of the slowest answer
+        self._models: set[str] = set()  # other models that answered, as far as that was shown
+        self._last_fault = ""  # why the last request was not accepted
+        self._shown_at = self._shown_until = float("-inf")  # when a wait was last shown, and its end
         self._stops_at: float | None = None
 
     def is_unfinished(self, stop: Stop) -> bool:
@@ -73,17 +80,56 @@ class Asking:
             if self.error is not None:
                 self._schedule.give_up(attempt)
                 return
-            self._n_calls += 1
+            self.spent = self.spent._replace(calls=self.spent.calls + 1)
             yield attempt
+
+    def stop_for(self, error: OSError) -> None:
+        """Ask nothing more, since nothing more can be stored; what is on its way has the time that a stop has."""
+        if self._stops_at is None:
+            self._stops_at = time.monotonic() + self._endpoint.stop_seconds
+        self.error = self.error or error
+
+    def drop(self, attempt: Attempt) -> None:
+        """Forget an attempt that was due and was not sent."""
+        self._schedule.give_up(attempt)
+
+    def overdue(self) -> list[Attempt]:
+        """Return the attempts whose server says nothing for much longer than it took to answer others.
+
+        The second request for a question has all the time that a call may take, and so has the reply to its first.
+        """
+        latest = time.monotonic() - self._patience
+        return [attempt for attempt in self._impatient() if attempt.sent_at <= latest]
+
+    def _impatient(self) -> list[Attempt]:
+        if not self._slowest or self._is_ending:
+            return []
+        return [attempt for attempt in self._schedule.running if not attempt.n_lost]
+
+    def is_open(self, attempt: Attempt) -> bool:
+        """Whether an attempt has neither been answered nor given up."""
+        return self._schedule.is_open(attempt)
+
+    def take_back(self, attempt: Attempt) -> None:
+        """Take an attempt from wherever it waits to be sent again, since its reply has come after all."""
+        self._schedule.take_back(attempt)
 
     def seconds_left(self) -> float | None:
         """Return the seconds until something is due; None: nothing is until a reply arrives."""
-        now = time.monotonic()
+        now, running = time.monotonic(), self._schedule.running
         if self._stops_at is not None:
             return max(0.0, self._stops_at - now)
         if self.error is not None:
-            return None if self._schedule.running else 0.0
-        return self._schedule.seconds_left(now)
+            return None if running else 0.0
+        left = self._schedule.seconds_left(now)
+        if left is not None and not running:
+            self._show_wait(left, now)
+        overdue = [max(0.0, attempt.sent_at + self._patience - now) for attempt in self._impatient()]
+        return min([*overdue, *([] if left is None else [left])], default=None)
+
+    @property
+    def _patience(self) -> float:
+        return max(self._endpoint.idle_seconds, PATIENCE * self._slowest)
 
     def settle(self, attempt: Attempt, outcome: Outcome) -> Iterator[Answer]:
         """Turn the outcome of a request into an answer for each question with its prompt; none if it is sent again."""
@@ -91,10 +137,16 @@ class Asking:
         if answer is None:
             return
         limit = self._endpoint.max_tokens
-        answer = answer._replace(reason=self._redacted(answer.reason), raw=self._redacted(answer.raw), limit=limit)
+        answer = answer._replace(
+            text=answer.text and redacted(answer.text, self._key, SECRET),
+            reason=self._redacted(answer.reason),
+            raw=self._redacted(answer.raw),
+            model=self._redacted(answer.model),
+            limit=limit,
+        )
         for question in self._by_prompt[attempt.prompt]:
             yield answer._replace(problem_id=question.problem.id)
-            answer = answer._replace(n_calls=0, n_prompt_tokens=0, n_completion_tokens=0)
+            answer = answer._replace(n_calls=0, n_prompt_tokens=0, n_completion_tokens=0, n_uncounted=0)
         if not attempt.failed_before:  # a repeated failure says nothing new about the teacher
             self._check_repetition(answer.text, answer.reason)
 
@@ -111,13 +163,19 @@ class Asking:
         now = time.monotonic()
         attempt.n_prompt_tokens += reply.n_prompt_tokens
         attempt.n_completion_tokens += reply.n_completion_tokens
-        self._n_tokens += reply.n_prompt_tokens + reply.n_completion_tokens
+        attempt.n_uncounted += not reply.is_counted
+        self.spent = self.spent._replace(
+            prompt_tokens=self.spent.prompt_tokens + reply.n_prompt_tokens,
+            completion_tokens=self.spent.completion_tokens + reply.n_completion_tokens,
+        )
+        self._slowest = max(self._slowest, now - attempt.sent_at)
+        self._show_model(reply.model)
         attempt.n_unusable += not reply.settled
         if attempt.n_unusable == 1 and not reply.settled and not self._is_ending:
             self._schedule.retry_at(attempt, now + self._endpoint.first_wait_seconds)
             return None
         self._schedule.record_answer(attempt, now)
-        return _answer(attempt, reply)
+        return _answer(attempt, reply._replace(model=reply.model if reply.model != self._endpoint.model else ""))
 
     def _fault(self, attempt: Attempt, fault: Fault) -> Answer | None:
         if fault.kind in ("busy", "limited"):
@@ -131,6 +189,7 @@ class Asking:
             fault.kind in ("key", "model", "fields") and fault.status != 401 and self._schedule.n_answers > 0
         )
         if fault.kind in ("refused", "resend") or only_this_one:
+            self._check_refusals(fault)
             # It was not charged, and may be due to the server's settings: a later run asks again.
             return _answer(attempt, Reply(None, f"refused: {fault.reason}", settled=False))
         self.error = self.error or self._fatal(fault)
@@ -165,19 +224,33 @@ class Asking:
             return None
         now = time.monotonic()
         decision = self._schedule.delay_or_give_up(attempt, kind, wait_seconds, now)
-        silence, pause = now - self._schedule.last_answer, self._schedule.paused_until - now
         if decision == "hopeless":
             return _answer(attempt, Reply(None, f"no answer: {reason} (tried {attempt.n_waits} times)", settled=False))
-        model, shown = self._endpoint.model, self._redacted(reason)
+        self._last_fault = self._redacted(reason)
+        silence = now - self._schedule.last_answer
         if decision == "silent":
             self.error = TeacherError(
-                f"{model}: no answer for {silence:.0f} s ({shown}); its answers so far are kept: rerun to continue"
+                f"{self._endpoint.model}: no answer for {silence:.0f} s ({self._last_fault}); its answers so far are "
+                "kept: rerun to continue"
             )
-        elif max(silence, pause) >= SHOWN_SECONDS and now - self._last_shown >= SHOWN_EVERY:
-            self._last_shown = now
-            wait = f"no answer for {silence:.0f} s" if silence > pause else f"waiting for {pause:.0f} s"
-            self._report(f"     {model}: {wait} ({shown}); still trying")
+        elif (kind == "unreachable" or silence >= SHOWN_SECONDS) and now - self._shown_at >= SHOWN_EVERY:
+            left = self._schedule.last_answer + self._schedule.give_up_seconds - now
+            self._show(f"{self._last_fault}; still trying until {_clock(left)}", now, now)
         return None
+
+    def _show_wait(self, seconds: float, now: float) -> None:
+        """Show that nothing is asked for a while; longer waits may follow from a later reply."""
+        if seconds >= SHOWN_SECONDS and now + seconds >= self._shown_until + 1:
+            self._show(f"{self._last_fault}; waiting {seconds:.0f} s, until {_clock(seconds)}", now, now + seconds)
+
+    def _show(self, line: str, now: float, until: float) -> None:
+        self._shown_at, self._shown_until = now, until
+        self._report(f"     {self._endpoint.model}: {line}")
+
+    def _show_model(self, said: str) -> None:
+        if said and said not in self._models and not is_same_model(self._endpoint.model, said):
+            self._models.add(said)
+            self._report(f"WARN {self._endpoint.model}: the server answers as {self._redacted(said)!r}")
 
     def _lost(self, attempt: Attempt, reason: str) -> Answer | None:
         attempt.n_lost += 1
@@ -185,22 +258,42 @@ class Asking:
             self._schedule.retry_last(attempt)
             return None
         self._schedule.give_up(attempt)
-        return _answer(attempt, Reply(None, f"no whole answer: {reason} (may have been paid)", settled=False))
+        reply = Reply(None, f"no whole answer: {reason} (may have been paid)", settled=False, is_counted=False)
+        return _answer(attempt, reply)
 
     @property
     def _is_ending(self) -> bool:
         return self.error is not None or self._stops_at is not None
 
     def _over_budget(self) -> TeacherError | None:
-        most, budget = self._endpoint.max_calls, self._endpoint.max_spent_tokens
-        if most is not None and self._n_calls >= most:
-            return TeacherError(f"the budget of {most} calls is spent (teacher.max_calls): raise it to continue")
-        if budget is not None and self._n_tokens >= budget:
-            return TeacherError(
-                f"{self._n_tokens} tokens are spent of a budget of {budget} (teacher.max_spent_tokens): "
-                "raise it to continue"
+        endpoint, spent = self._endpoint, self.spent
+        tokens = spent.prompt_tokens + spent.completion_tokens
+        if endpoint.max_calls is not None and spent.calls >= endpoint.max_calls:
+            what = f"the budget of {endpoint.max_calls} calls is spent (teacher.max_calls)"
+        elif endpoint.max_spent_tokens is not None and tokens >= endpoint.max_spent_tokens:
+            what = f"{tokens} tokens are spent of a budget of {endpoint.max_spent_tokens} (teacher.max_spent_tokens)"
+        elif endpoint.max_dollars is not None and (paid := self._dollars()) >= endpoint.max_dollars:
+            what = f"${paid:.2f} is spent of a budget of ${endpoint.max_dollars:.2f} (teacher.max_dollars)"
+        else:
+            return None
+        return TeacherError(f"{what}, earlier invocations included: raise it to continue")
+
+    def _dollars(self) -> float:
+        prompt, completion = self._endpoint.prices or (0.0, 0.0)
+        return (prompt * self.spent.prompt_tokens + completion * self.spent.completion_tokens) / 1e6
+
+    def _check_refusals(self, fault: Fault) -> None:
+        """Stop if the server refuses more of the questions than it may; those that are asked again alone count not."""
+        if self._only_failed:
+            return
+        self._n_refused += 1
+        total, share = len(self._by_prompt), self._endpoint.max_refused
+        if self._n_refused > max(1, share * total):
+            self.error = self.error or TeacherError(
+                f"{self._endpoint.model} refused {self._n_refused} of {total} questions, the last with "
+                f"{self._redacted(fault.reason)}: more than teacher.max_refused ({share:g}) allows; raise it to "
+                "continue without them"
             )
-        return None
 
     def _check_repetition(self, text: str | None, reason: str) -> None:
         self._recent.append((text, reason))
@@ -209,8 +302,18 @@ class Asking:
             self.error = TeacherError(f"{self._endpoint.model} gave {what} {REPEATED} times in a row")
 
     def _redacted(self, text: str) -> str:
-        """Remove the key, which a server may echo: nothing that is kept or shown contains it."""
-        return text if self._key == NO_KEY else text.replace(self._key, "…")
+        return redacted(text, self._key)
+
+
+def is_same_model(asked: str, said: str) -> bool:
+    """Whether a server that answers under this name means the model that was asked: a path or a date may differ."""
+    names = [re.sub(r"[-@:]\d[\d.-]*$", "", name.rstrip("/").split("/")[-1].casefold()) for name in (asked, said)]
+    return names[0] == names[1]
+
+
+def _clock(seconds: float) -> str:
+    """Return the time of day so many seconds from now."""
+    return time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
 
 
 def _answer(attempt: Attempt, reply: Reply) -> Answer:
@@ -225,4 +328,6 @@ def _answer(attempt: Attempt, reply: Reply) -> Answer:
         settled=reply.settled,
         cut=reply.cut,
         raw=reply.raw,
+        model=reply.model,
+        n_uncounted=attempt.n_uncounted,
     )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from srit.errors import RecipeError
 
 NO_KEY = "none"  # sent where there is no key: the client library requires one, and servers without keys ignore it
+
+SECRET = 16  # characters of a key that is not a placeholder, which an answer may well contain
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _LOOPBACK = ("127.0.0.0/8", "0.0.0.0/32", "::1/128", "::/128")
 # Python's is_private also includes addresses reserved for documentation and benchmarks, which may be routed.
@@ -28,11 +33,13 @@ class Endpoint:
     temperature: float | None = 0.0  # None: not sent
     max_tokens: int = 512
     concurrency: int = 8
-    max_calls: int | None = None  # for one stage; None: no limit
-    max_spent_tokens: int | None = (
-        None  # prompt and completion tokens of one stage, as the server counts them; None: no limit
-    )
+    max_calls: int | None = None  # of the whole run; None: no limit
+    max_spent_tokens: int | None = None  # prompt and completion tokens of the whole run, as the server counts them
+    max_dollars: float | None = None  # of the whole run, at `prices`
+    prices: tuple[float, float] | None = None  # dollars a million prompt and completion tokens
+    max_refused: float = 0.05  # share of the questions that the server may refuse
     deadline_seconds: float = 600.0  # for one call, from sending to the last byte
+    idle_seconds: float = 60.0  # without a byte, once the response has begun or others are answered much faster
     give_up_seconds: float = 600.0  # without any answer
     first_wait_seconds: float = 1.0  # after a question's first failure; doubled after each further one
     stop_seconds: float = 6.0  # how long to wait for answers in flight when the program is stopped
@@ -48,13 +55,18 @@ def key_for(base_url: str, api_key_env: str | None) -> str:
         RecipeError: the address would expose a key or the prompts, or needs a key that is not set.
     """
     address = urlsplit(base_url)
+    if address.username or address.password or address.query or address.fragment:
+        raise RecipeError(
+            "teacher.base_url contains a user name, a password or a query: put the key in an environment variable, and "
+            "its name in teacher.api_key_env"
+        )
+    if api_key_env and not _VARIABLE.fullmatch(api_key_env):
+        raise RecipeError(
+            "teacher.api_key_env is not the name of an environment variable: put the key in one, and its name here"
+        )
     if address.scheme not in ("http", "https") or not address.hostname:
         raise RecipeError(
             f"teacher.base_url is {base_url!r}: it must begin with https:// (or http:// on your own network)"
-        )
-    if address.username or address.password:
-        raise RecipeError(
-            "teacher.base_url contains a user name or password: put the key in an environment variable instead"
         )
     key = os.environ.get(api_key_env, "").strip() if api_key_env else ""
     if not (key.isascii() and key.isprintable()):
@@ -71,6 +83,19 @@ def key_for(base_url: str, api_key_env: str | None) -> str:
             "own network: set it, or set teacher.api_key_env: null if the server needs no key"
         )
     return key or NO_KEY
+
+
+def redacted(text: str, key: str, least: int = 1) -> str:
+    """Remove a key that a server repeats, as it is or escaped: nothing that is kept or shown contains it.
+
+    Args:
+        least: leave keys with fewer characters than this.
+    """
+    if key == NO_KEY or len(key) < least:
+        return text
+    for form in {key, quote(key, safe=""), json.dumps(key)[1:-1], key.replace("/", "\\/")}:
+        text = text.replace(form, "…")
+    return text
 
 
 def _check_unencrypted(base_url: str, host: str, api_key_env: str | None, *, has_key: bool) -> None:

@@ -19,7 +19,7 @@ from srit.teachers.openai.faults import (
     reports_failure,
 )
 
-KEPT = 4000  # characters kept of a body that is not an answer; an incomplete answer is kept in full
+KEPT = 1 << 16  # bytes kept of a body that is not an answer; an incomplete answer is kept in full
 
 
 class Received(NamedTuple):
@@ -40,6 +40,8 @@ class Reply(NamedTuple):
     raw: str = ""  # what arrived instead of a complete answer
     n_prompt_tokens: int = 0
     n_completion_tokens: int = 0
+    is_counted: bool = True  # whether the server counted the tokens
+    model: str = ""  # that answered, as the server says
 
 
 # The reasons that servers give when a model ended its answer by itself.
@@ -78,6 +80,7 @@ def read_reply(received: Received, limit: int) -> Reply | Fault:
         return _unusable(received.body)
     if (choice := _choice(value)) is not None:
         reply, error = _reply_of(choice, value.get("usage"), limit), _error_in(value, choice)
+        reply = reply._replace(model=_model(value))
         if not _is_invalidated(reply, _finish(choice), error):
             return reply
     else:
@@ -106,6 +109,7 @@ def _reply_of(choice: Mapping[str, Any], usage: Any, limit: int) -> Reply:
     reason, settled = _incompleteness(_finish(choice))
     n_prompt = _count(usage, "prompt_tokens", "input_tokens")
     n_completion = _count(usage, "completion_tokens", "output_tokens")
+    is_counted = n_prompt > 0 and n_completion > 0
     if not reason and _is_used_up(limit, usage, n_completion):
         reason = CUT
     if not reason and not text.strip():
@@ -113,8 +117,8 @@ def _reply_of(choice: Mapping[str, Any], usage: Any, limit: int) -> Reply:
             (f"refused by the model: {one_line(refusal)}", True) if refusal else ("unusable answer: no text", False)
         )
     if not reason:
-        return Reply(text, n_prompt_tokens=n_prompt, n_completion_tokens=n_completion)
-    return Reply(None, reason, settled, reason == CUT, text or _thought(message), n_prompt, n_completion)
+        return Reply(text, n_prompt_tokens=n_prompt, n_completion_tokens=n_completion, is_counted=is_counted)
+    return Reply(None, reason, settled, reason == CUT, text or _thought(message), n_prompt, n_completion, is_counted)
 
 
 def _incompleteness(finish: str) -> tuple[str, bool]:
@@ -134,6 +138,11 @@ def _finish(choice: Mapping[str, Any]) -> str:
     word = choice.get("finish_reason", choice.get("finishReason", choice.get("stop_reason")))
     word = word.get("type") if isinstance(word, dict) else word
     return "" if word is None else str(word)
+
+
+def _model(value: Mapping[str, Any]) -> str:
+    named = value.get("model")
+    return one_line(named) if isinstance(named, str) else ""
 
 
 def _choice(value: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -192,7 +201,7 @@ def _count(usage: Any, *names: str) -> int:
 
 def _unusable(body: bytes) -> Reply:
     start = _start(body)
-    return Reply(None, f"unusable answer: {one_line(start)}", settled=False, raw=start)
+    return Reply(None, f"unusable answer: {one_line(start)}", settled=False, raw=start, is_counted=False)
 
 
 def _start(body: bytes) -> str:

@@ -17,6 +17,7 @@ MAX_WAIT = 60.0  # seconds between two tries, unless the server asks for more
 TRIES = 6  # for a question that fails while others are answered; about 25 s from first to last
 PATIENT_TRIES = 9  # if no other question is answered either; about two minutes
 MORE_IF_LIMITED = 2  # a limit per minute may hit one question a few times more
+LIMITS_IN_A_ROW = 3  # without an answer in between and without a time to wait: then the limit holds for all
 
 
 @dataclass(slots=True, eq=False)
@@ -36,6 +37,8 @@ class Attempt:
     n_since: int = 0  # of these, since any question was answered
     n_lost: int = 0  # requests of which it is unknown whether they were answered
     n_unusable: int = 0  # replies that held no answer
+    n_uncounted: int = 0  # replies whose tokens the server did not count
+    sent_at: float = 0.0  # time of its latest request
     seen: tuple[int, int] = (0, 0)  # the schedule's `n_answers` and `n_limits` at its last refusal
 
 
@@ -57,6 +60,7 @@ class Schedule:
     n_limits: int = 0  # times that the server said that it accepts no requests for now
     failing: set[int] = field(default_factory=set)  # numbers of the attempts that failed since the last answer
     n_pauses: int = 0  # since the last answer
+    limits_in_a_row: int = 0  # since the last answer
 
     def __post_init__(self) -> None:
         self.fresh = deque(self.attempts)
@@ -79,6 +83,7 @@ class Schedule:
         if attempt is not None:
             self.running.add(attempt)
             attempt.n_calls += 1
+            attempt.sent_at = now
         return attempt
 
     def _next(self, now: float) -> Attempt | None:
@@ -105,12 +110,27 @@ class Schedule:
         """Record that a reply to an attempt arrived."""
         self.running.remove(attempt)
         self.n_answers += 1
-        self.last_answer, self.n_pauses = now, 0
+        self.last_answer, self.n_pauses, self.limits_in_a_row = now, 0, 0
         self.failing.clear()
 
     def give_up(self, attempt: Attempt) -> None:
         """Stop asking."""
         self.running.remove(attempt)
+
+    def is_open(self, attempt: Attempt) -> bool:
+        """Whether an attempt has neither been answered nor given up."""
+        return attempt in self.running or attempt in self._pending()
+
+    def take_back(self, attempt: Attempt) -> None:
+        """Make an attempt run, wherever it waits to be sent again."""
+        self.fresh = deque(other for other in self.fresh if other is not attempt)
+        self.limited = deque(other for other in self.limited if other is not attempt)
+        self.waiting = [entry for entry in self.waiting if entry[2] is not attempt]
+        heapq.heapify(self.waiting)
+        self.running.add(attempt)
+
+    def _pending(self) -> list[Attempt]:
+        return [*self.fresh, *self.limited, *(entry[2] for entry in self.waiting)]
 
     def retry_at(self, attempt: Attempt, when: float) -> None:
         """Ask again at that time."""
@@ -129,7 +149,8 @@ class Schedule:
 
         Args:
             kind: "unreachable" if there was no connection, "limited" if no request is accepted, else "busy".
-            asked_wait: seconds that the server asks for before any request; None: it asks for no wait.
+            asked_wait: seconds that the server asks for; None: it asks for no wait. They hold for all questions if
+                the kind is "limited" or the server answers none, otherwise for this one.
 
         Returns:
             "waits" if it is asked again later, "hopeless" if it is given up because the server answers other
@@ -139,7 +160,7 @@ class Schedule:
         self.failing.add(attempt.number)
         if kind != "unreachable":
             self._count_refusal(attempt, is_limit=kind == "limited")
-        too_long = now - self.last_answer > self.give_up_seconds
+        too_long = now - self.last_answer >= self.give_up_seconds
         is_refused = too_long and kind != "unreachable" and self._is_proven(attempt)
         if is_refused or self._is_hopeless(attempt, is_limit=kind == "limited"):
             self.running.remove(attempt)
@@ -147,13 +168,16 @@ class Schedule:
         if too_long:
             self.running.remove(attempt)
             return "silent"
-        if asked_wait is not None or kind == "limited" or self.is_silent:
+        holds_for_all = kind == "limited" and (asked_wait is not None or self.limits_in_a_row >= LIMITS_IN_A_ROW)
+        if holds_for_all or self.is_silent:
             self._pause(attempt, asked_wait, now)
-        if kind == "limited":
+        if holds_for_all:
             self.running.remove(attempt)
             self.limited.append(attempt)
+        elif asked_wait is not None:
+            self.retry_at(attempt, max(self.paused_until, now + max(asked_wait, LEAST_WAIT)))
         else:
-            self.retry_at(attempt, max(self.paused_until, now + self._backoff(attempt.n_waits, attempt.jitter)))
+            self.retry_at(attempt, max(self.paused_until, self._backed_off(attempt.n_waits, attempt.jitter, now)))
         return "waits"
 
     def _pause(self, attempt: Attempt, asked_wait: float | None, now: float) -> None:
@@ -162,7 +186,7 @@ class Schedule:
             self.paused_until = max(self.paused_until, now + max(asked_wait, LEAST_WAIT))
         elif now >= self.paused_until:  # requests that were in flight together count once
             self.n_pauses += 1
-            self.paused_until = now + self._backoff(self.n_pauses, attempt.jitter)
+            self.paused_until = self._backed_off(self.n_pauses, attempt.jitter, now)
 
     def _count_refusal(self, attempt: Attempt, *, is_limit: bool) -> None:
         answers, limits = attempt.seen
@@ -172,6 +196,7 @@ class Schedule:
             attempt.n_alone += 1
         attempt.n_since = 1 if others_answered else attempt.n_since + 1
         self.n_limits += is_limit
+        self.limits_in_a_row += is_limit
         attempt.n_refusals += 1
         attempt.seen = (self.n_answers, self.n_limits)
 
@@ -189,5 +214,7 @@ class Schedule:
         others_failed = not self.fresh and all(other.n_refusals for other in self.running)
         return others_failed and bool(self.n_answers or attempt.failed_before)
 
-    def _backoff(self, n: int, jitter: Random) -> float:
-        return min(MAX_WAIT, self.first_wait_seconds * 2.0 ** min(n - 1, 30)) * jitter.uniform(0.5, 1.0)
+    def _backed_off(self, n: int, jitter: Random, now: float) -> float:
+        """Return the time of the next try after n failures: the last one is when it is time to give up."""
+        wait = min(MAX_WAIT, self.first_wait_seconds * 2.0 ** min(n - 1, 30)) * jitter.uniform(0.5, 1.0)
+        return min(now + wait, max(now, self.last_answer + self.give_up_seconds))

@@ -2,33 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
-from srit.stopping import delayed_stop
-from srit.teachers import Answer, Question, answer_key
+from srit.stopping import Stop, delayed_stop
+from srit.teachers import UNSPENT, Answer, CallEvent, Question, Record, Spent, answer_key, not_recorded
+from srit.teachers.journal import NotWritten
 from srit.teachers.openai.asking import Asking, Outcome
-from srit.teachers.openai.endpoint import Endpoint, key_for
+from srit.teachers.openai.endpoint import Endpoint, key_for, redacted
 from srit.teachers.openai.faults import Fault
 from srit.teachers.openai.parameters import Parameters, adapted, is_limit_refused
-from srit.teachers.openai.reply import Received, read_reply
+from srit.teachers.openai.reply import Received, Reply, read_reply
 from srit.teachers.openai.schedule import Attempt
 from srit.teachers.openai.wire import Lost, NoConnection, Threads, client, send
 
 
-class _Request(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class _Request:
     attempt: Attempt
     sent: Parameters
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """One round of questions on its way."""
+
+    asking: Asking
+    threads: Threads[_Request]
+    awaited: dict[Attempt, _Request]  # the latest request of each attempt, unless it was given up as lost
 
 
 class OpenAITeacher:
     """Ask a chat model, and yield its answers as they arrive."""
 
-    def __init__(self, endpoint: Endpoint, report: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        report: Callable[[str], None] = lambda line: None,
+        record: Record = not_recorded,
+        spent: Spent = UNSPENT,
+    ) -> None:
         """
         Args:
             report: shows a line to the user: what the server does not accept, and long waits.
+            record: as in `Surroundings`.
+            spent: on the budgets so far.
 
         Raises:
             RecipeError: the address would expose a key, or the key is not in the environment.
@@ -42,6 +62,8 @@ class OpenAITeacher:
         self.max_tokens = endpoint.max_tokens
         self._endpoint = endpoint
         self._report = report
+        self._record = record
+        self._spent = spent
         self._key = key_for(endpoint.base_url, endpoint.api_key_env)
         self._parameters = Parameters()  # learned from the server's refusals, and kept for later calls of `answer`
 
@@ -56,24 +78,79 @@ class OpenAITeacher:
         if not questions:
             return
         endpoint = self._endpoint
-        asking = Asking(endpoint, self._key, questions, self._report)
-        connection = client(endpoint.base_url, self._key, endpoint.concurrency, endpoint.deadline_seconds)
+        asking = Asking(endpoint, self._key, questions, self._spent, self._report)
+        connection = client(endpoint.base_url, self._key, endpoint.deadline_seconds, endpoint.idle_seconds)
         threads: Threads[_Request] = Threads(lambda request: self._send(connection, request), endpoint.concurrency)
-        with closing(connection), closing(threads), delayed_stop(threads.wake) as stop:
-            while asking.is_unfinished(stop):
-                for attempt in asking.due(stop):
-                    threads.put(_Request(attempt, self._parameters))
-                if (arrived := threads.get(asking.seconds_left())) is None:
-                    continue
-                outcome = self._outcome(arrived.outcome)
-                if isinstance(outcome, Fault):
-                    outcome = self._learned(arrived.request, outcome)
-                yield from asking.settle(arrived.request.attempt, outcome)
+        this = _Round(asking, threads, {})
+        try:
+            with closing(connection), closing(threads), delayed_stop(threads.wake) as stop:
+                while asking.is_unfinished(stop):
+                    self._send_due(this, stop)
+                    yield from self._overdue(this)
+                    yield from self._next(this)
+        finally:
+            self._spent = asking.spent
         if asking.error is not None:
             raise asking.error
 
+    def _send_due(self, this: _Round, stop: Stop) -> None:
+        for attempt in this.asking.due(stop):
+            if not self._note(this.asking, attempt, "sent"):
+                this.asking.drop(attempt)
+                continue
+            request = this.awaited[attempt] = _Request(attempt, self._parameters)
+            this.threads.put(request)
+
+    def _overdue(self, this: _Round) -> Iterator[Answer]:
+        """Ask again what is silent for too long; its reply is still taken if it comes first."""
+        for attempt in this.asking.overdue():
+            del this.awaited[attempt]
+            this.threads.add()  # the thread that waits for it is not free
+            yield from self._settle(this.asking, attempt, Lost("the server said nothing for too long"))
+
+    def _next(self, this: _Round) -> Iterator[Answer]:
+        """Wait for a response, and yield the answers that it gives."""
+        arrived = this.threads.get(this.asking.seconds_left())
+        if arrived is None:
+            return
+        request, attempt = arrived.request, arrived.request.attempt
+        outcome = self._outcome(arrived.outcome)
+        if isinstance(outcome, Fault):
+            outcome = self._learned(request, outcome)
+        is_answer = isinstance(outcome, Reply) and outcome.text is not None
+        if this.awaited.get(attempt) is request:
+            del this.awaited[attempt]
+            yield from self._settle(this.asking, attempt, outcome)
+        elif is_answer and this.asking.is_open(attempt):  # it had been given up as lost
+            this.awaited.pop(attempt, None)
+            this.asking.take_back(attempt)
+            yield from self._settle(this.asking, attempt, outcome)
+
+    def _settle(self, asking: Asking, attempt: Attempt, outcome: Outcome) -> Iterator[Answer]:
+        """Yield the answers that an outcome gives, and record it; an answer that cannot be stored stops the asking."""
+        event = _event_of(outcome)
+        if event != "answered":
+            self._note(asking, attempt, event, outcome.raw if isinstance(outcome, Reply) else "")
+        for answer in asking.settle(attempt, outcome):
+            try:
+                yield answer
+            except NotWritten as error:
+                asking.stop_for(error)
+                return
+        if event == "answered":  # only once it is stored
+            self._note(asking, attempt, event)
+
+    def _note(self, asking: Asking, attempt: Attempt, event: CallEvent, raw: str = "") -> bool:
+        """Record an event; return False if it could not be, so that nothing more may be asked."""
+        try:
+            self._record(answer_key(self.identity, attempt.prompt), event, redacted(raw, self._key))
+        except NotWritten as error:
+            asking.stop_for(error)
+            return False
+        return True
+
     def _send(self, connection: Any, request: _Request) -> Received:
-        endpoint, (attempt, sent) = self._endpoint, request
+        endpoint, attempt, sent = self._endpoint, request.attempt, request.sent
         # A changed limit or field makes another request: a server that caches by this key must not repeat its reply.
         shaped = self.identity | {"max_tokens": endpoint.max_tokens}
         shaped |= {} if sent == Parameters() else {"sent": [sent.limit, sorted(sent.refused)]}
@@ -105,3 +182,9 @@ class OpenAITeacher:
             self._report(f"     {self.name} does not accept temperature {temperature}: using the server's default")
         self._parameters = changed
         return fault._replace(kind="resend")
+
+
+def _event_of(outcome: Outcome) -> CallEvent:
+    if isinstance(outcome, Reply):
+        return "answered" if outcome.text is not None or outcome.settled else "unusable"
+    return "lost" if isinstance(outcome, Lost) else "not accepted"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import httpx2
 
+from srit.printable import one_line
 from srit.teachers.openai.reply import Received
 
 MAX_BYTES = 16 << 20  # of a response
@@ -26,16 +28,17 @@ class Lost(Exception):
     """The request was sent, but whether it was answered and charged is unknown."""
 
 
-def client(base_url: str, key: str, concurrency: int, deadline_seconds: float) -> Any:
+def client(base_url: str, key: str, deadline_seconds: float, idle_seconds: float) -> Any:
     """Make a client of the `openai` package that never retries by itself.
 
     Args:
         deadline_seconds: for one call, from sending to the last byte.
+        idle_seconds: without a byte, once a response has begun.
     """
     from openai import OpenAI
 
-    limits = httpx2.Limits(max_connections=concurrency)
-    transport = _Bounded(httpx2.HTTPTransport(limits=limits), deadline_seconds)
+    limits = httpx2.Limits(max_connections=None)  # there are as many as threads
+    transport = _Bounded(httpx2.HTTPTransport(limits=limits), deadline_seconds, idle_seconds)
     return OpenAI(
         base_url=base_url,
         api_key=key,
@@ -64,8 +67,9 @@ def send(client: Any, fields: dict[str, Any], idempotency_key: str) -> Received:
     except openai.APIConnectionError as error:
         cause = error.__cause__
         if isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout)):
-            raise NoConnection("no connection") from None
-        raise Lost(type(cause).__name__) from None
+            why = str(cause).removeprefix("[Errno ").partition("] ")[2] or str(cause) or "timed out"
+            raise NoConnection(f"no connection: {one_line(why)}") from None
+        raise Lost(one_line(str(cause)) or type(cause).__name__) from None
     return Received(response.status_code, response.headers, response.content)
 
 
@@ -83,10 +87,15 @@ class Threads(Generic[Request]):
         self._send = send
         self._waiting: SimpleQueue[Request | None] = SimpleQueue()
         self._arrived: SimpleQueue[Arrived[Request] | None] = SimpleQueue()
-        self._n = n
+        self._n = 0
         for _ in range(n):
-            # At exit, Python would wait for the threads of concurrent.futures, however long a server takes.
-            threading.Thread(target=self._work, daemon=True).start()
+            self.add()
+
+    def add(self) -> None:
+        """Start one more thread."""
+        # At exit, Python would wait for the threads of concurrent.futures, however long a server takes.
+        threading.Thread(target=self._work, daemon=True).start()
+        self._n += 1
 
     def put(self, request: Request) -> None:
         """Queue a request; the next free thread sends it."""
@@ -120,15 +129,19 @@ class Threads(Generic[Request]):
 class _Bounded(httpx2.BaseTransport):
     """End a response that is too long or too slow: httpx's own timeout applies to each read, not to the whole."""
 
-    def __init__(self, inner: httpx2.BaseTransport, deadline_seconds: float) -> None:
+    def __init__(self, inner: httpx2.BaseTransport, deadline_seconds: float, idle_seconds: float) -> None:
         self._inner = inner
         self._deadline_seconds = deadline_seconds
+        self._idle_seconds = idle_seconds
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         deadline = time.monotonic() + self._deadline_seconds
         response = self._inner.handle_request(request)
+        # It is looked at before each read of the body.
+        request.extensions["timeout"]["read"] = min(self._idle_seconds, self._deadline_seconds)
         assert isinstance(response.stream, httpx2.SyncByteStream)
-        response.stream = _BoundedStream(response.stream, deadline)
+        encoding = response.headers.pop("content-encoding", "")  # else httpx decodes it, however long it becomes
+        response.stream = _BoundedStream(response.stream, deadline, is_zipped=encoding in ("gzip", "x-gzip", "deflate"))
         return response
 
     def close(self) -> None:
@@ -136,19 +149,38 @@ class _Bounded(httpx2.BaseTransport):
 
 
 class _BoundedStream(httpx2.SyncByteStream):
-    def __init__(self, inner: httpx2.SyncByteStream, deadline: float) -> None:
+    def __init__(self, inner: httpx2.SyncByteStream, deadline: float, *, is_zipped: bool) -> None:
         self._inner = inner
         self._deadline = deadline
+        self._decoded = _unzipped() if is_zipped else _as_it_is
 
     def __iter__(self) -> Iterator[bytes]:
         total = 0
         for part in self._inner:
-            total += len(part)
+            decoded = self._decoded(part, MAX_BYTES + 1 - total)
+            total += len(decoded)
             if total > MAX_BYTES:
-                raise httpx2.ReadError(f"more than {MAX_BYTES} bytes")
+                raise httpx2.ReadError(f"the response is longer than {MAX_BYTES:,} bytes")
             if time.monotonic() > self._deadline:
-                raise httpx2.ReadTimeout("the whole call took too long")
-            yield part
+                raise httpx2.ReadTimeout("the response took too long")
+            yield decoded
 
     def close(self) -> None:
         self._inner.close()
+
+
+def _as_it_is(part: bytes, most: int) -> bytes:
+    return part
+
+
+def _unzipped() -> Callable[[bytes, int], bytes]:
+    """Return a function that decodes the parts of a zipped response, each to so many bytes at most."""
+    stream = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, by its header
+
+    def decoded(part: bytes, most: int) -> bytes:
+        try:
+            return stream.decompress(stream.unconsumed_tail + part, max(1, most))
+        except zlib.error as error:
+            raise httpx2.ReadError(f"the response is not what its Content-Encoding says ({error})") from None
+
+    return decoded

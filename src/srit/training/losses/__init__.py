@@ -35,11 +35,17 @@ Settings = TypeVar("Settings", bound=Refine)
 
 @dataclass(frozen=True)
 class LossKind(Configured[Settings]):
-    """All that srit has to know of a loss; `settings` are those of stage 2 with its own among them."""
+    """All that srit has to know of a loss; `settings` are those of stage 2 with its own among them.
 
-    loss: Callable[[Sides, Sides, Sides, Settings], Tensor]
+    It has `loss` or `token_loss`; with neither, only the likelihood of answers is trained (`nll_weight`).
+    """
+
+    loss: Callable[[Sides, Sides, Sides, Settings], Tensor] | None = None  # of pairs
     has_reference: bool = True  # whether it compares the policy with its reference
     doctor: Callable[[], Sequence[Finding]] = tuple  # lines of `srit doctor`
+    # Of all samples of a problem: a function of each token's log-probability under the policy and under the model that
+    # sampled it, and of its answer's advantage, all [tokens], and of the settings. It returns [tokens].
+    token_loss: Callable[[Tensor, Tensor, Tensor, Settings], Tensor] | None = None
 
 
 def loss_kind(name: str) -> LossKind[Any]:
@@ -52,12 +58,14 @@ def loss_kind(name: str) -> LossKind[Any]:
 
 
 def loss_of_equals(settings: Refine) -> float | None:
-    """The loss where policy and reference are the same, log 2 for "sigmoid"; None for one without a reference."""
+    """The loss of a pair where policy and reference are the same, log 2 for "sigmoid"; None for one without either."""
     import torch
 
     kind = loss_kind(settings.loss)
+    if kind.loss is None or not kind.has_reference:
+        return None
     equal = Sides(torch.tensor([-1.0]), torch.tensor([-1.0]))
-    return float(kind.loss(equal, equal, Sides(torch.ones(1), torch.ones(1)), settings)) if kind.has_reference else None
+    return float(kind.loss(equal, equal, Sides(torch.ones(1), torch.ones(1)), settings))
 
 
 def margins(policy: Sides, reference: Sides) -> Tensor:

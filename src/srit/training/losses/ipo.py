@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from srit.recipe import Refine
+from srit.recipe import Referenced
 from srit.settings import Positive
 from srit.training.losses import LossKind, Sides, margins
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class IpoSettings(Refine):
+class IpoSettings(Referenced):
     """IPO."""
 
     loss: Literal["ipo"] = "ipo"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from srit.recipe import Refine
+from srit.recipe import Referenced
 from srit.settings import Positive
 from srit.training.losses import LossKind, Sides, margins
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class RobustSettings(Refine):
+class RobustSettings(Referenced):
     """DPO for noisy labels."""
 
     loss: Literal["robust"] = "robust"

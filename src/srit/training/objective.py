@@ -1,0 +1,123 @@
+"""What one prompt of a problem contributes to a step of stage 2: the loss of its pairs or samples, and likelihoods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from srit.compute.rows import COMPLETIONS, TOKENS, Figures, Group
+from srit.recipe import Refine
+from srit.training.losses import Sides, loss_kind
+
+LOGGED = ("preference_loss", "nll", "chosen_logps", "rejected_logps", "margins", "accuracies")
+
+
+class Preference(NamedTuple):
+    """All that one prompt of a problem contributes: its distinct completions, each scored once."""
+
+    group: Group
+    pairs: tuple[tuple[int, int], ...]  # (chosen, rejected), indices into the group's completions
+    likely: tuple[int, ...]  # completions whose likelihood is raised as well (nll_weight), as often as they count
+    samples: tuple[tuple[int, float], ...] = ()  # (completion, advantage) of every answer, for a loss without pairs
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether anything is compared with the reference."""
+        return bool(self.pairs or self.samples)
+
+
+class Contribution(NamedTuple):
+    """What a preference adds to the sums of a step."""
+
+    preference: Tensor  # its preference losses
+    nll: Tensor  # negative log-likelihoods per token of its likely completions
+    logged: Mapping[str, float]  # sums by the name of the figure
+
+
+class Objective(NamedTuple):
+    """How the log-probabilities of a preference become its contribution."""
+
+    figures: Figures  # which log-probabilities are computed
+    n: Callable[[Preference], int]  # how many preference losses it has, over which a step's mean is taken
+    n_logged: Callable[[Preference], int]  # the same for the other figures that are logged
+    contribution: Callable[[Preference, Tensor, Tensor, Refine], Contribution]  # from policy and reference
+
+
+def objective_of(settings: Refine) -> Objective:
+    """Return the objective of a loss."""
+    return SAMPLES if loss_kind(settings.loss).token_loss else PAIRS
+
+
+def beta_of(settings: Refine) -> float:
+    """Return the factor of logged margins; 1 for a loss without a beta, whose margins are nats."""
+    return float(getattr(settings, "beta", 1.0))
+
+
+def _of_pairs(preference: Preference, logps: Tensor, reference: Tensor, settings: Refine) -> Contribution:
+    """Compare the sides of pairs; `logps` and `reference` are sums, [completions]."""
+    lengths = logps.new_tensor([len(completion) for completion in preference.group.completions])
+    likely = list(preference.likely)
+    nll = -(logps[likely] / lengths[likely]).sum()
+    loss = loss_kind(settings.loss).loss
+    if loss is None or not preference.pairs:
+        return Contribution(logps.sum() * 0, nll, {"nll": nll.item()})
+    chosen, rejected = (list(side) for side in zip(*preference.pairs, strict=True))
+    policy, frozen, tokens = (Sides(of[chosen], of[rejected]) for of in (logps, reference, lengths))
+    losses: Tensor = loss(policy, frozen, tokens, settings)
+    with torch.no_grad():
+        margins = beta_of(settings) * ((policy.chosen - frozen.chosen) - (policy.rejected - frozen.rejected))
+        logged = {
+            "preference_loss": losses.sum().item(),
+            "nll": nll.item(),
+            "chosen_logps": policy.chosen.sum().item(),
+            "rejected_logps": policy.rejected.sum().item(),
+            "margins": margins.sum().item(),
+            "accuracies": (margins > 0).float().sum().item(),
+        }
+    return Contribution(losses.sum(), nll, logged)
+
+
+def _of_samples(preference: Preference, logps: Tensor, sampled: Tensor, settings: Refine) -> Contribution:
+    """Weigh every token by its answer's advantage; `logps` and `sampled` are those of tokens, [tokens].
+
+    What is logged as chosen and rejected are the answers above and below the mean of their group.
+    """
+    lengths = [len(completion) for completion in preference.group.completions]
+    nll = -sum((torch.split(logps, lengths)[index].mean() for index in preference.likely), start=logps.sum() * 0)
+    loss = loss_kind(settings.loss).token_loss
+    if loss is None or not preference.samples:
+        return Contribution(logps.sum() * 0, nll, {"nll": nll.item()})
+    places = torch.split(torch.arange(len(logps)), lengths)
+    tokens = torch.cat([places[index] for index, _ in preference.samples])
+    advantages = logps.new_tensor([a for index, a in preference.samples for _ in range(lengths[index])])
+    losses: Tensor = loss(logps[tokens], sampled[tokens], advantages, settings)
+    with torch.no_grad():
+        now, then = (torch.stack([part.sum() for part in torch.split(of, lengths)]) for of in (logps, sampled))
+        above, below = ([i for i, a in preference.samples if (a > 0) == sign] for sign in (True, False))
+        margin = ((now - then)[above].mean() - (now - then)[below].mean()).item()
+        logged = {
+            "preference_loss": losses.sum().item(),
+            "nll": nll.item(),
+            "chosen_logps": now[above].mean().item(),
+            "rejected_logps": now[below].mean().item(),
+            "margins": margin,
+            "accuracies": float(margin > 0),
+        }
+    return Contribution(losses.sum(), nll, logged)
+
+
+def _n_tokens(preference: Preference) -> int:
+    return sum(len(preference.group.completions[index]) for index, _ in preference.samples)
+
+
+PAIRS = Objective(COMPLETIONS, lambda one: len(one.pairs), lambda one: len(one.pairs), _of_pairs)
+SAMPLES = Objective(TOKENS, _n_tokens, lambda one: bool(one.samples), _of_samples)
+
+
+def advantages(rewards: Sequence[float]) -> list[float]:
+    """Return how much better each answer of a group is than their mean; zeros where all are alike."""
+    mean = sum(rewards) / len(rewards)
+    return [reward - mean for reward in rewards]

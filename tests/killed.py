@@ -1,0 +1,27 @@
+"""Runs that are killed, and what is compared with one that was left alone."""
+
+import hashlib
+import json
+import subprocess
+import time
+
+
+def contents(folder):
+    """Sums of all results; timings and where the run was differ between runs that are alike."""
+    sums = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (".lock", "manifest.json")):
+        data = path.read_bytes()
+        if path.name == "results.json":
+            data = json.dumps({k: v for k, v in json.loads(data).items() if k != "timings"}).encode()
+        sums[str(path.relative_to(folder))] = hashlib.sha256(data).hexdigest()
+    return sums
+
+
+def kill_within(stage, command, out):
+    """Runs a command until the stage has begun, and kills it."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not any((out / ".partial" / stage).glob("*/*")):
+        assert process.poll() is None, f"it ended before {stage}"
+        time.sleep(0.002)
+    process.kill()
+    process.wait()

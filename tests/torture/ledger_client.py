@@ -1,0 +1,49 @@
+"""Asks a teacher's server n questions as a run does: `python ledger_client.py FOLDER URL N`."""
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+from srit.pipeline.local import LocalEngine
+from srit.pipeline.teaching import Teaching
+from srit.recipe import check_recipe
+from srit.records import Problem
+from srit.stages.demonstrations import ask, spent_on
+from srit.teachers import Question
+
+
+def main(folder, url, n):
+    recipe = check_recipe(
+        {
+            "name": "ledger",
+            "student": {"model": "smollm2-135m-instruct"},
+            "tasks": {"train": [{"task": "sums", "limit": 1}], "evaluate": [{"task": "sums", "limit": 1}]},
+            "teacher": {"kind": "openai", "model": "m", "base_url": url, "api_key_env": None, "concurrency": 32},
+        },
+        source="ledger",
+    )
+    questions = [Question(Problem(f"p{i}", "sums", "train", f"{i}?", "2"), f"What is {i} halved?") for i in range(n)]
+    journal = Path(folder) / "teacher/answers.jsonl"
+    teaching = Teaching(recipe, journal, (), set(), LocalEngine(), lambda line: print(line, file=sys.stderr))
+    paid, teacher = teaching.paid(lambda done, total: None), teaching.teacher()
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    answers = ask(questions, teacher, paid)
+    open_questions = sorted(q for q, a in answers.items() if not a.settled and not a.reason.startswith("refused"))
+    print(
+        json.dumps(
+            {
+                "open": open_questions,
+                "refused": sorted(q for q, a in answers.items() if a.reason.startswith("refused")),
+                "wrong": [q for q, a in answers.items() if a.text and a.text.split()[2] != q[1:]],
+                "spent": spent_on(questions, teacher, paid),
+                "seconds": time.monotonic() - started,
+                "megabytes": [before // 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024],
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
