@@ -176,14 +176,15 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        mark = event.start_mark
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=mark)
         if (tag := getattr(event, "tag", None)) is not None:
             name = str(tag).replace("tag:yaml.org,2002:", "!!")
-            raise yaml.MarkedYAMLError(problem=f"tags ({name:.40}) are not allowed", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(problem=f"tags ({name:.40}) are not allowed", problem_mark=mark)
         depth = self.__dict__["depth"] = self.__dict__.get("depth", 0) + 1
         if depth > MAX_DEPTH:
-            raise yaml.MarkedYAMLError(problem=f"nested deeper than {MAX_DEPTH}", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(problem=f"nested deeper than {MAX_DEPTH}", problem_mark=mark)
         node = super().compose_node(parent, index)
         self.__dict__["depth"] -= 1
         return node
