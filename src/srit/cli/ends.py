@@ -46,10 +46,12 @@ def explain(error: Exception) -> tuple[str, int]:
     """Return a message for the user and the exit code; write the traceback of an internal error to srit.log."""
     if isinstance(error, SritError):
         return str(error), error.exit_code
-    place = Path(error.filename) if isinstance(error, OSError) and isinstance(error.filename, str) else Path()
-    if (lacking := shortage(error, place)) or isinstance(error, OSError):
-        said = f"{error}: {lacking}" if lacking and isinstance(error, OSError) else lacking or str(error)
+    if isinstance(error, OSError):
+        lacking = shortage(error, Path(error.filename)) if isinstance(error.filename, str) else ""
+        said = f"{error}: {lacking}" if lacking else str(error)
         return f"{said}; fix this and rerun the same command", MachineError.exit_code
+    if lacking := shortage(error):
+        return f"{lacking}; fix this and rerun the same command", MachineError.exit_code
     text, log = "".join(traceback.format_exception(error)), Path("srit.log").absolute()
     try:
         log.write_text(text, encoding="utf-8", errors="backslashreplace")

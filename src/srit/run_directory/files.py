@@ -129,9 +129,9 @@ def building(folder: Path) -> Iterator[Path]:
         sync(partial)
         if folder.exists():
             old = folder.with_name(f".{folder.name}.old")
-            shutil.rmtree(old, ignore_errors=True)
+            remove(old)
             folder.rename(old)
-            shutil.rmtree(old)
+            remove(old)
         partial.rename(folder)
         sync(folder.parent)
     except Exception as error:
@@ -167,7 +167,7 @@ def _link_file(source: str, target: str) -> None:
 
 
 def remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

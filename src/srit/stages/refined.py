@@ -294,7 +294,8 @@ def make_preferences(
                 likely = list(dict.fromkeys(pair.chosen_ids for pair in of_prompt))
             compared = of_prompt if kind.loss else []
             if compared or likely or samples:
-                preferences.append(_preference(prompts.problem_ids(problem, prompt), compared, likely, samples))
+                preference = _preference(prompts.problem_ids(problem, prompt), compared, likely, samples)
+                preferences.append(preference._replace(problem_id=problem.id))
     return preferences
 
 

@@ -12,7 +12,6 @@ import json
 import os
 import resource
 import signal
-import sys
 import threading
 import warnings
 import weakref
@@ -89,7 +88,6 @@ class Renderer:
 
 def _fork(render: Render) -> _Child:
     ours, theirs = Pipe()
-    sys.stdout.flush()
     with warnings.catch_warnings():
         # Python warns of threads that may hold a lock; the child calls nothing that any of them would share.
         warnings.simplefilter("ignore", DeprecationWarning)

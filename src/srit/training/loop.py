@@ -98,6 +98,7 @@ def train(
     checkpoints: Path,
     progress: Callable[[int, int], None],
     leg: Leg = WHOLE,
+    problems: Callable[[int], Sequence[str]] = lambda step: (),
 ) -> list[Metrics]:
     """Take `n_steps` optimizer steps, continuing from the newest undamaged checkpoint if there is one.
 
@@ -106,6 +107,7 @@ def train(
         accumulate: adds the gradient of a step and returns what to log, which must include "loss".
         checkpoints: the folder of this training alone.
         progress: called with the number of steps that are done and their total.
+        problems: the ids of those that a step learns from, for messages.
         leg: the schedule is that of a training whose parts all have as many steps as this one.
 
     Returns:
@@ -129,10 +131,7 @@ def train(
             metrics = accumulate(step)
             norm = torch.nn.utils.clip_grad_norm_(weights.values(), settings.clip).item()
             if not all(map(_is_finite, (metrics["loss"], norm))):
-                raise TrainingError(
-                    f"step {step}: the loss is {metrics['loss']} and its gradient's norm {norm}: training diverged; "
-                    f"lower learning_rate (it is {settings.learning_rate}) and run again"
-                )
+                raise _diverged(step, metrics["loss"], norm, settings, problems(step))
             rate = float(schedule.get_last_lr()[0])
             with delayed_stop():  # a step is taken whole or not at all
                 optimizer.step()
@@ -152,6 +151,14 @@ def train(
         masters = {name: weight for name, weight in weights.items() if weight is not trained[name]}
         write_bytes(leg.after, _state(optimizer, weights, masters))
     return history
+
+
+def _diverged(step: int, loss: float, norm: float, settings: Optimization, ids: Sequence[str]) -> TrainingError:
+    named = f" on the problems {', '.join(dict.fromkeys(ids))}" if any(ids) else ""
+    return TrainingError(
+        f"step {step}{named}: the loss is {loss} and its gradient's norm {norm}: training diverged; lower "
+        f"learning_rate (it is {settings.learning_rate}) and run again"
+    )
 
 
 def _state(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor], masters: Mapping[str, Tensor]) -> bytes:

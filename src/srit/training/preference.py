@@ -156,6 +156,7 @@ def refine(
         checkpoints=checkpoints,
         progress=progress,
         leg=leg,
+        problems=lambda step: [preferences[index].problem_id for index in steps[step]],
     )
 
 
