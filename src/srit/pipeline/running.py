@@ -53,6 +53,7 @@ class OpenRun:
     teaching: Teaching
     engine: Engine
     shared: Shared | None  # what the run has in common with others; None: it stands alone
+    begun: tuple[str, ...] = ()  # the stages that were made to open it
 
     @property
     def report(self) -> Report:
@@ -87,7 +88,7 @@ def open_run(
         recipe = pinned(recipe, begin_revisions(run, recipe, shared))
         opened = _opened(run, recipe, declare(recipe), Reports(report, progress), shared, engine or LocalEngine())
         # To find the fastest way to compute a model takes minutes, and problems that cannot be used take seconds.
-        run_stages(replace(opened, stages=[stage for stage in opened.stages if stage.name == PROBLEMS]))
+        begun = run_stages(replace(opened, stages=[stage for stage in opened.stages if stage.name == PROBLEMS]))
         plan = _plan_for(recipe, opened.stages, run, shared, report)
         if plan is not None:
             report(f"     {recipe.student.model} computes in {plan.line}")
@@ -97,7 +98,7 @@ def open_run(
             recipe = resolved(recipe, plan)
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
         decided = _opened(run, recipe, declare(recipe), opened.reports, shared, opened.engine)
-        yield replace(decided, plan=plan, texts=opened.texts)
+        yield replace(decided, plan=plan, texts=opened.texts, begun=tuple(begun))
 
 
 PROBLEMS = StageName("problems")
@@ -135,9 +136,9 @@ def _plan_for(
 
 
 def run_stages(opened: OpenRun) -> list[str]:
-    """Make what is not done, and return the names of the stages made."""
+    """Make what is not done, and return the names of the stages made, those made to open the run included."""
     student = identity(opened.recipe.student)
-    made: list[str] = []
+    made = list(opened.begun)
     kept: list[Stage] = []
     for place, stage in enumerate(opened.stages):
         made_from = _made_from(opened, stage, student)
