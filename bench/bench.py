@@ -31,6 +31,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, MistralConfig
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
+from srit.compute.plan import ON_CPU
 from srit.compute.rows import Group, layout_of, logps_by_group, micro_batches
 from srit.machine.precision import compute_plan_of
 from srit.recipe import Recipe, read_recipe
@@ -43,7 +44,7 @@ from srit.stages.pairs import right_sides
 from srit.stages.predictions import make_requests
 from srit.students.loading import load_model, load_tokenizer, trainable
 from srit.students.prompts import Prompts
-from srit.training.instruction import BATCH_TOKENS, Example
+from srit.training.instruction import Example
 from srit.training.losses import Sides, loss_kind
 from srit.training.objective import Preference
 from srit.training.preference import reference_logps
@@ -306,7 +307,9 @@ def _dpo_steps(work: Work, sides: int) -> tuple[Callable[[], float], Any, Any, l
 
     def ours() -> float:
         total = 0.0
-        for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, layout=layout):
+        for batch in micro_batches(
+            groups, row_tokens=settings.row_tokens, batch_tokens=ON_CPU.batch_tokens, layout=layout
+        ):
             losses = [
                 loss_kind(settings.loss)
                 .loss(
@@ -360,7 +363,7 @@ def sft(work: Work) -> Entry:
 
     def ours() -> float:
         total = 0.0
-        for batch in micro_batches(groups, row_tokens=row_tokens, batch_tokens=BATCH_TOKENS, layout=layout):
+        for batch in micro_batches(groups, row_tokens=row_tokens, batch_tokens=ON_CPU.batch_tokens, layout=layout):
             loss = -torch.cat(list(logps_by_group(ours_model, batch, groups).values())).sum() / n_tokens
             loss.backward()
             total += loss.item()

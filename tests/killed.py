@@ -2,17 +2,20 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import time
 
 
 def contents(folder):
-    """Sums of all results; timings and where the run was differ between runs that are alike."""
+    """Sums of all results; timings, dates and where the run was differ between runs that are alike."""
     sums = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (".lock", "manifest.json")):
         data = path.read_bytes()
         if path.name == "results.json":
-            data = json.dumps({k: v for k, v in json.loads(data).items() if k != "timings"}).encode()
+            data = json.dumps({k: v for k, v in json.loads(data).items() if k not in ("timings", "finished")}).encode()
+        if path.name == "report.html":
+            data = re.sub(rb'<(p|table) class="when.*?</\1>', b"", data, flags=re.DOTALL)
         sums[str(path.relative_to(folder))] = hashlib.sha256(data).hexdigest()
     return sums
 

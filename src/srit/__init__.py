@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING
 # wait for the one that lacks it: next to busy processes a batch of answers took six times as long as with threads that
 # sleep. torch reads this when it is loaded, so it must come before anything here that could import torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# cuBLAS reads this when it is first used: with a fixed workspace, its sums have a fixed order.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 if TYPE_CHECKING:
     from srit.api import demonstrate, evaluate, instruct, load_results, pair, plan, refine, report, run, sample

@@ -17,11 +17,13 @@ from srit.pipeline.reports import Progress
 from srit.pipeline.running import open_run, run_stages
 from srit.recipe import Recipe, read_recipe
 from srit.records import Completion, Demonstration, Pair
-from srit.run_directory import read_records
+from srit.run_directory import read_manifest, read_records
 from srit.scores import Results
 from srit.stages import part as part_of
 from srit.stages import stages
-from srit.stages.report import write_report
+from srit.stages.report import News, report_so_far, write_report
+from srit.stages.report.curves import curves
+from srit.stages.report.files import read_logs
 from srit.stages.results import read_results
 
 Log = Callable[[str], None]
@@ -167,6 +169,34 @@ def report(folder: Path | str) -> Path:
     folder = Path(folder)
     recipe = recipe_of(folder)
     return write_report(folder, stages(recipe)[-1], recipe)
+
+
+def page(folder: Path, live: News) -> str:
+    """Return the page of a run that goes on; errors as in `report`."""
+    recipe = recipe_of(folder)
+    return report_so_far(folder, stages(recipe)[-1], recipe, live=live)
+
+
+def figures(folder: Path | str, out: Path | str) -> list[Path]:
+    """Write the figures of a run's page as SVG and PDF, for a paper.
+
+    Args:
+        folder: a run directory.
+        out: the folder for the figures.
+
+    Returns:
+        Their paths.
+
+    Raises:
+        RecipeError: no run was started in the folder, or matplotlib is not installed.
+        DataError: a file of the run is damaged, or there are no results yet.
+    """
+    from srit.stages.report.figures import write_figures
+
+    folder = Path(folder)
+    recipe_of(folder)
+    logs = read_logs(folder, read_manifest(folder).stages)
+    return write_figures(load_results(folder), curves(logs), Path(out))
 
 
 def load_results(folder: Path | str) -> Results:

@@ -43,6 +43,17 @@ class Student(Part):
     tuning: Literal["lora", "full", "qlora"] = "lora"  # qlora: adapters over a base of 4 bits (srit[qlora])
     lora: Lora = Lora()
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: whichever a short probe finds faster on this machine
+    # auto: a GPU if there is one when the run begins. Only "cuda" is written down: nothing else was there at first.
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", exclude_if=lambda device: device != "cuda")
+    # Tokens that go through it at once in training; None: 2,048 on a processor, and on a GPU what its memory holds.
+    batch_tokens: Count | None = Field(default=None, exclude_if=lambda batch_tokens: batch_tokens is None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_tested(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and fields.get("device") == "mps":
+            raise ValueError("device: Apple's GPU (mps) is not supported, since srit was never tested on one: set cpu")
+        return fields
 
 
 class TaskUse(Part):

@@ -55,6 +55,29 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Overlap:
+    """What two trainings changed of the same model's verdicts, and how much of it is the same.
+
+    Problems are newly right where the model is right and instructed was not, and no longer right the other way around.
+    """
+
+    a: ModelName
+    b: ModelName
+    task: str  # or "all in-domain", "all out-of-domain"
+    domain: Domain
+    prompt: PromptKind
+    n: int
+    agree: int  # problems that both have right, or neither
+    wrong_before: int  # problems that instructed does not have right
+    newly_a: int
+    newly_b: int
+    newly_both: int
+    lost_a: int
+    lost_b: int
+    lost_both: int
+
+
+@dataclass(frozen=True, slots=True)
 class PassAtK:
     """The chance that one of k samples is right, estimated from more."""
 
@@ -98,7 +121,10 @@ class Results:
     pooled: tuple[Score, ...]  # by prompt, model and domain, each problem once
     comparisons: tuple[Comparison, ...]
     pass_at_k: tuple[PassAtK, ...]
+    # (): there are no two trainings of instructed to compare.
+    overlaps: Annotated[tuple[Overlap, ...], Field(exclude_if=lambda overlaps: not overlaps)] = ()
     # None: the recipe did not ask for them.
     options: Annotated[tuple[OptionAccuracy, ...] | None, Field(exclude_if=lambda options: options is None)] = None
     timings: dict[str, float] = field(default_factory=dict)  # seconds of each stage
     environment: dict[str, str] = field(default_factory=dict)
+    finished: Annotated[str, Field(exclude_if=lambda finished: not finished)] = ""  # when, in UTC: "2026-03-01 12:30"

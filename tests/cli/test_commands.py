@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from srit.cli import app
 
 COMMANDS = [
-    *("run", "plan", "demonstrate", "instruct", "sample", "pair", "refine", "evaluate", "report"),
+    *("run", "plan", "demonstrate", "instruct", "sample", "pair", "refine", "evaluate", "report", "watch"),
     *("show", "audit", "tasks", "recipes", "doctor", "study"),
 ]
 

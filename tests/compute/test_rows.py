@@ -5,7 +5,17 @@ import torch
 from tiny import CONFIGS, VOCABULARY, tiny_model
 
 from srit.compute.attention import ATTENTIONS, product_attention, use_attention
-from srit.compute.rows import Group, add_gradient, lay_out, layout_of, logps_by_group, micro_batches, pack, token_logps
+from srit.compute.rows import (
+    Group,
+    add_gradient,
+    lay_out,
+    layout_of,
+    logps_by_group,
+    mask_of,
+    micro_batches,
+    pack,
+    token_logps,
+)
 
 
 def random_groups(n, seed=0):
@@ -104,7 +114,7 @@ def test_log_probabilities_of_a_bfloat16_model_are_as_precise_as_its_states():
     model.lm_head.weight.requires_grad_(False)
     rows = lay_out([random_groups(3)], layout_of(model, "shared"))
     states = model.get_decoder()(
-        input_ids=rows.input_ids, attention_mask=rows.mask, position_ids=rows.positions
+        input_ids=rows.input_ids, attention_mask=mask_of(rows, torch.device("cpu")), position_ids=rows.positions
     ).last_hidden_state
     row, column = rows.source.unbind(1)
     logits = states[row, column].double() @ model.lm_head.weight.double().T

@@ -10,7 +10,7 @@ from srit.compared import LONGEST_PLACE, evaluated, in_results
 from srit.errors import RecipeError
 from srit.recipe import check_recipe
 from srit.stages import stages
-from srit.stages.report import traces
+from srit.stages.report.traces import traces
 
 
 def recipe_of(*uses, **fields):

@@ -106,7 +106,7 @@ def test_a_batch_keeps_to_its_share_of_the_machines_memory(monkeypatch):
 
     list(TransformersSampler(tiny_model(), rows=8, pad_id=0).sample(requests, SamplingSettings(1.0, 20, STOP)))
 
-    assert rows == [{"rows": 4, "room": 25}]
+    assert rows == [{"rows": 4, "room": 25, "replayed": False}]
 
 
 @pytest.mark.parametrize("vocabulary", [300, 512])

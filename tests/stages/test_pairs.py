@@ -82,7 +82,9 @@ def test_pairs_keep_the_ids_that_were_sampled_and_both_prompts_may_carry_them():
 
 @pytest.mark.parametrize(("distinct", "expected"), [(True, [GOOD, ALSO_GOOD]), (False, [GOOD, GOOD])])
 def test_right_sides_are_limited_and_equal_ones_count_as_the_recipe_says(distinct, expected):
-    sides = right_sides([GOOD, GOOD, BAD, ALSO_GOOD, BARE], Pairs(pairs_per_problem=2, distinct=distinct))
+    sides = right_sides(
+        [GOOD, replace(GOOD, index=9), BAD, ALSO_GOOD, BARE], Pairs(pairs_per_problem=2, distinct=distinct)
+    )
 
     assert [side.text for side in sides] == [completion.text for completion in expected]
 

@@ -1,15 +1,25 @@
-import shutil
-import subprocess
+import base64
+import gzip
+import json
+import re
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
+from srit.errors import RecipeError
+from srit.page.axes import ticks
+from srit.page.islands import island
 from srit.recipe import check_recipe
 from srit.records import Completion, Demonstration, Model, Pair, Prediction, Problem
 from srit.run_directory import Manifest, StageEntry, write_json, write_records
 from srit.scores import PassAtK, Results
-from srit.stages.report import headline, make_report, traces, visible
+from srit.stages.report import make_report, provenance
+from srit.stages.report.curves import curves
+from srit.stages.report.files import read_logs
+from srit.stages.report.headline import headline
+from srit.stages.report.traces import traces, visible
 from srit.stages.results import make_results, read_results, write_results
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)> {{ 7 * 7 }} \x1b[31m \u202e <!-- javascript:x"
@@ -18,28 +28,33 @@ RECIPE = check_recipe(
         "name": "page",
         "student": {"model": "x"},
         "tasks": {"train": [{"task": "sums"}], "evaluate": [{"task": "sums"}]},
+        "refine": {"beta": 0.3},
     },
     source="test",
 )
 
 
-def answers(task, share, n=40):
+def answers(task, share, n=40, text=HOSTILE):
     return [
-        Prediction(
-            f"{task}-{i}", task, "cot", 0, HOSTILE, 9, False, None, None, "", "right" if i < share * n else "wrong"
-        )
+        Prediction(f"{task}-{i}", task, "cot", 0, text, 9, False, None, None, "", "right" if i < share * n else "wrong")
         for i in range(n)
     ]
 
 
+def results_of(shares):
+    """Results whose models have these shares right of each task: {"sums": (base, instructed, refined)}."""
+    kinds = ("base", "instructed", "refined")
+    return make_results(
+        {(Model(kind), task): answers(task, of[i]) for i, kind in enumerate(kinds) for task, of in shares.items()},
+        {"sums", "trade"},
+        seed=0,
+    )
+
+
 @pytest.fixture
 def finished(tmp_path):
-    predictions = {
-        (Model(kind), task): answers(task, share)
-        for kind, share in (("base", 0.1), ("instructed", 0.4), ("refined", 0.8))
-        for task in ("sums", "doors")
-    }
-    results = make_results(predictions, {"sums"}, seed=0)
+    """A run directory whose texts are all hostile, and its manifest."""
+    results = results_of({"sums": (0.1, 0.4, 0.8), "doors": (0.1, 0.4, 0.8)})
     write_results(tmp_path / "results.json", replace(results, environment={"python": HOSTILE}))
     write_records(tmp_path / "problems/train.jsonl", [Problem("sums-1", "sums", "train", HOSTILE, "2")])
     write_records(
@@ -54,14 +69,8 @@ def finished(tmp_path):
     write_records(
         tmp_path / "round-1/pairs.jsonl", [Pair("sums-1", "sums", "cot", "a", HOSTILE, (1,), (2,), "cot 1", "cot 0")]
     )
-    logged = {
-        "loss": 1.0,
-        "preference_loss": 0.5,
-        "margins": 0.0,
-        "accuracies": 0.5,
-        "chosen_logps": -3.0,
-        "rejected_logps": -4.0,
-    }
+    logged = {"loss": 1.0, "preference_loss": 0.5, "margins": 0.0, "accuracies": 0.5}
+    logged |= {"chosen_logps": -3.0, "rejected_logps": -4.0}
     history = [{**logged, "loss": 1 / (n + 1), "margins": float(n)} for n in range(9)]
     write_json(
         tmp_path / "round-1/refined.json",
@@ -86,42 +95,98 @@ def tags_of(page):
     return parser.found
 
 
+def unpacked(page, name):
+    """What the page's script reads from a compressed island."""
+    packed = re.search(rf'<script type="text/plain" id="{name}">(.*?)</script>', page)[1]
+    return json.loads(gzip.decompress(base64.b64decode(packed)))
+
+
 def test_foreign_text_stays_text(finished):
     page = make_report(*finished, RECIPE)
 
     tags = tags_of(page)
-    assert not {tag for tag, _ in tags} & {"script", "img", "iframe", "link", "object"}
-    assert not any(name.startswith("on") or name in ("src", "href") for _, attributes in tags for name in attributes)
-    assert "49" not in page.split("{{ 7 * 7 }}")[0][-20:] and "{{ 7 * 7 }}" in page
-    assert "\x1b" not in page.split("<dd>")[1] and "⟨U+202E⟩" in page
+    assert not {tag for tag, _ in tags} & {"img", "iframe", "link", "object", "base", "form"}
+    assert not any(name.startswith("on") or name == "src" for _, attributes in tags for name in attributes)
+    assert {a["href"][0] for _, a in tags if "href" in a} == {"#"}
+    runnable = [a for tag, a in tags if tag == "script" and a.get("type") not in ("text/plain", "application/json")]
+    assert runnable == [{}]
+    assert "{{ 7 * 7 }}" in page and "\x1b" not in page and r"\x1b[31m \u202e" in page
 
 
-def test_the_headline_follows_from_the_figures(finished):
-    folder, manifest = finished
+def test_an_island_cannot_be_left():
+    value = {"</script>": "<!-- & \u2028\u2029 \ud800"}
 
-    page = make_report(folder, manifest, RECIPE)
+    text = str(island(value))
 
-    assert "Refined beats instructed in-domain by +40.0 points" in page
-    assert "10.0 → 40.0 → 80.0 %" in page
-    assert "polyline" in page and page.count("<rect") == 6
-    assert "Right at least once" not in page
+    assert not set(text) & set("<>&\u2028\u2029") and json.loads(text) == value
 
 
-def test_pass_at_k_is_shown_where_it_was_asked_for(finished):
+@pytest.mark.parametrize(
+    ("shares", "sentence"),
+    [
+        ({"sums": (0.1, 0.4, 0.8)}, "Refined beats instructed in-domain by +40.0 points"),
+        (
+            {"sums": (0.1, 0.8, 0.4)},
+            "Refined is worse than instructed in-domain by −40.0 points; it falls on sums (−40.0)",
+        ),
+        (
+            {"sums": (0.1, 0.4, 0.4)},
+            "No evidence of a difference between refined and instructed in-domain (+0.0 points)",
+        ),
+        (
+            {"sums": (0, 0.2, 0.9), "trade": (0, 0.4, 0.375), "doors": (0.1, 0.9, 0.3)},
+            "Refined beats instructed in-domain by +33.8 points; it falls out-of-domain (−60.0) and falls on doors "
+            "(−60.0) and is lower within error on trade (−2.5)",
+        ),
+        ({"doors": (0.1, 0.4, 0.8)}, "Refined beats instructed out-of-domain by +40.0 points"),
+        ({}, "Self-refinement: not finished"),
+    ],
+)
+def test_the_headline_says_what_rose_and_what_fell(shares, sentence):
+    assert headline(results_of(shares)) == sentence
+
+
+def test_a_run_without_the_cot_prompt_has_a_headline_about_the_direct_one():
+    cot = results_of({"sums": (0.1, 0.4, 0.8)})
+    direct = {
+        name: tuple(replace(row, prompt="direct") for row in getattr(cot, name))
+        for name in ("rows", "pooled", "comparisons")
+    }
+
+    assert headline(replace(cot, **direct)) == headline(cot)
+
+
+def test_the_page_has_every_figure_of_the_results(finished):
     folder, manifest = finished
     row = PassAtK(Model("refined"), "sums", "cot", k=4, n=40, samples=8, pass_at_k=0.875)
     write_results(folder / "results.json", replace(read_results(folder / "results.json"), pass_at_k=(row,)))
 
     page = make_report(folder, manifest, RECIPE)
 
+    assert "10.0 → 40.0 → 80.0 %" in page and "<b>80.0</b>" in page
+    assert "16 fixed, 0 broken of 40" in page
     assert "Right at least once in k samples" in page and ">87.5<" in page and "from 8 samples" in page
+    assert '<th scope="row">refine.beta</th><td>0.3</td>' in page.split("What it leaves at the default")[0]
 
 
 def test_the_page_of_an_unfinished_run_says_so_and_shows_no_figure(tmp_path):
     page = make_report(tmp_path, Manifest(stages={}), RECIPE)
 
-    assert "not finished" in page and "<rect" not in page
+    assert "This run is not finished" in page and 'class="dots"' not in page
     assert headline(Results((), (), (), ())) == "Self-refinement: not finished"
+
+
+def test_the_browser_has_all_that_was_said_about_a_problem(finished):
+    folder, manifest = finished
+
+    page = make_report(folder, manifest, RECIPE)
+
+    index, [first] = unpacked(page, "index"), unpacked(page, "chunk-0")
+    assert index["id"] == ["sums-1"] and index["models"] == ["refined"] and index["verdicts"] == ["r"]
+    assert (index["right"], index["samples"], index["pairs"]) == ([0], [1], [1])
+    said = [first["question"], first["demonstrations"][0][4], first["samples"][0][9], first["pairs"][0][5]]
+    assert {*said, first["answers"][0][9]} == {visible(HOSTILE)}
+    assert first["prompts"]["cot"].endswith("Let's think step by step.")
 
 
 def test_a_trace_follows_a_problem_through_every_stage(finished):
@@ -132,22 +197,50 @@ def test_a_trace_follows_a_problem_through_every_stage(finished):
     assert any(name.startswith("round-1: pair") for name in names)
 
 
-def test_invisible_characters_are_shown():
-    assert visible("a\x1b[0m\u202e\nb") == "a⟨U+001B⟩[0m⟨U+202E⟩\nb"
+def test_stages_stand_in_the_order_in_which_they_are_made_with_their_price():
+    paid = {"n_calls": 3, "n_prompt_tokens": 1_000_000, "n_completion_tokens": 500_000}
+    entries = {"demonstrations": StageEntry(seconds=1.0, counts=paid, outputs={}, fingerprint="")}
+    seconds = {"predictions/base/sums": 2.0, "predictions/base/doors": 3.0, "round-1/pairs": 1.0, "demonstrations": 1.0}
+    teacher = {"kind": "openai", "model": "m", "base_url": "http://localhost:1/v1", "prices": [0.5, 1.5]}
+    recipe = check_recipe({**RECIPE.model_dump(mode="json"), "teacher": teacher}, source="test")
+
+    spent = provenance.spent(seconds, entries, recipe)
+
+    assert [(s.stage, s.n, s.seconds) for s in spent] == [
+        ("demonstrations", 1, 1.0),
+        ("round-1/pairs", 1, 1.0),
+        ("predictions/base", 2, 5.0),
+    ]
+    assert (spent[0].calls, spent[0].tokens, spent[0].dollars) == (3, 1_500_000, 1.25)
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
-def test_a_browser_runs_no_script_of_the_page(finished, tmp_path):
-    page = tmp_path / "report.html"
-    page.write_text(make_report(*finished, RECIPE), errors="replace")
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0, 1, [0, 0.5, 1]), (-11.3, 2.4, [-10, -5, 0]), (0.42, 0.58, [0.45, 0.5, 0.55]), (3, 3, [3])],
+)
+def test_the_numbers_on_an_axis_are_round(low, high, expected):
+    assert ticks(low, high, 3) == expected
 
-    done = subprocess.run(
-        [*command, "--enable-logging=stderr", "--virtual-time-budget=2000", "--dump-dom", page.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
 
-    assert "Refined beats instructed" in done.stdout
-    assert "CONSOLE" not in done.stderr
+def test_the_figures_for_a_paper_are_vector_graphics(finished, tmp_path):
+    pytest.importorskip("matplotlib", reason="needs matplotlib (srit[figures])")
+    from srit.stages.report.figures import write_figures
+
+    folder, manifest = finished
+    results, drawn = read_results(folder / "results.json"), curves(read_logs(folder, manifest.stages))
+
+    written = write_figures(results, drawn, tmp_path / "figures")
+
+    names = ("accuracy-in-cot", "accuracy-out-cot", "changes", "training-round-1-refined")
+    assert [path.name for path in written] == [f"{name}.{end}" for name in names for end in ("svg", "pdf")]
+    assert "refined" in written[0].read_text() and written[1].read_bytes().startswith(b"%PDF")
+    assert not re.search(rb"CreationDate|<dc:date>", b"".join(path.read_bytes() for path in written))
+
+
+def test_figures_without_matplotlib_say_what_to_install(tmp_path, monkeypatch):
+    from srit.stages.report.figures import write_figures
+
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+    with pytest.raises(RecipeError, match=r"pip install 'srit\[figures\]'"):
+        write_figures(Results((), (), (), ()), [], tmp_path)

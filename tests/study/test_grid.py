@@ -112,6 +112,15 @@ def test_the_studies_of_the_protocol_are_shipped():
     assert shipped_studies() == sorted([*listed, "losses", "paper", "settings", "smoke"])
 
 
+def test_the_studies_on_the_preference_are_in_their_protocol():
+    files = {
+        path for path in (Path(__file__).parents[2] / "studies/preference").glob("*.yaml") if path.name != "recipe.yaml"
+    }
+    protocol = (Path(__file__).parents[2] / "docs/study/preference.md").read_text()
+
+    assert files and all(f"`{path.stem}`" in protocol and read_study(str(path)).cells for path in files)
+
+
 def test_every_shipped_study_is_documented():
     page = (Path(__file__).parents[2] / "docs/studies.md").read_text()
 

@@ -77,7 +77,7 @@ def test_damage_is_named_and_kept_and_never_believed_or_silently_bought_again(fi
     if damage in ("a digit", "the key", "no JSON", "the sum"):
         assert f"{file}:2: damaged" in ledger.notes[0] and change(data).splitlines()[1] in ledger.aside.read_bytes()
     for again in (ledger, Ledger(file)):
-        with pytest.raises(DataError, match=r"paid for again"):
+        with pytest.raises(DataError, match="paid for again"):
             ask_through(again, server)
     assert server.requests == []
     ledger.aside.unlink()  # the user agrees

@@ -1,8 +1,10 @@
 """A model on this machine as a teacher."""
 
+import pytest
 from teacher_server import questions
 
-from srit.teachers.local import LocalTeacher
+from srit.errors import DataError
+from srit.teachers.local import TEACHER, LocalSettings, LocalTeacher
 
 
 def test_a_local_model_teaches_through_a_sampler():
@@ -16,3 +18,11 @@ def test_a_local_model_teaches_through_a_sampler():
     [cut] = [a for a in answers if a.text is None]
     assert (cut.problem_id, cut.cut, cut.limit, cut.raw) == ("p3", True, 64, "echo What is 3 + 1?")
     assert "teacher.max_tokens" in cut.reason
+
+
+def test_a_model_that_is_not_there_is_the_teachers_fault(tmp_path):
+    settings = LocalSettings(model=str(tmp_path / "none"))
+
+    for look in (TEACHER.model, TEACHER.sources):
+        with pytest.raises(DataError, match=r"^teacher\.model: there is no folder"):
+            look(settings)

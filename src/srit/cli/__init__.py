@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from srit.cli import run, shown, study
+from srit.cli import bench, run, shown, study
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,9 +18,11 @@ app.command()(run.plan)
 for _name, (_part, _summary) in run.STAGES.items():
     app.command(_name)(run.stage_command(_part, _summary))
 app.command()(run.report)
+app.command()(run.watch)
 app.command()(shown.show)
 app.command()(shown.audit)
 app.command()(shown.tasks)
 app.command()(shown.recipes)
 app.command()(shown.doctor)
+app.command()(bench.bench)
 app.add_typer(study.app, name="study")

@@ -1,17 +1,17 @@
-"""srit run, plan and report, and a command for each stage."""
+"""srit run, plan, report and watch, and a command for each stage."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from srit.cli.display import display
 from srit.cli.ends import reported_errors
 from srit.cli.options import Out, Overrides, RecipeName, RunFolder
-from srit.errors import SritError
+from srit.errors import MachineError, SritError
 from srit.printable import printable
 
 if TYPE_CHECKING:
@@ -81,12 +81,40 @@ def stage_command(part: str, summary: str) -> Callable[[Path], None]:
     return command
 
 
-def report(folder: RunFolder) -> None:
+def report(
+    folder: RunFolder,
+    figures: Annotated[
+        Path | None, typer.Option(help="Also write the figures for a paper into this folder, as SVG and PDF.")
+    ] = None,
+) -> None:
     """Write the report.html of a run from what it holds so far."""
+    from srit.api import figures as write_figures
     from srit.api import report as write_report
 
     with reported_errors():
         typer.echo(f"report: {write_report(folder)}")
+        for path in [] if figures is None else write_figures(folder, figures):
+            typer.echo(f"figure: {path}")
+
+
+def watch(
+    folder: RunFolder, port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 0
+) -> None:
+    """Serve the page of a run to browsers of this machine, and make it anew as the run goes on. Ctrl-C ends it."""
+    from srit.cli.watch import HOST, server_of
+
+    with reported_errors():
+        try:
+            server = server_of(folder, port)
+        except OSError as error:
+            raise MachineError(f"port {port}: {error.strerror}: choose another --port") from None
+        typer.echo(f"http://{HOST}:{server.server_port}/")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            typer.echo("stopped; the run is not touched", err=True)
+        finally:
+            server.server_close()
 
 
 def _make(recipe: Recipe, out: Path | None, part: str | None) -> None:

@@ -26,7 +26,7 @@ def show(
 ) -> None:
     """Follow problems through a run: demonstration, answers, pairs, and each model's answer."""
     from srit.api import recipe_of
-    from srit.stages.report import traces, visible
+    from srit.stages.report.traces import traces, visible
 
     with reported_errors():
         recipe_of(folder)

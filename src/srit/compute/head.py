@@ -24,7 +24,10 @@ from torch.utils.checkpoint import checkpoint
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-HEAD_LOGITS = 512 * 49_152  # logits in memory at once: 100 MB in float32, 512 tokens with a vocabulary of 49,152
+# Logits in memory at once, in float32: 100 MB on a processor, 512 tokens with a vocabulary of 49,152. A GPU gets 1 GB,
+# since most of it would idle with fewer.
+HEAD_LOGITS = 512 * 49_152
+HEAD_LOGITS_ON_GPU = 1 << 28
 TRIED_TOKENS = 6
 # Nats between the log-probabilities of a rule and the model's own: in float32 or better, and in lower precision. Both
 # come from the same hidden states, so only the order of rounding differs; a missing scale is off by whole nats.
@@ -122,18 +125,18 @@ class Head:
     def __init__(self, parts: Parts) -> None:
         self._head = parts.head
         self._rule = parts.rule
-        self._weight = self._head.weight.detach().float() if _is_plain(self._head) else None
+        self._weight = _read_only(self._head.weight) if _is_plain(self._head) else None
 
     def __call__(self, states: Tensor) -> Tensor:
-        """Return the logits of hidden states [rows, width]: [rows, vocabulary], float32, on the CPU."""
+        """Return the logits of hidden states [rows, width]: [rows, vocabulary], float32, on their device."""
         output = _precise(self._head(states)) if self._weight is None else _product(states, self._weight)
-        return self._rule(output.float()).cpu()
+        return self._rule(output.float())
 
 
 def target_logps(parts: Parts, states: Tensor, targets: Tensor) -> Tensor:
     """Return the log-probability of each state's target token: [tokens], nats, float32 (float64 for a float64 model).
 
-    Only `HEAD_LOGITS` logits are in memory at a time, never those of a whole batch.
+    Only so many logits are in memory at a time (`HEAD_LOGITS`), never those of a whole batch.
 
     Args:
         states: [tokens, width], from the decoder.
@@ -143,7 +146,7 @@ def target_logps(parts: Parts, states: Tensor, targets: Tensor) -> Tensor:
     if _is_plain(head) and not head.weight.requires_grad:
         logps: Tensor = _Frozen.apply(states, head.weight, targets, rule)  # type: ignore[no-untyped-call]
         return logps
-    size = max(1, HEAD_LOGITS // int(getattr(head, "out_features", HEAD_LOGITS)))
+    size = _chunk(states.device, int(getattr(head, "out_features", HEAD_LOGITS)))
     chunks = zip(torch.split(states, size), torch.split(targets, size), strict=True)
     # Checkpointed: the backward pass recomputes a chunk's logits, which are never stored.
     return torch.cat([checkpoint(_logps, head, rule, *chunk, use_reentrant=False) for chunk in chunks])
@@ -159,8 +162,13 @@ def _logps(head: torch.nn.Module, rule: Rule, states: Tensor, targets: Tensor) -
     return logps_of(rule(_precise(head(states))), targets)
 
 
-def _chunk(weight: Tensor) -> int:
-    return max(1, HEAD_LOGITS // len(weight))
+def _chunk(device: torch.device, vocabulary: int) -> int:
+    return max(1, (HEAD_LOGITS if device.type == "cpu" else HEAD_LOGITS_ON_GPU) // vocabulary)
+
+
+def _read_only(weight: Tensor) -> Tensor:
+    """Return the weight as `_product` takes it fastest: only a GPU sums products of bfloat16 numbers in float32."""
+    return weight.detach().float() if weight.device.type == "cpu" else weight.detach()
 
 
 class _Frozen(torch.autograd.Function):
@@ -174,7 +182,7 @@ class _Frozen(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, rule: Rule) -> Tensor:
-        logps, slopes, size = [], [], _chunk(weight)
+        logps, slopes, size = [], [], _chunk(states.device, len(weight))
         for some, wanted in zip(torch.split(states, size), torch.split(targets, size), strict=True):
             logits = rule(_product(some, weight))
             slope = rule.slope(logits)

@@ -82,15 +82,15 @@ def masks_for(windows: Windows, visible: Tensor, query: Tensor, key: Tensor) -> 
 
 
 def as_input(masks: Masks, model: PreTrainedModel) -> Masks:
-    """Move masks to a model's device, and turn them into numbers to add if its attention adds them."""
+    """Turn masks on a model's device into numbers to add, if its attention adds them, or makes them in every layer."""
     if isinstance(masks, dict):
         return {layer_type: _as_input(mask, model) for layer_type, mask in masks.items()}
     return _as_input(masks, model)
 
 
 def _as_input(mask: Tensor, model: PreTrainedModel) -> Tensor:
-    mask = mask.to(model.device)
-    if mask.dtype != torch.bool or model.config._attn_implementation != "eager":
+    eager = model.config._attn_implementation == "eager"
+    if mask.dtype != torch.bool or not (eager or mask.device.type != "cpu"):
         return mask
     added = torch.zeros(mask.shape, dtype=model.dtype, device=mask.device)
-    return added.masked_fill_(~mask, torch.finfo(model.dtype).min)
+    return added.masked_fill_(~mask, torch.finfo(model.dtype).min if eager else float("-inf"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 # The `attn_implementation` of a model in training: torch's fused kernel, or the matrix products of `attention`.
 Attention = Literal["sdpa", "srit_products"]
@@ -12,9 +13,10 @@ Attention = Literal["sdpa", "srit_products"]
 # each row goes through the model by itself, without a mask.
 RowKind = Literal["shared", "separate", "alone"]
 
-# How answers are decoded side by side. "slots": each has a slot of the cache. "padded": prompts are padded on the left.
-# "even": only prompts of the same length share a batch. "whole": without a cache, every step recomputes all tokens.
-Decoding = Literal["slots", "padded", "even", "whole"]
+# How answers are decoded side by side. "slots": each has a slot of the cache. "replayed": likewise, with steps of one
+# shape, which a GPU records once and replays. "padded": prompts are padded on the left. "even": only prompts of the
+# same length share a batch. "whole": without a cache, every step recomputes all tokens.
+Decoding = Literal["replayed", "slots", "padded", "even", "whole"]
 
 
 Targets = str | tuple[str, ...]  # the modules that get adapters, as in `recipe.Lora`
@@ -27,10 +29,23 @@ class Rates(NamedTuple):
     trained: float  # through a training step, prompts included
 
 
+class Budget(NamedTuple):
+    """How many tokens go through a model at once in training: it bounds memory, and decides only about rounding."""
+
+    batch_tokens: int = 2048  # padding included
+    stored_tokens: int = 0  # of more, the gradient computes every layer again instead of storing it; 0: never
+
+
+ON_CPU = Budget()
+
+
+Precision = Literal["float32", "bfloat16"]
+
+
 class ComputePlan(NamedTuple):
     """How a student is computed."""
 
-    dtype: Literal["float32", "bfloat16"]
+    dtype: Precision
     rows: RowKind
     decoding: Decoding
     line: str  # the choice and its reason, for people
@@ -38,3 +53,14 @@ class ComputePlan(NamedTuple):
     targets: Targets
     warning: str = ""  # what is likely to go wrong with this student; "" if nothing is
     attention: Attention = "sdpa"  # the `attn_implementation` of the model in training
+    device: str = "cpu"  # its kind (`device.kind_of`)
+    cache_bytes: int = 0  # that the cache of a batch of answers may take; 0: a share of the machine's memory
+    batch_tokens: int = ON_CPU.batch_tokens
+    stored_tokens: int = ON_CPU.stored_tokens
+
+
+# Fields that plans did not have at first, and how everything was computed then: what an old plan means, and what is not
+# written into a fingerprint.
+ADDED: Mapping[str, Any] = {
+    name: ComputePlan._field_defaults[name] for name in ("device", "cache_bytes", "batch_tokens", "stored_tokens")
+}

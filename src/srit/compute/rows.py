@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from srit.compute.device import moved
 from srit.compute.head import logps_of, parts_of, target_logps
 from srit.compute.masks import Masks, Windows, as_input, masks_for, windows_of
 from srit.compute.model import without_adapter
 from srit.compute.plan import RowKind
+from srit.compute.recomputing import recomputed
 
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
@@ -29,10 +31,11 @@ class Layout(NamedTuple):
 
     kind: RowKind
     windows: Windows  # what each type of the model's layers attends to; empty unless rows are shared
+    stored_tokens: int = 0  # as in `plan.Budget`
 
 
-def layout_of(model: LanguageModel, kind: RowKind) -> Layout:
-    """Return the layout of rows of one kind for a model.
+def layout_of(model: LanguageModel, kind: RowKind, stored_tokens: int = 0) -> Layout:
+    """Return the layout of rows of one kind for a model; `stored_tokens` as in `plan.Budget`.
 
     Raises:
         NotImplementedError: rows are to be shared, but the model has layers other than attention.
@@ -40,7 +43,7 @@ def layout_of(model: LanguageModel, kind: RowKind) -> Layout:
     windows = windows_of(model.config) if kind == "shared" else {}
     if windows is None:
         raise NotImplementedError(f"{type(model).__name__} has layers that no mask keeps from seeing their neighbors")
-    return Layout(kind, windows)
+    return Layout(kind, windows, stored_tokens)
 
 
 class Group(NamedTuple):
@@ -59,11 +62,11 @@ class Group(NamedTuple):
 class Rows:
     """Groups laid out as a model takes them."""
 
+    layout: Layout
     input_ids: Tensor  # [rows, length]
-    # [rows, length]: they restart at each prompt, and at the end of the prompt for each completion; None: columns.
-    positions: Tensor | None
-    # [rows, 1, length, length], True where a token attends; or [rows, length], 1 for tokens; or no mask.
-    mask: Masks | None
+    positions: Tensor  # [rows, length]: they restart at each prompt, and at the end of the prompt for each completion
+    group: Tensor  # [rows, length], which of the row's groups; -1 for padding
+    part: Tensor  # [rows, length], 0 for the prompt, 1 … k for its completions; -1 for padding
     source: Tensor  # [tokens, 2], row and column whose hidden state predicts the token
     targets: Tensor  # [tokens], the completion tokens, groups and completions in order
     owner: Tensor  # [tokens], which completion a token belongs to, counted over all groups
@@ -96,59 +99,63 @@ def lay_out(rows: Sequence[Sequence[Group]], layout: Layout) -> Rows:
     """
     length = max(map(_length, rows))
     laid = [_lay_out_row(row) for row in rows]
-    ids, positions, group_of, part_of = (
-        torch.stack([_padded([getattr(token, field) for token in row], length, fill) for row in laid])
-        for field, fill in (("id", 0), ("position", 0), ("group", -1), ("part", -1))
+    ids, positions, group, part = (
+        torch.tensor([values + [fill] * (length - len(values)) for values in columns])
+        for columns, fill in zip(zip(*(one.columns for one in laid), strict=True), (0, 0, -1, -1), strict=True)
     )
-    scored = [(row, token) for row, tokens in enumerate(laid) for token in tokens if token.part > 0]
-    completions: dict[tuple[int, int, int], int] = {}
-    owner = [completions.setdefault((row, t.group, t.part), len(completions)) for row, t in scored]
+    completions = [(row, *one) for row, laid_row in enumerate(laid) for one in laid_row.completions]
     return Rows(
+        layout=layout,
         input_ids=ids,
-        positions=positions if layout.kind == "shared" else None,
-        mask=_masks(layout, group_of, part_of, positions),
-        source=torch.tensor([[row, token.source] for row, token in scored]),
-        targets=torch.tensor([token.id for _, token in scored]),
-        owner=torch.tensor(owner),
+        positions=positions,
+        group=group,
+        part=part,
+        source=torch.tensor([[row, column] for row, _, sources in completions for column in sources]),
+        targets=torch.tensor([token_id for _, completion, _ in completions for token_id in completion]),
+        owner=torch.tensor([number for number, (_, ids, _) in enumerate(completions) for _ in ids]),
         n_completions=len(completions),
     )
 
 
-def _masks(layout: Layout, group_of: Tensor, part_of: Tensor, positions: Tensor) -> Masks | None:
-    if layout.kind != "shared":
-        return (group_of >= 0).long() if layout.kind == "separate" else None
-    length = group_of.shape[1]
-    same_group = group_of[:, :, None] == group_of[:, None, :]
-    prompt_or_self = (part_of[:, None, :] == 0) | (part_of[:, :, None] == part_of[:, None, :])
-    causal = torch.ones(length, length, dtype=torch.bool).tril()
-    # A padded token attends to itself at least: a softmax over nothing is NaN.
-    visible = (same_group & prompt_or_self & causal) | torch.eye(length, dtype=torch.bool)
-    return masks_for(layout.windows, visible, positions, positions)
+class _Row(NamedTuple):
+    columns: tuple[list[int], list[int], list[int], list[int]]  # token ids, positions, groups and parts
+    completions: list[tuple[tuple[int, ...], list[int]]]  # their tokens, and the columns that predict these
 
 
-class _Token(NamedTuple):
-    id: int
-    position: int
-    group: int
-    part: int  # 0 is the prompt, 1 … k are the completions
-    source: int  # the column that predicts it
-
-
-def _lay_out_row(groups: Iterable[Group]) -> list[_Token]:
-    tokens: list[_Token] = []
+def _lay_out_row(groups: Iterable[Group]) -> _Row:
+    row = _Row(([], [], [], []), [])
+    ids, positions, group_of, part_of = row.columns
     for index, group in enumerate(groups):
-        for position, token_id in enumerate(group.prompt_ids):
-            tokens.append(_Token(token_id, position, index, 0, -1))
-        prompt_end = len(tokens) - 1
-        for part, completion in enumerate(group.completions, start=1):
-            for offset, token_id in enumerate(completion):
-                source = len(tokens) - 1 if offset else prompt_end
-                tokens.append(_Token(token_id, len(group.prompt_ids) + offset, index, part, source))
-    return tokens
+        start = len(ids)
+        for part, tokens in enumerate((group.prompt_ids, *group.completions)):
+            if part:
+                prompt_end, own = start + len(group.prompt_ids) - 1, range(len(ids), len(ids) + len(tokens) - 1)
+                row.completions.append((tokens, [prompt_end, *own][: len(tokens)]))
+            first = len(group.prompt_ids) if part else 0
+            ids.extend(tokens)
+            positions.extend(range(first, first + len(tokens)))
+            group_of.extend([index] * len(tokens))
+            part_of.extend([part] * len(tokens))
+    return row
 
 
-def _padded(values: list[int], length: int, fill: int) -> Tensor:
-    return torch.tensor(values + [fill] * (length - len(values)))
+def mask_of(rows: Rows, device: torch.device) -> Masks | None:
+    """Build the mask of rows on a device.
+
+    Returns:
+        [rows, 1, length, length], True where a token attends, for each type of layer, if rows are shared;
+        [rows, length], 1 for tokens, if they are separate; None if each goes through the model by itself.
+    """
+    group, part, positions = (moved(of, device) for of in (rows.group, rows.part, rows.positions))
+    if rows.layout.kind != "shared":
+        return (group >= 0).long() if rows.layout.kind == "separate" else None
+    length = group.shape[1]
+    same_group = group[:, :, None] == group[:, None, :]
+    prompt_or_self = (part[:, None, :] == 0) | (part[:, :, None] == part[:, None, :])
+    causal = torch.ones(length, length, dtype=torch.bool, device=device).tril()
+    # A padded token attends to itself at least: a softmax over nothing is NaN.
+    visible = (same_group & prompt_or_self & causal) | torch.eye(length, dtype=torch.bool, device=device)
+    return masks_for(rows.layout.windows, visible, positions, positions)
 
 
 def token_logps(model: LanguageModel, rows: Rows) -> Tensor:
@@ -162,22 +169,23 @@ def token_logps(model: LanguageModel, rows: Rows) -> Tensor:
     """
     causal = without_adapter(model)
     parts, device = parts_of(causal), causal.device
-    inputs: dict[str, Any] = {"input_ids": rows.input_ids.to(device), "use_cache": False}
-    if rows.mask is not None:
-        inputs["attention_mask"] = as_input(rows.mask, causal)
-    if rows.positions is not None:
-        inputs["position_ids"] = rows.positions.to(device)
-    row, column = rows.source.to(device).unbind(1)
-    targets = rows.targets.to(device)
-    if parts is None:
-        return logps_of(causal(**inputs).logits[row, column], targets)
-    return target_logps(parts, parts.decoder(**inputs).last_hidden_state[row, column], targets)
+    inputs: dict[str, Any] = {"input_ids": moved(rows.input_ids, device), "use_cache": False}
+    if (mask := mask_of(rows, device)) is not None:
+        inputs["attention_mask"] = as_input(mask, causal)
+    if rows.layout.kind == "shared":
+        inputs["position_ids"] = moved(rows.positions, device)
+    row, column = moved(rows.source, device).unbind(1)
+    targets = moved(rows.targets, device)
+    with recomputed(model, 0 < rows.layout.stored_tokens < rows.input_ids.numel()):
+        if parts is None:
+            return logps_of(causal(**inputs).logits[row, column], targets)
+        return target_logps(parts, parts.decoder(**inputs).last_hidden_state[row, column], targets)
 
 
 def completion_logps(token_logps: Tensor, rows: Rows) -> Tensor:
     """Sum over the tokens of each completion: [completions], nats."""
     sums = token_logps.new_zeros(rows.n_completions)
-    return sums.index_add(0, rows.owner.to(token_logps.device), token_logps)
+    return sums.index_add(0, moved(rows.owner, token_logps.device), token_logps)
 
 
 class MicroBatch(NamedTuple):

@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from srit.compute.plan import ComputePlan, Rates
+from srit.compute.device import CPU, device_for, kind_of
+from srit.compute.plan import ADDED, ComputePlan, Rates
+from srit.machine.memory import within_memory
 from srit.recipe import Recipe, Student
 from srit.run_directory import Json, canonical, file_lock, write_json
 from srit.students.loading import identity, load_tokenizer
@@ -27,14 +29,18 @@ def compute_plan_of(recipe: Recipe, kept: Mapping[str, Json] | None) -> ComputeP
     Args:
         kept: the plan in the run's manifest.
     """
-    return begun_compute_plan(recipe, kept) or _measured(recipe.student)
+    begun = begun_compute_plan(recipe, kept)
+    return begun if begun is not None else within_memory(_measured(recipe.student), recipe.student.batch_tokens)
 
 
 def begun_compute_plan(recipe: Recipe, kept: Mapping[str, Json] | None) -> ComputePlan | None:
-    """Read the plan in a manifest; None if it is missing, has other fields, or the recipe names another precision."""
-    if not kept or set(kept) != set(ComputePlan._fields) or recipe.student.dtype not in ("auto", kept["dtype"]):
+    """Read the plan in a manifest; None if it is missing, has other fields, or the recipe names something else."""
+    if not kept or {*ADDED, *kept} != {*ComputePlan._fields}:
         return None
-    return _read(kept)
+    plan, student = _read(kept), recipe.student
+    on = "cpu" if plan.device == CPU else "cuda"
+    agrees = student.dtype in ("auto", plan.dtype) and student.device in ("auto", on)
+    return plan if agrees and student.batch_tokens in (None, plan.batch_tokens) else None
 
 
 def _read(fields: Mapping[str, Json]) -> ComputePlan:
@@ -43,8 +49,9 @@ def _read(fields: Mapping[str, Json]) -> ComputePlan:
 
 
 def resolved(recipe: Recipe, compute_plan: ComputePlan) -> Recipe:
-    """Return the recipe with its student's precision decided."""
-    return recipe.model_copy(update={"student": recipe.student.model_copy(update={"dtype": compute_plan.dtype})})
+    """Return the recipe with its student's precision and device decided."""
+    decided = {"dtype": compute_plan.dtype, "device": "cpu" if compute_plan.device == CPU else "cuda"}
+    return recipe.model_copy(update={"student": recipe.student.model_copy(update=decided)})
 
 
 def _measured(student: Student) -> ComputePlan:
@@ -78,6 +85,7 @@ def _machine(student: Student) -> str:
     fixed = sorted({line for line in processor.splitlines() if line.startswith(("model name", "flags", "Features"))})
     threads = [os.cpu_count(), *(os.environ.get(name) for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"))]
     versions = [version(package) for package in ("torch", "transformers", "peft")]
-    asked = student.model_dump(mode="json", include={"tuning", "dtype", "lora", "chat_template"})
-    made_of = [fixed, threads, versions, identity(student), asked, ComputePlan._fields, Rates._fields]
+    asked = student.model_dump(mode="json", include={"tuning", "dtype", "lora", "chat_template", "batch_tokens"})
+    device = kind_of(device_for(student.device))
+    made_of = [fixed, threads, versions, device, identity(student), asked, ComputePlan._fields, Rates._fields]
     return hashlib.sha256(canonical(made_of)).hexdigest()[:16]

@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 
 from srit.compute.attention import use_attention
+from srit.compute.device import CPU, Device, device_for, kind_of, total_bytes
 from srit.compute.head import output_head
-from srit.compute.plan import Attention, ComputePlan, Rates, RowKind, Targets
-from srit.compute.rows import Group, layout_of, logps_by_group, micro_batches
+from srit.compute.plan import ON_CPU, Attention, ComputePlan, Precision, Rates, RowKind, Targets
+from srit.compute.rows import Group, add_gradient, layout_of, logps_by_group, micro_batches
+from srit.machine.memory import budget_on_gpu, cache_bytes_of
 from srit.machine.proof import Proof, prove
 from srit.recipe import Student
 from srit.samplers import Request, SamplingSettings
@@ -40,6 +42,7 @@ UNUSED = 0.005  # the share of the vocabulary that an unused token is alike to
 PROMPTS, PROMPT_TOKENS, ANSWERS, ANSWER_TOKENS = 4, 48, 4, 16
 FEW = 8  # tokens of a prompt and of an answer that show whether bfloat16 is worth measuring
 SAMPLED_ROWS = 64
+GPU_GROUPS = 8  # times as many prompts: few tokens leave it idle, and take next to none of its memory
 
 
 class Tried(NamedTuple):
@@ -56,25 +59,65 @@ def measure(student: Student) -> ComputePlan:
     """
     proof, targets, line, warning = _proven(student)
     proven = partial(ComputePlan, decoding=proof.decoding, proof=line, targets=targets, warning=warning)
+    if device_for(student.device) == "cuda":
+        return _on_gpu(student, proof, targets, proven)
+    proven = partial(proven, batch_tokens=student.batch_tokens or ON_CPU.batch_tokens)
     if student.dtype != "auto":
         # Not measured: in bfloat16 the last attention is the fastest.
         attention: Attention = proof.attentions[-1] if student.dtype == "bfloat16" else "sdpa"
         return proven(student.dtype, proof.rows, line=f"{student.dtype}, as the recipe says", attention=attention)
-    if torch.cuda.is_available():
-        fits = torch.cuda.is_bf16_supported()
-        return proven("bfloat16" if fits else "float32", proof.rows, line="what the GPU has hardware for")
     return choose(proven, proof.rows, *_timed(student, proof, targets))
+
+
+def _on_gpu(student: Student, proof: Proof, targets: Targets, proven: Callable[..., ComputePlan]) -> ComputePlan:
+    """Return the plan for a GPU: the precision that it has hardware for, and what its memory holds."""
+    low = torch.cuda.is_bf16_supported()
+    auto: Precision = "bfloat16" if low else "float32"
+    dtype = auto if student.dtype == "auto" else student.dtype
+    reason = "what the GPU has hardware for" if student.dtype == "auto" else "as the recipe says"
+    model = trainable(student.model_copy(update={"dtype": dtype}), None, targets=targets)
+    groups = _groups(n_embeddings(model)) * GPU_GROUPS
+    size, layout = sum(group.n_tokens for group in groups), layout_of(model, proof.rows)
+
+    def step() -> int:
+        batches = micro_batches(groups, row_tokens=size // len(groups), batch_tokens=2 * size, layout=layout)
+        for batch in batches:
+            add_gradient(model, batch, groups, lambda scored: torch.cat(list(scored.values())).sum())
+        model.zero_grad()
+        return max(rows.input_ids.numel() for batch in batches for rows in batch.passes)
+
+    weights = list(model.parameters())
+    n_trained = sum(weight.numel() for weight in weights if weight.requires_grad)
+    budget = budget_on_gpu(step, sum(weight.nbytes for weight in weights), n_trained)
+    return proven(
+        dtype,
+        proof.rows,
+        line=f"{dtype} on {torch.cuda.get_device_name(0)}, {reason}",
+        device=kind_of("cuda"),
+        cache_bytes=cache_bytes_of(total_bytes()),
+        batch_tokens=student.batch_tokens or budget.batch_tokens,
+        stored_tokens=budget.stored_tokens,
+    )
 
 
 def measure_rates(student: Student, compute_plan: ComputePlan) -> Rates:
     """Measure how fast a student is with a compute plan."""
-    resolved = student.model_copy(update={"dtype": compute_plan.dtype})
+    device: Device = "cpu" if compute_plan.device == CPU else "cuda"
+    resolved = student.model_copy(update={"dtype": compute_plan.dtype, "device": device})
     model = trainable(resolved, None, targets=compute_plan.targets, attention=compute_plan.attention)
     groups = _groups(n_embeddings(model))
+    groups = groups if compute_plan.device == CPU else groups * GPU_GROUPS
     trained = min(one.seconds for one in tried([partial(_step, model, groups, compute_plan.rows)] * 2, 1))
     del model
-    sampler = TransformersSampler(load_model(resolved), rows=SAMPLED_ROWS, pad_id=0, decoding=compute_plan.decoding)
-    requests = [Request(group.prompt_ids, str(index)) for index, group in enumerate(groups * (SAMPLED_ROWS // PROMPTS))]
+    sampler = TransformersSampler(
+        load_model(resolved),
+        rows=SAMPLED_ROWS,
+        pad_id=0,
+        decoding=compute_plan.decoding,
+        cache_bytes=compute_plan.cache_bytes,
+    )
+    prompts = [group.prompt_ids for group in groups[:PROMPTS]] * (SAMPLED_ROWS // PROMPTS)
+    requests = [Request(prompt, str(index)) for index, prompt in enumerate(prompts)]
     started = time.perf_counter()
     answers = list(sampler.sample(requests, SamplingSettings(1.0, ANSWER_TOKENS, stop_ids=())))
     sampled = time.perf_counter() - started

@@ -28,7 +28,7 @@ class Context:
     teaching: Teaching
     engine: Engine
     partial: Path  # the folder of the stage's unfinished work; a later run continues from it
-    seconds: Mapping[str, float]  # that each finished stage of the run took
+    seconds: Mapping[str, float]  # that each finished stage of the recipe took
 
     def map(self, work: ChunkWork[Built, Item], items: Mapping[Key, Item]) -> Iterator[tuple[Key, bytes]]:
         """Yield the bytes of each item with its key, as soon as they are computed, in any order."""

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from srit.compute.plan import ComputePlan
+from srit.compute.plan import ADDED, ComputePlan
 from srit.errors import DataError
 from srit.pipeline.environment import environment
 from srit.pipeline.stage import Stage
@@ -34,18 +34,25 @@ def basis(
         way: how the student is computed; only what shapes the outputs counts.
         sources: of what the stage reads from outside the run; None: as they are now.
     """
-    shaping = {field: getattr(way, field) for field in stage.computes} if way is not None and stage.computes else None
     whole = {
         "work": stage.shared_as or str(stage.name),
         "version": stage.version,
         "settings": stage.settings,
         "inputs": dict(input_sums),
         "student": student if stage.uses_student else None,
-        "way": shaping,
+        "way": _shaping(stage, way),
         "sources": dict(stage.sources() if sources is None else sources),
     }
     plain: dict[str, Json] = json.loads(canonical(whole))
     return plain
+
+
+def _shaping(stage: Stage, way: ComputePlan | None) -> Mapping[str, Json] | None:
+    """Return the fields of a plan that shape a stage's outputs; fields that plans once lacked only if they matter."""
+    if way is None or not stage.computes:
+        return None
+    fields = {field: getattr(way, field) for field in stage.computes}
+    return {field: value for field, value in fields.items() if field not in ADDED or value != ADDED[field]}
 
 
 def input_sums(stage: Stage, entries: Mapping[str, StageEntry]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srit.compute.plan import ComputePlan
+from srit.compute.plan import Budget, ComputePlan
 from srit.recipe import SamplerSettings, Student
 from srit.samplers.chunks import SamplerSource
 from srit.students.sources import FrozenSource, TrainableSource, Trained
@@ -23,9 +23,16 @@ class Models:
     engine: SamplerSettings  # what draws its answers
     plan: ComputePlan  # how it is computed: the fields that the stage declared (`Stage.computes`)
 
+    @property
+    def budget(self) -> Budget:
+        """How many tokens go through the model at once in training."""
+        return Budget(self.plan.batch_tokens, self.plan.stored_tokens)
+
     def sampler(self, trained: Trained | None, rows: int) -> SamplerSource:
         """Return the source of sampled answers; `trained` None: from the student itself."""
-        return SamplerSource(self.engine, self.student, trained, rows, self.plan.decoding)
+        return SamplerSource(
+            self.engine, self.student, trained, rows, self.plan.decoding, cache_bytes=self.plan.cache_bytes
+        )
 
     def frozen(self, trained: Trained | None) -> FrozenSource:
         """Return the source of log-probabilities; `trained` as in `sampler`."""

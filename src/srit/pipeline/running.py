@@ -15,6 +15,7 @@ from pathlib import Path
 
 import yaml
 
+from srit.compute.device import check_kind
 from srit.compute.mapping import Engine
 from srit.compute.plan import ComputePlan
 from srit.errors import DataError, MachineError, SritError, TrainingError
@@ -234,6 +235,8 @@ def _made(opened: OpenRun, stage: Stage, mark: str, student: str) -> dict[str, J
     if mark in failed:
         raise failed[mark]
     opened.report(f"{stage.name} …")
+    if stage.computes and opened.plan is not None:
+        check_kind(opened.plan.device)
     partial = _partial(opened, stage, mark, student)
     if left := left_over(partial):
         opened.report(f"     resuming from {left} of an earlier run")
@@ -279,6 +282,7 @@ def _inputs(opened: OpenRun, stage: Stage) -> Inputs:
 
 def _context(opened: OpenRun, stage: Stage, partial: Path) -> Context:
     plan = only_computes(opened.plan, stage.computes)
+    entries, declared = opened.run.manifest.stages, [str(one.name) for one in opened.stages]
     return Context(
         texts=opened.texts,
         models=Models(opened.recipe.student, opened.recipe.sampler, plan),
@@ -286,7 +290,7 @@ def _context(opened: OpenRun, stage: Stage, partial: Path) -> Context:
         teaching=opened.teaching,
         engine=opened.engine,
         partial=partial,
-        seconds={name: entry.seconds for name, entry in opened.run.manifest.stages.items()},
+        seconds={name: entries[name].seconds for name in declared if name in entries},
     )
 
 

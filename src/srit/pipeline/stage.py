@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 UNSETTLED = "without an answer yet"  # the count of a stage's questions that its next run asks again
 
 # The fields of a `ComputePlan` that shape a model's answers, its log-probabilities, and what is trained.
-SAMPLES = ("dtype", "decoding")
-SCORES = ("dtype", "rows")
-TRAINS = ("dtype", "rows", "targets", "attention")
+SAMPLES = ("dtype", "decoding", "device", "cache_bytes")
+SCORES = ("dtype", "rows", "device", "batch_tokens")
+TRAINS = ("dtype", "rows", "targets", "attention", "device", "batch_tokens", "stored_tokens")
 
 
 @dataclass(frozen=True, slots=True)

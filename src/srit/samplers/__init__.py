@@ -60,6 +60,7 @@ class SamplerNeeds(NamedTuple):
     rows: int  # answers decoded at once
     text: Callable[[tuple[int, ...]], str]  # token ids as text
     decoding: Decoding | None  # how answers were found to be computed right; None: nobody tried
+    cache_bytes: int = 0  # that the keys and values of a batch may take; 0: a share of the device's memory
 
 
 Settings = TypeVar("Settings", bound=SamplerSettings)

@@ -28,6 +28,7 @@ class SamplerSource:
     trained: Trained | None  # None: the student itself
     rows: int  # answers decoded at once
     decoding: Decoding | None  # None: as the model's cache suggests
+    cache_bytes: int = 0  # as in `ComputePlan`
 
     def build(self) -> Sampler:
         """Load the model into the engine.
@@ -37,7 +38,7 @@ class SamplerSource:
             MachineError: the engine is not installed.
         """
         folder = self.trained and self.trained.folder
-        needs = SamplerNeeds(self.student, folder, self.rows, self._text, self.decoding)
+        needs = SamplerNeeds(self.student, folder, self.rows, self._text, self.decoding, self.cache_bytes)
         return sampler_kind(self.engine.kind).make(self.engine, needs)
 
     def _text(self, token_ids: tuple[int, ...]) -> str:

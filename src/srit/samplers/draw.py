@@ -16,12 +16,13 @@ BLOCK = 256  # tokens whose probabilities are summed first; then only the block 
 
 
 class Draw:
-    """The next tokens of many answers."""
+    """The next tokens of many answers, drawn where the logits are."""
 
-    def __init__(self, seeds: Sequence[str], settings: SamplingSettings) -> None:
+    def __init__(self, seeds: Sequence[str], settings: SamplingSettings, device: torch.device) -> None:
         self._settings = settings
         if settings.temperature > 0:
-            self._uniforms = torch.stack([uniforms(seed, settings.max_new_tokens) for seed in seeds])
+            drawn = [uniforms(seed, settings.max_new_tokens) for seed in seeds]  # the same numbers on every device
+            self._uniforms = torch.stack(drawn).to(device)
 
     def next_tokens(self, logits: Tensor, answers: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
         """Choose token ids [rows], and return them with their log-probabilities [rows] at temperature 1, in nats.
@@ -56,13 +57,28 @@ def drawn(scores: Tensor, uniforms: Tensor) -> Tensor:
         weights = pad(weights, (0, rest))
     blocks = weights.view(len(weights), -1, BLOCK)
     # float64: what remains for the place in the block is a difference between nearly equal numbers.
-    ends = blocks.sum(2).double().cumsum(1)
+    ends = cumulated(blocks.sum(2).double())
     target = _below(uniforms[:, None] * ends[:, -1:], ends)
     block = torch.searchsorted(ends, target, right=True)
     before = torch.where(block > 0, ends.gather(1, (block - 1).clamp(min=0)), 0.0)
-    within = blocks[torch.arange(len(blocks)), block[:, 0]].double().cumsum(1)
+    within = cumulated(blocks[torch.arange(len(blocks), device=blocks.device), block[:, 0]].double())
     place = torch.searchsorted(within, _below((target - before).clamp(min=0), within), right=True)
     return (block * BLOCK + place)[:, 0]
+
+
+def cumulated(weights: Tensor) -> Tensor:
+    """Return the sums of weights [rows, n] up to and with each; they do not rise where a weight is 0."""
+    return weights.cumsum(1) if weights.device.type == "cpu" else summed_in_order(weights)
+
+
+def summed_in_order(weights: Tensor) -> Tensor:
+    """Return the same by a product with a triangle of ones.
+
+    A GPU's own cumulative sums may differ from run to run, and both may fall, or rise where a weight is 0, by rounding.
+    """
+    n = weights.shape[1]
+    sums = weights @ torch.ones(n, n, dtype=weights.dtype, device=weights.device).triu()
+    return torch.where(weights > 0, sums, 0).cummax(1).values
 
 
 def _below(target: Tensor, ends: Tensor) -> Tensor:
@@ -87,12 +103,23 @@ def restricted(logits: Tensor, settings: SamplingSettings) -> Tensor:
         descending, order = scores.sort(dim=1, descending=True)
         probabilities = descending.softmax(1)
         # The token that reaches top_p stays: the ones before it do not suffice.
-        beyond = probabilities.cumsum(1) - probabilities >= settings.top_p
+        beyond = _cumulated_in_blocks(probabilities) - probabilities >= settings.top_p
         scores = scores.masked_fill(beyond.scatter(1, order, beyond), float("-inf"))
     if settings.min_p > 0:
         least = scores.amax(1, keepdim=True) + math.log(settings.min_p)
         scores = scores.masked_fill(scores < least, float("-inf"))
     return scores
+
+
+def _cumulated_in_blocks(weights: Tensor) -> Tensor:
+    """Return the sums of weights [rows, vocabulary] up to and with each."""
+    if weights.device.type == "cpu":
+        return weights.cumsum(1)
+    blocks = pad(weights, (0, -weights.shape[1] % BLOCK)).view(len(weights), -1, BLOCK)
+    within = summed_in_order(blocks.flatten(0, 1)).view_as(blocks)
+    before = summed_in_order(within[:, :, -1]).roll(1, 1)
+    before[:, 0] = 0
+    return (within + before[:, :, None]).flatten(1)[:, : weights.shape[1]]
 
 
 def uniforms(seed: str, n: int) -> Tensor:

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache
 
+from srit.compute.device import total_bytes
 from srit.compute.head import Head, parts_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-CACHE_SHARE = 0.25  # the share of the machine's memory that the cache of a batch may take
+CACHE_SHARE = 0.25  # the share of a device's memory that the cache of a batch may take
 _STATES = ("conv_states", "recurrent_states")  # a layer's, one for each row
 _CACHES = ("past_key_values", "cache_params")  # the names that models give to their cache
 
@@ -25,8 +26,10 @@ _CACHES = ("past_key_values", "cache_params")  # the names that models give to t
 class Forward:
     """A model, called only with arguments that its forward pass takes: some models silently ignore unknown ones."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, cache_bytes: int = 0) -> None:
+        """Take a model to its parts; `cache_bytes` as in `ComputePlan`."""
         parts = parts_of(model)
+        self._most_bytes = cache_bytes
         self.head = None if parts is None else Head(parts)
         self._model = model
         self._body: torch.nn.Module = model if parts is None else parts.decoder
@@ -43,7 +46,7 @@ class Forward:
         positions: Tensor | None = None,
         cache: Cache | None = None,
     ) -> Tensor:
-        """Compute the logits after one column of each row: [rows, vocabulary], float32, on the CPU.
+        """Compute the logits after one column of each row: [rows, vocabulary], float32, on the model's device.
 
         Args:
             ids: [rows, new tokens].
@@ -56,7 +59,7 @@ class Forward:
         rows = torch.arange(len(ids), device=self._device)
         columns = columns.to(self._device)
         if self.head is None:
-            logits: Tensor = output.logits[rows, columns].float().cpu()
+            logits: Tensor = output.logits[rows, columns].float()
             return logits
         return self.head(output.last_hidden_state[rows, columns])
 
@@ -65,17 +68,18 @@ class Forward:
         return DynamicCache(config=self._model.config)
 
     def rows_that_fit(self, room: int) -> int:
-        """Return how many rows of `room` tokens have a cache that fits into `CACHE_SHARE` of the machine's memory.
+        """Return how many rows of `room` tokens have a cache that fits into the bytes that it may take.
 
-        All memory counts, not just what is free now, so that batches, and with them rounding, are the same in every run
-        on a machine.
+        If nothing was decided, that is `CACHE_SHARE` of the device's memory. All of it counts, not just what is free
+        now, so that batches, and with them rounding, are the same in every run on a machine.
         """
-        if self._device.type == "cuda":
-            total = torch.cuda.get_device_properties(self._device).total_memory
-        else:
-            total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         of_token, of_row = self._cache_bytes
-        return int(CACHE_SHARE * total) // (of_token * room + of_row)
+        return (self._most_bytes or int(CACHE_SHARE * self._memory())) // (of_token * room + of_row)
+
+    def _memory(self) -> int:
+        if self._device.type == "cuda":
+            return total_bytes()
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
     @cached_property
     def _cache_bytes(self) -> tuple[int, int]:

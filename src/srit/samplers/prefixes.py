@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -69,11 +70,11 @@ class _Row:
 
     def seen(self, length: int) -> Tensor:
         """Return which columns each token attends to, [length, length]: itself and its prefix; padding only itself."""
-        mask = torch.eye(length, dtype=torch.bool)
+        mask = np.eye(length, dtype=np.bool_)  # one operation a token, which torch takes ten times as long for
         for column, (parent, _, _) in enumerate(self.tokens):
             if parent >= 0:
                 mask[column] |= mask[parent]
-        return mask
+        return torch.from_numpy(mask)
 
 
 def _rows(prompts: Sequence[tuple[int, ...]]) -> list[_Row]:

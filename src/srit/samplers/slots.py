@@ -18,9 +18,11 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from srit.compute.attention import use_attention
+from srit.compute.device import moved
 from srit.compute.head import Head
 from srit.compute.masks import Masks, Windows, as_input, masks_for
 from srit.samplers.prefixes import Prefixes, lay_out
+from srit.samplers.replay import ReplayedStep
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,7 +34,15 @@ class SlotBatch:
     """Rows 0 … n-1 of a cache, each an answer to a prompt, for models with attention layers only (`has_slots`)."""
 
     def __init__(
-        self, model: PreTrainedModel, decoder: torch.nn.Module, head: Head, windows: Windows, *, rows: int, room: int
+        self,
+        model: PreTrainedModel,
+        decoder: torch.nn.Module,
+        head: Head,
+        windows: Windows,
+        *,
+        rows: int,
+        room: int,
+        replayed: bool = False,
     ) -> None:
         """Make an empty batch.
 
@@ -42,14 +52,17 @@ class SlotBatch:
             windows: what its layers attend to.
             rows: the largest number of rows at once.
             room: the number of tokens that a row can hold, its prompt included.
+            replayed: whether steps have a fixed shape, so that a GPU can replay them.
         """
         use_attention(model, ATTENTION)
         self._model = model
         self._head = head
         self._windows = windows
         self._decoder = decoder
-        self._lengths = torch.zeros(0, dtype=torch.long)  # the number of tokens in each row
         self._cache = _cache_of(model, lambda: _SlotLayer(rows, room))
+        self._room = room
+        self._replayed = ReplayedStep(rows, room, model.device) if replayed else None
+        self._lengths = self._ends = torch.zeros(0, dtype=torch.long)
 
     def enter(self, prompts: Sequence[tuple[int, ...]]) -> Tensor:
         """Add prompts as the last rows; equal ones are computed once.
@@ -72,8 +85,8 @@ class SlotBatch:
             ]
             member, entered = torch.tensor(copies).unbind(1)
             logits = self._fill(batch, first + entered, member)
-            found |= dict(zip(entered.tolist(), logits[member], strict=True))
-        self._lengths = torch.cat([self._lengths, torch.tensor([len(prompt) for prompt in prompts])])
+            found |= dict(zip(entered.tolist(), logits[moved(member, logits.device)], strict=True))
+        self._set_lengths(torch.cat([self._lengths, torch.tensor([len(prompt) for prompt in prompts])]))
         return torch.stack([found[index] for index in range(len(prompts))])
 
     def _fill(self, batch: Prefixes, slots: Tensor, member: Tensor) -> Tensor:
@@ -86,18 +99,18 @@ class SlotBatch:
         Returns:
             [members, vocabulary], the logits of each prompt's first token.
         """
-        computed = _cache_of(self._model, DynamicLayer)
-        masks = masks_for(self._windows, batch.visible, batch.positions, batch.positions)
-        hidden = self._hidden(batch.input_ids, masks, batch.positions, computed)
+        device, computed = self._model.device, _cache_of(self._model, DynamicLayer)
+        ids, positions, visible = (moved(of, device) for of in (batch.input_ids, batch.positions, batch.visible))
+        hidden = self._hidden(ids, masks_for(self._windows, visible, positions, positions), positions, computed)
         length = max(map(len, batch.columns))
         # A shorter prompt is padded with its first column, which lies beyond the row's length and is masked.
         columns = torch.tensor([path + [path[0]] * (length - len(path)) for path in batch.columns])
-        row, column = batch.row[member].to(hidden.device), columns[member].to(hidden.device)
+        places = [moved(of, device) for of in (slots, batch.row[member], columns[member])]
         for layer, source in zip(self._cache.layers, computed.layers, strict=True):
             if isinstance(layer, _SlotLayer):
-                layer.put(slots.to(hidden.device), source, row, column)
+                layer.put(places[0], source, places[1], places[2])
         ends = torch.tensor([path[-1] for path in batch.columns])
-        return self._head(hidden[batch.row.to(hidden.device), ends.to(hidden.device)])
+        return self._head(hidden[moved(batch.row, device), moved(ends, device)])
 
     def leave(self, rows: Sequence[int]) -> list[int]:
         """Remove rows; the last rows move into their places.
@@ -108,15 +121,20 @@ class SlotBatch:
         gone, before = set(rows), list(range(len(self._lengths)))
         n_left = len(before) - len(gone)
         holes = [row for row in range(n_left) if row in gone]
-        moved = [row for row in before[n_left:] if row not in gone]
+        stayed = [row for row in before[n_left:] if row not in gone]
         if holes:
-            source, target = torch.tensor(moved), torch.tensor(holes)
+            source, target = (moved(torch.tensor(rows), self._model.device) for rows in (stayed, holes))
             for layer in self._slots:
-                layer.move(source.to(self._model.device), target.to(self._model.device), self._longest)
-            for hole, row in zip(holes, moved, strict=True):
+                layer.move(source, target, self._longest)
+            for hole, row in zip(holes, stayed, strict=True):
                 before[hole] = row
-        self._lengths = self._lengths[torch.tensor(before[:n_left], dtype=torch.long)]
+        self._set_lengths(self._lengths[torch.tensor(before[:n_left], dtype=torch.long)])
         return before[:n_left]
+
+    def empty(self) -> None:
+        """Remove all rows, and see to it that the model still attends as the batch needs it to."""
+        use_attention(self._model, ATTENTION)
+        self._set_lengths(self._lengths[:0])
 
     def step(self, tokens: Tensor) -> Tensor:
         """Append a token to each row.
@@ -125,16 +143,33 @@ class SlotBatch:
             tokens: [rows].
 
         Returns:
-            [rows, vocabulary], the logits of the next tokens, float32.
+            [rows, vocabulary], the logits of the next tokens, float32. The next step may overwrite them.
         """
-        device, lengths = self._model.device, self._lengths
-        self._lengths = lengths + 1
-        columns = torch.arange(self._longest)[None]
-        seen = masks_for(self._windows, (columns <= lengths[:, None])[:, None], lengths[:, None], columns)
+        ends = self._ends
+        self._lengths = self._lengths + 1
+        self._ends = ends + 1
+        if self._replayed is not None:
+            return self._replayed.take(self._computed, tokens, ends, self._longest)
+        return self._computed(tokens, ends, self._longest)
+
+    def _computed(self, tokens: Tensor, ends: Tensor, longest: int) -> Tensor:
+        """Compute a step; it waits for nothing, so it can be recorded.
+
+        Args:
+            tokens, ends: [rows], the new token of each row and its column.
+            longest: how many columns are attended to at most.
+        """
+        columns = torch.arange(longest, device=ends.device)[None]
+        seen = masks_for(self._windows, (columns <= ends[:, None])[:, None], ends[:, None], columns)
+        places = torch.arange(len(ends), device=ends.device) * self._room + ends
         for layer in self._slots:
-            layer.at(lengths.to(device), self._longest)
-        hidden = self._hidden(tokens[:, None], _added(seen, self._model.dtype), lengths[:, None], self._cache)
+            layer.at(places, longest)
+        hidden = self._hidden(tokens[:, None], _added(seen, self._model.dtype), ends[:, None], self._cache)
         return self._head(hidden[:, -1])
+
+    def _set_lengths(self, lengths: Tensor) -> None:
+        self._lengths = lengths  # the number of tokens in each row; on the processor, which decides by it
+        self._ends = moved(lengths, self._model.device)
 
     @property
     def _slots(self) -> list[_SlotLayer]:
@@ -145,11 +180,10 @@ class SlotBatch:
         return int(self._lengths.max())
 
     def _hidden(self, ids: Tensor, masks: Masks, positions: Tensor, cache: DynamicCache) -> Tensor:
-        device = self._model.device
         hidden: Tensor = self._decoder(
-            input_ids=ids.to(device),
+            input_ids=ids,
             attention_mask=as_input(masks, self._model),
-            position_ids=positions.to(device),
+            position_ids=positions,
             past_key_values=cache,
             use_cache=True,
         ).last_hidden_state
@@ -177,7 +211,7 @@ def _added(masks: Masks, dtype: torch.dtype) -> Masks:
 
 
 def _added_one(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    return torch.zeros(mask.shape, dtype=dtype).masked_fill(~mask, float("-inf"))
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, float("-inf"))
 
 
 class _SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]
@@ -215,9 +249,9 @@ class _SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         for room in (self._keys, self._values):
             room[target, :length] = room[source, :length]
 
-    def at(self, ends: Tensor, longest: int) -> None:
-        """Set where the next `update` writes, at the ends of rows [rows], and how many tokens it then returns."""
-        self._places = torch.arange(len(ends), device=ends.device) * self._room + ends
+    def at(self, places: Tensor, longest: int) -> None:
+        """Set where the next `update` writes, [rows] counted over all slots, and how many tokens it then returns."""
+        self._places = places
         self._longest = longest
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:

@@ -89,6 +89,7 @@ def instruct_on(
         examples,
         settings,
         rows=context.models.plan.rows,
+        budget=context.models.budget,
         seed=f"{inputs.recipe.seed}/{name}",
         checkpoints=context.partial,
         progress=context.reports.of(name),

@@ -55,12 +55,13 @@ def options_stage(recipe: Recipe, model: Model, task: Evaluated) -> Stage:
 
 
 def _make_options(inputs: Inputs, out: Outputs, context: Context, model: Model, task: Evaluated) -> Mapping[str, Json]:
-    from srit.compute.scoring import BATCH_TOKENS, ROW_TOKENS
+    from srit.compute.scoring import ROW_TOKENS
 
     found = [problem for problem in inputs.records(problems_file(task), Problem) if problem.choices]
     options, folder = make_options(found, inputs.recipe.evaluate.prompts, context.texts.prompts), folder_of(model)
     source = context.models.frozen(inputs.trained(folder) if folder else None)
-    work = ScoringWork(source, context.models.plan.rows, ROW_TOKENS, BATCH_TOKENS)
+    plan = context.models.plan
+    work = ScoringWork(source, plan.rows, ROW_TOKENS, 2 * plan.batch_tokens)  # nothing is kept for a gradient
     chunks = chunks_of([one.group for one in options])
     sizes = {name: len(groups) for name, groups in chunks.items()}
     name = f"predictions/{model}/{task.place}{OPTIONS}"

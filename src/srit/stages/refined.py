@@ -53,19 +53,7 @@ def refined_stage(recipe: Recipe, part: RoundPart) -> Stage:
         version=2,
         settings=refinement(recipe, {"seed", "student"}) | part.settings,
         reads=("seed", "student", "pairs", *refine_fields(recipe)),
-        inputs=tuple(
-            dict.fromkeys(
-                (
-                    problems,
-                    part.completions,
-                    part.pairs,
-                    *start_inputs(part),
-                    *start_inputs(reference_of(recipe.refine, part)),
-                    *([part.before.optimizer] if part.before else []),
-                    *(f"{one.folder}/refined.json" for one in earlier),
-                )
-            )
-        ),
+        inputs=_inputs(recipe, part, problems, earlier),
         outputs=(part.refined, f"{name}.json", *([] if part.is_last else [part.optimizer])),
         make=lambda inputs, out, context: make_refined(
             inputs, out, context, inputs.recipe.refine, file=problems, part=part, name=str(name)
@@ -74,6 +62,14 @@ def refined_stage(recipe: Recipe, part: RoundPart) -> Stage:
         computes=TRAINS,
         shows=tuple(StageName("refined", one.round, part=one.shown) for one in earlier),
     )
+
+
+def _inputs(recipe: Recipe, part: RoundPart, problems: str, earlier: Sequence[RoundPart]) -> tuple[str, ...]:
+    answers = (problems, part.completions, part.pairs)
+    models = (*start_inputs(part), *start_inputs(reference_of(recipe.refine, part)))
+    optimizer = () if part.before is None else (part.before.optimizer,)
+    logs = (f"{one.folder}/refined.json" for one in earlier)
+    return tuple(dict.fromkeys((*answers, *models, *optimizer, *logs)))
 
 
 def reference_of(settings: Refine, part: RoundPart) -> RoundPart:
@@ -145,6 +141,7 @@ def make_refined(
         raise TrainingError("no problem gave a pair or a right answer: there is nothing to refine on")
     agreement, reference = _before(inputs, context, preferences, settings, file, part)
     model = context.models.trainable(inputs.path(start_of(inputs, part)))
+    is_reference = reference_of(settings, part) == part
     history = refine(
         model,
         preferences,
@@ -152,13 +149,14 @@ def make_refined(
         settings,
         max_tokens=max_tokens,
         rows=context.models.plan.rows,
+        budget=context.models.budget,
         seed=f"{inputs.recipe.seed}/{name}",
         checkpoints=context.partial,
         progress=context.reports.of(name),
         leg=_leg(inputs, out, part),
-        is_reference=reference_of(settings, part) == part,
+        is_reference=is_reference,
     )
-    checks = [agreement, *_starts(context, settings, history[:1])]
+    checks = [agreement, *(_starts(context, settings, history[:1]) if is_reference else ())]
     save_trained(out, context, model, name)
     groups = len(preferences)
     if part.is_last:
@@ -218,7 +216,7 @@ def _before(
     """Check that the model before its first step is the one that was sampled from, and score groups with the reference.
 
     Returns:
-        The check, and the reference's log-probabilities: a list for each group, empty if it has no pairs.
+        The check, and the reference's log-probabilities: a list for each group, empty if it is not compared.
     """
     from srit.training.preference import answer_groups, disagreement
 
@@ -227,16 +225,13 @@ def _before(
     problems = {problem.id: problem for problem in inputs.records(file, Problem)}
     start, frozen = (start_of(inputs, one) for one in (part, reference_of(settings, part)))
     own = answer_groups(some, problems, context.texts.prompts)
-    compared, by_token = (
-        [p.group for p in preferences if p.is_compared],
-        loss_kind(settings.loss).token_loss is not None,
-    )
-    reference_of_groups = {"reference-logps.json": compared}
+    compared = {"reference-logps.json": [p.group for p in preferences if p.is_compared]}
+    by_token = loss_kind(settings.loss).token_loss is not None
     if start == frozen and not by_token:
-        sampled, scored = _scored(inputs, context, start, {"agreement.json": own, **reference_of_groups})
+        sampled, scored = _scored(inputs, context, start, {"agreement.json": own, **compared})
     else:
         [sampled] = _scored(inputs, context, start, {"agreement.json": own})
-        [scored] = _scored(inputs, context, frozen, reference_of_groups, by_token=by_token)
+        [scored] = _scored(inputs, context, frozen, compared, by_token=by_token)
     context.engine.release()  # the training loads a model of its own
     gap, dtype = disagreement(some, sampled), context.models.plan.dtype
     if gap > AGREEMENT[dtype]:
@@ -259,10 +254,10 @@ def _scored(
     Args:
         items: by the name of the file that keeps them.
     """
-    from srit.compute.scoring import BATCH_TOKENS
 
     source = context.models.reference(inputs.trained(model))
-    work = ScoringWork(source, context.models.plan.rows, inputs.recipe.refine.row_tokens, BATCH_TOKENS, by_token)
+    batch_tokens = 2 * context.models.budget.batch_tokens  # nothing is kept for a gradient
+    work = ScoringWork(source, context.models.plan.rows, inputs.recipe.refine.row_tokens, batch_tokens, by_token)
     sizes = {name: len(groups) for name, groups in items.items()}
     return list(map(read_scores, context.map_once(work, items, sizes=sizes, what=f"reference of {model}")))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -17,7 +18,7 @@ from srit.errors import DataError
 from srit.intervals import compare, pass_at_k, wilson
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
-from srit.pipeline.environment import environment
+from srit.pipeline.environment import environment, origin
 from srit.pipeline.stage import Stage, StageName
 from srit.recipe import Recipe
 from srit.records import Domain, Model, OptionScores, Prediction, PromptKind, ScoredBy
@@ -68,7 +69,9 @@ def _make_results(inputs: Inputs, out: Outputs, context: Context) -> Mapping[str
             line = f"instructed is worse than base in-domain ({c.prompt} prompt): look at the demonstrations"
             report.check("stage 1 helped", False, line)
     checks = [report.check("answers end by themselves", False, line) for line in _cut(results, recipe)]
-    whole = replace(results, timings=dict(context.seconds), environment=environment())
+    finished = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
+    made_on = {**environment(), **origin()}
+    whole = replace(results, timings=dict(context.seconds), environment=made_on, finished=finished)
     write_results(out.path("results.json"), whole)
     return {"rows": len(results.rows), "invariants": checks}
 

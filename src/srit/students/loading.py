@@ -259,10 +259,14 @@ def load_model(student: Student, adapter: Path | None = None) -> PreTrainedModel
 
     Raises:
         DataError: weights are missing, of another shape, or not finite.
+        MachineError: a GPU is asked for, and there is none, or it has too little memory.
     """
     import torch
 
-    precision = torch_dtype(student)
+    from srit.compute.device import device_for, prepare
+
+    precision, device = torch_dtype(student), device_for(student.device)
+    prepare(device)
     if adapter is not None and (adapter / "adapter_config.json").exists():
         from peft import PeftModel
 
@@ -272,7 +276,7 @@ def load_model(student: Student, adapter: Path | None = None) -> PreTrainedModel
         model = _auto_class(str(adapter), None).from_pretrained(str(adapter), dtype=precision)
     else:
         model = _dequantized(_base(student, precision), student)
-    loaded: PreTrainedModel = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    loaded: PreTrainedModel = model.to(device).eval()
     return loaded
 
 

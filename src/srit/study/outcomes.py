@@ -14,7 +14,7 @@ from srit.recipe import Recipe
 from srit.records import Model, OptionScores, Prediction
 from srit.run_directory import Json, read_manifest, read_records
 from srit.stages import measured
-from srit.stages.report import read_log
+from srit.stages.report.files import read_log
 from srit.study.records import AnswerRow, Count, DoneRun, OptionRow, TrainingRow
 
 ENDS = 10  # the first and the last tenth of a training's steps stand for its ends

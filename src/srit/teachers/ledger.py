@@ -40,13 +40,14 @@ class Calls:
 class Unreadable(NamedTuple):
     """What is missing of the answers that were paid for."""
 
-    file: Path  # where it stands as it was found; deleting it says that its questions may be asked again
+    file: Path  # where it stands as it was found; while it is there, nothing is asked
 
     def __str__(self) -> str:
         answers = self.file.with_name("answers.jsonl")
         return (
             f"{answers}: answers that were paid for are damaged or gone; what was found of them is in {self.file}. "
-            f"Restore {answers.name} from a copy; or delete {self.file.name}, and they are asked and paid for again"
+            f"Restore {answers.name} from a copy, or accept that they are asked and paid for again; then delete "
+            f"{self.file.name} and rerun the same command"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -137,7 +138,14 @@ def _other_sampler(settings: LocalSettings) -> dict[str, Json]:
 
 
 def _model(settings: LocalSettings) -> Student:
-    """As what loads a student takes it."""
+    """As what loads a student takes it.
+
+    Raises:
+        DataError: it is a folder that is not there.
+    """
+    path = Path(settings.model)
+    if (path.is_absolute() or settings.model.startswith(".")) and not path.is_dir():
+        raise DataError(f"teacher.model: there is no folder {path}")
     return Student(model=settings.model, revision=settings.revision, chat_template=settings.chat_template)
 
 

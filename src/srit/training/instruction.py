@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from srit.compute.plan import RowKind
+from srit.compute.plan import ON_CPU, Budget, RowKind
 from srit.compute.rows import Group, add_gradient, layout_of, micro_batches
 from srit.recipe import Optimization
 from srit.training.loop import Metrics, steps_of, steps_up_to, train
 
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
-
-BATCH_TOKENS = 2048  # tokens that go through the model at once: it bounds memory and does not affect the result
 
 
 class Example(NamedTuple):
@@ -33,6 +31,7 @@ def instruct(
     settings: Optimization,
     *,
     rows: RowKind = "shared",
+    budget: Budget = ON_CPU,
     seed: str,
     checkpoints: Path,
     progress: Callable[[int, int], None],
@@ -42,6 +41,7 @@ def instruct(
 
     Args:
         rows: how completions are put into rows.
+        budget: how many tokens go through the model at once.
         checkpoints: the folder of this training alone.
         progress: called with the number of steps that are done and their total.
         max_tokens: stop after this many tokens in rows, repeating the examples as often as necessary (for a control of
@@ -57,17 +57,19 @@ def instruct(
     if max_tokens is not None:
         sizes = [len(example.prompt_ids) + len(example.completion_ids) for example in examples]
         steps = steps_up_to(max_tokens, sizes, settings, seed)
-    layout = layout_of(model, rows)
+    layout = layout_of(model, rows, budget.stored_tokens)
 
     def accumulate(step: int) -> Metrics:
         groups = _merged([examples[index] for index in steps[step]])
         n_tokens = sum(len(completion) for group in groups for completion in group.completions)
-        total = 0.0
-        for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, layout=layout):
+        losses = []
+        for batch in micro_batches(
+            groups, row_tokens=settings.row_tokens, batch_tokens=budget.batch_tokens, layout=layout
+        ):
             # Divided by the tokens of the whole step: the gradient is the same however the step is split.
             loss = add_gradient(model, batch, groups, lambda scored: -torch.cat(list(scored.values())).sum() / n_tokens)
-            total += loss.item()
-        return {"loss": total, "tokens": float(sum(group.n_tokens for group in groups))}
+            losses.append(loss)
+        return {"loss": _sum(torch.stack(losses).tolist()), "tokens": float(sum(group.n_tokens for group in groups))}
 
     return train(
         model,
@@ -79,6 +81,13 @@ def instruct(
         progress=progress,
         problems=lambda step: [examples[index].problem_id for index in steps[step]],
     )
+
+
+def _sum(numbers: Iterable[float]) -> float:
+    total = 0.0
+    for number in numbers:
+        total += number  # not sum(): from Python 3.12 on it rounds differently
+    return total
 
 
 def _merged(examples: Sequence[Example]) -> list[Group]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from srit.compute.device import beside
 from srit.compute.rows import COMPLETIONS, TOKENS, Figures, Group
 from srit.recipe import Refine
 from srit.training.losses import Sides, loss_kind
@@ -35,7 +36,7 @@ class Contribution(NamedTuple):
 
     preference: Tensor  # its preference losses
     nll: Tensor  # negative log-likelihoods per token of its likely completions
-    logged: Mapping[str, float]  # sums by the name of the figure
+    logged: Mapping[str, Tensor]  # sums by the name of the figure, without gradients: numbers on the device
 
 
 class Objective(NamedTuple):
@@ -59,24 +60,24 @@ def beta_of(settings: Refine) -> float:
 
 def _of_pairs(preference: Preference, logps: Tensor, reference: Tensor, settings: Refine) -> Contribution:
     """Compare the sides of pairs; `logps` and `reference` are sums, [completions]."""
-    lengths = logps.new_tensor([len(completion) for completion in preference.group.completions])
-    likely = list(preference.likely)
+    lengths = beside(logps, [len(completion) for completion in preference.group.completions], logps.dtype)
+    likely = beside(logps, preference.likely, torch.long)
     nll = -(logps[likely] / lengths[likely]).sum()
     loss = loss_kind(settings.loss).loss
     if loss is None or not preference.pairs:
-        return Contribution(logps.sum() * 0, nll, {"nll": nll.item()})
-    chosen, rejected = (list(side) for side in zip(*preference.pairs, strict=True))
+        return Contribution(logps.sum() * 0, nll, {"nll": nll.detach()})
+    chosen, rejected = (beside(logps, side, torch.long) for side in zip(*preference.pairs, strict=True))
     policy, frozen, tokens = (Sides(of[chosen], of[rejected]) for of in (logps, reference, lengths))
     losses: Tensor = loss(policy, frozen, tokens, settings)
     with torch.no_grad():
         margins = beta_of(settings) * ((policy.chosen - frozen.chosen) - (policy.rejected - frozen.rejected))
         logged = {
-            "preference_loss": losses.sum().item(),
-            "nll": nll.item(),
-            "chosen_logps": policy.chosen.sum().item(),
-            "rejected_logps": policy.rejected.sum().item(),
-            "margins": margins.sum().item(),
-            "accuracies": (margins > 0).float().sum().item(),
+            "preference_loss": losses.sum(),
+            "nll": nll.detach(),
+            "chosen_logps": policy.chosen.sum(),
+            "rejected_logps": policy.rejected.sum(),
+            "margins": margins.sum(),
+            "accuracies": (margins > 0).float().sum(),
         }
     return Contribution(losses.sum(), nll, logged)
 
@@ -90,22 +91,23 @@ def _of_samples(preference: Preference, logps: Tensor, sampled: Tensor, settings
     nll = -sum((torch.split(logps, lengths)[index].mean() for index in preference.likely), start=logps.sum() * 0)
     loss = loss_kind(settings.loss).token_loss
     if loss is None or not preference.samples:
-        return Contribution(logps.sum() * 0, nll, {"nll": nll.item()})
-    places = torch.split(torch.arange(len(logps)), lengths)
+        return Contribution(logps.sum() * 0, nll, {"nll": nll.detach()})
+    places = torch.split(torch.arange(len(logps), device=logps.device), lengths)
     tokens = torch.cat([places[index] for index, _ in preference.samples])
-    advantages = logps.new_tensor([a for index, a in preference.samples for _ in range(lengths[index])])
+    advantages = beside(logps, [a for index, a in preference.samples for _ in range(lengths[index])], logps.dtype)
     losses: Tensor = loss(logps[tokens], sampled[tokens], advantages, settings)
     with torch.no_grad():
         now, then = (torch.stack([part.sum() for part in torch.split(of, lengths)]) for of in (logps, sampled))
-        above, below = ([i for i, a in preference.samples if (a > 0) == sign] for sign in (True, False))
-        margin = ((now - then)[above].mean() - (now - then)[below].mean()).item()
+        sides = ([i for i, a in preference.samples if (a > 0) == sign] for sign in (True, False))
+        above, below = (beside(logps, side, torch.long) for side in sides)
+        margin = (now - then)[above].mean() - (now - then)[below].mean()
         logged = {
-            "preference_loss": losses.sum().item(),
-            "nll": nll.item(),
-            "chosen_logps": now[above].mean().item(),
-            "rejected_logps": now[below].mean().item(),
+            "preference_loss": losses.sum(),
+            "nll": nll.detach(),
+            "chosen_logps": now[above].mean(),
+            "rejected_logps": now[below].mean(),
             "margins": margin,
-            "accuracies": float(margin > 0),
+            "accuracies": (margin > 0).float(),
         }
     return Contribution(losses.sum(), nll, logged)
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from srit.compute.plan import RowKind
+from srit.compute.device import beside
+from srit.compute.plan import ON_CPU, Budget, RowKind
 from srit.compute.rows import COMPLETIONS, Figures, Group, add_gradient, layout_of, micro_batches
 from srit.compute.scoring import score
 from srit.errors import TrainingError
 from srit.recipe import Optimization, Refine
 from srit.records import Completion, Problem
 from srit.students.prompts import Prompts
-from srit.training.instruction import BATCH_TOKENS
 from srit.training.loop import WHOLE, Leg, Metrics, steps_of, steps_up_to, train
 from srit.training.objective import LOGGED, Preference, objective_of
 
@@ -78,6 +78,7 @@ def refine(
     settings: Refine,
     *,
     rows: RowKind = "shared",
+    budget: Budget = ON_CPU,
     max_tokens: int | None = None,
     seed: str,
     checkpoints: Path,
@@ -94,6 +95,7 @@ def refine(
     Args:
         reference: log-probabilities under the frozen reference, as `reference_logps` gives them before the first step.
         rows: how completions are put into rows.
+        budget: how many tokens go through the model at once.
         max_tokens: stop after this many tokens in rows, repeating the preferences as often as necessary (for a control
             of equal compute); None: after `settings.epochs` epochs.
         checkpoints: the folder of this training alone.
@@ -114,7 +116,7 @@ def refine(
     steps = steps_of(len(preferences), settings, seed)
     if max_tokens is not None:
         steps = steps_up_to(max_tokens, [p.group.n_tokens for p in preferences], settings, seed)
-    layout = layout_of(model, rows)
+    layout = layout_of(model, rows, budget.stored_tokens)
 
     def accumulate(step: int) -> Metrics:
         chosen = [preferences[index] for index in steps[step]]
@@ -126,18 +128,21 @@ def refine(
         gaps: list[float] = []  # between the policy and its reference, of each batch, nats
 
         def loss_of(scored: Mapping[int, Tensor]) -> Tensor:
-            frozen_logps = {index: logps.new_tensor(frozen[index]) for index, logps in scored.items()}
-            if step == 0 and is_reference:
-                gaps.extend((scored[i] - frozen_logps[i]).abs().sum().item() for i in scored if chosen[i].is_compared)
+            frozen_logps = {index: beside(logps, frozen[index], logps.dtype) for index, logps in scored.items()}
+            if step == 0 and is_reference and (compared := [i for i in scored if chosen[i].is_compared]):
+                gaps.extend(torch.stack([(scored[i] - frozen_logps[i]).abs().sum() for i in compared]).tolist())
             parts = [objective.contribution(chosen[i], scored[i], frozen_logps[i], settings) for i in scored]
-            for part in parts:
-                for name, value in part.logged.items():
-                    sums[name] += value
+            logged = [(name, value) for part in parts for name, value in part.logged.items()]
+            values = torch.stack([value for _, value in logged]).tolist()  # the only wait for the device
+            for (name, _), value in zip(logged, values, strict=True):
+                sums[name] += value
             preference = torch.stack([part.preference for part in parts]).sum()
             nll = torch.stack([part.nll for part in parts]).sum()
             return preference / n + settings.nll_weight * nll / n_likely
 
-        for batch in micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=BATCH_TOKENS, layout=layout):
+        for batch in micro_batches(
+            groups, row_tokens=settings.row_tokens, batch_tokens=budget.batch_tokens, layout=layout
+        ):
             add_gradient(model, batch, groups, loss_of, objective.figures)
         if step == 0:
             n_tokens = sum(len(completion) for p in chosen if p.is_compared for completion in p.group.completions)

@@ -19,7 +19,7 @@ class Ended:
 
 
 def simulate(n, says, *, concurrency=2, failed_before=(), give_up_seconds=600.0):
-    """Plays a server: says(number, tries, seconds) is "ok", "unreachable", "busy" or "limited", or one with a wait."""
+    """Plays a server: says(number, tries, seconds) is "ok", "unreachable", "busy", "limited", or one with a wait."""
     ended, tries = Ended(), {}
     attempts = [Attempt(i, f"q{i}", i in failed_before, Random(i)) for i in range(n)]
     schedule = Schedule(attempts, concurrency, give_up_seconds, 1.0, 0.0)

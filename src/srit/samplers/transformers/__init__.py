@@ -21,7 +21,9 @@ def _make(settings: TransformersSettings, needs: SamplerNeeds) -> Sampler:
     from srit.students.loading import load_model
 
     model = load_model(needs.student, needs.trained)
-    return TransformersSampler(model, rows=needs.rows, pad_id=0, text=needs.text, decoding=needs.decoding)
+    return TransformersSampler(
+        model, rows=needs.rows, pad_id=0, text=needs.text, decoding=needs.decoding, cache_bytes=needs.cache_bytes
+    )
 
 
 def _doctor() -> Sequence[Finding]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from srit.compute.device import is_out_of_memory, moved, plain_writes, reporting_memory
 from srit.compute.head import parts_of
 from srit.compute.masks import windows_of
 from srit.compute.plan import Decoding
@@ -21,6 +22,7 @@ from srit.samplers import Request, Sampled, SamplingSettings
 from srit.samplers.draw import Draw
 from srit.samplers.forward import Forward
 from srit.samplers.padded import PaddedBatch, WholeBatch
+from srit.samplers.replay import COLUMNS, rounded_up
 from srit.samplers.slots import SlotBatch, has_slots
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ class TransformersSampler:
         pad_id: int,
         text: Text | None = None,
         decoding: Decoding | None = None,
+        cache_bytes: int = 0,
     ) -> None:
         """Prepare to sample.
 
@@ -69,13 +72,16 @@ class TransformersSampler:
             pad_id: any id of the vocabulary; padded positions are masked.
             text: decodes token ids; required if texts end answers (`SamplingSettings.stop`).
             decoding: how answers are decoded; None: as the model's cache suggests.
+            cache_bytes: as in `ComputePlan`.
         """
         self._model = model
         self._text = text
         self._rows = rows
         self._pad_id = pad_id
-        self._decoding = decoding or decodings(model)[0]
-        self._forward = Forward(model)
+        # What nobody tried on this machine is not replayed.
+        self._decoding = decoding or next(kind for kind in decodings(model) if kind != "replayed")
+        self._forward = Forward(model, cache_bytes)
+        self._kept: tuple[tuple[int, int], SlotBatch] | None = None  # with its recordings, by rows and room
 
     @torch.inference_mode()
     def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[Sampled]:
@@ -99,16 +105,26 @@ class TransformersSampler:
         yield from (answers[index] for index in range(len(requests)))
 
     def _sample_as_fits(self, requests: Sequence[Request], settings: SamplingSettings, rows: int) -> list[Sampled]:
-        """Sample with as many rows as fit, halving them while memory does not suffice."""
+        """Sample with as many rows as fit, halving them while a processor's memory does not suffice.
+
+        On a GPU, fewer rows would be other kernels and so other roundings: it reports what to set instead.
+        """
         if not requests:
             return []
         room = max(len(request.prompt_ids) for request in requests) + settings.max_new_tokens
+        n = len(requests)
+        if self._decoding == "replayed":  # few different shapes, so that recordings serve many chunks
+            room, n = rounded_up(room, COLUMNS), 1 << (n - 1).bit_length()
         fit = WHOLE_TOKENS // room if self._decoding == "whole" else self._forward.rows_that_fit(room)
-        rows = max(1, min(rows, len(requests), fit))
+        rows = max(1, min(rows, n, fit))
         try:
-            return self._sample_all(requests, settings, rows, room)
+            with (
+                plain_writes(self._model.device),
+                reporting_memory(f"decoding {rows} answers at once", f"set rows to {max(1, rows // 2)} or less"),
+            ):
+                return self._sample_all(requests, settings, rows, room)
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         if rows == 1:
             raise MachineError("even one answer does not fit into memory: use a smaller student or a larger machine")
@@ -117,12 +133,12 @@ class TransformersSampler:
     def _sample_all(
         self, requests: Sequence[Request], settings: SamplingSettings, rows: int, room: int
     ) -> list[Sampled]:
-        batch = self._batch(rows, room)
-        draw, stop = Draw([request.seed for request in requests], settings), torch.tensor(settings.stop_ids)
+        device, batch = self._model.device, self._batch(rows, room)
+        draw = Draw([request.seed for request in requests], settings, device)
         tokens: list[list[int]] = [[] for _ in requests]
-        logps = [0.0] * len(requests)
+        logps = torch.zeros(len(requests), dtype=torch.float64, device=device)
         answers: list[int] = []  # the request that each row answers
-        logits = torch.empty(0)
+        which = steps = logits = torch.empty(0, device=device)
         begun = 0
         while begun < len(requests) or answers:
             if begun < len(requests) and self._has_room(rows, len(answers)):
@@ -130,25 +146,30 @@ class TransformersSampler:
                 first = batch.enter([requests[index].prompt_ids for index in entering])
                 logits = torch.cat([logits, first]) if answers else first
                 answers, begun = [*answers, *entering], entering.stop
-            steps = torch.tensor([len(tokens[answer]) for answer in answers])
-            chosen, logp = draw.next_tokens(logits, torch.tensor(answers), steps)
-            for answer, token, added in zip(answers, chosen.tolist(), logp.tolist(), strict=True):
+                which = moved(torch.tensor(answers), device)
+                steps = moved(torch.tensor([len(tokens[answer]) for answer in answers]), device)
+            chosen, logp = draw.next_tokens(logits, which, steps)
+            logps[which] += logp.double()
+            steps = steps + 1
+            for answer, token in zip(answers, chosen.tolist(), strict=True):  # the only wait for the device in a step
                 tokens[answer].append(token)
-                logps[answer] += added
-            ended = torch.isin(chosen, stop) | (steps + 1 == settings.max_new_tokens)
-            if settings.stop:
-                ended |= torch.tensor([self._says_stop(tokens[answer], settings.stop) for answer in answers])
-            if ended.any():
-                stayed = batch.leave(ended.nonzero()[:, 0].tolist())
-                answers, chosen = [answers[row] for row in stayed], chosen[stayed]
+            ended = [row for row, answer in enumerate(answers) if self._has_ended(tokens[answer], settings)]
+            if ended:
+                stayed = batch.leave(ended)
+                answers, kept = [answers[row] for row in stayed], moved(torch.tensor(stayed, dtype=torch.long), device)
+                which, steps, chosen = which[kept], steps[kept], chosen[kept]
             if answers:
                 logits = batch.step(chosen)
         return [
-            Sampled(
-                tuple(ids), logp, truncated=ids[-1] not in settings.stop_ids and not self._says_stop(ids, settings.stop)
-            )
-            for ids, logp in zip(tokens, logps, strict=True)
+            Sampled(tuple(ids), logp, truncated=not self._is_whole(ids, settings))
+            for ids, logp in zip(tokens, logps.tolist(), strict=True)
         ]
+
+    def _has_ended(self, ids: Sequence[int], settings: SamplingSettings) -> bool:
+        return len(ids) == settings.max_new_tokens or self._is_whole(ids, settings)
+
+    def _is_whole(self, ids: Sequence[int], settings: SamplingSettings) -> bool:
+        return ids[-1] in settings.stop_ids or self._says_stop(ids, settings.stop)
 
     def _says_stop(self, token_ids: Sequence[int], stop: Sequence[str]) -> bool:
         if not stop or self._text is None:
@@ -157,23 +178,29 @@ class TransformersSampler:
         return any(text in said for text in stop)
 
     def _batch(self, rows: int, room: int) -> Batch:
-        parts, windows = parts_of(self._model), windows_of(self._model.config)
-        if self._decoding == "slots" and parts and self._forward.head and windows:
-            return SlotBatch(self._model, parts.decoder, self._forward.head, windows, rows=rows, room=room)
-        if self._decoding == "whole":
-            return WholeBatch(self._forward)
-        return PaddedBatch(self._forward, self._pad_id)
+        if self._decoding == "replayed":
+            if self._kept is None or self._kept[0] != (rows, room):
+                self._kept = None  # before another takes its memory
+                self._kept = (rows, room), self._slots(rows, room, replayed=True)
+            self._kept[1].empty()
+            return self._kept[1]
+        if self._decoding == "slots":
+            return self._slots(rows, room, replayed=False)
+        return WholeBatch(self._forward) if self._decoding == "whole" else PaddedBatch(self._forward, self._pad_id)
+
+    def _slots(self, rows: int, room: int, *, replayed: bool) -> SlotBatch:
+        parts, windows, head = parts_of(self._model), windows_of(self._model.config), self._forward.head
+        if not (parts and windows and head):
+            raise ValueError(f"a {type(self._model).__name__} cannot be decoded in slots")
+        return SlotBatch(self._model, parts.decoder, head, windows, rows=rows, room=room, replayed=replayed)
 
     def _has_room(self, rows: int, taken: int) -> bool:
-        refills = self._decoding in ("slots", "whole")
+        refills = self._decoding in ("replayed", "slots", "whole")
         return taken == 0 or (refills and rows - taken >= REFILL_SHARE * rows)
 
 
 def decodings(model: PreTrainedModel) -> list[Decoding]:
     """List the ways in which a model may decode, fastest first; `machine.proof` finds out which of them are correct."""
-    slots: list[Decoding] = ["slots"] if parts_of(model) and windows_of(model.config) and has_slots(model) else []
+    in_slots: list[Decoding] = ["replayed", "slots"] if model.device.type == "cuda" else ["slots"]
+    slots = in_slots if parts_of(model) and windows_of(model.config) and has_slots(model) else []
     return [*slots, "padded", "even", "whole"] if Forward(model).cache_name else ["whole"]
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+from srit.page.document import render
 from srit.run_directory import write_bytes
 from srit.study.claims import Finding, findings
 from srit.study.estimates import StudyResults
+from srit.study.page.drawings import HEIGHT, WIDTH, drawing
 from srit.study.tables import make_tables
 from srit.study.tables.curves import Curve, make_curves
 from srit.study.tables.entries import Entry, Table
 
-_WIDTH, _HEIGHT = 300.0, 120.0  # of a curve, inside its axes
 _LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "−": "$-$"}
 _LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "→": r"$\to$"}
 _LATEX |= {"×": r"$\times$", "–": "--", "·": r"$\cdot$", "<": "$<$", ">": "$>$"}
@@ -33,7 +33,7 @@ def write_pages(results: StudyResults, out: Path) -> list[str]:
         if path.name not in pages:  # an earlier state of the study had it
             path.unlink()
     write_bytes(out / "claims.md", claims_page(results, found).encode())
-    write_bytes(out / "study.html", html(results, found, tables, curves).encode(errors="replace"))
+    write_bytes(out / "study.html", html(results, found, tables, curves).encode())
     return [*(finding.sentence for finding in found), f"study: {out / 'study.html'}"]
 
 
@@ -62,23 +62,20 @@ def latex(table: Table) -> str:
 
 def html(results: StudyResults, found: Sequence[Finding], tables: Sequence[Table], curves: Sequence[Curve]) -> str:
     """Return one page that needs no other file; all text is escaped."""
-    from jinja2 import Environment, PackageLoader
-
-    from srit.stages.report import visible
-
-    pages = Environment(loader=PackageLoader("srit.study.page", "."), autoescape=True, trim_blocks=True)
-    pages.filters["visible"] = visible
     runs = [run for cell in results.cells for run in cell.runs]
-    return pages.get_template("page.html.jinja").render(
-        study=results.record.study,
-        n_cells=len(results.cells),
-        findings=found,
-        tables=tables,
-        curves=[_drawn(curve) for curve in curves],
-        n_done=sum(run.status == "done" for run in runs),
-        n_runs=len(runs),
-        color=color,
-    )
+    values = {
+        "study": results.record.study,
+        "n_cells": len(results.cells),
+        "findings": found,
+        "tables": tables,
+        "curves": [drawing(curve) for curve in curves],
+        "n_done": sum(run.status == "done" for run in runs),
+        "n_runs": len(runs),
+        "color": color,
+        "width": WIDTH,
+        "height": HEIGHT,
+    }
+    return render(__name__, "page.html.jinja", values)
 
 
 def color(shade: float | None) -> str:
@@ -87,48 +84,6 @@ def color(shade: float | None) -> str:
         return ""
     rgb = "91,141,184" if shade >= 0 else "217,115,63"
     return f"background:rgba({rgb},{0.75 * abs(shade):.2f})"
-
-
-class _DrawnLine(NamedTuple):
-    """A line in the coordinates of its drawing."""
-
-    label: str
-    points: str
-    whiskers: list[tuple[float, float, float]]  # x, and the y of both ends
-    hue: int
-
-
-class _DrawnCurve(NamedTuple):
-    """A curve in the coordinates of its drawing, and what is written at the ends of its axes."""
-
-    title: str
-    x: str
-    lines: list[_DrawnLine]
-    left: str
-    right: str
-    low: str
-    high: str
-
-
-def _drawn(curve: Curve) -> _DrawnCurve:
-    points = [point for line in curve.lines for point in line.points]
-    left, right = min(p.x for p in points), max(p.x for p in points)
-    bottom, top = min(p.low for p in points), max(p.high for p in points)
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        across, up = (x - left) / ((right - left) or 1.0), (y - bottom) / ((top - bottom) or 1.0)
-        return round(_WIDTH * across, 1), round(_HEIGHT * (1 - up), 1)
-
-    lines = [
-        _DrawnLine(
-            line.label,
-            " ".join(f"{x},{y}" for x, y in (place(p.x, p.mean) for p in line.points)),
-            [(*place(p.x, p.low), place(p.x, p.high)[1]) for p in line.points],
-            360 * number // len(curve.lines),
-        )
-        for number, line in enumerate(curve.lines)
-    ]
-    return _DrawnCurve(curve.title, curve.x, lines, f"{left:g}", f"{right:g}", f"{bottom:.1f}", f"{top:.1f}")
 
 
 def _row(fields: Iterable[str]) -> str:

@@ -1,0 +1,41 @@
+"""Layers that are computed again for the gradient instead of being stored (Chen et al. 2016, arXiv 1604.06174).
+
+transformers ties this to a model's training mode, which would also turn its dropout on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+if TYPE_CHECKING:
+    from srit.compute.model import LanguageModel
+
+
+@contextmanager
+def recomputed(model: LanguageModel, wanted: bool) -> Iterator[None]:
+    """Let a forward pass store only the inputs of layers until its gradient needs the rest; the numbers are the same.
+
+    A model whose layers transformers cannot check out by themselves is computed as ever.
+    """
+    layers: list[Any] = [layer for layer in model.modules() if wanted and isinstance(layer, GradientCheckpointingLayer)]
+    for layer in layers:
+        # In the instance, over the method of the class. No layer draws random numbers: there is no dropout.
+        layer.forward = partial(_checkpointed, layer.forward)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def _checkpointed(forward: Any, *args: Any, **kwargs: Any) -> Any:
+    if not torch.is_grad_enabled():
+        return forward(*args, **kwargs)
+    return checkpoint(forward, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)

@@ -1,0 +1,72 @@
+"""How many tokens a GPU's memory holds at once: in the cache of a batch of answers, and in training.
+
+Decided once, when a run begins, and kept with it: other numbers would be other kernels, and so other roundings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from srit.compute.device import CPU, free_bytes, total_bytes
+from srit.compute.plan import Budget, ComputePlan
+
+CACHE_SHARE = 0.4  # of the GPU's memory for keys and values; the weights and a step's work take the rest
+USED_SHARE = 0.85  # of the memory that is left beside the weights: what the allocator cannot join together is lost
+MOST_TOKENS = 16_384  # more at once make a step no faster
+LEAST_TOKENS = 4_096  # fewer leave a GPU idle: rather compute layers again
+OPTIMIZER_BYTES = 16  # a trained parameter: its float32 value, gradient and two moments
+
+
+def budget_on_gpu(step: Callable[[], int], model_bytes: int, n_trained: int) -> Budget:
+    """Measure what a token of a training step takes, and return how many fit.
+
+    Args:
+        step: takes a step and returns how many tokens went through the model at once.
+        model_bytes: that its weights take.
+        n_trained: how many parameters are trained.
+    """
+    import torch
+
+    step()  # libraries take memory of their own when they are first called
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    n_tokens = step()
+    of_token = max(1, torch.cuda.max_memory_allocated() - before) / n_tokens
+    left = USED_SHARE * (total_bytes() - model_bytes - n_trained * OPTIMIZER_BYTES)
+    return budget_of(int(left / of_token))
+
+
+def budget_of(n_tokens: int) -> Budget:
+    """Return the budget of a memory that holds so many tokens with all that their gradient needs."""
+    held = max(1, power_of_two(n_tokens))
+    return Budget(batch_tokens=min(MOST_TOKENS, max(LEAST_TOKENS, held)), stored_tokens=held)
+
+
+def cache_bytes_of(total: int) -> int:
+    """Return how many bytes the cache of a batch may take on a GPU of so many: alike on GPUs that are nearly alike."""
+    return power_of_two(int(CACHE_SHARE * total))
+
+
+def power_of_two(number: int) -> int:
+    """Return the largest power of two that is no more than a number; 0 for less than 1."""
+    return 1 << (number.bit_length() - 1) if number > 0 else 0
+
+
+def within_memory(plan: ComputePlan, asked: int | None) -> ComputePlan:
+    """Return the plan with smaller budgets if something else holds a part of the GPU now.
+
+    Args:
+        asked: the number of tokens at once that the recipe asks for, if it does.
+    """
+    if plan.device == CPU:
+        return plan
+    free, total = free_bytes(), total_bytes()
+    halvings = 0
+    while free < 0.9 * total / 2**halvings and halvings < 4:
+        halvings += 1
+    least = min(LEAST_TOKENS, plan.batch_tokens)
+    return plan._replace(
+        cache_bytes=plan.cache_bytes >> halvings,
+        batch_tokens=asked or max(least, plan.batch_tokens >> halvings),
+        stored_tokens=max(1, plan.stored_tokens >> halvings),
+    )

@@ -1,0 +1,137 @@
+"""All that was said about each problem → what the page's browser reads: an index, and the problems in chunks.
+
+The script reads the index when the page opens, and a chunk when one of its problems is shown or searched. Keys and
+positions are those of `browse.js`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from srit.page.islands import packed
+from srit.printable import printable
+from srit.records import Completion, Model, Pair, Prediction, Problem, PromptKind
+from srit.run_directory import Json
+from srit.stages.report.said import Said, in_order
+
+CHUNK = 256  # problems that are compressed together
+MOST = 100_000  # problems that a page holds
+_LISTED = 400  # characters of a question that the list searches
+_SHOWN = 20_000  # characters of a text
+_VERDICTS = {"right": "r", "wrong": "w", "unread": "u", "error": "e"}
+
+
+class Browser(NamedTuple):
+    """The data of the page's browser, each part compressed."""
+
+    n_problems: int
+    n_left_out: int
+    listed: str
+    chunks: list[str]
+
+
+def browser(found: Sequence[Said], prompt: PromptKind) -> Browser:
+    """Pack the problems that something was said about, evaluated ones first.
+
+    Args:
+        found: all problems of a run; above `MOST`, some spread evenly are kept.
+        prompt: whose greedy answers the index has.
+    """
+    there = sorted((said for said in found if not said.is_silent), key=lambda said: not said.predictions)
+    kept = there if len(there) <= MOST else [there[i * len(there) // MOST] for i in range(MOST)]
+    models = sorted({model for said in kept for model, _ in said.predictions}, key=in_order)
+    chunks = [packed([_detail(said) for said in kept[i : i + CHUNK]]) for i in range(0, len(kept), CHUNK)]
+    return Browser(len(kept), len(there) - len(kept), packed(_index(kept, models, prompt)), chunks)
+
+
+def _index(kept: Sequence[Said], models: Sequence[Model], prompt: PromptKind) -> Json:
+    """Return columns: what the list shows and filters by."""
+    tasks = {task: number for number, task in enumerate(dict.fromkeys(said.problem.task for said in kept))}
+    return {
+        "chunk": CHUNK,
+        "models": list(map(str, models)),
+        "tasks": list(map(printable, tasks)),
+        "id": [printable(said.problem.id) for said in kept],
+        "task": [tasks[said.problem.task] for said in kept],
+        "question": [" ".join(_cut(said.problem.question, _LISTED).split()) for said in kept],
+        "gold": [_cut(said.problem.answer, _LISTED) for said in kept],
+        "verdicts": ["".join(_verdicts(said, models, prompt)) for said in kept],
+        "right": [sum(c.verdict == "right" for _, c in said.completions) for said in kept],
+        "samples": [len(said.completions) for said in kept],
+        "pairs": [len(said.pairs) for said in kept],
+        "cut": [int(any(a.truncated for a in _answers(said))) for said in kept],
+        "unread": [int(any(a.verdict in ("unread", "error") for a in _answers(said))) for said in kept],
+    }
+
+
+def _answers(said: Said) -> Iterator[Completion | Prediction]:
+    yield from (completion for _, completion in said.completions)
+    yield from (prediction for _, prediction in said.predictions)
+
+
+def _verdicts(said: Said, models: Sequence[Model], prompt: PromptKind) -> Iterator[str]:
+    """Yield a letter for each model's greedy answer; "-": it has none."""
+    greedy = {model: a.verdict for model, a in said.predictions if a.index == 0 and a.prompt == prompt}
+    yield from (_VERDICTS[greedy[model]] if model in greedy else "-" for model in models)
+
+
+def _detail(said: Said) -> Json:
+    """Return all that is shown of one problem."""
+    problem = said.problem
+    return {
+        "question": _cut(problem.question),
+        "choices": [_cut(choice) for choice in problem.choices or ()],
+        "gold": _cut(problem.answer),
+        "prompts": _prompts(said),
+        "demonstrations": [
+            [printable(d.teacher), d.verdict, int(d.kept), printable(d.reason), _cut(d.text)]
+            for d in said.demonstrations
+        ],
+        "samples": [_sample(number, completion) for number, completion in said.completions],
+        "pairs": [_pair(number, pair) for number, pair in said.pairs],
+        "answers": [_answer(model, prediction) for model, prediction in said.predictions],
+    }
+
+
+def _sample(number: int, c: Completion) -> Json:
+    figures = [float(f"{c.reward:.6g}"), float(f"{c.logp:.6g}"), len(c.token_ids), int(c.truncated)]
+    return [number, c.prompt, c.index, c.verdict, *figures, _answer_text(c.answer), _cut(c.text)]
+
+
+def _pair(number: int, p: Pair) -> Json:
+    sides = [printable(p.chosen_from), _cut(p.chosen), printable(p.rejected_from), _cut(p.rejected)]
+    return [number, p.prompt, *sides]
+
+
+def _answer(model: Model, a: Prediction) -> Json:
+    start, end = a.span or (0, 0)
+    span = [len(printable(a.text[:start])), len(printable(a.text[:end]))] if end > start else []
+    about = [str(model), a.prompt, a.index, a.verdict, a.n_tokens, int(a.truncated), _answer_text(a.answer)]
+    return [*about, printable(a.reason), span, _cut(a.text)]
+
+
+def _answer_text(answer: str | None) -> str | None:
+    return None if answer is None else _cut(answer, _LISTED)
+
+
+def _prompts(said: Said) -> Json:
+    """Return the prompts that the problem was put in, as text; none where its task is not installed here."""
+    kinds = {a.prompt for a in _answers(said)}
+    return {kind: text for kind in sorted(kinds) if (text := _prompt(said.problem, kind))}
+
+
+def _prompt(problem: Problem, kind: PromptKind) -> str:
+    from srit.errors import SritError
+    from srit.students.prompts import prompt_text
+
+    try:
+        return _cut(prompt_text(problem, kind))
+    except SritError:
+        return ""
+
+
+def _cut(text: str, most: int = _SHOWN) -> str:
+    """Return the beginning of a text as it is shown."""
+    shown = printable(text[: most + 1])
+    return shown if len(shown) <= most else f"{shown[:most]}… ({len(text):,} characters)"

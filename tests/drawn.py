@@ -1,0 +1,15 @@
+"""Inputs that are drawn by number: a failure names its number, which draws the same input again."""
+
+import os
+from contextlib import contextmanager
+
+FUZZED = int(os.environ.get("FUZZED", "2000"))  # inputs of a kind; `make fuzz` draws 100,000
+
+
+@contextmanager
+def named(number):
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"input number {number}")
+        raise
