@@ -111,13 +111,15 @@ def _installed(what: str, findings: Sequence[Finding]) -> None:
 
 
 def _student(recipe: Recipe) -> Iterator[Finding]:
-    from srit.students.loading import check_weights, load_prompts, locate
+    from srit.students.loading import load_prompts, locate
+    from srit.students.weights import check_weights
 
     student = recipe.student
-    if locate(student) is None:
+    folder = locate(student)
+    if folder is None:
         yield Finding(True, f"student {student.model}", "a hub id; the hub was not asked")
         return
-    check_weights(student)
+    check_weights(student.model, folder)
     lines = load_prompts(student).lines
     size = n_parameters(recipe)
     yield Finding(True, f"student {student.model}", f"{size / 1e6:,.0f}M parameters" if size else "there")

@@ -17,6 +17,7 @@ from srit.shortages import shortage
 from srit.students.embedded import EMBEDDED, locate_embedded
 from srit.students.lengths import Room, room_of
 from srit.students.prompts import Prompts
+from srit.students.weights import refuse_pickled
 from srit.sums import sum_of
 
 if TYPE_CHECKING:
@@ -93,27 +94,6 @@ def locate(student: Student) -> Path | None:
     if path.is_absolute() or student.model.startswith("."):
         raise DataError(f"student.model: there is no folder {path}")
     return None
-
-
-def check_weights(student: Student) -> None:
-    """Check the headers of a local model's weights without loading them.
-
-    Raises:
-        DataError: they are missing, pickled or cut off.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    place = str(locate(student) or student.model)
-    _refuse_pickled(student, place)
-    files = sorted(Path(place).glob("*.safetensors"))
-    if not files:
-        raise DataError(f"student.model: {student.model} has no weights (*.safetensors)")
-    for path in files:
-        try:
-            with safe_open(path, framework="np"):
-                pass
-        except (SafetensorError, OSError) as error:
-            raise DataError(f"student.model: {path} is damaged or cut off ({_first_line(error)})") from None
 
 
 def load_tokenizer(student: Student) -> PreTrainedTokenizerBase:
@@ -231,22 +211,6 @@ def _refusing(what: str) -> Iterator[None]:
 _OWN_CODE = "it comes with code of its own, which srit does not run: use a model that transformers has the code of"
 
 
-def _refuse_pickled(student: Student, place: str) -> None:
-    """
-    Raises:
-        DataError: a local model has no other weights than pickled ones, which run whatever code they contain.
-    """
-    folder = Path(place)
-    pickled = sorted(p.name for p in folder.glob("*") if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl"))
-    if pickled and not any(folder.glob("*.safetensors")):
-        convert = f"M.from_pretrained({place!r}, use_safetensors=False).save_pretrained('converted')"
-        raise DataError(
-            f"student.model: {student.model} has pickled weights only ({pickled[0]}), and to load them runs any code "
-            "in them. If you trust their source, convert them and use the new folder (with the tokenizer's files "
-            f'copied): python -c "from transformers import AutoModelForCausalLM as M; {convert}"'
-        )
-
-
 def load_model(student: Student, adapter: Path | None = None) -> PreTrainedModel:
     """Load the student in evaluation mode, with an adapter merged into its weights if one is given.
 
@@ -307,7 +271,7 @@ def _base(student: Student, precision: torch.dtype) -> PreTrainedModel:
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
     place = str(locate(student) or student.model)
-    _refuse_pickled(student, place)
+    refuse_pickled(student.model, place)
     with _refusing(f"{student.model} cannot be loaded"):
         loaded: Any = _auto_class(place, _revision(student)).from_pretrained(
             place,

@@ -65,15 +65,6 @@ class LocalTeacher:
                 yield answer._replace(text=None, reason=CUT, cut=True, raw=text) if cut else answer
 
 
-def _look(settings: LocalSettings) -> Iterator[Finding]:
-    from srit.students.loading import check_weights, locate
-
-    model = _model(settings)
-    if locate(model) is not None:
-        check_weights(model)
-    yield Finding(True, f"teacher {model.model}", "there" if locate(model) else "a hub id; the hub was not asked")
-
-
 @contextmanager
 def _blamed() -> Iterator[None]:
     """Blame the teacher for what is wrong with its model, which is loaded as a student is."""
@@ -81,6 +72,17 @@ def _blamed() -> Iterator[None]:
         yield
     except DataError as error:
         raise DataError(str(error).replace("student.model", "teacher.model")) from None
+
+
+def _look(settings: LocalSettings) -> Iterator[Finding]:
+    from srit.students.loading import locate
+    from srit.students.weights import check_weights
+
+    with _blamed():
+        folder = locate(_model(settings))
+        if folder is not None:
+            check_weights(settings.model, folder)
+    yield Finding(True, f"teacher {settings.model}", "there" if folder else "a hub id; the hub was not asked")
 
 
 @_blamed()
