@@ -28,7 +28,7 @@ torture: .venv/ready
 
 # 100,000 made-up inputs of each kind.
 fuzz: .venv/ready
-	FUZZED=$(or $(FUZZED),100000) $(BIN)/pytest -s tests/test_fuzzing.py
+	FUZZED=$(or $(FUZZED),100000) $(BIN)/pytest -s tests/test_fuzzing.py tests/tasks/test_answer_fuzz.py tests/teachers/openai/test_fuzz.py
 
 # About an hour: both sides of every entry, the plain script's whole quickstart among them.
 bench: .venv/ready quickstart

@@ -235,7 +235,11 @@ def plan(recipe: Recipe, out: Path | str | None = None) -> RunPlan:
     planned = plan_stages(folder, recipe, stages)
     found = [PlannedStage(str(p.stage.name), p.reason, p.stage.work(recipe) if p.reason else Work()) for p in planned]
     works = [stage.work for stage in found if stage.reason]
-    summary = total_summary(works, recipe, known_rates(recipe.student)) if works else ""
+    summary = ""
+    if works:
+        from srit.compute.device import device_for
+
+        summary = total_summary(works, recipe, known_rates(recipe.student), device_for(recipe.student.device))
     looked = look(recipe, folder, [p.stage for p in planned if p.reason])
     return RunPlan(tuple(found), versions_line(folder, planned), summary, looked)
 

@@ -2,7 +2,16 @@ import json
 
 import pytest
 
-from srit.pipeline.estimate import PROMPT_TOKENS, dollars, n_parameters, seconds, tokens_of
+from srit.pipeline.estimate import (
+    PROMPT_TOKENS,
+    Work,
+    dollars,
+    gpu_seconds,
+    n_parameters,
+    seconds,
+    tokens_of,
+    total_summary,
+)
 from srit.recipe import TaskUse, read_recipe
 from srit.stages import stages
 
@@ -61,3 +70,16 @@ def test_time_grows_with_the_student_and_is_unknown_without_its_size():
     assert n_parameters(large) == 7_000_000_000
     assert 45 < much / small < 55
     assert seconds(work_of("instructed", unknown), unknown) is None
+
+
+def test_a_gpu_is_estimated_near_the_figures_that_were_published_for_it():
+    def per_second(tuning="lora", **work):
+        recipe = read_recipe("quickstart", ["student.model=org/model-8b", f"student.tuning={tuning}", "rows=128"])
+        return sum(work.values()) / gpu_seconds(Work(**work), recipe)
+
+    assert 6_000 < per_second(sampled=10**6) < 12_000  # vLLM: 6,200 to 15,000 with 256 at once
+    assert 0.4 < per_second(trained=10**6) / 12_473 < 0.6  # NeMo AutoModel with rows of 4,096 tokens
+    assert per_second("full", trained=10**6) < per_second(trained=10**6)
+    recipe = read_recipe("quickstart", ["student.model=org/model-8b"])
+    summary = total_summary([Work(sampled=10**6)], recipe, device="cuda")
+    assert "on this machine's GPU, by published figures of an H100; at least 14.9 GiB of its memory" in summary

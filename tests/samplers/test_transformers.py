@@ -11,8 +11,9 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
+from srit.errors import MachineError
 from srit.samplers import Request, SamplingSettings
-from srit.samplers.draw import drawn, restricted
+from srit.samplers.draw import drawn, restricted, summed_in_order
 from srit.samplers.forward import Forward
 from srit.samplers.slots import SlotBatch
 from srit.samplers.transformers.engine import TransformersSampler
@@ -39,16 +40,20 @@ def generated(model, request, max_new_tokens, stop_ids):
     return tuple(output[0, ids.shape[1] :].tolist())
 
 
+@pytest.mark.parametrize("decoding", ["slots", "replayed"])
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_greedy_answers_are_those_of_generate_token_for_token(kind):
+def test_greedy_answers_are_those_of_generate_token_for_token(kind, decoding):
     settings = SamplingSettings(temperature=0, max_new_tokens=40, stop_ids=STOP)
     alone = random_requests(10, n_prompts=10)
     # the same beginning, another end; and a prompt that is the beginning of another
     longest = max((request.prompt_ids for request in alone), key=len)
     requests = [*alone, *(Request(longest[:n] + end, "") for n, end in ((20, (7, 8)), (20, (9,)), (12, ())))]
 
-    answers = list(TransformersSampler(tiny_model(kind), rows=8, pad_id=0).sample(requests, settings))
+    sampler = TransformersSampler(tiny_model(kind), rows=8, pad_id=0, decoding=decoding)
+    answers = list(sampler.sample(requests, settings))
+    list(sampler.sample(requests[3:], settings))
 
+    assert list(sampler.sample(requests, settings)) == answers  # whatever the slots held before
     reference = tiny_model(kind)
     assert [answer.token_ids for answer in answers] == [generated(reference, r, 40, STOP) for r in requests]
     assert {answer.truncated for answer in answers} == {answer.token_ids[-1] not in STOP for answer in answers}
@@ -124,6 +129,32 @@ def test_a_token_is_drawn_where_the_cumulated_probability_exceeds_the_uniform_nu
     high = cumulated.gather(1, tokens[:, None])[:, 0]
     assert ((low - 1e-6 <= uniform) & (uniform <= high + 1e-6)).all()
     assert scores.gather(1, tokens[:, None]).isfinite().all()
+
+
+def test_sums_in_order_are_cumulative_sums_that_do_not_rise_at_zeros():
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.rand(50, 512, generator=generator, dtype=torch.float64).pow(20)
+    weights[:, 3::5] = 0
+    weights[0] = 0
+
+    sums = summed_in_order(weights)
+
+    torch.testing.assert_close(sums, weights.cumsum(1), rtol=1e-12, atol=1e-12)
+    rises = sums.diff(dim=1)
+    assert (rises >= 0).all() and (rises[weights[:, 1:] == 0] == 0).all()
+
+
+def test_a_gpu_that_lacks_memory_is_not_given_other_batches_without_a_word(monkeypatch):
+    def full(self, prompts):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(SlotBatch, "enter", full)
+    sampler = TransformersSampler(tiny_model(), rows=8, pad_id=0)
+
+    with pytest.raises(MachineError, match="decoding 8 answers at once") as caught:
+        list(sampler.sample(random_requests(8), SamplingSettings(1.0, 4, stop_ids=())))
+
+    assert "needs 2.00 GiB more" in str(caught.value) and "set rows to 4 or less" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,16 @@ class Zygote:
         self.process.wait()
 
 
+WHEN = ("timings", "finished")  # in results.json, which report.html shows
+
+
+def _as_if_alone(entry):
+    """A stage's entry without when it was made, by which run, and the sums of what says when."""
+    kept = {name: value for name, value in entry.items() if name not in ("seconds", "shared", "made by", "fingerprint")}
+    dated = ("results.json", "report.html")
+    return {**kept, **{of: {n: s for n, s in entry[of].items() if n not in dated} for of in ("inputs", "outputs")}}
+
+
 def contents(folder):
     """Sums of all that a run made; when and in which order it was made may differ between runs that are alike."""
     sums = {}
@@ -91,9 +102,11 @@ def contents(folder):
             continue
         data = path.read_bytes()
         if path.name == "results.json":
-            data = json.dumps({k: v for k, v in json.loads(data).items() if k != "timings"}).encode()
+            data = json.dumps({k: v for k, v in json.loads(data).items() if k not in WHEN}).encode()
+        if path.name == "report.html":
+            data = re.sub(rb'<(p|table) class="when.*?</\1>', b"", data, flags=re.DOTALL)
         if path.name == "manifest.json":
             stages = json.loads(data)["stages"]
-            data = json.dumps({n: {**e, "seconds": 0, "shared": 0, "made by": ""} for n, e in stages.items()}).encode()
+            data = json.dumps({name: _as_if_alone(entry) for name, entry in stages.items()}).encode()
         sums[name] = hashlib.sha256(data).hexdigest()
     return sums

@@ -21,7 +21,8 @@ from srit.recipe import check_recipe
 from srit.samplers import Request, Sampled, SamplingSettings
 from srit.samplers.transformers.engine import TransformersSampler, decodings
 from srit.training import loop
-from srit.training.preference import Preference, reference_logps, refine
+from srit.training.objective import Preference
+from srit.training.preference import reference_logps, refine
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from srit.compute.rows import add_gradient, layout_of, micro_batches
+from srit.compute.plan import Budget
+from srit.compute.rows import layout_of
 from srit.errors import MachineError
 from srit.gpu_check.shapes import SHAPES, random_groups, random_model, random_requests, with_adapter
 from srit.gpu_check.timing import emptied, wait
+from srit.gpu_check.training import Load, step_of
+from srit.recipe import Optimization
 from srit.samplers import Request, SamplingSettings
 from srit.samplers.transformers.engine import TransformersSampler
+from srit.training.instruction import Example, instruct
 
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
 STEPS = 32
@@ -30,13 +36,8 @@ def looked_at(size: str) -> Iterator[tuple[str, dict[str, Any]]]:
     del sampler
     adapted = with_adapter(model)
     groups = random_groups(16, 128, 4, 64, vocabulary) if torch.cuda.is_available() else random_groups(2, 6, 2, 5, 512)
-    layout = layout_of(adapted, "shared")
-
-    def step() -> None:
-        for batch in micro_batches(groups, row_tokens=512, batch_tokens=8192, layout=layout):
-            add_gradient(adapted, batch, groups, lambda scored: torch.cat(list(scored.values())).sum())
-        adapted.zero_grad()
-
+    layout, load = layout_of(adapted, "shared"), Load(len(groups), 0, len(groups[0].completions), 0, (), 512, ())
+    step = partial(step_of, adapted, groups, load, layout, 8192)
     yield f"a training step of {sum(group.n_tokens for group in groups):,} tokens", _profiled(step)
 
 
@@ -84,14 +85,22 @@ def lacking_memory(size: str) -> Iterator[tuple[str, dict[str, Any]]]:
     del sampler
     emptied()
     adapted = with_adapter(model)
-    groups = random_groups(64, 128, 4, 256, vocabulary)
-    layout = layout_of(adapted, "shared")
-
-    def step() -> None:
-        for batch in micro_batches(groups, row_tokens=1152, batch_tokens=1 << 20, layout=layout):
-            add_gradient(adapted, batch, groups, lambda scored: torch.cat(list(scored.values())).sum())
-
-    yield "training", _refused(step)
+    examples = [
+        Example(group.prompt_ids, group.completions[0]) for group in random_groups(64, 128, 1, 1024, vocabulary)
+    ]
+    settings_of_all = Optimization(batch_size=len(examples), epochs=1)
+    with tempfile.TemporaryDirectory() as folder:
+        train = partial(
+            instruct,
+            adapted,
+            examples,
+            settings_of_all,
+            budget=Budget(batch_tokens=1 << 20),
+            seed="0",
+            checkpoints=Path(folder),
+            progress=lambda done, total: None,
+        )
+        yield "training", _refused(train)
     del taken
     emptied()
     requests, settings = random_requests(8, 32, vocabulary), SamplingSettings(1.0, 8, ())

@@ -12,7 +12,7 @@ from torch.nn.functional import logsigmoid
 
 from srit.compute.model import without_adapter
 from srit.compute.plan import Budget
-from srit.compute.rows import Group, add_gradient, layout_of, micro_batches
+from srit.compute.rows import Group, Layout, layout_of, logps_by_group, micro_batches
 from srit.gpu_check.by_trl import dpo_step, lacking, sft_step
 from srit.gpu_check.sampling import fastest, ratio
 from srit.gpu_check.shapes import SHAPES, n_parameters, random_groups, random_model, with_adapter
@@ -89,14 +89,11 @@ def _vocabulary(size: str) -> int:
 def _budget(model: LanguageModel, size: str) -> Budget:
     """Return how many tokens fit, as the probe of a run finds out."""
     groups = random_groups(32, 48, 4, 16, _vocabulary(size))
-    layout = layout_of(model, "shared")
+    layout, load = layout_of(model, "shared"), Load(32, 48, 4, 16, (), 112, ())
 
     def step() -> int:
-        batches = micro_batches(groups, row_tokens=112, batch_tokens=4096, layout=layout)
-        for batch in batches:
-            add_gradient(model, batch, groups, lambda scored: torch.cat(list(scored.values())).sum())
-        model.zero_grad()
-        return max(rows.input_ids.numel() for batch in batches for rows in batch.passes)
+        step_of(model, groups, load, layout, 1 << 20)
+        return sum(group.n_tokens for group in groups)
 
     weights = list(model.parameters())
     n_trained = sum(weight.numel() for weight in weights if weight.requires_grad)
@@ -105,17 +102,23 @@ def _budget(model: LanguageModel, size: str) -> Budget:
 
 def _ours(model: LanguageModel, groups: Sequence[Group], load: Load, budget: Budget, n_pairs: int) -> Callable[[], int]:
     layout = layout_of(model, "shared", budget.stored_tokens)
+    batch_tokens = max(budget.batch_tokens, *(group.n_tokens for group in groups))  # a prompt's answers stay together
 
     def work() -> int:
-        batches = micro_batches(groups, row_tokens=load.row_tokens, batch_tokens=budget.batch_tokens, layout=layout)
-        for batch in batches:
-            add_gradient(model, batch, groups, lambda scored: _loss(list(scored.values()), load))
-        model.zero_grad()
+        step_of(model, groups, load, layout, batch_tokens)
         return _useful(groups)
 
     work()
     wait()
     return work
+
+
+def step_of(model: LanguageModel, groups: Sequence[Group], load: Load, layout: Layout, batch_tokens: int) -> None:
+    """Compute the gradient of a step, as a training does, and drop it."""
+    for batch in micro_batches(groups, row_tokens=load.row_tokens, batch_tokens=batch_tokens, layout=layout):
+        logps = list(logps_by_group(model, batch, groups).values())
+        _loss(logps, load).backward()  # type: ignore[no-untyped-call]
+    model.zero_grad()
 
 
 def _loss(scored: Sequence[Tensor], load: Load) -> Tensor:

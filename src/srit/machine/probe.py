@@ -19,7 +19,7 @@ from srit.compute.attention import use_attention
 from srit.compute.device import CPU, Device, device_for, kind_of, total_bytes
 from srit.compute.head import output_head
 from srit.compute.plan import ON_CPU, Attention, ComputePlan, Precision, Rates, RowKind, Targets
-from srit.compute.rows import Group, add_gradient, layout_of, logps_by_group, micro_batches
+from srit.compute.rows import Group, layout_of, logps_by_group, micro_batches
 from srit.machine.memory import budget_on_gpu, cache_bytes_of
 from srit.machine.proof import Proof, prove
 from srit.recipe import Student
@@ -80,11 +80,10 @@ def _on_gpu(student: Student, proof: Proof, targets: Targets, proven: Callable[.
     size, layout = sum(group.n_tokens for group in groups), layout_of(model, proof.rows)
 
     def step() -> int:
-        batches = micro_batches(groups, row_tokens=size // len(groups), batch_tokens=2 * size, layout=layout)
-        for batch in batches:
-            add_gradient(model, batch, groups, lambda scored: torch.cat(list(scored.values())).sum())
+        [batch] = micro_batches(groups, row_tokens=size // len(groups), batch_tokens=1 << 20, layout=layout)
+        torch.cat(list(logps_by_group(model, batch, groups).values())).sum().backward()  # type: ignore[no-untyped-call]
         model.zero_grad()
-        return max(rows.input_ids.numel() for batch in batches for rows in batch.passes)
+        return sum(rows.input_ids.numel() for rows in batch.passes)
 
     weights = list(model.parameters())
     n_trained = sum(weight.numel() for weight in weights if weight.requires_grad)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from srit.compute.plan import Rates
 from srit.errors import SritError
@@ -40,11 +40,20 @@ SAMPLED = 520 * 135e6 / 2  # parameters * tokens a second, for each core
 TRAINED = {"lora": 335 * 135e6 / 2, "qlora": 335 * 135e6 / 2, "full": 195 * 135e6 / 2}
 LOADED = 1.5 / 135e6  # seconds a parameter, to load a model: SmolLM2-135M on the same two cores
 
-# One GPU of 80 GB: a model, not a measurement. Training: 6 operations a parameter and token (Kaplan et al. 2020,
-# arXiv 2001.08361) at 40 % of an A100's 312e12 a second in bf16. Sampling: 64 answers at once; each step reads
-# all weights, 2 bytes each, at 60 % of 2.0e12 bytes a second, and as much again for the cache.
-GPU_TRAINED = 0.4 * 312e12 / 6  # parameters * tokens a second
-GPU_SAMPLED = 64 * 0.6 * 2.0e12 / 2 / 2
+# One H100 of 80 GB: a model from published figures, not a measurement (`make gpu-check` makes one). Training through
+# LoRA takes 4 operations a parameter and token, and full training 6 (Kaplan et al. 2020, arXiv 2001.08361; frozen
+# weights need no gradients). NVIDIA's NeMo AutoModel reaches 402e12 operations a second with packed rows of 4,096
+# tokens; shorter rows are taken to reach half of that. A decoding step reads all weights, 2 bytes each, and the cache,
+# at 65 % of 3.35e12 bytes a second, and takes 3 ms besides.
+GPU_TRAINED = {
+    tuning: 0.5 * 402e12 / n for tuning, n in (("lora", 4), ("qlora", 4), ("full", 6))
+}  # parameters*tokens/s
+GPU_WEIGHT = {"lora": 2, "qlora": 2, "full": 18}  # bytes a parameter: bfloat16; full: its optimizer's 16 besides
+GPU_BYTES = 0.65 * 3.35e12  # a second
+GPU_STEP = 0.003  # seconds
+GPU_ROWS = 256  # answers at once: the cache of many more does not fit
+GPU_CACHE = 3e-5  # bytes that a token of one answer takes in the cache, for each parameter: 1.6e-5 to 3.5e-5 in Llamas
+GPU_COLUMNS = 300  # tokens of an answer in the cache, on average, its prompt included
 
 
 class Work(NamedTuple):
@@ -176,10 +185,12 @@ def seconds(work: Work, recipe: Recipe, rates: Rates | None = None) -> float | N
 
 
 def gpu_seconds(work: Work, recipe: Recipe) -> float | None:
-    """Estimate the same on one GPU of 80 GB, by the model above; None where the student's size is not known."""
+    """Estimate the same on one H100 of 80 GB, by the model above; None where the student's size is not known."""
     if (size := n_parameters(recipe)) is None:
         return None
-    return size * (work.sampled / GPU_SAMPLED + work.trained / GPU_TRAINED)
+    rows = min(recipe.rows, GPU_ROWS)
+    step = size * (2 + rows * GPU_COLUMNS * GPU_CACHE) / GPU_BYTES + GPU_STEP
+    return work.sampled * step / rows + size * work.trained / GPU_TRAINED[recipe.student.tuning]
 
 
 def dollars(works: Iterable[Work], recipe: Recipe) -> float | None:
@@ -188,9 +199,23 @@ def dollars(works: Iterable[Work], recipe: Recipe) -> float | None:
     return teacher_kind(recipe.teacher.kind).price(recipe.teacher, calls, PROMPT_TOKENS)
 
 
-def total_summary(works: Sequence[Work], recipe: Recipe, rates: Rates | None = None) -> str:
-    """Return what a plan takes in one line; `rates` as in `seconds`."""
-    times = [seconds(work, recipe, rates) for work in works]
+def gpu_bytes(recipe: Recipe) -> int | None:
+    """Return the least memory that the student takes on a GPU, without a cache; None where its size is not known."""
+    size = n_parameters(recipe)
+    return None if size is None else size * GPU_WEIGHT[recipe.student.tuning]
+
+
+def total_summary(
+    works: Sequence[Work], recipe: Recipe, rates: Rates | None = None, device: Literal["cpu", "cuda"] = "cpu"
+) -> str:
+    """Return what a plan takes in one line.
+
+    Args:
+        rates: as in `seconds`.
+        device: what this machine computes on.
+    """
+    on_gpu = device == "cuda"
+    times = [gpu_seconds(w, recipe) if on_gpu and rates is None else seconds(w, recipe, rates) for w in works]
     took = "time unknown (the student's size is not in its name)"
     if None not in times:
         minutes = sum(filter(None, times)) / 60
@@ -200,7 +225,10 @@ def total_summary(works: Sequence[Work], recipe: Recipe, rates: Rates | None = N
     calls, price = sum(work.calls for work in works), dollars(works, recipe)
     money = f"; teacher: at most {calls:,} calls" if calls else ""
     money += "" if price is None else f" and ${price:.2f}"
-    return f"in all about {took} on this machine's processor{money}"
+    where = "GPU, by published figures of an H100" if on_gpu and rates is None else "GPU" if on_gpu else "processor"
+    memory = gpu_bytes(recipe) if on_gpu else None
+    room = "" if memory is None else f"; at least {memory / 2**30:.1f} GiB of its memory for the student"
+    return f"in all about {took} on this machine's {where}{room}{money}"
 
 
 def uses_of(recipe: Recipe) -> list[tuple[Split, Sequence[TaskUse]]]:

@@ -254,7 +254,6 @@ def _scored(
     Args:
         items: by the name of the file that keeps them.
     """
-
     source = context.models.reference(inputs.trained(model))
     batch_tokens = 2 * context.models.budget.batch_tokens  # nothing is kept for a gradient
     work = ScoringWork(source, context.models.plan.rows, inputs.recipe.refine.row_tokens, batch_tokens, by_token)

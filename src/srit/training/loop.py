@@ -22,6 +22,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
+from srit.compute.device import LESS_AT_ONCE, reporting_memory
 from srit.errors import TrainingError
 from srit.recipe import Optimization
 from srit.run_directory import write_bytes
@@ -128,7 +129,8 @@ def train(
     try:
         for step in range(len(history), n_steps):
             seed_torch(f"{seed}/{step}")
-            metrics = accumulate(step)
+            with reporting_memory("a training step", LESS_AT_ONCE):
+                metrics = accumulate(step)
             norm = torch.nn.utils.clip_grad_norm_(weights.values(), settings.clip).item()
             if not all(map(_is_finite, (metrics["loss"], norm))):
                 raise _diverged(step, metrics["loss"], norm, settings, problems(step))
@@ -271,7 +273,7 @@ def _restore(
     folder: Path, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, schedule: LambdaLR
 ) -> list[Metrics]:
     for data in _whole_checkpoints(folder):
-        state = torch.load(io.BytesIO(data), weights_only=True)
+        state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
         with torch.no_grad():
             for name, weight in weights.items():
                 weight.copy_(state["weights"][name])
