@@ -81,6 +81,7 @@ class Zygote:
     def close(self):
         self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
 
 
 WHEN = ("timings", "finished")  # in results.json, which report.html shows

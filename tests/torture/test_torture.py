@@ -79,7 +79,7 @@ def test_a_run_killed_at_random_moments_ends_in_the_same_bytes(zygote, recipe, w
         shutil.rmtree(out)
 
     print(f"{killed.total()} kills: {dict(killed)}")
-    assert len(killed) > 10, killed
+    assert KILLS < 100 or len(killed) > 10, killed  # stages
 
 
 def test_a_study_killed_at_random_moments_ends_in_the_same_bytes(zygote, tiny_student, tmp_path):
