@@ -202,6 +202,8 @@ def _before_sum(line: ParsedLine, side: _Side) -> Numeral | None:
 
 def _last_said(line: ParsedLine, side: _Side) -> Numeral | str | None:
     """48 of "4 dozen, which is 48"; of "28, so 5 are left" it is unclear which answers."""
+    if not side.numerals:  # the number is none of the side's own, as in "1/2**km/h"
+        return None
     starts = {numeral.start: numeral for numeral in side.found}
     for link in reversed(list(_FINALLY.finditer(line.text, side.numerals[0].end, side.end))):
         numeral = starts.get(link.end())
