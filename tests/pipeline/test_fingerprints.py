@@ -251,8 +251,8 @@ def test_the_way_of_computing_is_part_of_what_it_shapes(begun, student, other, c
     assert kinds == changed and not any(name.startswith("predictions/teacher") for name in differ)
 
 
-def test_a_run_does_not_go_on_in_the_way_of_another_student(tmp_path, student):
-    begun_with = recipe_of(student, tmp_path)
+def test_a_run_does_not_go_on_in_the_way_of_another_student(begun, tmp_path, student):
+    begun_with = recipe_of(student, begun)
     write_json(
         tmp_path / "run/manifest.json", {"stages": {}, "way": WAY._replace(decoding="whole")._asdict(), "way of": []}
     )
