@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,8 @@ def killed_until(zygote, kills, draw, lifetime, *arguments, folder):
     while killed.total() < kills:
         pid = zygote.start(*arguments, folder=folder)
         time.sleep(draw.uniform(0.05, lifetime))
-        os.kill(pid, 9)
+        with suppress(ProcessLookupError):
+            os.kill(pid, 9)
         if zygote.ended() == 0:  # it was done before: a new run
             shutil.rmtree(folder)
             continue

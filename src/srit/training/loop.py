@@ -125,7 +125,7 @@ def train(
     schedule = LambdaLR(optimizer, lambda step: _rate(done + step, total, settings.warmup))
     history = _restore(checkpoints, weights, optimizer, schedule)
     _follow(trained, weights)
-    pace = _Pace()
+    pace = Pace()
     try:
         for step in range(len(history), n_steps):
             seed_torch(f"{seed}/{step}")
@@ -187,7 +187,7 @@ def _begin(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor], leg:
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
-class _Pace:
+class Pace:
     """When the next checkpoint is due: after a minute, or as soon as it takes a small share of the time."""
 
     def __init__(self) -> None:
