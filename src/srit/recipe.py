@@ -175,6 +175,7 @@ class Evaluate(Part):
     samples: Count = 8  # drawn for each prompt if pass_at asks for it
     temperature: Positive = 0.8  # of those samples
     options: bool = False  # score the options of multiple-choice problems by likelihood too
+    pairs: bool = False  # measure what training did to the pairs' likelihood, and to greedy answers to their problems
     teacher: bool = False  # let the teacher answer too, CoT prompt; a recording has the answers that it has
     noise_floor: bool = False  # let the instructed model answer twice, in other batches
 

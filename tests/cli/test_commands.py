@@ -10,7 +10,7 @@ from srit.cli import app
 
 COMMANDS = [
     *("run", "plan", "demonstrate", "instruct", "sample", "pair", "refine", "evaluate", "report", "watch"),
-    *("show", "audit", "tasks", "recipes", "doctor", "study"),
+    *("show", "audit", "tasks", "recipes", "doctor", "bench", "study"),
 ]
 
 

@@ -8,7 +8,7 @@ from tiny import tiny_model
 
 from srit.compute.mapping import mapped_once
 from srit.compute.rows import Group
-from srit.pipeline.local import LocalEngine
+from srit.pipeline.engines.local import LocalEngine
 from srit.recipe import Student
 from srit.samplers import Request, SamplingSettings
 from srit.samplers.chunks import SamplerSource, SamplingWork, chunks_of, read_answers

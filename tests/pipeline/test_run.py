@@ -10,12 +10,13 @@ from killed import contents, kill_within
 from typer.testing import CliRunner
 
 from srit.cli import app
-from srit.pipeline.local import LocalEngine
+from srit.pipeline.engines.local import LocalEngine
 from srit.pipeline.running import open_run, run_stages
 from srit.recipe import read_recipe
 from srit.run_directory import read_manifest
 from srit.samplers.chunks import SamplingWork
-from srit.stages import needed, part
+from srit.stages import needed, part, stages
+from srit.stages.anatomy.effect import read_effects
 
 RECIPE = """\
 name: tiny
@@ -28,7 +29,7 @@ instruct: {{epochs: 30, learning_rate: 1e-2, batch_size: 24, direct_target: answ
 sample: {{direct: 2, cot: 2, max_new_tokens: 12}}
 refine: {{epochs: 1, batch_size: 8, nll_weight: 0.5}}
 controls: [instruct]
-evaluate: {{max_new_tokens: 8, teacher: true, noise_floor: true}}
+evaluate: {{max_new_tokens: 8, teacher: true, noise_floor: true, pairs: true}}
 rows: 16
 """
 
@@ -84,6 +85,18 @@ def test_results_have_every_model_on_every_task(whole):
     assert {(row["task"], row["domain"]) for row in rows} == {("sums", "in"), ("doors", "out")}
     assert {(row["prompt"], row["accuracy"]) for row in rows if row["model"] == "teacher"} == {("cot", 1.0)}
     assert [row["model"] for row in rows].count("instructed-again") == 4
+
+
+def test_each_training_on_the_pairs_has_its_effect(whole):
+    [refined, control] = read_effects(whole / "round-1/effect.json").trainings
+    n_pairs = len((whole / "round-1/pairs.jsonl").read_text().splitlines())
+
+    assert (str(refined.model), str(control.model)) == ("refined", "control-instruct")
+    assert {effect.pairs for effect in (refined, control)} == {n_pairs}
+    assert [sum(flip.problems for flip in effect.flips) for effect in (refined, control)] == [24, 24]
+    # The same pairs before: once for both. Training on them raised chosen over rejected in most.
+    assert [place.before for place in refined.places] == [place.before for place in control.places]
+    assert refined.margins_grew > n_pairs / 2
 
 
 def test_answers_that_were_cut_are_warned_of(whole):
@@ -233,6 +246,33 @@ def test_the_probe_keeps_its_chunks_where_completions_always_had_them(recipe, wh
     assert not any((copied / ".partial").iterdir())
 
 
+class Wide(LocalEngine):
+    """Computes as if there were two workers, and keeps how many chunks came together."""
+
+    size = 2
+
+    def __init__(self):
+        super().__init__()
+        self.together = []
+
+    def map(self, work, items):
+        self.together += [len(items)] if items else []
+        yield from super().map(work, items)
+
+
+def test_where_several_workers_compute_the_tasks_of_a_model_come_together(recipe, whole, copied):
+    predictions = [name for name in read_manifest(copied).stages if name.startswith("predictions/")]
+    without(copied, *predictions)
+
+    with open_run(copied, read_recipe(str(recipe)), stages, progress=print, report=print, engine=Wide()) as opened:
+        made = run_stages(opened)
+
+    assert set(made) == set(predictions)
+    # Base, instructed twice, refined and the control, two tasks each.
+    assert opened.engine.together == [2] * 5
+    assert contents(copied) == contents(whole)
+
+
 def test_a_new_adapter_depends_on_the_seed_and_not_on_what_the_process_drew_before(tmp_path, recipe):
     def adapter(name, drawn_before, *overrides):
         torch.manual_seed(drawn_before)
@@ -254,7 +294,7 @@ ONE_STAGE = {
     "pair": ["round-1/pairs"],
     "refine": ["round-1/refined"],
     "evaluate": [
-        "round-1/accepted",  # the page shows it
+        *(f"round-1/{product}" for product in ("anatomy", "accepted", "effect")),  # the page shows them
         *(f"predictions/{model}/sums" for model in ("base", "instructed", "refined")),
         "results",
         "report",

@@ -12,7 +12,7 @@ from srit.compute.mapping import mapped_once
 from srit.compute.rows import Group
 from srit.compute.scoring import BATCH_TOKENS, ROW_TOKENS, score
 from srit.errors import DataError
-from srit.pipeline.local import LocalEngine
+from srit.pipeline.engines.local import LocalEngine
 from srit.pipeline.planning import plan
 from srit.pipeline.running import open_run, run_stages
 from srit.recipe import Student, check_recipe

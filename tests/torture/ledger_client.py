@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from srit.pipeline.local import LocalEngine
+from srit.pipeline.engines.local import LocalEngine
 from srit.pipeline.teaching import Teaching
 from srit.recipe import check_recipe
 from srit.records import Problem

@@ -1,6 +1,6 @@
-import signal
 import copy
 import math
+import signal
 
 import pytest
 import torch
@@ -155,7 +155,7 @@ def test_a_training_in_parts_is_one_training(tmp_path, dtype):
     """One optimizer, one schedule: with the same gradients, the same bits."""
 
     def steps(model, first, n, leg=WHOLE):
-        def accumulate(step):
+        def accumulate(step, gradients):
             loss = (model(torch.tensor([[first + step, 5, 6]])).logits[0, -1].float() ** 2).mean()
             loss.backward()
             return {"loss": loss.item()}

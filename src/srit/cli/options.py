@@ -14,3 +14,14 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Fields to override, such as refine.beta=0.2.")
 ]
 Out = Annotated[Path | None, typer.Option(help="The run directory. Default: runs/NAME.")]
+On = Annotated[
+    str, typer.Option(metavar="ENGINE", help="Where answers are computed: local, or ray for the machines of a cluster.")
+]
+Workers = Annotated[
+    int | None, typer.Option(help="Processes or actors that compute answers, each with a model of its own.")
+]
+Mixed = Annotated[bool, typer.Option("--mixed", help="With --on ray, use machines whose results differ in rounding.")]
+TrainWorkers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes that train together, to the same bytes as one of as many threads. Default: 1."),
+]

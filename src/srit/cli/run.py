@@ -10,11 +10,12 @@ import typer
 
 from srit.cli.display import display
 from srit.cli.ends import reported_errors
-from srit.cli.options import Out, Overrides, RecipeName, RunFolder
+from srit.cli.options import Mixed, On, Out, Overrides, RecipeName, RunFolder, TrainWorkers, Workers
 from srit.errors import MachineError, SritError
 from srit.printable import printable
 
 if TYPE_CHECKING:
+    from srit.pipeline.engines import Machines
     from srit.recipe import Recipe
 
 # By command: the part of a run that it makes (`stages.PARTS`), and its help.
@@ -28,15 +29,24 @@ STAGES = {
 }
 
 
-def run(recipe: RecipeName, overrides: Overrides = None, out: Out = None) -> None:
+def run(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    out: Out = None,
+    on: On = "local",
+    workers: Workers = None,
+    mixed: Mixed = False,
+    train_workers: TrainWorkers = None,
+) -> None:
     """Run a recipe, or resume it."""
+    from srit.pipeline.engines import Machines
     from srit.recipe import read_recipe
 
     with reported_errors():
-        _make(read_recipe(recipe, overrides or []), out, None)
+        _make(read_recipe(recipe, overrides or []), out, None, Machines(on, workers, mixed, train_workers))
 
 
-def plan(recipe: RecipeName, overrides: Overrides = None, out: Out = None) -> None:
+def plan(recipe: RecipeName, overrides: Overrides = None, out: Out = None, workers: Workers = None) -> None:
     """Show what would run, why, and what it takes, and look whether all that it needs is there. Spends nothing."""
     from srit.recipe import read_recipe
 
@@ -54,6 +64,10 @@ def plan(recipe: RecipeName, overrides: Overrides = None, out: Out = None) -> No
             typer.echo(printable(f"{'ok  ' if ok else 'WARN'} {what}: {found}"))
         if planned.summary:
             typer.echo(planned.summary)
+        if workers is not None:
+            from srit.pipeline.engines.room import sharing_line
+
+            typer.echo(sharing_line(settings, workers))
         if planned.looked.faults:
             raise _together(planned.looked.faults)
 
@@ -63,7 +77,7 @@ def _together(faults: Sequence[SritError]) -> SritError:
     return type(faults[0])("\n".join(map(str, faults)))
 
 
-def stage_command(part: str, summary: str) -> Callable[[Path], None]:
+def stage_command(part: str, summary: str) -> Callable[..., None]:
     """Return the command that makes one part of a run.
 
     Args:
@@ -71,11 +85,18 @@ def stage_command(part: str, summary: str) -> Callable[[Path], None]:
         summary: the command's help.
     """
 
-    def command(folder: RunFolder) -> None:
+    def command(
+        folder: RunFolder,
+        on: On = "local",
+        workers: Workers = None,
+        mixed: Mixed = False,
+        train_workers: TrainWorkers = None,
+    ) -> None:
         from srit.api import recipe_of
+        from srit.pipeline.engines import Machines
 
         with reported_errors():
-            _make(recipe_of(folder), folder, part)
+            _make(recipe_of(folder), folder, part, Machines(on, workers, mixed, train_workers))
 
     command.__doc__ = summary
     return command
@@ -117,15 +138,20 @@ def watch(
             server.server_close()
 
 
-def _make(recipe: Recipe, out: Path | None, part: str | None) -> None:
+def _make(recipe: Recipe, out: Path | None, part: str | None, machines: Machines) -> None:
     """Make one part of a run, or all of it (None), and print where the result is."""
-    from srit.api import load_results, make
+    from srit.api import load_results, load_verdict, make
     from srit.cli.tables import print_results
+    from srit.training.distributed.trainers import followed
 
+    if followed():
+        return
     with display() as shown:
-        folder = make(recipe, out, part, log=shown.log, progress=shown.progress)
+        folder = make(recipe, out, part, log=shown.log, progress=shown.progress, machines=machines)
     if part in (None, "report"):
         print_results(load_results(folder))
+        if (verdict := load_verdict(folder)) is not None:
+            typer.echo(verdict.sentence)
         typer.echo(f"report: {folder / 'report.html'}")
     else:
         typer.echo(f"{folder}")

@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from srit.cli.display import display
 from srit.cli.ends import attempt, reported_errors
-from srit.cli.options import Overrides, StudyPlace
+from srit.cli.options import Mixed, On, Overrides, StudyPlace, Workers
 from srit.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ def run(
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="The study directory. Default: runs/studies/NAME.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would take. Spends nothing.")] = False,
+    on: On = "local",
+    workers: Workers = None,
+    mixed: Mixed = False,
 ) -> None:
     """Run a study, or resume it. The exit code is that of the first cell that failed.
 
@@ -54,10 +57,14 @@ def run(
 
             typer.echo("\n".join(summary(plan_study(grid, folder))))
             return
+        from srit.pipeline.engines import Machines
         from srit.study.running import run_study
 
+        machines = Machines(on, workers, mixed)
         with display() as shown:
-            exit_code = run_study(grid, folder, attempt=attempt, progress=shown.progress, report=shown.log)
+            exit_code = run_study(
+                grid, folder, attempt=attempt, progress=shown.progress, report=shown.log, machines=machines
+            )
         _write_pages(folder / "study.json", folder)
         if exit_code:
             raise typer.Exit(exit_code)

@@ -7,10 +7,12 @@ be computed anywhere, in any order, and again.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from srit.errors import MachineError
 from srit.run_directory import write_bytes
 
 Built = TypeVar("Built")
@@ -44,10 +46,20 @@ class ChunkWork(Protocol[Built, ItemIn]):
 class Engine(Protocol):
     """Computes chunks."""
 
-    def map(self, work: ChunkWork[Built, Item], items: Mapping[Key, Item]) -> Iterator[tuple[Key, bytes]]:
-        """Yield the bytes of each item with its key, as soon as they are there and in any order.
+    @property
+    def kind(self) -> Mapping[str, str]:
+        """What the bytes depend on besides the work and the item, such as the number of threads, for the record."""
+        ...
 
-        Nothing is built if there are no items.
+    @property
+    def size(self) -> int:
+        """How many chunks are computed at once, at most."""
+        ...
+
+    def map(self, work: ChunkWork[Built, Item], items: Mapping[Key, Item]) -> Iterator[tuple[Key, bytes]]:
+        """Yield the bytes of each item with its key, as soon as they are there, in any order, and perhaps twice.
+
+        Nothing is built if there are no items. An error is raised only after what was being computed is yielded.
         """
         ...
 
@@ -70,12 +82,41 @@ def mapped_once(
         items: by the name of the file that keeps its bytes.
         kept: the folder of those files, for this work alone. They are written here, by one process.
         arrived: called with the name of each item whose bytes are there.
+
+    Raises:
+        MachineError: an item was computed twice, with different results.
     """
-    missing = {name: item for name, item in items.items() if not (kept / name).exists()}
+    missing = {kept / name: item for name, item in items.items() if not (kept / name).exists()}
     for name in items:
-        if name not in missing:
+        if kept / name not in missing:
             arrived(name)
-    for name, data in engine.map(work, missing):
-        write_bytes(kept / name, data)
-        arrived(name)
+    mapped(engine, work, missing, arrived=lambda path: arrived(path.name))
     return [(kept / name).read_bytes() for name in items]
+
+
+def mapped(
+    engine: Engine, work: ChunkWork[Built, Item], items: Mapping[Path, Item], *, arrived: Callable[[Path], None]
+) -> None:
+    """Compute every item, by the file that keeps its bytes; the rest is as in `mapped_once`."""
+    written: set[Path] = set()
+    for path, data in engine.map(work, items):
+        if path in written:
+            _check_same(path, data)
+            continue
+        write_bytes(path, data)
+        written.add(path)
+        arrived(path)
+
+
+def _check_same(path: Path, data: bytes) -> None:
+    """
+    Raises:
+        MachineError: a file has other bytes.
+    """
+    kept = path.read_bytes()
+    if kept != data:
+        sums = " and ".join(hashlib.sha256(found).hexdigest()[:16] for found in (kept, data))
+        raise MachineError(
+            f"{path}: this was computed twice, with different results ({sums}): the machines are of different kinds, "
+            "or one of them makes mistakes. The first result is kept; delete the file to have it computed again"
+        )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
+from srit.compute.device import plain_writes
 from srit.gpu_check.timing import wait
 
 if TYPE_CHECKING:
@@ -86,8 +87,9 @@ def _step(
     model: LanguageModel, rows: Sequence[Any], loss_of: Callable[[Sequence[Any]], Any], n_tokens: int, batch: int
 ) -> Callable[[], int]:
     def work() -> int:
-        for start in range(0, len(rows), batch):
-            loss_of(list(rows[start : start + batch])).backward()
+        with plain_writes(model.device):  # sums in any order, as usual
+            for start in range(0, len(rows), batch):
+                loss_of(list(rows[start : start + batch])).backward()
         model.zero_grad()
         return n_tokens
 

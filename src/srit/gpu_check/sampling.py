@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from srit.compute.device import plain_writes
 from srit.errors import MachineError
 from srit.gpu_check.shapes import SHAPES, n_parameters, random_model, random_requests
 from srit.gpu_check.timing import emptied, is_lacking_memory, timed
@@ -114,15 +115,16 @@ def _theirs(model: PreTrainedModel, requests: Sequence[Request], settings: Sampl
 @torch.inference_mode()
 def _generate(model: PreTrainedModel, ids: Tensor, settings: SamplingSettings, n_tokens: int) -> int:
     """Return how many tokens `generate` samples in one batch, up to the end of each answer."""
-    output: Any = model.generate(  # type: ignore[operator]
-        ids,
-        attention_mask=torch.ones_like(ids),
-        do_sample=True,
-        temperature=1.0,
-        top_k=0,
-        top_p=1.0,
-        max_new_tokens=n_tokens,
-        pad_token_id=0,
-        **({"eos_token_id": list(settings.stop_ids)} if settings.stop_ids else {}),
-    )
+    with plain_writes(model.device):
+        output: Any = model.generate(  # type: ignore[operator]
+            ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=True,
+            temperature=1.0,
+            top_k=0,
+            top_p=1.0,
+            max_new_tokens=n_tokens,
+            pad_token_id=0,
+            **({"eos_token_id": list(settings.stop_ids)} if settings.stop_ids else {}),
+        )
     return int((output[:, ids.shape[1] :] != 0).sum())  # what follows an end is 0

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from srit.compute.device import plain_writes
 from srit.compute.model import without_adapter
 from srit.compute.plan import Budget
 from srit.compute.rows import Group, Layout, layout_of, logps_by_group, micro_batches
@@ -145,6 +146,10 @@ def _theirs(model: LanguageModel, groups: Sequence[Group], load: Load, batch: in
     at_once = batch * (2 if load.pairs else 1)
 
     def work() -> int:
+        with plain_writes(model.device):  # sums in any order, as usual
+            return one_step()
+
+    def one_step() -> int:
         for start in range(0, len(sides), at_once):
             logps = _plain_logps(model, sides[start : start + at_once])
             pairs = logps.view(-1, 2) if load.pairs else logps

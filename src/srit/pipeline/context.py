@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from srit.compute.mapping import Built, ChunkWork, Engine, Item, Key, mapped_once
 from srit.pipeline.models import Models
@@ -13,6 +14,10 @@ from srit.pipeline.teaching import Teaching
 from srit.pipeline.texts import Texts
 from srit.samplers import Request, Sampled, SamplingSettings
 from srit.samplers.chunks import SamplerSource, SamplingWork, chunks_of, read_answers
+from srit.training.distributed.trainers import Done, Task, Trainers, Work
+
+if TYPE_CHECKING:
+    from srit.compute.model import LanguageModel
 
 CHUNK = 4  # rows times this are committed together: a row that ends early is given to another answer of the chunk
 SHORT = 128  # tokens; where answers may be longer, fewer are committed together, so that a kill costs no more work
@@ -27,8 +32,14 @@ class Context:
     reports: Reports
     teaching: Teaching
     engine: Engine
+    trainers: Trainers
     partial: Path  # the folder of the stage's unfinished work; a later run continues from it
     seconds: Mapping[str, float]  # that each finished stage of the recipe took
+
+    def trainable(self, start: Path | None) -> LanguageModel:
+        """Load the student to train it, as in `Models.trainable`, once the engine has freed what it keeps."""
+        self.engine.release()
+        return self.models.trainable(start)
 
     def map(self, work: ChunkWork[Built, Item], items: Mapping[Key, Item]) -> Iterator[tuple[Key, bytes]]:
         """Yield the bytes of each item with its key, as soon as they are computed, in any order."""
@@ -52,25 +63,57 @@ class Context:
             what: the name of that progress.
         """
         return mapped_once(
-            self.engine, work, items, kept=kept or self.partial, arrived=_adding_up(sizes, self.reports.of(what))
+            self.engine, work, items, kept=kept or self.partial, arrived=adding_up(sizes, self.reports.of(what))
         )
 
-    def sample(
-        self, source: SamplerSource, requests: Sequence[Request], settings: SamplingSettings, kept: Path, what: str
-    ) -> list[Sampled]:
-        """Return an answer for each request, in order; `kept` and `what` as in `map_once`."""
-        size = source.rows * max(1, CHUNK * SHORT // max(SHORT, settings.max_new_tokens))
-        chunks = chunks_of(requests, size)
-        sizes = {name: len(members) for name, members in chunks.items()}
-        found = self.map_once(SamplingWork(source, settings), chunks, kept=kept, sizes=sizes, what=what)
+    def train(self, start: Callable[[], LanguageModel], work: Work, name: str) -> Done:
+        """Train a model, and return it with the metrics of each step.
+
+        Args:
+            start: builds the model that the training starts from.
+            work: the training: a picklable value.
+            name: of its progress.
+        """
+        return self.trainers.train(start, Task(self.models.reference(None), work), self.reports.of(name))
+
+    def sample(self, wanted: Chunks, what: str) -> list[Sampled]:
+        """Return the answers of all chunks in the order of their requests; `what` as in `map_once`."""
+        found = self.map_once(wanted.work, wanted.items, kept=wanted.kept, sizes=wanted.sizes, what=what)
         return [answer for data in found for answer in read_answers(data)]
 
 
-def _adding_up(sizes: Mapping[str, int], progress: Callable[[int, int], None]) -> Callable[[str], None]:
+class Chunks(NamedTuple):
+    """Chunks of requests, and the folder of the files that keep their answers."""
+
+    work: SamplingWork
+    items: Mapping[str, Sequence[Request]]  # by the name of the file
+    kept: Path
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The number of answers in each."""
+        return {name: len(requests) for name, requests in self.items.items()}
+
+
+def sampling(source: SamplerSource, requests: Sequence[Request], settings: SamplingSettings, kept: Path) -> Chunks:
+    """Return the chunks that give an answer to each request.
+
+    What is in a chunk does not depend on the number of workers: it decides how the chunk's numbers are rounded.
+    """
+    size = chunk_size(source.rows, settings.max_new_tokens)
+    return Chunks(SamplingWork(source, settings), chunks_of(requests, size), kept)
+
+
+def chunk_size(rows: int, max_new_tokens: int) -> int:
+    """Return how many answers are committed together."""
+    return rows * max(1, CHUNK * SHORT // max(SHORT, max_new_tokens))
+
+
+def adding_up(sizes: Mapping[Key, int], progress: Callable[[int, int], None]) -> Callable[[Key], None]:
     """Turn items that arrive into progress."""
     done, total = 0, sum(sizes.values())
 
-    def arrived(name: str) -> None:
+    def arrived(name: Key) -> None:
         nonlocal done
         done += sizes[name]
         progress(done, total)

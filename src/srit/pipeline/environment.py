@@ -9,11 +9,23 @@ import subprocess
 from importlib.metadata import distribution, version
 from pathlib import Path
 
+from srit.compute.mapping import Engine
+from srit.pipeline.stage import TRAINS, Stage
+from srit.training.distributed.trainers import Trainers
+
 
 def environment() -> dict[str, str]:
     """Return what figures depend on besides the recipe."""
     packages = ("srit", "torch", "transformers", "peft")
     return {"python": platform.python_version(), "machine": platform.machine(), **{p: version(p) for p in packages}}
+
+
+def environment_of(stage: Stage, engine: Engine, trainers: Trainers) -> dict[str, str]:
+    """Return what the figures of a stage depend on: how many threads compute it is part of that."""
+    if not stage.computes:
+        return environment()
+    trains = {"threads": str(trainers.threads)} if stage.computes == TRAINS else {}
+    return environment() | trains | dict(engine.kind)
 
 
 def origin() -> dict[str, str]:

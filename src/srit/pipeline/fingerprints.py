@@ -14,7 +14,6 @@ from pathlib import Path
 
 from srit.compute.plan import ADDED, ComputePlan
 from srit.errors import DataError
-from srit.pipeline.environment import environment
 from srit.pipeline.stage import Stage
 from srit.run_directory import Json, StageEntry, canonical, read_json, recorded_sum, write_json
 from srit.sums import NOT_THERE
@@ -115,35 +114,43 @@ def changed_outputs(stage: Stage, made_from: Mapping[str, Json], entry: StageEnt
     return [name for name in stage.outputs if now[name] != then.get(name)]
 
 
-def mixed_versions(entries: Mapping[str, StageEntry], kept: Iterable[Stage]) -> str:
-    """Say in one line which finished stages were computed with other versions than those here; "" if none was.
+def mixed_versions(entries: Mapping[str, StageEntry], kept: Iterable[Stage], now: Mapping[str, str]) -> str:
+    """Say in one line which finished stages were computed with other versions or threads than now; "" if none was.
 
     Args:
         entries: of a manifest, by stage.
         kept: stages that are not made again.
+        now: the environment of what goes on.
     """
     others: dict[str, list[str]] = {}
     for stage in kept:
-        then = _versions(entries[str(stage.name)].environment) if stage.computes else ""
-        if then and then != _versions(environment()):
-            others.setdefault(then, []).append(str(stage.name))
+        then = entries[str(stage.name)].environment if stage.computes else {}
+        if _differ(then, now):
+            others.setdefault(_versions(then), []).append(str(stage.name))
     summary = "; ".join(f"{then} made {', '.join(names)}" for then, names in others.items())
-    return summary and f"{summary}, and {_versions(environment())} goes on: {_MIXED}"
+    return summary and f"{summary}, and {_versions(now)} goes on: {_MIXED}"
 
 
 _MIXED = "the last digits may differ. For one version throughout, choose another --out"
+_SHAPING = ("torch", "transformers", "peft", "threads", "threads of a chunk")
 
 
 def _versions(found: Mapping[str, str]) -> str:
-    return ", ".join(f"{package} {found[package]}" for package in ("torch", "transformers", "peft") if package in found)
+    return ", ".join(f"{name} {found[name]}" for name in _SHAPING if name in found)
 
 
-def begun_elsewhere(partial: Path) -> str:
-    """Say in one line which versions began an unfinished stage, if they are not those here; "" if they are."""
-    place, now = partial / "environment.json", _versions(environment())
+def _differ(then: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Return whether what both know about differs: earlier versions of srit recorded less."""
+    return any(then[name] != now[name] for name in _SHAPING if name in then and name in now)
+
+
+def begun_elsewhere(partial: Path, now: Mapping[str, str]) -> str:
+    """Say in one line which versions began an unfinished stage, if they are not those of `now`; "" if they are."""
+    place = partial / "environment.json"
     try:
-        then = _versions(read_json(place))
-    except (DataError, TypeError):  # missing, or damaged: what it says is only reported
-        write_json(place, environment())
+        then = read_json(place)
+        differs = _differ(then, now)
+    except (DataError, TypeError, AttributeError):  # missing, or damaged: what it says is only reported
+        write_json(place, dict(now))
         return ""
-    return "" if then == now else f"{then} began it, and {now} goes on: {_MIXED}"
+    return f"{_versions(then)} began it, and {_versions(now)} goes on: {_MIXED}" if differs else ""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from srit.compute.plan import ComputePlan
 from srit.machine.precision import begun_compute_plan, resolved
 from srit.pipeline.begun import kept_way, pinned
+from srit.pipeline.environment import environment
 from srit.pipeline.fingerprints import basis, changed_outputs, difference, fingerprint, input_sums, mixed_versions
 from srit.pipeline.stage import UNSETTLED, Stage
 from srit.recipe import Recipe
@@ -96,4 +97,4 @@ def versions_line(folder: Path, planned: Sequence[Plan]) -> str:
     again = any(stage.computes for stage, reason in planned if reason)
     entries = read_manifest(folder).stages
     kept = [stage for stage, reason in planned if not reason and str(stage.name) in entries]
-    return mixed_versions(entries, kept) if again else ""
+    return mixed_versions(entries, kept, environment()) if again else ""

@@ -20,12 +20,13 @@ from srit.compute.mapping import Engine
 from srit.compute.plan import ComputePlan
 from srit.errors import DataError, MachineError, SritError, TrainingError
 from srit.machine.precision import begun_compute_plan, known_rates, resolved
+from srit.pipeline.ahead import compute_ahead
 from srit.pipeline.begun import Shared, begin_revisions, begin_way, kept_way, pinned
-from srit.pipeline.context import Context
+from srit.pipeline.context import Chunks, Context
 from srit.pipeline.declared import Inputs, Outputs, only, only_computes
-from srit.pipeline.environment import environment
+from srit.pipeline.engines.local import LocalEngine
+from srit.pipeline.environment import environment_of
 from srit.pipeline.fingerprints import basis, begun_elsewhere, fingerprint, input_sums, mixed_versions
-from srit.pipeline.local import LocalEngine
 from srit.pipeline.models import Models
 from srit.pipeline.planning import dependents, unsettled
 from srit.pipeline.reports import Progress, Report, Reports
@@ -34,9 +35,10 @@ from srit.pipeline.stage import Stage, StageName
 from srit.pipeline.teaching import Teaching, earlier_limits, models_of
 from srit.pipeline.texts import Texts
 from srit.recipe import Recipe
-from srit.run_directory import Json, Run, StageEntry, write_bytes
+from srit.run_directory import Json, Run, StageEntry, recorded_sum, write_bytes
 from srit.shortages import shortage
 from srit.students.loading import identity
+from srit.training.distributed.trainers import AloneTrainer, Trainers
 
 Declare = Callable[[Recipe], Sequence[Stage]]  # a recipe's stages in order, such as `stages.stages`
 
@@ -53,6 +55,7 @@ class OpenRun:
     reports: Reports
     teaching: Teaching
     engine: Engine
+    trainers: Trainers
     shared: Shared | None  # what the run has in common with others; None: it stands alone
     begun: tuple[str, ...] = ()  # the stages that were made to open it
 
@@ -72,6 +75,7 @@ def open_run(
     report: Report,
     shared: Shared | None = None,
     engine: Engine | None = None,
+    trainers: Trainers | None = None,
 ) -> Iterator[OpenRun]:
     """Open a run directory for a recipe, write the recipe into it, and decide the precision of its student.
 
@@ -79,6 +83,7 @@ def open_run(
         declare: returns the wanted stages. If none of them computes with the student, its weights are not needed.
         shared: what the run has in common with others; its runs compute the same student in the same way.
         engine: what computes chunks; None: this process.
+        trainers: what trains; None: this process.
 
     Raises:
         MachineError: the folder cannot be written, or another process has it open.
@@ -87,7 +92,8 @@ def open_run(
     with closing(Run(folder)) as run:
         run.refuse_links_out(output for stage in declare(recipe) for output in stage.outputs)
         recipe = pinned(recipe, begin_revisions(run, recipe, shared))
-        opened = _opened(run, recipe, declare(recipe), Reports(report, progress), shared, engine or LocalEngine())
+        computing = (engine or LocalEngine(), trainers or AloneTrainer())
+        opened = _opened(run, recipe, declare(recipe), Reports(report, progress), shared, *computing)
         # To find the fastest way to compute a model takes minutes, and problems that cannot be used take seconds.
         begun = run_stages(replace(opened, stages=[stage for stage in opened.stages if stage.name == PROBLEMS]))
         plan = _plan_for(recipe, opened.stages, run, shared, report)
@@ -98,7 +104,7 @@ def open_run(
                 report(f"WARN {plan.warning}")
             recipe = resolved(recipe, plan)
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
-        decided = _opened(run, recipe, declare(recipe), opened.reports, shared, opened.engine)
+        decided = _opened(run, recipe, declare(recipe), opened.reports, shared, *computing)
         yield replace(decided, plan=plan, texts=opened.texts, begun=tuple(begun))
 
 
@@ -106,7 +112,13 @@ PROBLEMS = StageName("problems")
 
 
 def _opened(
-    run: Run, recipe: Recipe, stages: Sequence[Stage], reports: Reports, shared: Shared | None, engine: Engine
+    run: Run,
+    recipe: Recipe,
+    stages: Sequence[Stage],
+    reports: Reports,
+    shared: Shared | None,
+    engine: Engine,
+    trainers: Trainers,
 ) -> OpenRun:
     journal = (run.folder if shared is None else shared.folder) / "teacher/answers.jsonl"
     limits = tuple(earlier_limits(run.manifest.stages.values()))
@@ -120,6 +132,7 @@ def _opened(
         reports=reports,
         teaching=Teaching(recipe, journal, limits, in_vain, engine, reports.report),
         engine=engine,
+        trainers=trainers,
         shared=shared,
     )
 
@@ -141,6 +154,7 @@ def run_stages(opened: OpenRun) -> list[str]:
     student = identity(opened.recipe.student)
     made = list(opened.begun)
     kept: list[Stage] = []
+    ahead: dict[str, float] = {}  # seconds that chunks took before their stage's turn
     for place, stage in enumerate(opened.stages):
         made_from = _made_from(opened, stage, student)
         mark = fingerprint(made_from)
@@ -153,10 +167,14 @@ def run_stages(opened: OpenRun) -> list[str]:
             continue
         if stage.auxiliary and not _is_awaited(opened, place, student):
             continue
-        if stage.computes and (line := mixed_versions(opened.run.manifest.stages, kept)):
+        now = environment_of(stage, opened.engine, opened.trainers)
+        if stage.computes and (line := mixed_versions(opened.run.manifest.stages, kept, now)):
             opened.report(f"WARN {line}")
             kept.clear()  # reported once
-        if _make(opened, stage, made_from, student, reopened=reopened):
+        if stage.chunks and opened.engine.size > 1 and str(stage.name) not in ahead:
+            ahead |= _computed_ahead(opened, place, student)
+        earlier = ahead.get(str(stage.name), 0.0)
+        if _make(opened, stage, made_from, student, earlier, reopened=reopened):
             made.append(str(stage.name))
     return made
 
@@ -190,8 +208,34 @@ def _is_settled(opened: OpenRun, stage: Stage, student: str) -> bool:
     return opened.run.is_done(str(stage.name), mark) or _taken(opened, stage, mark)
 
 
-def _make(opened: OpenRun, stage: Stage, made_from: Mapping[str, Json], student: str, *, reopened: bool) -> bool:
-    """Make and record a stage; return False if it was done before and making it again failed."""
+def _computed_ahead(opened: OpenRun, place: int, student: str) -> dict[str, float]:
+    """Compute the chunks of a stage and of those after it for the same model; return the seconds for each."""
+    first, entries = opened.stages[place], opened.run.manifest.stages
+    by_stage: dict[str, Sequence[Chunks]] = {}
+    for stage in opened.stages[place:]:
+        if not stage.chunks or stage.name.model != first.name.model:
+            continue
+        mark = fingerprint(_made_from(opened, stage, student))
+        ready = all(recorded_sum(entries, name) for name in stage.inputs)
+        if ready and not opened.run.is_done(str(stage.name), mark) and not _is_given(opened, mark):
+            by_stage[str(stage.name)] = _chunks(opened, stage, _partial(opened, stage, mark, student))
+    return compute_ahead(opened.engine, opened.reports, f"predictions/{first.name.model}", by_stage)
+
+
+def _chunks(opened: OpenRun, stage: Stage, partial: Path) -> Sequence[Chunks]:
+    if line := begun_elsewhere(partial, environment_of(stage, opened.engine, opened.trainers)):
+        opened.report(f"WARN {line}")
+    return stage.chunks(_inputs(opened, stage), _context(opened, stage, partial)) if stage.chunks else ()
+
+
+def _make(
+    opened: OpenRun, stage: Stage, made_from: Mapping[str, Json], student: str, earlier: float, *, reopened: bool
+) -> bool:
+    """Make and record a stage; return False if it was done before and making it again failed.
+
+    Args:
+        earlier: seconds that its chunks took already.
+    """
     mark, started = fingerprint(made_from), time.monotonic()
     try:
         counts = _made(opened, stage, mark, student)
@@ -200,14 +244,14 @@ def _make(opened: OpenRun, stage: Stage, made_from: Mapping[str, Json], student:
             raise
         opened.report(f"WARN {stage.name}: {error}; what was made before stays valid")
         return False
-    seconds = round(time.monotonic() - started, 1)
+    seconds = round(earlier + time.monotonic() - started, 1)
     entry = StageEntry(
         fingerprint=mark,
         **made_from,
         outputs=opened.run.sums(stage.outputs),
         counts=counts,
         seconds=seconds,
-        environment=environment(),
+        environment=environment_of(stage, opened.engine, opened.trainers),
     )
     opened.run.commit(str(stage.name), entry)
     _given(opened, stage, mark, anew=reopened)
@@ -222,6 +266,10 @@ def _taken(opened: OpenRun, stage: Stage, mark: str) -> bool:
         return False
     opened.report(f"{stage.name} taken from a run that did the same work")
     return True
+
+
+def _is_given(opened: OpenRun, mark: str) -> bool:
+    return opened.shared is not None and (opened.shared.folder / "pool" / mark / "entry.json").exists()
 
 
 def _given(opened: OpenRun, stage: Stage, mark: str, *, anew: bool = False) -> None:
@@ -240,7 +288,7 @@ def _made(opened: OpenRun, stage: Stage, mark: str, student: str) -> dict[str, J
     partial = _partial(opened, stage, mark, student)
     if left := left_over(partial):
         opened.report(f"     resuming from {left} of an earlier run")
-    if stage.computes and (line := begun_elsewhere(partial)):
+    if stage.computes and (line := begun_elsewhere(partial, environment_of(stage, opened.engine, opened.trainers))):
         opened.report(f"WARN {line}")
     inputs, out = _inputs(opened, stage), Outputs(str(stage.name), opened.run.folder, stage.outputs)
     try:
@@ -289,6 +337,7 @@ def _context(opened: OpenRun, stage: Stage, partial: Path) -> Context:
         reports=opened.reports,
         teaching=opened.teaching,
         engine=opened.engine,
+        trainers=opened.trainers,
         partial=partial,
         seconds={name: entries[name].seconds for name in declared if name in entries},
     )

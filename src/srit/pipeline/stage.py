@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from srit.records import Model
 from srit.run_directory import Json
 
 if TYPE_CHECKING:
-    from srit.pipeline.context import Context
+    from srit.pipeline.context import Chunks, Context
     from srit.pipeline.declared import Inputs, Outputs
 
 UNSETTLED = "without an answer yet"  # the count of a stage's questions that its next run asks again
@@ -78,3 +78,5 @@ class Stage:
     auxiliary: bool = False  # made only for other stages: not if those are done already
     continues: StageName | None = None  # the stage whose unfinished work it adds to; None: it has its own
     shows: tuple[StageName, ...] = ()  # stages whose counts it reads
+    # The chunks of its answers, which `make` computes or finds computed (`ahead.py`); None: they have to wait for it.
+    chunks: Callable[[Inputs, Context], Sequence[Chunks]] | None = None

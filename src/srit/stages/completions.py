@@ -9,7 +9,7 @@ from random import Random
 
 from srit.compared import refine_problems
 from srit.errors import TooFewPairs, TrainingError
-from srit.pipeline.context import Context
+from srit.pipeline.context import Context, sampling
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.estimate import Work, refined_on, tokens_of
 from srit.pipeline.stage import SAMPLES, Stage, StageName, no_work
@@ -171,7 +171,7 @@ def _sample(
         min_p=settings.min_p,
     )
     source = context.models.sampler(inputs.trained(start_of(inputs, part)), inputs.recipe.rows)
-    sampled = context.sample(source, requests, drawn, kept, f"{part.folder}/completions")
+    sampled = context.sample(sampling(source, requests, drawn, kept), f"{part.folder}/completions")
     return make_completions(problems, sampled, prompts, settings, earlier)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from srit.compared import Evaluated, folder_of, predictions_file, problems_file
-from srit.pipeline.context import Context
+from srit.pipeline.context import Chunks, Context, sampling
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.estimate import Work, n_problems, teaching, tokens_of
 from srit.pipeline.stage import SAMPLES, Stage, StageName
@@ -31,7 +31,8 @@ def predictions_stage(recipe: Recipe, model: Model, task: Evaluated) -> Stage:
     limit = recipe.evaluate.base_limit if model.kind == "base" else None
     # In other batches, the answers of the same model differ only by rounding.
     rows = recipe.rows if model.kind != "instructed-again" else max(1, recipe.rows // 3)
-    shaping = recipe.evaluate.model_dump(mode="json", exclude={"teacher", "noise_floor", "options", "base_limit"})
+    other = {"teacher", "noise_floor", "options", "pairs", "base_limit"}
+    shaping = recipe.evaluate.model_dump(mode="json", exclude=other)
     # The seed draws samples. Greedy answers do not depend on it, so that all seeds share those of base.
     settings = {
         "evaluate": shaping,
@@ -49,6 +50,7 @@ def predictions_stage(recipe: Recipe, model: Model, task: Evaluated) -> Stage:
         inputs=(problems_file(task), *([folder] if folder else [])),
         outputs=(predictions_file(model, task),),
         make=lambda inputs, out, context: _make_predictions(inputs, out, context, model, task, limit, rows),
+        chunks=lambda inputs, context: _chunks(inputs, context, model, task, limit, rows),
         work=lambda recipe: _work(recipe, model, task),
         # One round's refined model is another run's "refined-1", and a task's place may differ: other names.
         shared_as="predictions",
@@ -74,17 +76,30 @@ def computed_with(recipe: Recipe) -> dict[str, Json]:
 def _make_predictions(
     inputs: Inputs, out: Outputs, context: Context, model: Model, task: Evaluated, limit: int | None, rows: int
 ) -> Mapping[str, Json]:
-    found, folder = inputs.records(problems_file(task), Problem)[:limit], folder_of(model)
-    recipe, evaluate = inputs.recipe, inputs.recipe.evaluate
-    source = context.models.sampler(inputs.trained(folder) if folder else None, rows)
+    source = _source(inputs, context, model, rows)
     what = f"predictions/{model}/{task.place}"
-    greedy = Wanted(found, evaluate.prompts, range(1), 0.0)
-    predictions = answers(recipe, context, source, greedy, context.partial / "greedy", what)
-    if evaluate.pass_at:
-        drawn = greedy._replace(indices=range(1, evaluate.samples + 1), temperature=evaluate.temperature)
-        predictions += answers(recipe, context, source, drawn, context.partial / "drawn", what)
+    predictions = [
+        prediction
+        for kept, wanted in _wanted(inputs, task, limit).items()
+        for prediction in answers(inputs.recipe, context, source, wanted, context.partial / kept, what)
+    ]
     out.records(predictions_file(model, task), predictions)
     return Counter(f"{p.prompt}: {p.verdict}" for p in predictions if p.index == 0)
+
+
+def _chunks(
+    inputs: Inputs, context: Context, model: Model, task: Evaluated, limit: int | None, rows: int
+) -> list[Chunks]:
+    source = _source(inputs, context, model, rows)
+    return [
+        _sampling(inputs.recipe, context, source, wanted, context.partial / kept)
+        for kept, wanted in _wanted(inputs, task, limit).items()
+    ]
+
+
+def _source(inputs: Inputs, context: Context, model: Model, rows: int) -> SamplerSource:
+    folder = folder_of(model)
+    return context.models.sampler(inputs.trained(folder) if folder else None, rows)
 
 
 class Wanted(NamedTuple):
@@ -94,6 +109,16 @@ class Wanted(NamedTuple):
     kinds: Sequence[PromptKind]
     indices: range  # as in `make_requests`
     temperature: float  # 0: greedy
+
+
+def _wanted(inputs: Inputs, task: Evaluated, limit: int | None) -> dict[str, Wanted]:
+    """Return the answers that are wanted, by the folder of their finished chunks."""
+    evaluate, problems = inputs.recipe.evaluate, inputs.records(problems_file(task), Problem)[:limit]
+    greedy = Wanted(problems, evaluate.prompts, range(1), 0.0)
+    if not evaluate.pass_at:
+        return {"greedy": greedy}
+    drawn = greedy._replace(indices=range(1, evaluate.samples + 1), temperature=evaluate.temperature)
+    return {"greedy": greedy, "drawn": drawn}
 
 
 def answers(
@@ -106,12 +131,16 @@ def answers(
         kept: the folder of the finished chunks.
         what: the name of the progress.
     """
+    sampled = context.sample(_sampling(recipe, context, source, wanted, kept), what)
+    prompts, stop = context.texts.prompts, recipe.evaluate.stop
+    return make_predictions(wanted.problems, wanted.kinds, wanted.indices, sampled, prompts, stop)
+
+
+def _sampling(recipe: Recipe, context: Context, source: SamplerSource, wanted: Wanted, kept: Path) -> Chunks:
     evaluate, prompts = recipe.evaluate, context.texts.prompts
-    problems, kinds, indices, temperature = wanted
-    settings = SamplingSettings(temperature, evaluate.max_new_tokens, prompts.stop_ids, stop=evaluate.stop)
-    requests = make_requests(problems, kinds, prompts, indices, f"{recipe.seed}/evaluate")
-    sampled = context.sample(source, requests, settings, kept, what)
-    return make_predictions(problems, kinds, indices, sampled, prompts, settings.stop)
+    settings = SamplingSettings(wanted.temperature, evaluate.max_new_tokens, prompts.stop_ids, stop=evaluate.stop)
+    requests = make_requests(wanted.problems, wanted.kinds, prompts, wanted.indices, f"{recipe.seed}/evaluate")
+    return sampling(source, requests, settings, kept)
 
 
 def teacher_predictions_stage(recipe: Recipe, task: Evaluated) -> Stage:

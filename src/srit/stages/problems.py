@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from srit.compared import evaluated, problems_file
+from srit.compared import evaluated, kinds_in, problems_file
 from srit.errors import DataError, JudgeError
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
@@ -20,7 +20,7 @@ from srit.records import Problem, Split
 from srit.run_directory import Json
 from srit.students.prompts import RENDERED_AT_ONCE, Prompts
 from srit.sums import NOT_THERE
-from srit.tasks import Task, find_task
+from srit.tasks import Task, find_task, kinds_of
 
 
 def problems_stage(recipe: Recipe) -> Stage:
@@ -74,6 +74,8 @@ def _source_of(use: TaskUse, split: Split) -> str:
 def _make_problems(inputs: Inputs, out: Outputs, context: Context) -> Mapping[str, Json]:
     """Write the problems as they come: there may be more than the memory holds."""
     tasks, sides = inputs.recipe.tasks, _sides(inputs.recipe)
+    if not tasks.allow_overlap:
+        refuse_partly_trained((*tasks.train, *tasks.refine), tasks.evaluate)
     apart, counts = Apart(), Counter[str]()
     # What is evaluated comes first, so that the others can be compared with it.
     for name in sorted(sides, key=lambda name: name in _KINDS):
@@ -181,6 +183,22 @@ def load(uses: Sequence[TaskUse], split: Split, *, seed: int) -> Iterator[Proble
             raise DataError(f"{use.task}: there are no problems in its {split} split")
     if repeated:
         raise DataError(f"two tasks of the {split} side share the ids {', '.join(repeated[:5])}: rename one's ids")
+
+
+def refuse_partly_trained(trained: Sequence[TaskUse], evaluated: Sequence[TaskUse]) -> None:
+    """Refuse evaluation tasks only some of whose kinds of problems are trained on: neither in- nor out-of-domain.
+
+    Raises:
+        DataError: there is one; names the kinds that are trained on.
+    """
+    kinds = kinds_in(trained)
+    for use in evaluated:
+        of_task = kinds_of(use.task)
+        if (known := of_task & kinds) and not of_task <= kinds:
+            raise DataError(
+                f"tasks.evaluate: {use.task} is trained on in part ({', '.join(sorted(known))}): evaluate what is "
+                "trained on and what is not as tasks of their own, or set tasks.allow_overlap: true"
+            )
 
 
 def _normal(problem: Problem) -> str:

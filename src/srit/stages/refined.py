@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from srit.compared import refine_problems
@@ -140,22 +141,22 @@ def make_refined(
     if not preferences and not part.shown:
         raise TrainingError("no problem gave a pair or a right answer: there is nothing to refine on")
     agreement, reference = _before(inputs, context, preferences, settings, file, part)
-    model = context.models.trainable(inputs.path(start_of(inputs, part)))
+    start = partial(context.trainable, inputs.path(start_of(inputs, part)))
     is_reference = reference_of(settings, part) == part
-    history = refine(
-        model,
-        preferences,
-        reference,
-        settings,
+    work = partial(
+        refine,
+        preferences=preferences,
+        reference=reference,
+        settings=settings,
         max_tokens=max_tokens,
         rows=context.models.plan.rows,
         budget=context.models.budget,
         seed=f"{inputs.recipe.seed}/{name}",
         checkpoints=context.partial,
-        progress=context.reports.of(name),
         leg=_leg(inputs, out, part),
         is_reference=is_reference,
     )
+    model, history = context.train(start, work, name)
     checks = [agreement, *(_starts(context, settings, history[:1]) if is_reference else ())]
     save_trained(out, context, model, name)
     groups = len(preferences)
@@ -232,7 +233,6 @@ def _before(
     else:
         [sampled] = _scored(inputs, context, start, {"agreement.json": own})
         [scored] = _scored(inputs, context, frozen, compared, by_token=by_token)
-    context.engine.release()  # the training loads a model of its own
     gap, dtype = disagreement(some, sampled), context.models.plan.dtype
     if gap > AGREEMENT[dtype]:
         raise TrainingError(

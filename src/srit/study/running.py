@@ -13,6 +13,7 @@ from typing import NamedTuple
 from srit.compared import in_results, tuned_on
 from srit.errors import DataError, RecipeError
 from srit.pipeline.begun import Shared
+from srit.pipeline.engines import HERE, Machines, working
 from srit.pipeline.environment import environment
 from srit.pipeline.reports import Progress, Report
 from srit.pipeline.running import open_run, run_stages
@@ -48,10 +49,15 @@ Attempt = Callable[[Callable[[], DoneRun]], "DoneRun | Failure"]
 _Found = Mapping[tuple[str, int], RunRecord]  # by cell and seed
 
 
-def run_study(grid: Grid, out: Path, *, attempt: Attempt, progress: Progress, report: Report) -> int:
+def run_study(
+    grid: Grid, out: Path, *, attempt: Attempt, progress: Progress, report: Report, machines: Machines = HERE
+) -> int:
     """Run what is not done of a study, and write study.json and timings.json after each cell.
 
     Seeds are outermost: the whole grid has run once before any cell is repeated.
+
+    Args:
+        machines: where the chunks of each cell are computed.
 
     Returns:
         The exit code: 0 when every cell is done, otherwise that of the first one that failed.
@@ -71,7 +77,7 @@ def run_study(grid: Grid, out: Path, *, attempt: Attempt, progress: Progress, re
             seed = study.seeds[number]
             heading = f"[{done + 1}/{len(wanted)}] {cell.name}, seed {seed}"
             report(heading)
-            ran = attempt(partial(_run_cell, cell, number, seed, shared, heading, progress, report))
+            ran = attempt(partial(_run_cell, cell, number, seed, shared, machines, heading, progress, report))
             if isinstance(ran, Failure):
                 exit_code = exit_code or ran.exit_code
                 reason = re.sub(rf"(?<![\w./-]){re.escape(str(out))}/", "STUDY/", ran.reason)
@@ -108,7 +114,14 @@ def folder_of(out: Path, cell: GridCell, seed: int) -> Path:
 
 
 def _run_cell(
-    cell: GridCell, number: int, seed: int, shared: Shared, heading: str, progress: Progress, report: Report
+    cell: GridCell,
+    number: int,
+    seed: int,
+    shared: Shared,
+    machines: Machines,
+    heading: str,
+    progress: Progress,
+    report: Report,
 ) -> DoneRun:
     folder, recipe = folder_of(shared.folder, cell, seed), cell.recipes[number]
 
@@ -118,7 +131,10 @@ def _run_cell(
     def indented(line: str) -> None:
         report(f"  {line}")
 
-    with open_run(folder, recipe, measured, progress=in_grid, report=indented, shared=shared) as opened:
+    with (
+        working(machines, recipe, indented) as engine,
+        open_run(folder, recipe, measured, progress=in_grid, report=indented, shared=shared, engine=engine) as opened,
+    ):
         run_stages(opened)
     return outcome(folder, recipe)
 

@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,6 +26,8 @@ from srit.errors import TrainingError
 from srit.recipe import Optimization
 from srit.run_directory import write_bytes
 from srit.stopping import delayed_stop
+from srit.training.distributed.world import ALONE, World
+from srit.training.gradients import Gradients, gradients_of
 
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
@@ -91,7 +92,7 @@ def steps_up_to(n_tokens: int, sizes: Sequence[int], settings: Optimization, see
 
 def train(
     model: LanguageModel,
-    accumulate: Callable[[int], Metrics],
+    accumulate: Callable[[int, Gradients], Metrics],
     *,
     n_steps: int,
     settings: Optimization,
@@ -100,6 +101,7 @@ def train(
     progress: Callable[[int, int], None],
     leg: Leg = WHOLE,
     problems: Callable[[int], Sequence[str]] = lambda step: (),
+    world: World = ALONE,
 ) -> list[Metrics]:
     """Take `n_steps` optimizer steps, continuing from the newest undamaged checkpoint if there is one.
 
@@ -110,6 +112,8 @@ def train(
         progress: called with the number of steps that are done and their total.
         problems: the ids of those that a step learns from, for messages.
         leg: the schedule is that of a training whose parts all have as many steps as this one.
+        world: the processes that train together. All take the same steps; the one that leads has the files, and the
+            weights that they start from.
 
     Returns:
         One dict per step: what `accumulate` returned, "step", "grad_norm" and "learning_rate".
@@ -119,18 +123,21 @@ def train(
     """
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     weights = _masters(trained)
+    gradients = gradients_of(trained, weights, world)
     optimizer = torch.optim.AdamW(weights.values(), lr=settings.learning_rate, weight_decay=0.0)
-    _begin(optimizer, weights, leg)
+    if world.leads:
+        _begin(optimizer, weights, leg)
     done, total = (leg.number - 1) * n_steps, leg.of * n_steps
     schedule = LambdaLR(optimizer, lambda step: _rate(done + step, total, settings.warmup))
-    history = _restore(checkpoints, weights, optimizer, schedule)
+    history = _continue(checkpoints, weights, optimizer, schedule, world)
     _follow(trained, weights)
     pace = Pace()
     try:
         for step in range(len(history), n_steps):
             seed_torch(f"{seed}/{step}")
             with reporting_memory("a training step", LESS_AT_ONCE):
-                metrics = accumulate(step)
+                metrics = accumulate(step, gradients)
+            gradients.hand_over()
             norm = torch.nn.utils.clip_grad_norm_(weights.values(), settings.clip).item()
             if not all(map(_is_finite, (metrics["loss"], norm))):
                 raise _diverged(step, metrics["loss"], norm, settings, problems(step))
@@ -142,14 +149,14 @@ def train(
                 optimizer.zero_grad(set_to_none=True)
                 history.append({"step": float(step), **metrics, "grad_norm": norm, "learning_rate": rate})
             progress(step + 1, n_steps)
-            if step + 1 < n_steps and pace.is_due():
+            if world.leads and step + 1 < n_steps and pace.is_due():
                 with pace.saving():
-                    _save(checkpoints, weights, optimizer, schedule, history)
+                    _save(checkpoints, _checkpoint(weights, optimizer, schedule, history), len(history))
     except KeyboardInterrupt:
-        if history:
-            _save(checkpoints, weights, optimizer, schedule, history)
+        if world.leads and history:
+            _save(checkpoints, _checkpoint(weights, optimizer, schedule, history), len(history))
         raise
-    if leg.after is not None:
+    if world.leads and leg.after is not None:
         masters = {name: weight for name, weight in weights.items() if weight is not trained[name]}
         write_bytes(leg.after, _state(optimizer, weights, masters))
     return history
@@ -208,25 +215,10 @@ class Pace:
 def _masters(trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return what the optimizer updates: the weights, or float32 copies of those in lower precision.
 
-    In bfloat16, a step of 1e-4 on a weight of 0.1 is lost. Gradients go to the copies as soon as they are computed, so
-    that those of a step's batches are summed in float32.
+    In bfloat16, a step of 1e-4 on a weight of 0.1 is lost.
     """
-    masters = {}
-    for name, weight in trained.items():
-        masters[name] = weight
-        if weight.dtype.itemsize < 4:
-            masters[name] = weight.detach().float().requires_grad_()
-            weight.register_post_accumulate_grad_hook(partial(_hand_over, masters[name]))  # type: ignore[no-untyped-call]
-    return masters
-
-
-def _hand_over(master: Tensor, weight: Tensor) -> None:
-    """Add a weight's gradient to that of its float32 copy."""
-    if weight.grad is None:
-        return
-    gradient = weight.grad.float()
-    master.grad = gradient if master.grad is None else master.grad.add_(gradient)
-    weight.grad = None
+    low = {name for name, weight in trained.items() if weight.dtype.itemsize < 4}
+    return {n: weight.detach().float().requires_grad_() if n in low else weight for n, weight in trained.items()}
 
 
 def _follow(trained: Mapping[str, Tensor], masters: Mapping[str, Tensor]) -> None:
@@ -246,13 +238,33 @@ def _is_finite(value: float) -> bool:
     return value == value and abs(value) != float("inf")
 
 
-def _save(
+def _continue(
     folder: Path,
     weights: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
     schedule: LambdaLR,
-    history: Sequence[Metrics],
-) -> None:
+    world: World,
+) -> list[Metrics]:
+    """Continue from the newest undamaged checkpoint; every process from what the first one has."""
+    data = next(_whole_checkpoints(folder), None) if world.leads else None
+    if world.size > 1:
+        data = world.from_leader(data or (_checkpoint(weights, optimizer, schedule, []) if world.leads else None))
+    if data is None:
+        return []
+    state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    with torch.no_grad():
+        for name, weight in weights.items():
+            weight.copy_(state["weights"][name])
+    optimizer.load_state_dict(state["optimizer"])
+    schedule.load_state_dict(state["schedule"])
+    history: list[Metrics] = state["history"]
+    return history
+
+
+def _checkpoint(
+    weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, schedule: LambdaLR, history: Sequence[Metrics]
+) -> bytes:
+    """Return all that the next step depends on."""
     buffer = io.BytesIO()
     state = {
         "weights": {name: weight.detach() for name, weight in weights.items()},
@@ -261,27 +273,14 @@ def _save(
         "history": list(history),
     }
     torch.save(state, buffer)
-    data = buffer.getvalue()
+    return buffer.getvalue()
+
+
+def _save(folder: Path, state: bytes, n_steps: int) -> None:
     # The name contains the sum: that of a truncated or changed file no longer matches.
-    name = f"{len(history):08d}-{hashlib.sha256(data).hexdigest()}.pt"
-    write_bytes(folder / name, data)
+    write_bytes(folder / f"{n_steps:08d}-{hashlib.sha256(state).hexdigest()}.pt", state)
     for old in sorted(folder.glob("*.pt"))[:-2]:
         old.unlink()
-
-
-def _restore(
-    folder: Path, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, schedule: LambdaLR
-) -> list[Metrics]:
-    for data in _whole_checkpoints(folder):
-        state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-        with torch.no_grad():
-            for name, weight in weights.items():
-                weight.copy_(state["weights"][name])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        history: list[Metrics] = state["history"]
-        return history
-    return []
 
 
 def _whole_checkpoints(folder: Path) -> Iterator[bytes]:

@@ -43,6 +43,7 @@ class Objective(NamedTuple):
     """How the log-probabilities of a preference become its contribution."""
 
     figures: Figures  # which log-probabilities are computed
+    sums: Callable[[Preference, Tensor], Tensor]  # these → those of completions, [completions]
     n: Callable[[Preference], int]  # how many preference losses it has, over which a step's mean is taken
     n_logged: Callable[[Preference], int]  # the same for the other figures that are logged
     contribution: Callable[[Preference, Tensor, Tensor, Refine], Contribution]  # from policy and reference
@@ -97,7 +98,7 @@ def _of_samples(preference: Preference, logps: Tensor, sampled: Tensor, settings
     advantages = beside(logps, [a for index, a in preference.samples for _ in range(lengths[index])], logps.dtype)
     losses: Tensor = loss(logps[tokens], sampled[tokens], advantages, settings)
     with torch.no_grad():
-        now, then = (torch.stack([part.sum() for part in torch.split(of, lengths)]) for of in (logps, sampled))
+        now, then = (_sums(preference, of) for of in (logps, sampled))
         sides = ([i for i, a in preference.samples if (a > 0) == sign] for sign in (True, False))
         above, below = (beside(logps, side, torch.long) for side in sides)
         margin = (now - then)[above].mean() - (now - then)[below].mean()
@@ -116,8 +117,25 @@ def _n_tokens(preference: Preference) -> int:
     return sum(len(preference.group.completions[index]) for index, _ in preference.samples)
 
 
-PAIRS = Objective(COMPLETIONS, lambda one: len(one.pairs), lambda one: len(one.pairs), _of_pairs)
-SAMPLES = Objective(TOKENS, _n_tokens, lambda one: bool(one.samples), _of_samples)
+def _sums(preference: Preference, logps: Tensor) -> Tensor:
+    lengths = [len(completion) for completion in preference.group.completions]
+    return torch.stack([part.sum() for part in torch.split(logps, lengths)])
+
+
+PAIRS = Objective(
+    figures=COMPLETIONS,
+    sums=lambda preference, logps: logps,
+    n=lambda preference: len(preference.pairs),
+    n_logged=lambda preference: len(preference.pairs),
+    contribution=_of_pairs,
+)
+SAMPLES = Objective(
+    figures=TOKENS,
+    sums=_sums,
+    n=_n_tokens,
+    n_logged=lambda preference: bool(preference.samples),
+    contribution=_of_samples,
+)
 
 
 def advantages(rewards: Sequence[float]) -> list[float]:

@@ -1,0 +1,45 @@
+"""Compute the chunks of several stages together, so that no worker waits for a stage that has few of them.
+
+A model's answers to one evaluation task are often a single chunk. Which chunks there are does not change, only when
+they are computed: each stage then finds its own and makes its outputs as ever.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from srit.compute.mapping import Engine, mapped
+from srit.pipeline.context import Chunks, adding_up
+from srit.pipeline.reports import Reports
+from srit.samplers import Request
+from srit.samplers.chunks import SamplingWork
+
+
+def compute_ahead(
+    engine: Engine, reports: Reports, what: str, by_stage: Mapping[str, Sequence[Chunks]]
+) -> dict[str, float]:
+    """Compute the chunks of several stages, and keep each where its stage looks for it.
+
+    Returns:
+        The seconds that it took for each stage: of all of them, in proportion to its answers.
+    """
+    missing = {stage: [_missing(chunks) for chunks in of_stage] for stage, of_stage in by_stage.items()}
+    n_answers = {stage: sum(sum(one.sizes.values()) for one in found) for stage, found in missing.items()}
+    by_work: dict[SamplingWork, dict[Path, Sequence[Request]]] = defaultdict(dict)
+    for one in (one for found in missing.values() for one in found):
+        by_work[one.work] |= {one.kept / name: requests for name, requests in one.items.items()}
+    sizes = {path: len(requests) for items in by_work.values() for path, requests in items.items()}
+    arrived, started = adding_up(sizes, reports.of(what)), time.monotonic()
+    for work, items in by_work.items():
+        mapped(engine, work, items, arrived=arrived)
+    seconds, total = time.monotonic() - started, sum(n_answers.values())
+    return {stage: seconds * n / total if total else 0.0 for stage, n in n_answers.items()}
+
+
+def _missing(chunks: Chunks) -> Chunks:
+    return chunks._replace(
+        items={name: item for name, item in chunks.items.items() if not (chunks.kept / name).exists()}
+    )

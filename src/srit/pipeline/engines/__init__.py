@@ -1,0 +1,99 @@
+"""Engines: what computes the chunks of a run. This process, processes of this machine, or a Ray cluster.
+
+Which engine is used, and with how many workers, is no part of a recipe or a fingerprint: the files come out the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from srit.errors import RecipeError
+
+if TYPE_CHECKING:
+    from srit.compute.mapping import Engine
+    from srit.pipeline.reports import Report
+    from srit.recipe import Recipe
+
+
+class Machines(NamedTuple):
+    """Where the chunks of a run are computed, and its models trained."""
+
+    on: str = "local"  # or "ray"
+    workers: int | None = None  # at once; None: one for each GPU, or one alone where there is none
+    mixed: bool = False  # on a cluster, use machines whose results differ from those of the first
+    train_workers: int | None = None  # processes of this machine that train together; None: as `trainers_for` finds
+
+
+HERE = Machines()
+
+
+@contextmanager
+def working(machines: Machines, recipe: Recipe, report: Report) -> Iterator[Engine]:
+    """Yield the engine for a recipe; its workers end with the block.
+
+    Raises:
+        RecipeError: there is no such engine, or not with so many workers.
+        MachineError: it is not installed, or cannot be reached.
+    """
+    engine = engine_of(machines, recipe, report)
+    try:
+        yield engine
+    finally:
+        engine.release()
+
+
+def engine_of(machines: Machines, recipe: Recipe, report: Report) -> Engine:
+    """Return the engine for a recipe; errors as in `working`."""
+    if machines.on not in _MAKES:
+        raise RecipeError(f"--on {machines.on}: choose one of {', '.join(_MAKES)}")
+    if machines.workers is not None and machines.workers < 1:
+        raise RecipeError(f"--workers {machines.workers}: at least 1 is needed")
+    return _MAKES[machines.on](machines, recipe, report)
+
+
+def _local(machines: Machines, recipe: Recipe, report: Report) -> Engine:
+    from srit.pipeline.engines.local import LocalEngine
+    from srit.pipeline.engines.processes import Processes
+    from srit.pipeline.engines.room import workers_that_fit
+    from srit.pipeline.engines.sharing import SharingEngine
+
+    devices = [] if machines.workers == 1 else _devices()
+    asked = machines.workers or max(1, len(devices))
+    if asked == 1:
+        return LocalEngine()
+    if devices and asked > len(devices):
+        raise RecipeError(f"--workers {asked}: there are {len(devices)} GPUs, and each worker needs one of its own")
+    threads = threads_of(asked)
+    fitting = asked if devices else workers_that_fit(recipe, asked, report)
+    return SharingEngine(Processes(fitting, threads, devices), report)
+
+
+def _ray(machines: Machines, recipe: Recipe, report: Report) -> Engine:
+    from srit.pipeline.engines.ray import ray_engine
+
+    return ray_engine(machines.workers, report, mixed=machines.mixed)
+
+
+def threads_of(workers: int) -> int:
+    """Return how many threads each of so many workers on this machine computes with: its share of the cores.
+
+    Float32 sums depend on it, so OMP_NUM_THREADS, if it is set, decides: then any number of workers gives the same
+    bytes.
+    """
+    stated = os.environ.get("OMP_NUM_THREADS", "")
+    return int(stated) if stated.isdecimal() and int(stated) else max(1, len(os.sched_getaffinity(0)) // workers)
+
+
+def _devices() -> list[str]:
+    """Return the CUDA devices that this process may use."""
+    import torch
+
+    stated = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = stated.split(",") if stated else [str(number) for number in range(torch.cuda.device_count())]
+    return names if torch.cuda.is_available() else []
+
+
+_MAKES: Mapping[str, Callable[[Machines, Recipe, Report], Engine]] = {"local": _local, "ray": _ray}

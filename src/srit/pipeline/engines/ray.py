@@ -1,0 +1,303 @@
+"""Workers that are Ray actors, on the machines of a cluster. They share no files with this process."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from srit.compute.mapping import Built as BuiltThing
+from srit.compute.mapping import ChunkWork, Item
+from srit.errors import MachineError
+from srit.pipeline.engines.crew import Built, Computing, Died, Done, Event, Failed, Ready, Unfit, portable
+from srit.pipeline.engines.local import CHUNK_THREADS
+from srit.pipeline.engines.sharing import SharingEngine
+from srit.pipeline.engines.travel import laid_out, packed, pieces, unpacked
+from srit.pipeline.environment import environment
+from srit.pipeline.reports import Report
+
+TRIED = 4  # requests, or groups, of a chunk whose results show what kind of machine computed them
+PATIENCE = 60.0  # seconds without a machine after which that is reported
+# Environment variables that shape sums, by how they begin.
+SHAPING = ("OMP_", "MKL_", "KMP_", "DNNL_", "ONEDNN_", "ATEN_", "CUBLAS_", "NVIDIA_TF32")
+
+Files = Mapping[str, Sequence[Any]]  # the pieces of each file, as Ray's references
+Message = tuple[bytes, Mapping[str, Files]]  # a work and an item, and the folders that they name, by sum
+
+
+class _Trial(NamedTuple):
+    """What the first machine computed, with which the others are compared."""
+
+    message: Message
+    total: str  # sum of the result
+    place: str  # the first machine, for people
+
+
+class Machine(NamedTuple):
+    """Where a worker is."""
+
+    node: str
+    name: str  # for people
+    versions: Mapping[str, str]
+
+
+class Actor:
+    """A worker's side: what it returns are events, pickled."""
+
+    def __init__(self) -> None:
+        self._computing = Computing()
+        self._given: tuple[Any, Any] | None = None
+
+    def describe(self) -> Machine:
+        """Return where this is."""
+        import ray
+
+        node, address = ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
+        return Machine(node, f"{os.uname().nodename} ({address})", environment())
+
+    def begin(self, message: Message) -> bytes:
+        """Build what a work needs."""
+        try:
+            self._given = unpacked(message[0], lambda total: laid_out(total, _fetched(message[1][total])))
+        except Exception as error:
+            return pickle.dumps(Failed(portable(error)))
+        return pickle.dumps(self._computing.build(self._given[0]))
+
+    def finish(self) -> bytes:
+        """Compute the chunk that `begin` was given."""
+        assert self._given is not None
+        return pickle.dumps(self._computing.chunk(*self._given))
+
+    def attempt(self, message: Message) -> bytes:
+        """Do both."""
+        begun = self.begin(message)
+        return self.finish() if isinstance(pickle.loads(begun), Built) else begun
+
+
+def _fetched(files: Files) -> Mapping[str, Iterable[bytes]]:
+    import ray
+
+    return {name: map(ray.get, references) for name, references in files.items()}
+
+
+class RayWorker:
+    """An actor, and what it will say next."""
+
+    def __init__(self, actor: Any, sent: _Sent, trial: Message) -> None:
+        """
+        Args:
+            trial: a small chunk, which shows what kind of machine it is on.
+        """
+        self._actor, self._sent, self.trial = actor, sent, trial
+        self.machine: Machine | None = None  # None: Ray has not started it yet
+        self.on_trial = False
+        self.next = actor.describe.remote()
+
+    def give(self, work: ChunkWork[BuiltThing, Item], item: Item) -> None:
+        """Have it compute a chunk."""
+        self.next = self._actor.begin.remote(self._sent.message(work, item))
+
+    def attempt(self, trial: Message) -> None:
+        """Have it compute what shows the kind of its machine."""
+        self.trial, self.on_trial = trial, True
+        self.next = self._actor.attempt.remote(trial)
+
+    def finish(self) -> None:
+        """Have it compute the chunk that it has built everything for."""
+        self.next = self._actor.finish.remote()
+
+    def heard(self) -> Machine | Event:
+        """Return what it said, once there is something."""
+        import ray
+
+        try:
+            said = ray.get(self.next)
+        except ray.exceptions.RayError as error:
+            return Died(f"the worker on {self.place} died: {_cause(error)}")
+        if isinstance(said, bytes):
+            event: Event = pickle.loads(said)
+            return event
+        machine: Machine = said
+        return machine
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return self.machine.name if self.machine else "a machine of the cluster"
+
+    def end(self) -> None:
+        """End it at once."""
+        import ray
+
+        ray.kill(self._actor)
+
+
+class _Sent:
+    """Folders that were put where Ray's workers can fetch them, by their sums."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, Files] = {}
+
+    def message(self, work: object, item: object) -> Message:
+        """Return a work and an item as they travel; folders of earlier works are forgotten."""
+        data, folders = packed((work, item))
+        self._folders = {total: self._folders.get(total) or _put(folder) for total, folder in folders.items()}
+        return data, self._folders
+
+
+def _put(folder: Path) -> Files:
+    import ray
+
+    return {name: [ray.put(piece) for piece in parts] for name, parts in pieces(folder)}
+
+
+class Actors:
+    """A crew of actors on machines that compute the same bytes."""
+
+    def __init__(self, size: int, threads: int, gpus: int, report: Report, *, mixed: bool) -> None:
+        """
+        Args:
+            size: how many at once.
+            threads: of each.
+            gpus: of each, 0 or 1.
+            mixed: use machines that compute other bytes, too.
+        """
+        self.size = size
+        self.kind = {CHUNK_THREADS: str(threads)}
+        self._threads, self._gpus, self._report, self._mixed = threads, gpus, report, mixed
+        self._sent = _Sent()
+        self._trial: _Trial | None = None  # None: no machine has computed one yet
+        self._like: set[str] = set()  # nodes that may be used
+        self._unlike: dict[str, str] = {}  # nodes that are not used, and why
+
+    def start(self, work: ChunkWork[BuiltThing, Item], item: Item) -> RayWorker:
+        """Ask Ray for a worker; the first work shows what kind of machine each is on."""
+        import ray
+
+        trial = self._sent.message(work, item[:TRIED] if isinstance(item, Sequence) else item)
+        variables = {name: value for name, value in os.environ.items() if name.startswith(SHAPING)}
+        made = ray.remote(Actor).options(
+            num_cpus=self._threads,
+            num_gpus=self._gpus,
+            max_restarts=0,
+            max_task_retries=0,
+            runtime_env={"env_vars": {**variables, "OMP_NUM_THREADS": str(self._threads)}},
+        )
+        return RayWorker(made.remote(), self._sent, trial)
+
+    def wait(self, workers: Collection[RayWorker]) -> Iterable[tuple[RayWorker, Event]]:
+        """Wait until at least one of the workers has something to say, and return that."""
+        import ray
+
+        waiting = {worker.next: worker for worker in workers}
+        while True:
+            ready, _ = ray.wait(list(waiting), num_returns=1, timeout=PATIENCE)
+            if not ready and all(worker.machine is None for worker in workers):
+                self._report(f"     waiting for a machine with {self._needs} to be free in the cluster")
+            for worker in (waiting.pop(reference) for reference in ready):
+                event = self._followed(worker, worker.heard())
+                if event is not None:
+                    return [(worker, event)]
+                waiting[worker.next] = worker
+
+    @property
+    def _needs(self) -> str:
+        return f"{self._threads} CPUs" + (f" and {self._gpus} GPU" if self._gpus else "")
+
+    def _followed(self, worker: RayWorker, said: Machine | Event) -> Event | None:
+        """Return what is said, or None if the worker says more first."""
+        if isinstance(said, Machine):
+            worker.machine = said
+            return self._placed(worker, said)
+        if worker.on_trial:
+            worker.on_trial = False
+            return self._tried(worker, said)
+        if isinstance(said, Built):
+            worker.finish()
+        return said
+
+    def _placed(self, worker: RayWorker, machine: Machine) -> Event | None:
+        if machine.versions != environment() and not self._mixed:
+            self._unlike[machine.node] = f"{worker.place} has {_differing(machine.versions)}"
+        if machine.node in self._unlike:
+            return Unfit(f"{self._unlike[machine.node]}: it is left out (--mixed uses it)")
+        if machine.node in self._like or self._mixed:
+            return Ready()
+        worker.attempt(worker.trial if self._trial is None else self._trial.message)
+        return None
+
+    def _tried(self, worker: RayWorker, said: Event) -> Event | None:
+        """Compare what a node computed with what the first one did."""
+        if isinstance(said, Died):
+            return said
+        assert worker.machine is not None
+        if not isinstance(said, Done):
+            if self._trial is None:
+                return Ready()  # its first chunk will fail as this did, and that is reported
+            why = f"{worker.place} cannot compute: {said.error if isinstance(said, Failed) else said}"
+        else:
+            total = hashlib.sha256(said.data).hexdigest()
+            self._trial = self._trial or _Trial(worker.trial, total, worker.place)
+            if worker.trial is not self._trial.message:
+                worker.attempt(self._trial.message)
+                return None
+            if total == self._trial.total:
+                self._like.add(worker.machine.node)
+                return Ready()
+            why = f"{worker.place} is another kind of machine: it computes other bytes than {self._trial.place}"
+        self._unlike[worker.machine.node] = why
+        return Unfit(f"{why}: it is left out (--mixed uses it)")
+
+
+def _differing(versions: Mapping[str, str]) -> str:
+    here = environment()
+    return ", ".join(
+        f"{name} {versions.get(name)} (here {here[name]})" for name in here if versions.get(name) != here[name]
+    )
+
+
+def _cause(error: Exception) -> str:
+    """Return what Ray says of a death, in a line: its first one says only that there was one."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    cause = next((line for line in lines if line.startswith("The actor is dead because")), "")
+    return (cause or " ".join(lines) or type(error).__name__).partition(" Some common causes")[0][:300]
+
+
+def ray_engine(workers: int | None, report: Report, *, mixed: bool) -> SharingEngine[RayWorker]:
+    """Join the Ray cluster that this machine belongs to, or start one of this machine alone.
+
+    Args:
+        workers: at once; None: one for each GPU of the cluster, or for each machine if there are none.
+
+    Raises:
+        MachineError: Ray is not installed, or there is no such cluster.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError:
+        raise MachineError("--on ray needs Ray: pip install 'srit[ray]'") from None
+    if not ray.is_initialized():
+        try:
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise MachineError(f"--on ray: the cluster cannot be joined: {error}") from None
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    return SharingEngine(Actors(*_shape(nodes, workers), report, mixed=mixed), report)
+
+
+def _shape(nodes: Sequence[Mapping[str, float]], workers: int | None) -> tuple[int, int, int]:
+    """Return how many workers there may be, and the threads and GPUs of each.
+
+    Raises:
+        RecipeError: the cluster has not so many GPUs.
+    """
+    gpus, cpus = (int(sum(node.get(kind, 0) for node in nodes)) for kind in ("GPU", "CPU"))
+    size = workers or gpus or len(nodes) or 1
+    least = min((int(node["CPU"]) for node in nodes), default=1)
+    stated = os.environ.get("OMP_NUM_THREADS", "")
+    threads = int(stated) if stated.isdecimal() and int(stated) else max(1, min(least, cpus // size))
+    return size, threads, min(gpus, 1)

@@ -1,0 +1,61 @@
+"""How many workers this machine has memory for: each of them keeps a model of its own."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from srit.pipeline.context import chunk_size
+from srit.pipeline.estimate import n_parameters, n_problems, refined_on
+from srit.pipeline.reports import Report
+from srit.pipeline.teaching import models_of
+from srit.recipe import Recipe
+
+# Measured with SmolLM2-135M, an adapter merged, 128 answers of 88 tokens at once: 1.63 GB in float32, 1.34 in bfloat16,
+# of which torch, transformers and peft take 0.44.
+LIBRARIES = 0.44e9  # bytes
+OF_PARAMETER = 9  # bytes
+
+
+def bytes_of_worker(recipe: Recipe) -> int | None:
+    """Estimate the most memory that a worker with one of the recipe's models takes; None where no size is known."""
+    sizes = [n_parameters(recipe.model_copy(update={"student": model})) for model in models_of(recipe)]
+    known = [size for size in sizes if size is not None]
+    return round(LIBRARIES + OF_PARAMETER * max(known)) if known else None
+
+
+def free_bytes() -> int:
+    """Return the memory that can still be taken without swapping."""
+    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(lines["MemAvailable"].split()[0]) * 1024
+
+
+def workers_that_fit(recipe: Recipe, wanted: int, report: Report) -> int:
+    """Return how many workers fit into the free memory, at least 1, and report it if they are fewer than wanted."""
+    each, free = bytes_of_worker(recipe), free_bytes()
+    if each is None or wanted * each <= free:
+        return wanted
+    fitting = max(1, free // each)
+    report(
+        f"WARN {wanted} workers with a model each would take about {wanted * each / 2**30:.1f} GiB, and "
+        f"{free / 2**30:.1f} GiB are free: {fitting} of them work"
+    )
+    return fitting
+
+
+def sharing_line(recipe: Recipe, workers: int) -> str:
+    """Say in one line what so many workers would take and how many of them have something to do."""
+    each, completions, of_model = bytes_of_worker(recipe), _chunks_of_completions(recipe), _chunks_of_a_model(recipe)
+    memory = "" if each is None else f" take about {workers * each / 2**30:.1f} GiB of {free_bytes() / 2**30:.1f} free;"
+    idle = "" if min(completions, of_model) >= workers else ": some will wait, and a lower `rows` makes more chunks"
+    return f"{workers} workers{memory} {completions} chunks of completions, {of_model} of a model's answers{idle}"
+
+
+def _chunks_of_completions(recipe: Recipe) -> int:
+    answers = sum(n for _, n in refined_on(recipe)) * (recipe.sample.direct + recipe.sample.cot)
+    return math.ceil(answers / chunk_size(recipe.rows, recipe.sample.max_new_tokens))
+
+
+def _chunks_of_a_model(recipe: Recipe) -> int:
+    size, kinds = chunk_size(recipe.rows, recipe.evaluate.max_new_tokens), len(recipe.evaluate.prompts)
+    return sum(math.ceil(n_problems(use) * kinds / size) for use in recipe.tasks.evaluate)
