@@ -72,7 +72,7 @@ def test_a_curve_is_drawn_over_an_axis_of_numbers():
 
     drawn = [(line.label, [(x, round(mean)) for x, mean, _, _ in line.points]) for line in curve.lines]
     assert drawn == [("instructed", [(10, 20), (40, 40)]), ("refined", [(10, 50), (40, 50)])]
-    assert "<polyline" in html(results, [], [], [curve])
+    assert '<path class="drawn' in html(results, [], [], [curve])
 
 
 def test_arms_and_other_axes_are_not_averaged_over():

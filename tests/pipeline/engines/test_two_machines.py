@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_ray import RECIPE, chunks, command, sums
+from small_runs import RECIPE, chunks, command, sums
 from tiny import save_tiny_student
 
 pytestmark = [
