@@ -32,7 +32,7 @@ test-slow: .venv/ready
 
 # Needs AVX2. vLLM's own warnings are not srit's errors.
 test-vllm: .venv-vllm/ready
-	VLLM_CPU_CI_ENV=1 VLLM_CPU_KVCACHE_SPACE=2 OMP_NUM_THREADS=1 .venv-vllm/bin/pytest -m slow -W default tests/vllm
+	VLLM_CPU_CI_ENV=1 VLLM_CPU_KVCACHE_SPACE=2 OMP_NUM_THREADS=1 .venv-vllm/bin/pytest -m slow -W default tests/vllm_engine
 
 # About an hour: both sides of every entry, the plain script's whole quickstart among them.
 bench: .venv/ready quickstart
