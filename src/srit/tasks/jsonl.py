@@ -88,8 +88,10 @@ class JsonlTask:
         return drawn(problems, limit=limit, draw=draw)
 
     def count(self, split: Split, *, data: Path | None, limit: int | None) -> int:
-        """Counts the rows of a split; only the field `split` of each is looked at."""
-        rows = sum(_belongs(row, split) for row in read_rows(self._file(split)))
+        """Counts the rows of a split; those that name none are divided as with seed 0, so another seed has about as many."""
+        division = Division(self._options.shares)
+        columns = self._options.columns
+        rows = sum(_belongs(as_ours(row, columns), split, division) for row in read_rows(self._file(split)))
         return rows if limit is None else min(rows, limit)
 
     def source(self, split: Split, *, data: Path | None) -> str:
