@@ -88,7 +88,7 @@ class JsonlTask:
         return drawn(problems, limit=limit, draw=draw)
 
     def count(self, split: Split, *, data: Path | None, limit: int | None) -> int:
-        """Counts the rows of a split; those that name none are divided as with seed 0, so another seed has about as many."""
+        """Counts the rows of a split; those that name none are divided as with seed 0: another has about as many."""
         division = Division(self._options.shares)
         columns = self._options.columns
         rows = sum(_belongs(as_ours(row, columns), split, division) for row in read_rows(self._file(split)))
