@@ -11,6 +11,7 @@ from srit.errors import RecipeError
 from srit.machine.precision import known_rates
 from srit.pipeline.engines import HERE, Machines, working
 from srit.pipeline.estimate import Work, total_summary
+from srit.pipeline.looking import Looked, look
 from srit.pipeline.planning import plan as plan_stages
 from srit.pipeline.planning import versions_line
 from srit.pipeline.reports import Progress
@@ -48,6 +49,7 @@ class RunPlan(NamedTuple):
     stages: tuple[PlannedStage, ...]  # in order
     warning: str  # library versions that the run would mix; "" if none
     summary: str  # time and cost in one line; "" if nothing would run
+    looked: Looked  # what the stages that would run need, and what of it is missing
 
 
 def run(
@@ -271,17 +273,20 @@ def load_verdict(folder: Path | str) -> Verdict | None:
 
 
 def plan(recipe: Recipe, out: Path | str | None = None) -> RunPlan:
-    """Estimate what `run` would do with the same arguments. Nothing is made, downloaded or spent.
+    """Look at what `run` would do with the same arguments, and at what that needs. Nothing is made or spent.
+
+    A teacher's server is asked for the list of its models.
 
     Args:
         recipe: what would be run.
         out: the run directory; None: runs/NAME. It need not exist.
 
     Returns:
-        Every stage with the reason why it would run, and what it all takes.
+        Every stage with the reason why it would run, what it all takes, and what was found: `looked.faults` holds the
+        errors that the run would end with.
 
     Raises:
-        SritError: as for `run`, as far as it can be known beforehand.
+        SritError: the recipe, the student's folder or what the run directory holds is at fault.
     """
     folder = run_folder(recipe, out)
     planned = plan_stages(folder, recipe, stages)
@@ -292,7 +297,8 @@ def plan(recipe: Recipe, out: Path | str | None = None) -> RunPlan:
         from srit.compute.device import device_for
 
         summary = total_summary(works, recipe, known_rates(recipe.student), device_for(recipe.student.device))
-    return RunPlan(tuple(found), versions_line(folder, planned), summary)
+    looked = look(recipe, folder, [p.stage for p in planned if p.reason])
+    return RunPlan(tuple(found), versions_line(folder, planned), summary, looked)
 
 
 def make(

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from srit.kinds import LOSSES, SAMPLERS, TEACHERS
 from srit.settings import (
@@ -56,12 +56,13 @@ class Student(Part):
     # Tokens that go through it at once in training; None: 2,048 on a processor, and on a GPU what its memory holds.
     batch_tokens: Count | None = Field(default=None, exclude_if=lambda batch_tokens: batch_tokens is None)
 
-    @model_validator(mode="before")
+    # Of the field alone: one of the whole model would have lists checked as Python's, of which none is a tuple.
+    @field_validator("device", mode="before")
     @classmethod
-    def _is_tested(cls, fields: Any) -> Any:
-        if isinstance(fields, dict) and fields.get("device") == "mps":
+    def _is_tested(cls, device: Any) -> Any:
+        if device == "mps":
             raise ValueError("device: Apple's GPU (mps) is not supported, since srit was never tested on one: set cpu")
-        return fields
+        return device
 
 
 class TaskUse(Part):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +11,8 @@ import typer
 from srit.cli.display import display
 from srit.cli.ends import reported_errors
 from srit.cli.options import Mixed, On, Out, Overrides, RecipeName, RunFolder, TrainWorkers, Workers
-from srit.errors import MachineError
+from srit.errors import MachineError, SritError
+from srit.printable import printable
 
 if TYPE_CHECKING:
     from srit.pipeline.engines import Machines
@@ -46,7 +47,7 @@ def run(
 
 
 def plan(recipe: RecipeName, overrides: Overrides = None, out: Out = None, workers: Workers = None) -> None:
-    """Show what would run, why, and what it takes. Spends nothing."""
+    """Show what would run, why, and what it takes, and look whether all that it needs is there. Spends nothing."""
     from srit.recipe import read_recipe
 
     with reported_errors():
@@ -59,12 +60,21 @@ def plan(recipe: RecipeName, overrides: Overrides = None, out: Out = None, worke
             typer.echo(f"{status}  {stage.name:32} {work:40} {stage.reason}".rstrip())
         if planned.warning:
             typer.echo(f"WARN {planned.warning}")
+        for ok, what, found in planned.looked.findings:
+            typer.echo(printable(f"{'ok  ' if ok else 'WARN'} {what}: {found}"))
         if planned.summary:
             typer.echo(planned.summary)
         if workers is not None:
             from srit.pipeline.engines.room import sharing_line
 
             typer.echo(sharing_line(settings, workers))
+        if planned.looked.faults:
+            raise _together(planned.looked.faults)
+
+
+def _together(faults: Sequence[SritError]) -> SritError:
+    """Return all faults as one error of the first one's kind."""
+    return type(faults[0])("\n".join(map(str, faults)))
 
 
 def stage_command(part: str, summary: str) -> Callable[..., None]:

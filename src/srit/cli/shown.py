@@ -11,6 +11,7 @@ import typer
 from srit.cli.ends import reported_errors
 from srit.cli.options import RunFolder
 from srit.errors import DataError, MachineError, RecipeError
+from srit.printable import printable
 
 if TYPE_CHECKING:
     from srit.cli.audit import Audit
@@ -35,9 +36,10 @@ def show(
                 f"{folder}: there is no problem {problem!r}; the files in {folder}/problems/ have the ids"
             )
         for trace in found:
-            typer.echo(f"{trace.problem_id} ({trace.task})\n{visible(trace.question)}\nanswer: {trace.gold}\n")
+            asked = f"{trace.problem_id} ({trace.task})\n{visible(trace.question)}\nanswer: {trace.gold}\n"
+            typer.echo(printable(asked))
             for name, text, verdict in trace.parts:
-                typer.echo(f"  {name}{f': {verdict}' if verdict else ''}\n    {visible(text)}")
+                typer.echo(printable(f"  {name}{f': {verdict}' if verdict else ''}\n    {visible(text)}"))
 
 
 def tasks(

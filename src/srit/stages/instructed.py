@@ -177,7 +177,7 @@ def make_examples(
             problem = problems[demonstration.problem_id]
             bare = kind == "direct" and settings.direct_target == "answer"
             target = problem.answer if bare else demonstration.text
-            examples.append(Example(prompts.problem_ids(problem, kind), prompts.completion_ids(target)))
+            examples.append(Example(prompts.problem_ids(problem, kind), prompts.completion_ids(target), problem.id))
     return examples
 
 

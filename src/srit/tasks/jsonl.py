@@ -88,6 +88,13 @@ class JsonlTask:
         problems = partial(read_problems, path, self.name, split, self._options.columns, division)
         return drawn(problems, limit=limit, draw=draw)
 
+    def count(self, split: Split, *, data: Path | None, limit: int | None) -> int:
+        """Counts the rows of a split; those that name none are divided as with seed 0: another has about as many."""
+        division = Division(self._options.shares)
+        columns = self._options.columns
+        rows = sum(_belongs(as_ours(row, columns), split, division) for row in read_rows(self._file(split)))
+        return rows if limit is None else min(rows, limit)
+
     def source(self, split: Split, *, data: Path | None) -> str:
         """Returns the SHA-256 sum of the split's file, marked where its rows are not what they once were."""
         path = self._file(split)

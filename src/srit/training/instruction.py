@@ -25,6 +25,7 @@ class Example(NamedTuple):
 
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
+    problem_id: str = ""
 
 
 def instruct(
@@ -84,6 +85,7 @@ def instruct(
         seed=seed,
         checkpoints=checkpoints,
         progress=progress,
+        problems=lambda step: [examples[index].problem_id for index in steps[step]],
         world=world,
     )
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +25,7 @@ from srit.compute.device import LESS_AT_ONCE, reporting_memory
 from srit.errors import TrainingError
 from srit.recipe import Optimization
 from srit.run_directory import write_bytes
+from srit.stopping import delayed_stop
 from srit.training.distributed.world import ALONE, World
 from srit.training.gradients import Gradients, gradients_of
 
@@ -30,8 +33,14 @@ if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
 
 CHECKPOINT_SECONDS = 60.0  # the work that a kill may cost
+# Where a checkpoint takes little time, one is written more often, so that a stage of seconds survives kills too: they
+# take 2 % of the time at most.
+LEAST_SECONDS = 1.0
+SAVING_SHARE = 0.02
 
 Metrics = dict[str, float]
+
+_log = logging.getLogger(__name__)
 
 
 class Leg(NamedTuple):
@@ -91,6 +100,7 @@ def train(
     checkpoints: Path,
     progress: Callable[[int, int], None],
     leg: Leg = WHOLE,
+    problems: Callable[[int], Sequence[str]] = lambda step: (),
     world: World = ALONE,
 ) -> list[Metrics]:
     """Take `n_steps` optimizer steps, continuing from the newest undamaged checkpoint if there is one.
@@ -100,6 +110,7 @@ def train(
         accumulate: adds the gradient of a step and returns what to log, which must include "loss".
         checkpoints: the folder of this training alone.
         progress: called with the number of steps that are done and their total.
+        problems: the ids of those that a step learns from, for messages.
         leg: the schedule is that of a training whose parts all have as many steps as this one.
         world: the processes that train together. All take the same steps; the one that leads has the files, and the
             weights that they start from.
@@ -120,32 +131,43 @@ def train(
     schedule = LambdaLR(optimizer, lambda step: _rate(done + step, total, settings.warmup))
     history = _continue(checkpoints, weights, optimizer, schedule, world)
     _follow(trained, weights)
-    saved = time.monotonic()
-    for step in range(len(history), n_steps):
-        seed_torch(f"{seed}/{step}")
-        with reporting_memory("a training step", LESS_AT_ONCE):
-            metrics = accumulate(step, gradients)
-        gradients.hand_over()
-        norm = torch.nn.utils.clip_grad_norm_(weights.values(), settings.clip).item()
-        if not all(map(_is_finite, (metrics["loss"], norm))):
-            raise TrainingError(
-                f"step {step}: the loss is {metrics['loss']} and its gradient's norm {norm}: training diverged; "
-                f"lower learning_rate (it is {settings.learning_rate}) and run again"
-            )
-        rate = float(schedule.get_last_lr()[0])
-        optimizer.step()
-        _follow(trained, weights)
-        schedule.step()
-        optimizer.zero_grad(set_to_none=True)
-        history.append({"step": float(step), **metrics, "grad_norm": norm, "learning_rate": rate})
-        progress(step + 1, n_steps)
-        if world.leads and time.monotonic() - saved > CHECKPOINT_SECONDS and step + 1 < n_steps:
+    pace = Pace()
+    try:
+        for step in range(len(history), n_steps):
+            seed_torch(f"{seed}/{step}")
+            with reporting_memory("a training step", LESS_AT_ONCE):
+                metrics = accumulate(step, gradients)
+            gradients.hand_over()
+            norm = torch.nn.utils.clip_grad_norm_(weights.values(), settings.clip).item()
+            if not all(map(_is_finite, (metrics["loss"], norm))):
+                raise _diverged(step, metrics["loss"], norm, settings, problems(step))
+            rate = float(schedule.get_last_lr()[0])
+            with delayed_stop():  # a step is taken whole or not at all
+                optimizer.step()
+                _follow(trained, weights)
+                schedule.step()
+                optimizer.zero_grad(set_to_none=True)
+                history.append({"step": float(step), **metrics, "grad_norm": norm, "learning_rate": rate})
+            progress(step + 1, n_steps)
+            if world.leads and step + 1 < n_steps and pace.is_due():
+                with pace.saving():
+                    _save(checkpoints, _checkpoint(weights, optimizer, schedule, history), len(history))
+    except KeyboardInterrupt:
+        if world.leads and history:
             _save(checkpoints, _checkpoint(weights, optimizer, schedule, history), len(history))
-            saved = time.monotonic()
+        raise
     if world.leads and leg.after is not None:
         masters = {name: weight for name, weight in weights.items() if weight is not trained[name]}
         write_bytes(leg.after, _state(optimizer, weights, masters))
     return history
+
+
+def _diverged(step: int, loss: float, norm: float, settings: Optimization, ids: Sequence[str]) -> TrainingError:
+    named = f" on the problems {', '.join(dict.fromkeys(ids))}" if any(ids) else ""
+    return TrainingError(
+        f"step {step}{named}: the loss is {loss} and its gradient's norm {norm}: training diverged; lower "
+        f"learning_rate (it is {settings.learning_rate}) and run again"
+    )
 
 
 def _state(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor], masters: Mapping[str, Tensor]) -> bytes:
@@ -170,6 +192,24 @@ def _begin(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor], leg:
         moments.setdefault(of, {})[moment] = value
     state = {index: moments[name] for index, name in enumerate(weights) if name in moments}
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+class Pace:
+    """When the next checkpoint is due: after a minute, or as soon as it takes a small share of the time."""
+
+    def __init__(self) -> None:
+        self._saved, self._cost = time.monotonic(), 0.0
+
+    def is_due(self) -> bool:
+        wait = min(CHECKPOINT_SECONDS, max(LEAST_SECONDS, self._cost / SAVING_SHARE))
+        return time.monotonic() - self._saved > wait
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._saved = time.monotonic()
+        self._cost = self._saved - began
 
 
 def _masters(trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -249,3 +289,5 @@ def _whole_checkpoints(folder: Path) -> Iterator[bytes]:
         data = path.read_bytes()
         if path.stem.partition("-")[2] == hashlib.sha256(data).hexdigest():
             yield data
+        else:
+            _log.warning("the checkpoint after step %d is damaged, and one before it is used", int(path.stem[:8]))

@@ -164,6 +164,7 @@ def refine(
         checkpoints=checkpoints,
         progress=progress,
         leg=leg,
+        problems=lambda step: [preferences[index].problem_id for index in steps[step]],
         world=world,
     )
 
