@@ -1,3 +1,4 @@
+from collections import Counter
 from itertools import combinations
 
 import numpy as np
@@ -29,15 +30,25 @@ def test_the_bootstrap_interval_is_that_of_drawing_problems_one_by_one():
     assert paired_bootstrap(a, b) == pytest.approx(expected, abs=0.01)
 
 
-def test_the_smallest_difference_is_found_in_four_of_five_samples():
-    n, discordant = 400, 0.2
-    difference = smallest_difference(n, discordant)
+@pytest.mark.parametrize(("n", "observed"), [(400, 0.2), (30, 0.3), (8, 0.0)])
+def test_the_smallest_difference_is_found_in_four_of_five_samples(n, observed):
+    difference = smallest_difference(n, observed)
+    discordant = max(observed, difference)  # a difference takes as many problems as itself
     shares = [(discordant + difference) / 2, (discordant - difference) / 2, 1 - discordant]
     counts = np.random.default_rng(0).multinomial(n, shares, size=2000)
 
-    found = np.mean([(a - b) / np.sqrt(max(1, a + b)) > 1.96 for a, b, _ in counts])
+    kinds = Counter(map(tuple, counts[:, :2]))
+    found = sum(times for (a, b), times in kinds.items() if a > b and mcnemar_exact(a, b) < 0.05) / len(counts)
 
     assert found == pytest.approx(0.8, abs=0.04)
+
+
+def test_what_too_few_problems_can_show_is_not_zero():
+    alike = [True, False] * 4
+
+    assert compare(alike, alike).detectable > 0.75  # six of eight must change, all in one direction
+    assert smallest_difference(5, 0.0) is None
+    assert compare([True] * 5, [False] * 5).detectable is None
 
 
 def test_a_comparison_counts_who_alone_was_right():

@@ -14,7 +14,7 @@ All public names; `help(srit.run)` and so on describe each:
 - `plan`: what a run would do and take
 - `run`: the whole method, started or resumed
 - `demonstrate`, `instruct`, `sample`, `pair`, `refine`, `evaluate`: the run up to one stage, and what that made
-- `report`, `load_results`: the page and the figures of a run
+- `report`, `load_results`, `load_verdict`: the page and the figures of a run, and whether its pairs mattered
 - `SritError`: the base class of the errors that a user can act on; `srit.errors` has its kinds
 """
 
@@ -30,7 +30,19 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 if TYPE_CHECKING:
-    from srit.api import demonstrate, evaluate, instruct, load_results, pair, plan, refine, report, run, sample
+    from srit.api import (
+        demonstrate,
+        evaluate,
+        instruct,
+        load_results,
+        load_verdict,
+        pair,
+        plan,
+        refine,
+        report,
+        run,
+        sample,
+    )
     from srit.errors import SritError
     from srit.recipe import Recipe, read_recipe
 else:
@@ -53,6 +65,7 @@ __all__ = [
     "evaluate",
     "instruct",
     "load_results",
+    "load_verdict",
     "pair",
     "plan",
     "read_recipe",

@@ -57,12 +57,19 @@ class PairCounts:
     differences: dict[str, int]  # what the first difference is between, such as "number, number"
 
 
+Learned = Literal["pairs", "samples", "right answers"]  # what a loss is of
+
+
 @dataclass(frozen=True, slots=True)
 class Anatomy:
-    """round-N/anatomy.json: counts by task, and then of all tasks together."""
+    """round-N/anatomy.json: counts by task, and then of all tasks together.
+
+    In a round that is made in parts, each sample has the log-probability that the model of its own part gave it.
+    """
 
     samples: tuple[SampleCounts, ...]
     pairs: tuple[PairCounts, ...]  # (): there are no pairs
+    learned: Learned = "pairs"
 
 
 Side = Literal["chosen", "rejected"]
@@ -98,10 +105,17 @@ class Flips:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What one training did to a round's pairs, and to greedy answers to its problems."""
+    """What one training did to a round's pairs, and to greedy answers to its problems under the CoT prompt."""
 
     model: ModelName
     pairs: int
     margins_grew: int  # pairs
     places: tuple[PlaceLogps, ...]
     flips: tuple[Flips, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """round-N/effect.json."""
+
+    trainings: tuple[Effect, ...]  # of the round, and of the controls in the first

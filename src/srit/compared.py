@@ -13,7 +13,7 @@ from srit.recipe import Recipe, TaskUse
 from srit.records import Model
 from srit.rounds import rounds_of
 from srit.run_directory import canonical
-from srit.tasks import find_task
+from srit.tasks import find_task, kinds_of
 
 TEACHER = "teacher"
 OPTIONS = ".options"  # ends the name of a file that has the likelihoods of options, not answers
@@ -119,11 +119,18 @@ def problems_file(task: Evaluated) -> str:
 
 
 def tuned_on(recipe: Recipe) -> set[str]:
-    """Return the tasks whose problems either stage is trained on."""
-    return in_results(recipe, (*recipe.tasks.train, *recipe.tasks.refine))
+    """Return the tasks that count as trained on: those of either stage, unless the recipe says another domain."""
+    said = {domain: {one.label for one in evaluated(recipe) if one.use.domain == domain} for domain in ("in", "out")}
+    return (in_results(recipe, (*recipe.tasks.train, *recipe.tasks.refine)) | said["in"]) - said["out"]
 
 
-def in_results(recipe: Recipe, uses: Iterable[TaskUse]) -> set[str]:
-    """Return the names of tasks, and their labels in results if one is evaluated in several ways."""
+def in_results(recipe: Recipe, uses: Sequence[TaskUse]) -> set[str]:
+    """Return the names of tasks, and the labels in results of those evaluated that have no other kinds of problems."""
     names = {use.task for use in uses}
-    return names | {task.label for task in evaluated(recipe) if task.use.task in names}
+    kinds = kinds_in(uses)
+    return names | {task.label for task in evaluated(recipe) if kinds_of(task.use.task) <= kinds}
+
+
+def kinds_in(uses: Iterable[TaskUse]) -> frozenset[str]:
+    """Return the kinds of problems that tasks have."""
+    return frozenset().union(*(kinds_of(use.task) for use in uses))

@@ -10,8 +10,9 @@ import numpy as np
 
 from srit.scores import Interval
 
-Z95 = 1.959963984540054  # the normal distribution's 97.5 % point
-Z80 = 0.8416212335729143  # its 80 % point
+SIGNIFICANT = 0.05
+POWER = 0.8
+DIFFERENCE_STEP = 1e-4
 
 
 class PairedDifference(NamedTuple):
@@ -22,7 +23,7 @@ class PairedDifference(NamedTuple):
     p: float  # McNemar, exact, two-sided
     only_a: int  # problems that only a has right
     only_b: int
-    detectable: float  # the smallest difference that this many problems can show
+    detectable: float | None  # the smallest difference that this many problems can show; None: none
 
 
 def wilson(correct: int, n: int) -> Interval:
@@ -57,22 +58,37 @@ def paired_bootstrap(a: Sequence[bool], b: Sequence[bool], *, seed: int = 0, res
     return Interval(float(low), float(high))
 
 
-def smallest_difference(n: int, discordant: float) -> float:
-    """Return the smallest true difference that a paired test at 5 % finds in 80 of 100 such samples.
+def smallest_difference(n: int, discordant: float) -> float | None:
+    """Return the smallest true difference that `mcnemar_exact` finds (p < 0.05) in 80 of 100 samples of n problems.
 
     Args:
-        n: problems.
-        discordant: share of problems that only one of the models has right.
+        discordant: share of problems that only one of the models has right, as observed. A difference needs as many as
+            itself, so a larger one is looked for with as many.
 
-    Source: Connor 1987, doi 10.2307/2531961, solved for the difference.
+    Returns:
+        The difference, to a hundredth of a point; None where n problems can show none: fewer than six never do.
+
+    Source: the exact power of the conditional test, as in Duffy 1984, Biometrics 40, 1005-1015.
     """
-    # Solved for d: d sqrt(n) = Z95 sqrt(discordant) + Z80 sqrt(discordant - d²).
-    low, high = 0.0, discordant
-    for _ in range(60):
+    if _power(n, 1.0, 1.0) < POWER:
+        return None
+    low, high = 0.0, 1.0
+    while high - low > DIFFERENCE_STEP:
         middle = (low + high) / 2
-        needed = Z95 * math.sqrt(discordant) + Z80 * math.sqrt(max(0.0, discordant - middle**2))
-        low, high = (low, middle) if middle * math.sqrt(n) >= needed else (middle, high)
+        enough = _power(n, max(discordant, middle), middle) >= POWER
+        low, high = (low, middle) if enough else (middle, high)
     return high
+
+
+def _power(n: int, discordant: float, difference: float) -> float:
+    """Return the chance that McNemar's exact test finds a true difference."""
+    from scipy.stats import binom
+
+    low, high = binom.interval(1 - 1e-9, n, discordant)
+    sizes = np.arange(low, high + 1)  # of the discordant problems, which alone decide
+    most = binom.isf(SIGNIFICANT / 2, sizes, 0.5)  # that one model may have, with p at 0.05 or above
+    found = binom.sf(most, sizes, (discordant + difference) / (2 * discordant))
+    return float(np.sum(binom.pmf(sizes, n, discordant) * found))
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:

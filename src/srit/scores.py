@@ -51,7 +51,7 @@ class Comparison:
     p: float  # McNemar, exact, two-sided
     only_a: int  # problems that only a has right
     only_b: int
-    detectable: float  # the smallest difference that this many problems can show
+    detectable: float | None  # the smallest difference that this many problems can show; None: none
 
 
 @dataclass(frozen=True, slots=True)

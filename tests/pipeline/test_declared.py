@@ -18,6 +18,7 @@ RECIPE = read_recipe(
         "evaluate.teacher=true",
         "evaluate.options=true",
         "evaluate.noise_floor=true",
+        "evaluate.pairs=true",
         "tasks.refine=[{task: trade, limit: 9}]",
     ],
 )

@@ -6,16 +6,17 @@ import pytest
 from typer.testing import CliRunner
 
 from srit.cli import app
-from srit.compared import LONGEST_PLACE, evaluated, in_results
-from srit.errors import RecipeError
+from srit.compared import LONGEST_PLACE, evaluated, in_results, tuned_on
+from srit.errors import DataError, RecipeError
 from srit.recipe import check_recipe
 from srit.stages import stages
+from srit.stages.problems import refuse_partly_trained
 from srit.stages.report.traces import traces
 
 
-def recipe_of(*uses, **fields):
+def recipe_of(*uses, train=("sums",), **fields):
     tasks = {
-        "train": [{"task": "sums", "limit": 4}],
+        "train": [{"task": name, "limit": 4} for name in train],
         "evaluate": [u if isinstance(u, dict) else {"task": u} for u in uses],
     }
     return check_recipe({"name": "x", "student": {"model": "x"}, "tasks": tasks, **fields}, source="x")
@@ -23,6 +24,18 @@ def recipe_of(*uses, **fields):
 
 def places(*uses):
     return [task.place for task in evaluated(recipe_of(*uses))]
+
+
+def test_a_recipe_says_which_domain_a_task_is_of():
+    uses = [{"task": "sums", "domain": "out"}, {"task": "jsonl:held-out.jsonl", "domain": "in"}, "sums4"]
+
+    assert tuned_on(recipe_of("sums", "sums4")) == {"sums"}
+    assert tuned_on(recipe_of(*uses)) == {"jsonl:held-out.jsonl"}
+
+
+def test_a_task_that_is_not_evaluated_has_no_domain():
+    with pytest.raises(RecipeError, match=r"tasks.domain: only the tasks of evaluate have one"):
+        recipe_of("sums", tasks={"train": [{"task": "sums", "domain": "in"}], "evaluate": [{"task": "sums"}]})
 
 
 @pytest.mark.parametrize(
@@ -88,6 +101,22 @@ def test_both_uses_of_a_task_are_in_the_domain_that_it_was_trained_in():
     recipe = recipe_of({"task": "sums", "limit": 4}, {"task": "sums", "limit": 6}, "doors")
 
     assert in_results(recipe, recipe.tasks.train) == {"sums", "sums (limit 4)", "sums (limit 6)"}
+
+
+def test_a_task_is_in_domain_where_all_its_kinds_of_problems_are_trained_on():
+    evaluated_on = ("sums", "sums:terms=2", "sums4", "trade:changes=2:words=varied", "trade:changes=3", "ages")
+    recipe = recipe_of(*evaluated_on, train=("sums:terms=2+3+5", "trade"))
+
+    trained = {"sums:terms=2+3+5", "trade"}
+    assert tuned_on(recipe) == trained | {"sums", "sums:terms=2", "trade:changes=2:words=varied"}
+
+
+def test_a_task_that_is_trained_on_in_part_is_refused():
+    recipe = recipe_of("sums:terms=4+5", train=("sums:terms=2+3+5",))
+
+    with pytest.raises(DataError, match=r"sums:terms=4\+5 is trained on in part \(sums with 5 terms\)"):
+        refuse_partly_trained(recipe.tasks.train, recipe.tasks.evaluate)
+    refuse_partly_trained(recipe.tasks.train, recipe_of("sums", "sums4").tasks.evaluate)
 
 
 def test_the_same_use_twice_is_refused():

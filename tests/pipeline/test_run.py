@@ -16,6 +16,7 @@ from srit.recipe import read_recipe
 from srit.run_directory import read_manifest
 from srit.samplers.chunks import SamplingWork
 from srit.stages import needed, part, stages
+from srit.stages.anatomy.effect import read_effects
 
 RECIPE = """\
 name: tiny
@@ -28,7 +29,7 @@ instruct: {{epochs: 30, learning_rate: 1e-2, batch_size: 24, direct_target: answ
 sample: {{direct: 2, cot: 2, max_new_tokens: 12}}
 refine: {{epochs: 1, batch_size: 8, nll_weight: 0.5}}
 controls: [instruct]
-evaluate: {{max_new_tokens: 8, teacher: true, noise_floor: true}}
+evaluate: {{max_new_tokens: 8, teacher: true, noise_floor: true, pairs: true}}
 rows: 16
 """
 
@@ -86,6 +87,18 @@ def test_results_have_every_model_on_every_task(whole):
     assert [row["model"] for row in rows].count("instructed-again") == 4
 
 
+def test_each_training_on_the_pairs_has_its_effect(whole):
+    [refined, control] = read_effects(whole / "round-1/effect.json").trainings
+    n_pairs = len((whole / "round-1/pairs.jsonl").read_text().splitlines())
+
+    assert (str(refined.model), str(control.model)) == ("refined", "control-instruct")
+    assert {effect.pairs for effect in (refined, control)} == {n_pairs}
+    assert [sum(flip.problems for flip in effect.flips) for effect in (refined, control)] == [24, 24]
+    # The same pairs before: once for both. Training on them raised chosen over rejected in most.
+    assert [place.before for place in refined.places] == [place.before for place in control.places]
+    assert refined.margins_grew > n_pairs / 2
+
+
 def test_answers_that_were_cut_are_warned_of(whole):
     checks = read_manifest(whole).stages["results"].counts["invariants"]
 
@@ -139,6 +152,7 @@ def test_what_a_kill_left_of_a_finished_stage_is_removed(recipe, copied):
 def without(folder, *stages):
     """A run directory as a version of srit left it that did not have these stages."""
     manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest.pop("sum", None)
     for stage in stages:
         for output in manifest["stages"].pop(stage)["outputs"]:
             (folder / output).unlink()
@@ -280,7 +294,7 @@ ONE_STAGE = {
     "pair": ["round-1/pairs"],
     "refine": ["round-1/refined"],
     "evaluate": [
-        "round-1/accepted",  # the page shows it
+        *(f"round-1/{product}" for product in ("anatomy", "accepted", "effect")),  # the page shows them
         *(f"predictions/{model}/sums" for model in ("base", "instructed", "refined")),
         "results",
         "report",

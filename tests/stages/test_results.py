@@ -54,6 +54,29 @@ def test_models_are_compared_problem_by_problem(results):
     assert len(found) == 8
 
 
+def test_two_trainings_are_compared_by_what_each_changed_of_instructed():
+    control, first = Model("control", control="right"), Model("refined", 1, is_last=False)
+    of_both = {
+        (control, "sums"): predictions("sums", [WRONG, RIGHT, WRONG, RIGHT]),
+        (control, "doors"): predictions("doors", [RIGHT, RIGHT]),
+    }
+    rounds = {(first, task): ANSWERS[REFINED, task] for task in ("sums", "doors")}
+
+    once = make_results({**ANSWERS, **of_both}, {"sums"}, seed=0)
+    twice = make_results({**ANSWERS, **rounds, **of_both}, {"sums"}, seed=0)
+
+    [sums, doors, _, out] = once.overlaps
+    assert (sums.n, sums.agree, sums.wrong_before) == (4, 1, 3)
+    assert (sums.newly_a, sums.newly_b, sums.newly_both) == (2, 2, 1)
+    assert (sums.lost_a, sums.lost_b, sums.lost_both) == (0, 1, 0)
+    assert (doors.task, out.task, out.newly_both, out.lost_a) == ("doors", "all out-of-domain", 1, 1)
+    # A control is trained for as much as the first round.
+    assert {overlap.a for overlap in twice.overlaps} == {first}
+    assert {(str(c.a), str(c.b)) for c in twice.comparisons if c.b == control} == {
+        ("refined", "control-right"), ("refined-1", "control-right")
+    }  # fmt: skip
+
+
 def test_a_teacher_that_answers_another_prompt_than_the_students_has_rows_and_no_comparisons():
     direct = {key: [replace(p, prompt="direct") for p in found] for key, found in ANSWERS.items()}
     taught = {(TEACHER, task): ANSWERS[BASE, task] for task in ("sums", "doors")}

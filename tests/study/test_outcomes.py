@@ -44,8 +44,8 @@ def test_samples_have_tables_of_pass_at_k():
     ]
     change = ["+25.0 (+0.0 to +50.0)", "+0.0 (+0.0 to +0.0)"]
     assert texts(results, "pass-at-k-change") == [
-        ["cell", "sums", "cot", *change],
-        ["cell", "all in-domain", "cot", *change],
+        ["cell", "refined − instructed", "sums", "cot", *change],
+        ["cell", "refined − instructed", "all in-domain", "cot", *change],
     ]
 
 

@@ -72,7 +72,7 @@ def test_a_curve_is_drawn_over_an_axis_of_numbers():
 
     drawn = [(line.label, [(x, round(mean)) for x, mean, _, _ in line.points]) for line in curve.lines]
     assert drawn == [("instructed", [(10, 20), (40, 40)]), ("refined", [(10, 50), (40, 50)])]
-    assert "<polyline" in html(results, [], [], [curve])
+    assert '<path class="drawn' in html(results, [], [], [curve])
 
 
 def test_arms_and_other_axes_are_not_averaged_over():
@@ -103,3 +103,60 @@ def test_arms_and_other_axes_are_not_averaged_over():
         ("s · 0.5", "40"),
         ("s · 0.5 · correctness", "70"),
     }
+
+
+def digits(right):
+    return "".join(map(str, right))
+
+
+def test_a_control_gives_a_verdict_and_shows_what_both_trainings_changed():
+    study = study_of({"instructed": 0.5, "refined": 0.5, "control-right": 0.5}, tasks=("sums",), n=8, seeds=(0, 1, 2))
+    for run in study["cells"][0]["runs"]:
+        instructed, refined, control = run["answers"]
+        instructed["right"], refined["right"], control["right"] = "00001111", "11000111", "10100111"
+
+    tables = make_tables(results_of(as_record(study)), [])
+
+    [verdict] = table_of(tables, "mattered").rows
+    assert verdict[1].text == (
+        "There is no evidence that the pairs mattered: refined leads fine-tuning on the student's own right answers by "
+        "+0.0 (−37.5 to +37.5) points in-domain, and 33 % of what either newly has right, both have."
+    )
+    # Three seeds: 6 of 8 problems agree; 2 and 2 of 4 are newly right, 1 with both, which chance would make 1 of 3.
+    [overlap] = table_of(tables, "overlaps").rows
+    assert [entry.text for entry in overlap[1:]] == [
+        "refined, control-right", "in-domain", "75", "9", "33", "33", "3, 3"
+    ]  # fmt: skip
+    assert {"anatomy", "places", "flips"}.isdisjoint(table.name for table in tables)
+
+
+def test_a_cell_without_a_preference_stands_for_the_control():
+    cells = {"DPO": {}, "RFT": {"changes": {"refine.loss": "none"}}}
+    shares = {"DPO": {"instructed": 0.5, "refined": 0.8}, "RFT": {"instructed": 0.5, "refined": 0.6}}
+    tables = make_tables(made_up(lambda cell, task, seed: shares[cell], cells=cells), [])
+
+    [row] = table_of(tables, "mattered").rows
+    assert row[0].text == "DPO" and row[1].text.startswith("The pairs mattered: refined leads fine-tuning on the ")
+    assert "by +20.0 (" in row[1].text
+
+
+def test_what_pairs_had_to_teach_is_added_up_over_seeds():
+    counts = {
+        "task": None, "pairs": 10, "scored": 8, "chosen_likelier": 6, "chosen_logp": -1.0, "rejected_logp": -3.0,
+        "rejected_above": [0, 1, 2, 3], "rejected_likeliest": 1, "rejected_direct": 0, "demonstrated": 2,
+        "chosen_tokens": 20.0, "rejected_tokens": 20.0, "shared": 0.75, "shared_after": 0.7, "first_difference": 4.0,
+        "same_but_numbers": 3, "differences": {"number, number": 7, "operator, operator": 3},
+    }  # fmt: skip
+    samples = {"task": None, "problems": 20, "samples": 80, "right": 40, "all_right": 5, "all_wrong": 5, "mixed": 10,
+               "distinct": 2.5, "likeliest_right": 12, "can_flip": 3}  # fmt: skip
+    study = study_of({"instructed": 0.5, "refined": 0.6}, seeds=(0, 1))
+    for run in study["cells"][0]["runs"]:
+        run["anatomies"] = [{"samples": [samples], "pairs": [counts]}]
+
+    tables = make_tables(results_of(as_record(study)), [])
+
+    [row] = table_of(tables, "anatomy").rows
+    assert [entry.text for entry in row[1:]] == [
+        "50", "15", "20", "75", "−1.0", "−3.0", "10", "75", "70", "30", "number, number (70 %)"
+    ]  # fmt: skip
+    assert table_of(tables, "mattered").rows[0][1].text.startswith("The pairs had little to teach: before training")

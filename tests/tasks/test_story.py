@@ -5,15 +5,21 @@ from __future__ import annotations
 import re
 import time
 from functools import cache
+from hashlib import sha256
+from random import Random
 
 import pytest
 
-from srit.errors import DataError
+from srit.errors import DataError, RecipeError
 from srit.records import Problem, Split
-from srit.tasks import judge, story
+from srit.tasks import find_task, judge, story
 from srit.tasks.story.words import NAMES, Story
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+DEEPER = ["sums:terms=2+3+5", "sums:terms=6", "trade:changes=1+2+3", "trade:changes=5", "compare:people=2+3+4"]
+TWINS = ["trade:twins=yes", "compare:twins=yes", "groups:twins=yes"]
+REWORDED = ["sums:words=varied", "trade:changes=3:words=varied", "compare:twins=yes:words=varied"]
+NAMES_AND_OPTIONS = [*story.names(), *DEEPER, *TWINS, *REWORDED]
 
 
 @cache
@@ -25,7 +31,7 @@ def put(question: str, answer: str) -> Problem:
     return Problem("x", "x", "test", question, answer)
 
 
-@pytest.mark.parametrize("name", story.names())
+@pytest.mark.parametrize("name", NAMES_AND_OPTIONS)
 def test_a_solution_ends_in_the_gold_answer_and_is_read_as_right(name):
     task = story.make(name)
     for problem in problems(name):
@@ -36,7 +42,7 @@ def test_a_solution_ends_in_the_gold_answer_and_is_read_as_right(name):
         assert judge(task, problem, f"{problem.answer}\n").verdict == "right"
 
 
-@pytest.mark.parametrize("name", story.names())
+@pytest.mark.parametrize("name", NAMES_AND_OPTIONS)
 def test_every_step_of_a_solution_is_true_and_small(name):
     for problem in problems(name):
         solution = problem.rationale or ""
@@ -90,7 +96,7 @@ def test_an_order_agrees_with_each_stated_comparison(name):
     assert checked > 300
 
 
-@pytest.mark.parametrize("name", story.names())
+@pytest.mark.parametrize("name", NAMES_AND_OPTIONS)
 def test_questions_keep_singular_and_plural_apart(name):
     for problem in problems(name, "train", limit=600):
         assert not re.search(r"\b1 (more |fewer )?(?!is\b|plus\b|minus\b)[a-z]+s\b", problem.question), problem.question
@@ -99,7 +105,7 @@ def test_questions_keep_singular_and_plural_apart(name):
         assert problem.question[-1] in ".?"
 
 
-@pytest.mark.parametrize("name", story.names())
+@pytest.mark.parametrize("name", NAMES_AND_OPTIONS)
 def test_answers_are_spread_so_that_no_constant_one_does_well(name):
     answers = [problem.answer for problem in problems(name)]
     most = max(map(answers.count, set(answers))) / len(answers)
@@ -115,18 +121,120 @@ def test_yes_and_no_are_spread_in_every_template(name):
 
 
 def test_no_question_is_in_two_splits_of_any_tasks():
-    asked = {split: {p.question for name in story.names() for p in problems(name, split)} for split in SPLITS}
+    made = [(name, 300 if name in story.names() else 100) for name in NAMES_AND_OPTIONS]
+    asked = {split: {p.question for name, n in made for p in problems(name, split, limit=n)} for split in SPLITS}
     assert asked["train"].isdisjoint(asked["dev"] | asked["test"]) and asked["dev"].isdisjoint(asked["test"])
 
 
 def test_no_question_of_a_trained_task_is_in_an_unseen_one():
-    trained = {p.question for name in story.IN_DOMAIN for split in SPLITS for p in problems(name, split)}
-    unseen = {p.question for name in story.OUT_OF_DOMAIN for split in SPLITS for p in problems(name, split)}
-    assert trained.isdisjoint(unseen)
-    assert {*story.IN_DOMAIN, *story.OUT_OF_DOMAIN} == set(story.names())
+    groups = ([*story.IN_DOMAIN, *DEEPER, *TWINS, *REWORDED], story.OUT_OF_DOMAIN, story.FOR_DECISIONS)
+    trained, unseen, deciding = (
+        {p.question for name in names for split in SPLITS for p in problems(name, split, limit=100)} for names in groups
+    )
+    assert trained.isdisjoint(unseen | deciding) and unseen.isdisjoint(deciding)
+    assert [*story.IN_DOMAIN, *story.OUT_OF_DOMAIN, *story.FOR_DECISIONS] == story.names()
 
 
-@pytest.mark.parametrize("name", story.names())
+# The first 16 digits of the SHA-256 sum of 100 test problems with their solutions, which kept studies were run on.
+KEPT = {
+    "sums": "a4cd7781274c1f60",
+    "trade": "3c04c69a523793ae",
+    "compare": "6af47b3ce28a66e3",
+    "groups": "5628574952483b83",
+    "switches": "779ea864fa8809d3",
+    "sizes": "65f813a3175d3414",
+    "sums4": "6bc403163e00781e",
+    "ages": "ea539538049e0a2b",
+    "stock": "fd9c26ec325a3c6f",
+    "pens": "593228e2a177a00b",
+    "doors": "0dcb8080d6c348ed",
+    "race": "c8bfc2db44f40f72",
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_the_problems_of_kept_studies_are_what_they_were(name):
+    text = "\n".join(f"{p.id}|{p.question}|{p.answer}|{p.rationale}" for p in problems(name, limit=100))
+    assert sha256(text.encode()).hexdigest()[:16] == KEPT[name]
+
+
+def changes(question):
+    """The signed changes that a story of trade tells, read from its words."""
+    told = re.findall(r"(finds|gets|buys|wins|loses|gives|sells)(?: away)? (\d+)", question)
+    return [int(n) if verb in ("finds", "gets", "buys", "wins") else -int(n) for verb, n in told]
+
+
+def numbers_of(question):
+    """Each person's number in a story of compare, read from its words."""
+    known = {who: int(n) for who, n in re.findall(r"(\w+) has (\d+) (?!more|fewer)", question)}
+    related = re.findall(r"(\w+) has (\d+) (more|fewer) \w+ than (\w+)", question)
+    while missing := [fact for fact in related if fact[0] not in known]:
+        for who, n, more, other in missing:
+            if other in known:
+                known[who] = known[other] + (int(n) if more == "more" else -int(n))
+    return known
+
+
+@pytest.mark.parametrize("n", [3, 4, 5])
+def test_a_story_of_many_changes_comes_to_what_its_words_say(n):
+    for problem in problems(f"trade:changes={n}"):
+        found = changes(problem.question)
+        start = re.search(r"has (\d+)", problem.question)
+        assert len(found) == n and start and int(start[1]) + sum(found) == int(problem.answer), problem
+
+
+@pytest.mark.parametrize("n", [3, 4])
+def test_a_story_of_many_people_comes_to_what_its_words_say(n):
+    for problem in problems(f"compare:people={n}"):
+        known, asked = numbers_of(problem.question), re.findall(r"\w+", problem.question.rsplit(". ", 1)[1])
+        assert len(known) == n
+        assert sum(known[who] for who in asked if who in known) == int(problem.answer), problem
+
+
+def test_each_depth_has_as_many_problems_as_any_other():
+    terms = [len(re.findall(r"\d+", p.question)) for p in problems("sums:terms=2+3+5", "train", limit=420)]
+    assert {n: terms.count(n) for n in (2, 3, 5)} == {2: 140, 3: 140, 5: 140}
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_twins_tell_the_same_and_ask_something_else(name):
+    found = problems(name, "train")
+    pairs = list(zip(found[::2], found[1::2], strict=True))
+    events = [[p.question[: p.question.rindex(". ")] for p in pair] for pair in pairs]
+    assert all(first == second for first, second in events)
+    assert all(first.question != second.question for first, second in pairs)
+    assert sum(first.answer != second.answer for first, second in pairs) > 0.8 * len(pairs)
+
+
+@pytest.mark.parametrize("name", ["sums", "trade", "compare", "trade:changes=3", "compare:people=3"])
+def test_other_words_keep_numbers_people_and_answer(name):
+    plain, varied = story.make(name), story.make(f"{name}:words=varied")
+    told = [[task.templates[at % len(task.templates)](Random(at)) for task in (plain, varied)] for at in range(300)]
+    for first, second in told:
+        assert second[1:] == first[1:]
+        assert re.findall(r"\d+", second.question) == re.findall(r"\d+", first.question)
+        assert NAMES & {*re.findall(r"\w+", second.question)} == NAMES & {*re.findall(r"\w+", first.question)}
+    assert sum(first.question != second.question for first, second in told) > 0.6 * len(told)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("sums:term=2", "the task sums has no option 'term': its options are terms"),
+        ("sums:terms=2+9", "the task sums has no terms=9: its values are 2, 3, 4, 5, 6, joined by +"),
+        ("sums:terms=3+2", "the task sums:terms=3+2 is called sums:terms=2+3"),
+        ("sums:words=varied:terms=2", "is called sums:terms=2:words=varied"),
+        ("trade:changes=2:twins=yes", "twins have no changes: leave one of them out"),
+        ("ages:terms=2", "the task ages has no option 'terms': it has no options"),
+        ("sums:", "the task sums has no option ''"),
+    ],
+)
+def test_an_option_that_there_is_not_is_refused(name, message):
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        find_task(name)
+
+
+@pytest.mark.parametrize("name", NAMES_AND_OPTIONS)
 def test_a_seed_gives_its_problems_again_and_another_gives_others(name):
     task = story.make(name)
     again = task.load("train", data=None, limit=50, seed=0)
@@ -145,7 +253,11 @@ def test_a_split_without_limit_has_a_thousand_problems():
 
 def test_asking_for_more_than_there_is_says_how_many_there_are():
     digits = story.StoryTask(
-        "digits", "number", (lambda draw: Story(f"{draw.randint(0, 9)}?", "1", "1"),), "ten questions"
+        "digits",
+        "number",
+        (lambda draw: Story(f"{draw.randint(0, 9)}?", "1", "1"),),
+        "ten questions",
+        frozenset({"digits"}),
     )
     there = sum(story.split_of(f"{digit}?") == "train" for digit in range(10))
     assert len(list(digits.load("train", data=None, limit=there, seed=0))) == there > 0

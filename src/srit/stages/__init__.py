@@ -11,6 +11,8 @@ from srit.pipeline.stage import Stage
 from srit.recipe import Recipe
 from srit.rounds import parts_of, rounds_of
 from srit.stages.accepted import accepted_stage
+from srit.stages.anatomy.effect import effect_stage
+from srit.stages.anatomy.stage import anatomy_stage
 from srit.stages.completions import completions_stage, probe_stage, yield_stage
 from srit.stages.controls import control_stage
 from srit.stages.demonstrations import demonstrations_stage
@@ -38,6 +40,7 @@ def measured(recipe: Recipe) -> list[Stage]:
     for number in rounds_of(recipe):
         declared += _round(recipe, number)
     declared += [control_stage(recipe, control) for control in recipe.controls]
+    declared += [effect_stage(recipe, number) for number in rounds_of(recipe) if recipe.evaluate.pairs]
     for model in models(recipe):
         declared += [predictions_stage(recipe, model, task) for task in evaluated(recipe)]
         declared += [options_stage(recipe, model, task) for who, task in scored(recipe) if who == model]
@@ -51,8 +54,11 @@ def _round(recipe: Recipe, number: int) -> list[Stage]:
     parts = parts_of(recipe, number)
     declared = [probe_stage(recipe, parts[0]), yield_stage(recipe, number)]
     for part in parts:
-        declared += [completions_stage(recipe, part), pairs_stage(recipe, part), refined_stage(recipe, part)]
-    return [*declared, *joined_stages(parts), accepted_stage(recipe, number)]
+        # The pairs of a whole round are counted before they are trained on; those of its parts once all are there.
+        counted = [] if part.shown else [anatomy_stage(recipe, number)]
+        declared += [completions_stage(recipe, part), pairs_stage(recipe, part), *counted, refined_stage(recipe, part)]
+    joined = joined_stages(parts)
+    return [*declared, *joined, *([anatomy_stage(recipe, number)] if joined else []), accepted_stage(recipe, number)]
 
 
 # What can be made without the rest of a run: each product, in every round that makes it.

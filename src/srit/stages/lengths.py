@@ -25,6 +25,8 @@ def lengths_stage(recipe: Recipe) -> Stage:
         mode="json",
         include={"sample": sample, "pairs": {"prompt"}, "evaluate": {"prompts", "max_new_tokens", "options"}},
     )
+    # Only if it is set, so that the check of recipes without it stays what it is.
+    settings |= {"greedy answers to pairs": True} if recipe.evaluate.pairs else {}
     tested = [problems_file(task) for task in evaluated(recipe)]
     inputs = dict.fromkeys(("problems/train.jsonl", refine_problems(recipe), "problems/dev.jsonl", *tested))
     return Stage(
@@ -37,6 +39,7 @@ def lengths_stage(recipe: Recipe) -> Stage:
             "evaluate.prompts",
             "evaluate.max_new_tokens",
             "evaluate.options",
+            "evaluate.pairs",
         ),
         inputs=tuple(inputs),
         outputs=(LENGTHS,),
@@ -61,15 +64,17 @@ def _asked(inputs: Inputs, tested: Sequence[str], prompts: Prompts) -> Iterator[
     sample, evaluate = recipe.sample, recipe.evaluate
     sampled: dict[PromptKind, int] = {"direct": sample.direct, "cot": sample.cot}
     kinds = {kind for kind, n in sampled.items() if n} | set(prompts_of(recipe.pairs.prompt))
-    train = inputs.records("problems/train.jsonl", Problem)
-    for problem in train if inputs.has(refine) else ():
+    train = "problems/train.jsonl"
+    for problem in inputs.each_record(train, Problem) if inputs.has(refine) else ():
         yield Asked(problem, "cot", 1, "a demonstration")  # those that are too long are left out
-    for problem in inputs.records(refine, Problem) if inputs.has(refine) else train:
+    refined_on = refine if inputs.has(refine) else train
+    for problem in inputs.each_record(refined_on, Problem):
         yield from (Asked(problem, kind, sample.max_new_tokens, "sample.max_new_tokens") for kind in sorted(kinds))
-    for problem in inputs.records("problems/dev.jsonl", Problem):
+    accepted = ("problems/dev.jsonl", *((refined_on,) if evaluate.pairs else ()))
+    for problem in (problem for name in accepted for problem in inputs.each_record(name, Problem)):
         yield Asked(problem, "cot", evaluate.max_new_tokens, "evaluate.max_new_tokens")
     for name in tested:
-        for problem in inputs.records(name, Problem):
+        for problem in inputs.each_record(name, Problem):
             choices = (problem.choices or ()) if evaluate.options else ()
             longest = max((len(prompts.completion_ids(choice)) for choice in choices), default=0)
             for kind in evaluate.prompts:

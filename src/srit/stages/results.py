@@ -23,7 +23,8 @@ from srit.pipeline.stage import Stage, StageName
 from srit.recipe import Recipe
 from srit.records import Domain, Model, OptionScores, Prediction, PromptKind, ScoredBy
 from srit.run_directory import Json, checked, fault_of, write_json
-from srit.scores import Comparison, OptionAccuracy, PassAtK, Results, Score
+from srit.scores import Comparison, OptionAccuracy, Overlap, PassAtK, Results, Score
+from srit.stages.anatomy.overlaps import count_overlap
 
 Predictions = Mapping[tuple[Model, str], Sequence[Prediction]]  # by model and task
 
@@ -41,7 +42,7 @@ def results_stage(recipe: Recipe) -> Stage:
     names += [options_file(model, task) for model, task in scored(recipe)]
     return Stage(
         name=StageName("results"),
-        version=2,
+        version=3,
         settings=settings,
         reads=("seed", "rounds", "controls", "tasks", "teacher", "evaluate"),
         inputs=tuple(names),
@@ -154,6 +155,7 @@ def make_results(predictions: Predictions, trained: set[str], *, pass_at: Sequen
         pooled=tuple(score for greedy in by_prompt for score in _pooled(greedy)),
         comparisons=tuple(comparison for greedy in by_prompt for comparison in _comparisons(greedy, seed)),
         pass_at_k=tuple(_passes(predictions, pass_at)),
+        overlaps=tuple(overlap for greedy in by_prompt for overlap in _overlaps(greedy)),
     )
 
 
@@ -244,11 +246,33 @@ def _comparisons(greedy: _Greedy, seed: int) -> Iterator[Comparison]:
     if not any(greedy.answers[model, first] for model in (BASE, INSTRUCTED)):
         return  # students that were not asked in this way have nothing to be compared by
     for a, b in _compared(greedy.models):
-        for task, domain in greedy.domains.items():
-            yield _comparison(greedy, a, b, task, domain, [task], seed)
-        for domain in sorted(set(greedy.domains.values())):
-            tasks = [task for task in greedy.domains if greedy.domains[task] == domain]
-            yield _comparison(greedy, a, b, over_domain(domain), domain, tasks, seed)
+        for name, domain, tasks in _places(greedy):
+            yield _comparison(greedy, a, b, name, domain, tasks, seed)
+
+
+def _places(greedy: _Greedy) -> Iterator[tuple[str, Domain, list[str]]]:
+    """Yield each task and then each domain: its name, the domain, and the tasks that it has."""
+    for task, domain in greedy.domains.items():
+        yield task, domain, [task]
+    for domain in sorted(set(greedy.domains.values())):
+        yield over_domain(domain), domain, [task for task in greedy.domains if greedy.domains[task] == domain]
+
+
+def _overlaps(greedy: _Greedy) -> Iterator[Overlap]:
+    """Yield what the first round's model and each control have in common, place by place."""
+    if not greedy.answers.get((INSTRUCTED, next(iter(greedy.domains)))):
+        return  # students that were not asked in this way
+    controls = [model for model in greedy.models if model.kind == "control"]
+    for a, b in product(_first_round(greedy.models), controls):
+        for name, domain, tasks in _places(greedy):
+            before, of_a, of_b = (greedy.right(model, tasks) for model in (INSTRUCTED, a, b))
+            counts = count_overlap(*([right[key] for key in before] for right in (before, of_a, of_b)))
+            yield Overlap(a, b, name, domain, greedy.prompt, **counts._asdict())
+
+
+def _first_round(models: Sequence[Model]) -> list[Model]:
+    """Return the model that was trained for as much compute as a control: that of the first round, if there is one."""
+    return sorted((model for model in models if model.kind == "refined"), key=lambda model: model.is_last)[:1]
 
 
 def over_domain(domain: str) -> str:
@@ -257,11 +281,12 @@ def over_domain(domain: str) -> str:
 
 
 def _compared(models: Sequence[Model]) -> list[tuple[Model, Model]]:
-    """Pair each trained model with instructed, instructed with base, and refined with each control."""
+    """Pair each trained model with instructed, instructed with base, refined and the first round with each control."""
     others = [model for model in models if model not in (BASE, INSTRUCTED) and model.kind != "teacher"]
     controls = [model for model in others if model.kind == "control"]
     pairs = [(model, INSTRUCTED) for model in others] + [(INSTRUCTED, BASE)]
-    return pairs + [(REFINED, control) for control in controls]
+    against = dict.fromkeys([*(model for model in others if model == REFINED), *_first_round(others)])
+    return pairs + list(product(against, controls))
 
 
 def _comparison(

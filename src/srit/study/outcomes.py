@@ -6,19 +6,26 @@ Nothing in it differs between two machines with the same numbers: no dates, no d
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+from srit.anatomy import Anatomy, Effects
 from srit.compared import answered, options_file, predictions_file, scored, slug
 from srit.recipe import Recipe
 from srit.records import Model, OptionScores, Prediction
+from srit.rounds import rounds_of
 from srit.run_directory import Json, read_manifest, read_records
 from srit.stages import measured
-from srit.stages.report.files import read_log
+from srit.stages.anatomy.effect import read_effects
+from srit.stages.anatomy.stage import read_anatomy
+from srit.stages.report.logs import read_log
 from srit.study.records import AnswerRow, Count, DoneRun, OptionRow, TrainingRow
 
 ENDS = 10  # the first and the last tenth of a training's steps stand for its ends
 OF_PAIRS = {"preference_loss", "chosen_logps", "rejected_logps", "margins", "accuracies"}  # 0 in a step without any
+_Record = TypeVar("_Record", Anatomy, Effects)
+
 DIGITS = 6  # of a float; the seventh differs between processors
 
 
@@ -39,7 +46,17 @@ def outcome(folder: Path, recipe: Recipe) -> DoneRun:
             if wanted[name].product in ("demonstrations", "completions", "pairs", "accepted")
             or wanted[name].model == Model("teacher")
         },
+        anatomies=_of_rounds(folder, recipe, "anatomy", read_anatomy),
+        effects=_of_rounds(folder, recipe, "effect", read_effects) if recipe.evaluate.pairs else None,
     )
+
+
+def _of_rounds(
+    folder: Path, recipe: Recipe, product: str, read: Callable[[Path], _Record]
+) -> tuple[_Record, ...] | None:
+    """Read what each round has of a product; None where one is missing, as in runs of an older srit."""
+    paths = [folder / f"round-{number}/{product}.json" for number in rounds_of(recipe)]
+    return tuple(map(read, paths)) if all(path.exists() for path in paths) else None
 
 
 def _answers(folder: Path, recipe: Recipe) -> Iterator[AnswerRow]:

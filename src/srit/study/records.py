@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, TypeAdapter
 
+from srit.anatomy import Anatomy, Effects
 from srit.errors import DataError
 from srit.records import ModelName, PromptKind, ScoredBy
 from srit.run_directory import Json, checked, fault_of
@@ -116,6 +117,9 @@ class DoneRun:
     options: Annotated[tuple[OptionRow, ...] | None, Field(exclude_if=_is_none)] = None
     trainings: tuple[TrainingRow, ...]
     counts: dict[str, dict[str, Count]]  # of some stages
+    # By round. None: the run is from before these were counted, or its recipe did not ask for them.
+    anatomies: Annotated[tuple[Anatomy, ...] | None, Field(exclude_if=_is_none)] = None
+    effects: Annotated[tuple[Effects, ...] | None, Field(exclude_if=_is_none)] = None
 
 
 RunRecord = Annotated[WaitingRun | FailedRun | DoneRun, Discriminator("status")]

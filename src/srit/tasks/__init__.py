@@ -8,8 +8,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from srit.errors import JudgeError, RecipeError
 from srit.kinds import FAMILIES, Finding
@@ -101,6 +102,19 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class Counted(Protocol):
+    """A task that can say how many problems it has without the network, before they are made."""
+
+    def count(self, split: Split, *, data: Path | None, limit: int | None) -> int | None:
+        """How many problems `load` yields; None: they are not on this machine.
+
+        Raises:
+            DataError: the data is not there, or is damaged.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Family:
     """All that srit has to know of a family of tasks."""
@@ -110,6 +124,8 @@ class Family:
     knows: Callable[[str], bool]  # whether a name is one of the family's
     make: Callable[[str], Task]  # the task of a name that it knows
     doctor: Callable[[], Sequence[Finding]] = tuple  # lines of `srit doctor`
+    # The kinds of problems that a task has; tasks of one family may share some. Usually each is a kind of its own.
+    kinds: Callable[[str], frozenset[str]] = lambda name: frozenset({name})
 
 
 def task_names() -> list[str]:
@@ -135,6 +151,8 @@ def task_page() -> str:
         lines += [f"| {', '.join(names)} | {about} |" for about, names in alike.items()]
         if not alike:
             lines[-2:] = more[1:] or ["Any such name."]
+        elif more:
+            lines += more
     return "\n".join(lines) + "\n"
 
 
@@ -144,16 +162,23 @@ def find_task(name: str) -> Task:
     Raises:
         RecipeError: there is none; names the nearest, and the plug-ins that could not be asked.
     """
-    for family in _own():
-        if family.knows(name):
-            return family.make(name)
-    for _, family in FAMILIES.all(Family):
-        if family.knows(name):
-            return family.make(name)
+    if (family := _family_of(name)) is not None:
+        return family.make(name)
     near = difflib.get_close_matches(name, task_names(), n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     broken = [f"; {finding.found}" for finding in FAMILIES.findings(Family) if not finding.ok]
     raise RecipeError(f"there is no task {name!r}: {hint}`srit tasks` lists them all{''.join(broken)}")
+
+
+def kinds_of(name: str) -> frozenset[str]:
+    """The kinds of problems that the task of that name has; a name that there is not is a kind of its own."""
+    family = _family_of(name)
+    return frozenset({name}) if family is None else family.kinds(name)
+
+
+def _family_of(name: str) -> Family | None:
+    families = chain(_own(), (family for _, family in FAMILIES.all(Family)))
+    return next((family for family in families if family.knows(name)), None)
 
 
 def _own() -> Iterator[Family]:

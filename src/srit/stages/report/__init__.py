@@ -24,11 +24,13 @@ from srit.run_directory import (
     write_bytes,
 )
 from srit.scores import Results
+from srit.stages.anatomy.overlaps import by_chance, in_common
+from srit.stages.anatomy.verdict import verdict_of
 from srit.stages.report import accuracy, anatomy, provenance
 from srit.stages.report.browse import browser
 from srit.stages.report.curves import curves
-from srit.stages.report.files import read_logs
 from srit.stages.report.headline import findings, headline, main_prompt, points
+from srit.stages.report.logs import read_logs
 from srit.stages.report.said import gather
 from srit.stages.results import read_results
 
@@ -52,7 +54,7 @@ def report_stage(recipe: Recipe, others: Sequence[Stage]) -> Stage:
     files = [name for stage in shown for name in stage.outputs if name.endswith((".json", ".jsonl"))]
     return Stage(
         name=StageName("report"),
-        version=2,
+        version=3,
         settings=recipe.model_dump(mode="json"),
         reads=tuple(Recipe.model_fields),
         inputs=tuple(name for name in files if not name.endswith(f"{OPTIONS}.jsonl")),
@@ -124,7 +126,9 @@ def make_report(folder: Path, manifest: Manifest, recipe: Recipe, *, live: News 
         "curves_drawn": bool(drawn),
         "curves": island([one._asdict() | {"lines": [line._asdict() for line in one.lines]} for one in drawn]),
         "rounds": anatomy.rounds(folder),
+        "verdict": verdict_of(results, anatomy.of_first_round(folder)),
         "shares": anatomy.shares,
+        "differences": anatomy.differences,
         "checks": _checks(stages, logs),
         "counts": {name: _numbers(entry.counts) for name, entry in stages.items() if "predictions" not in name},
         "browser": browser(gather(folder), main_prompt(results)),
@@ -132,7 +136,7 @@ def make_report(folder: Path, manifest: Manifest, recipe: Recipe, *, live: News 
         "duration": provenance.duration,
         "fields": provenance.fields(recipe),
     }
-    scripts = [(__name__, name) for name in (*_SCRIPTS, *(["live.js"] if live else []))]
+    scripts = [(__name__, f"script/{name}") for name in (*_SCRIPTS, *(["live.js"] if live else []))]
     return render(__name__, "report.html.jinja", values, scripts, live=live is not None)
 
 
@@ -142,6 +146,8 @@ def _outcome(results: Results) -> dict[str, Any]:
         "headline": headline(results),
         "findings": findings(results),
         "results": results,
+        "in_common": in_common,
+        "by_chance": by_chance,
         "groups": accuracy.groups(results),
         "style_of": accuracy.style_of,
         "turned": accuracy.turned(results),
@@ -161,6 +167,11 @@ def _checks(stages: Mapping[str, StageEntry], logs: Mapping[str, TrainingLog]) -
     ]
 
 
-def _numbers(counts: Mapping[str, Any]) -> dict[str, Any]:
-    shown = {what: n for what, n in counts.items() if isinstance(n, (int, float, str))}
-    return {what: f"{n:.4g}" if isinstance(n, float) and n < 1000 else n for what, n in shown.items()}
+def _numbers(counts: Mapping[str, Json]) -> dict[str, str]:
+    return {what: _number(n) for what, n in counts.items() if isinstance(n, (int, float, str))}
+
+
+def _number(n: float | str) -> str:
+    if isinstance(n, (bool, str)):
+        return str(n)
+    return f"{n:,.0f}" if n == round(n) else f"{n:.4g}"

@@ -1,4 +1,4 @@
-"""round-N/anatomy.json and effect.json → what the page shows of a round's pairs."""
+"""anatomy.json and effect.json → what the page shows of each round's pairs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from srit.anatomy import PROBABILITIES, Anatomy, Effect, PairCounts, SampleCounts
-from srit.stages.report.files import read_anatomy, read_effects
+from srit.stages.anatomy.effect import read_effects
+from srit.stages.anatomy.stage import read_anatomy
 
 
 class Round(NamedTuple):
@@ -35,10 +36,22 @@ def rounds(folder: Path) -> list[Round]:
     return [_round(path, read_anatomy(path)) for path in paths]
 
 
+def of_first_round(folder: Path) -> Anatomy | None:
+    """Read the anatomy of the first round; None if there is none. Errors as in `rounds`."""
+    path = folder / "round-1/anatomy.json"
+    return read_anatomy(path) if path.exists() else None
+
+
 def _round(path: Path, anatomy: Anatomy) -> Round:
     effects = path.with_name("effect.json")
-    read = read_effects(effects) if effects.exists() else ()
+    read = read_effects(effects).trainings if effects.exists() else ()
     return Round(path.parent.name.replace("-", " ").capitalize(), anatomy.samples, anatomy.pairs, read)
+
+
+def differences(pairs: tuple[PairCounts, ...]) -> list[tuple[str, str]]:
+    """Return what the first difference of all pairs is between, the most frequent first, with its share."""
+    found = sorted(pairs[-1].differences.items(), key=lambda item: (-item[1], item[0]))
+    return [(kinds, _of(n, pairs[-1].pairs)) for kinds, n in found]
 
 
 def shares(pairs: tuple[PairCounts, ...]) -> list[Share]:
@@ -59,7 +72,10 @@ def shares(pairs: tuple[PairCounts, ...]) -> list[Share]:
         Share("tokens of chosen, mean", [f"{p.chosen_tokens:.1f}" for p in pairs]),
         Share("tokens of rejected, mean", [f"{p.rejected_tokens:.1f}" for p in pairs]),
         Share("tokens of chosen that rejected shares", [f"{100 * p.shared:.0f} %" for p in pairs]),
-        Share("… after the first difference", [f"{100 * p.shared_after:.0f} %" for p in pairs]),
+        Share(
+            "tokens of rejected after the first difference that chosen shares",
+            [f"{100 * p.shared_after:.0f} %" for p in pairs],
+        ),
         Share("tokens before the first difference, mean", [f"{p.first_difference:.1f}" for p in pairs]),
         Share("same text but for numbers", [_of(p.same_but_numbers, p.pairs) for p in pairs]),
     ]

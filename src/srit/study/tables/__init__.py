@@ -10,7 +10,9 @@ from srit.study.tables.answers import answers
 from srit.study.tables.comparisons import comparisons, unfinished
 from srit.study.tables.curves import curve_table, make_curves
 from srit.study.tables.domains import by_teacher, in_domain, out_of_domain
+from srit.study.tables.effects import flips, places
 from srit.study.tables.entries import Table
+from srit.study.tables.mattered import anatomy, mattered, overlaps
 from srit.study.tables.options import calibration, options, passes
 from srit.study.tables.training import arms, training
 from srit.study.tables.transfers import cross, families
@@ -26,6 +28,11 @@ def make_tables(results: StudyResults, findings: Sequence[Finding]) -> list[Tabl
         *cross(results),
         arms(results),
         training(results),
+        mattered(results),
+        overlaps(results),
+        anatomy(results),
+        places(results),
+        flips(results),
         answers(results),
         options(results),
         calibration(results),

@@ -7,8 +7,17 @@ from itertools import product
 
 from srit.records import Model
 from srit.stages.results import BASE, DOMAINS, INSTRUCTED, REFINED
-from srit.study.estimates import Key, StudyResults, at_k, difference, domain_tasks, prompts_of, tasks_of
-from srit.study.records import OptionRow
+from srit.study.estimates import (
+    Key,
+    StudyResults,
+    at_k,
+    difference,
+    domain_tasks,
+    models_of,
+    prompts_of,
+    tasks_of,
+)
+from srit.study.records import CellRecord, OptionRow
 from srit.study.tables.entries import (
     ACCURACY,
     Entry,
@@ -92,11 +101,19 @@ def passes(results: StudyResults) -> Iterator[Table]:
     for cell, prompt in product(results.cells, prompts_of(results)):
         tasks = {task: [task] for task in tasks_of(results, cell.cell)}
         tasks |= {f"all {DOMAINS[domain]}": domain_tasks(results, cell, domain) for domain in ("in", "out")}
-        for name, of_name in tasks.items():
-            found = [difference(marks, [change(cell, task, prompt) for task in of_name]) for marks in by_k]
+        for (a, b), (name, of_name) in product(_compared(results, cell), tasks.items()):
+            sides = [(Key(cell.cell, a, task, prompt), Key(cell.cell, b, task, prompt)) for task in of_name]
+            found = [difference(marks, sides) for marks in by_k]
             if any(found):
-                changes.append((name_of(cell), Entry(name), Entry(prompt), *map(points_entry, found)))
-    columns = ("cell", "task", "prompt", *(f"pass@{k}, points" for k in ks))
+                changes.append((name_of(cell), *map(Entry, (f"{a} − {b}", name, prompt)), *map(points_entry, found)))
+    columns = ("cell", "models", "task", "prompt", *(f"pass@{k}, points" for k in ks))
     note = "Points (95 % interval: seeds and problems, paired), in bold where it does not contain 0."
-    title = "Right at least once in k samples: refined − instructed"
+    title = "Right at least once in k samples: models compared"
     yield Table("pass-at-k-change", title, columns, changes, note)
+
+
+def _compared(results: StudyResults, cell: CellRecord) -> list[tuple[Model, Model]]:
+    """Pair each trained model with instructed, and refined with each control."""
+    trained = [m for m in models_of(results, cell.cell) if m.kind in ("refined", "control")]
+    controls = [model for model in trained if model.kind == "control"]
+    return [*((model, INSTRUCTED) for model in trained), *((REFINED, control) for control in controls)]

@@ -1,12 +1,24 @@
-"""Stories: small generated tasks, six to train on and six that test the same skills in other words.
+"""Stories: small generated tasks, six to train on and eight that test the same skills in other words.
 
-The numbers are small, so that a model of 135M parameters knows the sums and only has to read the wording.
+The numbers are small, so that a model of 135M parameters knows the sums and only has to read the wording. Two of the
+eight are for decisions: choose a setting by them, and the six others stay unseen.
+
+A task's options are part of its name:
+
+- `sums:terms=2+3+5`: sums of 2, of 3 and of 5 terms, in equal parts. `trade` has `changes`, `compare` has `people`.
+- `trade:twins=yes`: two questions about each story, one after the other.
+- `compare:words=varied`: the same stories, in several words. A name may have several options:
+  `sums:terms=2+3:words=varied`.
+
+A depth such as "sums with 4 terms" is a kind of problem. A task is in-domain if all of its kinds are trained on, as
+`sums4` is where `sums:terms=3+4` is trained on, and out-of-domain if none is; one that is trained on in part cannot be
+evaluated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -14,7 +26,7 @@ from random import Random
 from srit.errors import DataError
 from srit.records import Problem, Split
 from srit.tasks import Family, Reading
-from srit.tasks.story import logic, numbers, unseen
+from srit.tasks.story import deciding, logic, numbers, options, unseen
 from srit.tasks.story.reading import AnswerKind, normal, read_answer
 from srit.tasks.story.words import Story, Template
 
@@ -44,6 +56,7 @@ class StoryTask:
     kind: AnswerKind
     templates: tuple[Template, ...]
     about: str
+    kinds: frozenset[str]  # of its problems
     instruction: str = field(init=False)
     has_choices: bool = field(init=False, default=False)
 
@@ -60,23 +73,30 @@ class StoryTask:
 
     def _problems(self, split: Split, limit: int, seed: int) -> Iterator[Problem]:
         asked: set[str] = set()
+        drawn, twin = 0, None
         for index in range(limit):
-            story = self._draw(split, index, seed, asked)
+            story, drawn = (twin, drawn) if twin else (self._draw(split, drawn, index, seed, asked), drawn + 1)
+            twin = story.twin
             asked.add(story.question)
             identity = f"{self.name}-{split}-{index:05d}-s{seed}"
             yield Problem(identity, self.name, split, story.question, story.answer, rationale=story.solution)
 
-    def _draw(self, split: Split, index: int, seed: int, asked: set[str]) -> Story:
-        draw = Random(f"{seed}/{self.name}/{split}/{index}")
-        template = self.templates[index % len(self.templates)]
+    def _draw(self, split: Split, number: int, index: int, seed: int, asked: set[str]) -> Story:
+        """Draws the story with this number, which twins share, for the problem with this index."""
+        draw = Random(f"{seed}/{self.name}/{split}/{number}")
+        template = self.templates[number % len(self.templates)]
         for _ in range(_MAX_DRAWS):
             story = template(draw)
-            if split_of(story.question) == split and story.question not in asked:
+            questions = [one.question for one in (story, story.twin) if one is not None]
+            if all(split_of(question) == split and question not in asked for question in questions):
                 return story
         raise DataError(
             f"{self.name}: no question of its {split} split is left after {index} problems; "
             f"ask for at most {index} (limit)."
         )
+
+    def count(self, split: Split, *, data: Path | None, limit: int | None) -> int:
+        return _DEFAULT_LIMIT if limit is None else limit
 
     def source(self, split: Split, *, data: Path | None) -> str:
         return ""
@@ -95,9 +115,9 @@ class StoryTask:
 
 
 def _task(name: str, kind: AnswerKind, templates: tuple[Template, ...], what: str) -> StoryTask:
-    return StoryTask(
-        name, kind, templates, f'{what}; generated, {_DEFAULT_LIMIT} a split; {kind} after "The answer is"'
-    )
+    set_by = f"; options: {options.about(name)}" if options.about(name) else ""
+    about = f'{what}; generated, {_DEFAULT_LIMIT} a split; {kind} after "The answer is"{set_by}'
+    return StoryTask(name, kind, templates, about, options.usual_kinds(name))
 
 
 _IN_DOMAIN = (
@@ -116,23 +136,37 @@ _OUT_OF_DOMAIN = (
     _task("doors", "yes or no", unseen.DOORS, "switches, with doors, coins, cards (for evaluation)"),
     _task("race", "name", unseen.RACE, "sizes, with runners (for evaluation)"),
 )
+_FOR_DECISIONS = (
+    _task("ropes", "number", deciding.ROPES, "compare, with lengths (for decisions)"),
+    _task("pond", "number", deciding.POND, "trade, with animals that come and leave (for decisions)"),
+)
 IN_DOMAIN = tuple(task.name for task in _IN_DOMAIN)
 OUT_OF_DOMAIN = tuple(task.name for task in _OUT_OF_DOMAIN)
-_TASKS = {task.name: task for task in (*_IN_DOMAIN, *_OUT_OF_DOMAIN)}
+FOR_DECISIONS = tuple(task.name for task in _FOR_DECISIONS)
+_TASKS = {task.name: task for task in (*_IN_DOMAIN, *_OUT_OF_DOMAIN, *_FOR_DECISIONS)}
 
 
 def names() -> list[str]:
-    """Returns the names of all tasks, in-domain first."""
+    """Returns the names of all tasks without options, in-domain first."""
     return list(_TASKS)
 
 
 def knows(name: str) -> bool:
-    return name in _TASKS
+    return name.partition(":")[0] in _TASKS
 
 
 def make(name: str) -> StoryTask:
-    """Makes the task of a name that `knows` accepts."""
-    return _TASKS[name]
+    """Makes the task of a name that `knows` accepts.
+
+    Raises:
+        RecipeError: it has no such option or value.
+    """
+    plain, *said = name.split(":")
+    task = _TASKS[plain]
+    if not said:
+        return task
+    templates, kinds = options.choose(plain, said, task.templates)
+    return replace(task, name=name, templates=templates, kinds=kinds)
 
 
-FAMILY = Family(__doc__, names, knows, make)
+FAMILY = Family(__doc__, names, knows, make, kinds=lambda name: make(name).kinds)

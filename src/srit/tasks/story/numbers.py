@@ -59,13 +59,14 @@ def _counter(draw: Random, n: int) -> Story:
     return chain_story(f"A counter shows {sums.start}. It goes {', then '.join(moves)}. What does it show now?", sums)
 
 
-def _wordings(n: int) -> tuple[partial[Story], ...]:
+def wordings(n: int) -> tuple[partial[Story], ...]:
+    """Makes the templates for sums of n terms."""
     written = [partial(_written, wording=w, n=n) for w in ("Calculate {}.", "What is {}?", "Find x when x = {}.")]
     return (*written, *(partial(spoken, n=n) for spoken in (_spoken, _steps, _sentences, _counter)))
 
 
-SUMS = _wordings(3)
-SUMS4 = _wordings(4)
+SUMS = wordings(3)
+SUMS4 = wordings(4)
 
 
 # --- trade ---
@@ -151,16 +152,11 @@ def _two_things(draw: Random) -> Story:
     return story(f"{has} {_now(kept, a)}", [f"The {kept.many} stay {other}."], other)
 
 
-TRADE = (
-    _give_and_find,
-    _get_and_lose,
-    partial(_hand_over, wording="{a} gives {moved} to {b}.", sign=-1),
-    partial(_hand_over, wording="{a} gets {moved} from {b}.", sign=1),
-    _buy_and_eat,
-    _double,
-    _at_first,
-    _two_things,
-)
+_GIVEN = partial(_hand_over, wording="{a} gives {moved} to {b}.", sign=-1)
+_GOT = partial(_hand_over, wording="{a} gets {moved} from {b}.", sign=1)
+TRADE = (_give_and_find, _get_and_lose, _GIVEN, _GOT, _buy_and_eat, _double, _at_first, _two_things)
+TRADE_1 = (_GIVEN, _GOT, _at_first, _two_things)  # of one change
+TRADE_2 = (_give_and_find, _get_and_lose, _buy_and_eat, _double)  # of two
 
 
 # --- compare ---

@@ -15,6 +15,7 @@ class Story(NamedTuple):
     question: str
     answer: str
     solution: str
+    twin: Story | None = None  # another question about the same events
 
 
 Template = Callable[[Random], Story]
