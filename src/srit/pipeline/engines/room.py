@@ -58,4 +58,4 @@ def _chunks_of_completions(recipe: Recipe) -> int:
 
 def _chunks_of_a_model(recipe: Recipe) -> int:
     size, kinds = chunk_size(recipe.rows, recipe.evaluate.max_new_tokens), len(recipe.evaluate.prompts)
-    return sum(math.ceil(n_problems(use) * kinds / size) for use in recipe.tasks.evaluate)
+    return sum(math.ceil(n_problems(use, "test") * kinds / size) for use in recipe.tasks.evaluate)
