@@ -81,7 +81,7 @@ BAD = {
         "recipe.yaml: controls: they learn from the answers of one model",
     ),
     "wrong answers that would be learned as chosen ones": (
-        GOOD + "  nll_weight: 1.0\npairs: {swapped: 0.5}\n",
+        GOOD + "  nll_on: chosen\npairs: {swapped: 0.5}\n",
         "pairs.swapped: the likelihood of the chosen answers would be raised",
     ),
     "a reference of a loss that has none": (
@@ -199,6 +199,21 @@ def test_every_shipped_recipe_is_a_plan(name):
 
     assert recipe.name == name
     assert [str(stage.name) for stage in stages(recipe)[-2:]] == ["results", "report"]
+
+
+def test_the_smallest_recipe_trains_as_the_studied_one_does():
+    student = {"model": "smollm2-135m-instruct"}
+    tasks = {"train": [{"task": "gsm8k"}], "evaluate": [{"task": "gsm8k"}]}
+    smallest = check_recipe({"name": "mine", "student": student, "tasks": tasks}, source="smallest")
+
+    for part in ("instruct", "sample", "pairs", "refine"):
+        studied = getattr(read_recipe("studied"), part).model_dump(exclude={"max_new_tokens"})
+        assert getattr(smallest, part).model_dump(exclude={"max_new_tokens"}) == studied
+
+
+@pytest.mark.parametrize("loss, weight", [("sigmoid", 4.0), ("ipo", 4.0), ("none", 1.0), ("group", 0.0)])
+def test_the_likelihood_of_right_answers_weighs_what_the_loss_leaves_to_it(tmp_path, loss, weight):
+    assert read_recipe(written(tmp_path, GOOD), [f"refine.loss={loss}"]).refine.nll_weight == weight
 
 
 KEPT = json.loads((Path(__file__).parent / "kept_settings.json").read_text())

@@ -25,6 +25,7 @@ from srit.tasks.benchmarks import BenchmarkTask
 from srit.tasks.jsonl import JsonlTask
 from srit.tasks.story import StoryTask
 from srit.teachers import teacher_kind
+from srit.teachers.gold import worked_solution
 
 PROMPT_TOKENS = 80  # of a question with its instruction, where no problem can be read; the shipped tasks have 50 to 150
 UNLIMITED = 1000  # problems counted for a task without a limit
@@ -103,7 +104,7 @@ def tokens_of(recipe: Recipe, use: TaskUse, split: Split, most: int) -> Tokens:
 
 def writes_solutions(recipe: Recipe) -> bool:
     """Return whether the teacher writes the worked solutions of the tasks, and the student learns to write them."""
-    return recipe.teacher.kind == "solver"
+    return recipe.teacher.kind in ("solver", "gold")
 
 
 @cache
@@ -120,7 +121,8 @@ def _lengths(name: str, data: str | None, split: Split, seed: int) -> tuple[floa
     except (SritError, OSError, ValueError):
         return None, None  # the run reports it in full
     prompts = [CHAT_TOKENS + n_pieces(prompt_text(problem, "cot")) for problem in problems]
-    solutions = [1 + n_pieces(solution) for problem in problems if (solution := task.solve(problem)) is not None]
+    worked = [task.solve(problem) or worked_solution(problem) for problem in problems]
+    solutions = [1 + n_pieces(solution) for solution in worked if solution is not None]
     return _mean(prompts), _mean(solutions)
 
 

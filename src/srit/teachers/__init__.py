@@ -162,6 +162,7 @@ class TeacherKind(Configured[Settings]):
     look: Callable[[Settings], Iterable[Finding]] = _not_looked
     kept: bool = False  # whether one teacher serves a whole run, with what it learns
     free: bool = False  # whether its answers cost nothing to get again
+    remembered: bool = True  # whether a stored answer stays the answer to its prompt; False: more decides, such as data
 
 
 def teacher_kind(name: str) -> TeacherKind[Any]:
