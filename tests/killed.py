@@ -8,7 +8,8 @@ import time
 
 
 def contents(folder):
-    """Sums of all results; timings, dates and where the run was differ between runs that are alike."""
+    """Sums of all results. Timings, dates, the commit of srit and the folder differ between runs that are alike."""
+    commit = json.loads((folder / "results.json").read_bytes())["environment"].get("commit", "none")
     sums = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (".lock", "manifest.json")):
         data = path.read_bytes()
@@ -16,6 +17,8 @@ def contents(folder):
             data = json.dumps({k: v for k, v in json.loads(data).items() if k not in ("timings", "finished")}).encode()
         if path.name == "report.html":
             data = re.sub(rb'<(p|table) class="when.*?</\1>', b"", data, flags=re.DOTALL)
+        if path.name in ("results.json", "report.html"):
+            data = data.replace(commit.encode(), b"")
         sums[str(path.relative_to(folder))] = hashlib.sha256(data).hexdigest()
     return sums
 

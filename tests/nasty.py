@@ -34,7 +34,7 @@ class NastyWorker:
 
 
 class Nasty:
-    """`wait` lets one worker say one thing at a time, whichever."""
+    """`wait` lets some workers say one thing each, whichever."""
 
     def __init__(self, size):
         self.kind = {}
@@ -47,8 +47,8 @@ class Nasty:
     def wait(self, workers):
         talking = [worker for worker in workers if worker.said]
         assert talking and not any(worker.ended for worker in workers)
-        worker = self._random.choice(talking)
-        return [(worker, worker.said.pop(0))]
+        some = self._random.sample(talking, self._random.randint(1, len(talking)))
+        return [(worker, worker.said.pop(0)) for worker in some]
 
 
 def die_in_this_process(monkeypatch):

@@ -2,6 +2,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ BAD = {
         "recipe.yaml: controls: they learn from the answers of one model",
     ),
     "wrong answers that would be learned as chosen ones": (
-        GOOD + "  nll_weight: 1.0\npairs: {swapped: 0.5}\n",
+        GOOD + "  nll_on: chosen\npairs: {swapped: 0.5}\n",
         "pairs.swapped: the likelihood of the chosen answers would be raised",
     ),
     "a reference of a loss that has none": (
@@ -95,12 +96,59 @@ BAD = {
     "the same key twice": (GOOD + "name: twice\n", "recipe.yaml:11: 'name' is given twice"),
     "an alias": (GOOD + "rounds: *x\n", "aliases"),
     "a key that is a number": (GOOD + "1: 2\n", "the key 1 is not text"),
+    "a tag": (GOOD + "rounds: !!binary aGk=\n", "recipe.yaml:11: tags (!!binary) are not allowed"),
+    "a tag of a set": (GOOD + "rounds: !!set {a}\n", "recipe.yaml:11: tags (!!set) are not allowed"),
+    "a number beyond all others": (
+        GOOD.replace("1e-4", "1e999"),
+        "recipe.yaml:10: refine.learning_rate is inf: input should be a finite number",
+    ),
+    "half a surrogate pair": (GOOD + 'sampler: "\\ud800"\n', "recipe.yaml:11: half of a surrogate pair"),
+    "many faults": (GOOD + "".join(f"k{n}: 1\n" for n in range(99)), "… and 79 more"),
     "nested without end": ("[" * 5000, "nested deeper than 32"),
     "a tab": (GOOD + "\tx: 1\n", "recipe.yaml:11"),
     "no mapping": ("just text", "a recipe is a mapping"),
     "bytes that are no text": (b"\xff\xfe", "not UTF-8"),
     "too long": ("#" * (1 << 21), "at most"),
 }
+
+KEY = "sk-canary-0123456789"
+SERVER = GOOD + "teacher: {kind: openai, model: m, base_url: 'https://x.org/v1'}\n"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("api_key_env", KEY),
+        ("api_key_env", "0a1b2c3d4e5f6a7b8c9d"),
+        ("api_key_env", "a1b2c3d4e5f6a7b8c9d0e1f2"),
+        ("api_key", KEY),
+        ("model", f"m {KEY}"),
+        ("base_url", f"https://x.org/v1?key={KEY}"),
+        ("base_url", "https://x.org/v1?access_token=abc"),
+        ("base_url", "https://user:abc@x.org/v1"),
+        ("extra", f"{{headers: {{Authorization: Bearer {KEY}}}}}"),
+    ],
+)
+def test_a_key_in_a_recipe_is_refused_and_not_repeated(tmp_path, field, value):
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(written(tmp_path, SERVER), [f"teacher.{field}={value}"])
+
+    assert "put the key in an environment variable" in str(caught.value) and f"teacher.{field}" in str(caught.value)
+    assert KEY not in str(caught.value) and "abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "my_key_2", "null"])
+def test_the_name_of_a_variable_is_no_key(tmp_path, name):
+    assert read_recipe(written(tmp_path, SERVER), [f"teacher.api_key_env={name}"])
+
+
+def test_a_recipe_of_the_greatest_length_is_refused_in_a_second(tmp_path):
+    began = time.process_time()
+    for text in ("".join(f"k{n}: 1\n" for n in range(5800)), GOOD + f"x: [{'1,' * 30000}]"):
+        with pytest.raises(RecipeError):
+            read_recipe(written(tmp_path, text))
+
+    assert time.process_time() - began < 5  # two of them, on a busy machine
 
 
 def written(tmp_path, content):
@@ -151,6 +199,21 @@ def test_every_shipped_recipe_is_a_plan(name):
 
     assert recipe.name == name
     assert [str(stage.name) for stage in stages(recipe)[-2:]] == ["results", "report"]
+
+
+def test_the_smallest_recipe_trains_as_the_studied_one_does():
+    student = {"model": "smollm2-135m-instruct"}
+    tasks = {"train": [{"task": "gsm8k"}], "evaluate": [{"task": "gsm8k"}]}
+    smallest = check_recipe({"name": "mine", "student": student, "tasks": tasks}, source="smallest")
+
+    for part in ("instruct", "sample", "pairs", "refine"):
+        studied = getattr(read_recipe("studied"), part).model_dump(exclude={"max_new_tokens"})
+        assert getattr(smallest, part).model_dump(exclude={"max_new_tokens"}) == studied
+
+
+@pytest.mark.parametrize("loss, weight", [("sigmoid", 4.0), ("ipo", 4.0), ("none", 1.0), ("group", 0.0)])
+def test_the_likelihood_of_right_answers_weighs_what_the_loss_leaves_to_it(tmp_path, loss, weight):
+    assert read_recipe(written(tmp_path, GOOD), [f"refine.loss={loss}"]).refine.nll_weight == weight
 
 
 KEPT = json.loads((Path(__file__).parent / "kept_settings.json").read_text())

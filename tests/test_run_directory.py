@@ -1,17 +1,29 @@
 """The run directory: what is written whole, read back and checked."""
 
+import errno
 import json
+import os
 from contextlib import closing
 
 import pytest
+from safetensors import SafetensorError
 
-from srit.errors import DataError, MachineError
+from srit.errors import DataError, MachineError, RecipeError
 from srit.records import Completion, Demonstration, Prediction
-from srit.run_directory import Manifest, Run, StageEntry, building, read_manifest, read_records, write_records
+from srit.run_directory import (
+    Run,
+    StageEntry,
+    building,
+    read_manifest,
+    read_records,
+    write_bytes,
+    write_records,
+)
 
 
 def test_two_processes_do_not_share_a_run(tmp_path):
-    with closing(Run(tmp_path / "run")), pytest.raises(MachineError, match="another srit process"):
+    holder = rf"another srit process is running here \(process {os.getpid()} on \S+ since 20"
+    with closing(Run(tmp_path / "run")), pytest.raises(MachineError, match=holder):
         Run(tmp_path / "run")
 
     Run(tmp_path / "run").close()
@@ -116,7 +128,55 @@ def test_a_manifest_keeps_what_other_versions_of_srit_wrote_and_gains_nothing(tm
         run.commit("problems", StageEntry(**entry))
 
     written = json.loads((tmp_path / "manifest.json").read_bytes())
+    assert len(written.pop("sum")) == 64
     assert written == {"stages": {**others, "problems": entry}, "way of": None, "new": 2}
+
+
+def test_a_manifest_whose_content_changed_is_refused_unless_its_sum_is_removed(tmp_path):
+    path, entry = tmp_path / "manifest.json", StageEntry(fingerprint="x", outputs={}, counts={"n": 1}, seconds=1.5)
+    with closing(Run(tmp_path)) as run:
+        run.commit("problems", entry)
+    written = json.loads(path.read_bytes())
+
+    path.write_text(json.dumps(written).replace('"n": 1', '"n": 3'))
+    with pytest.raises(DataError, match=r'does not have the recorded sum.* remove "sum"'):
+        read_manifest(tmp_path)
+
+    for allowed in (json.dumps(written).replace("1.5", "2.5"), json.dumps({"stages": written["stages"]})):
+        path.write_text(allowed)
+        assert read_manifest(tmp_path).stages.keys() == {"problems"}
+
+
+def test_a_run_whose_manifest_is_missing_does_not_start_over(tmp_path):
+    (tmp_path / "demonstrations.jsonl").write_text("")
+
+    with pytest.raises(DataError, match=r"manifest\.json: missing, although .*demonstrations\.jsonl was made: restore"):
+        Run(tmp_path)
+
+
+def test_no_output_is_written_through_a_link_out_of_the_folder(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    with closing(Run(tmp_path / "run")) as run:
+        (run.folder / "real").mkdir()
+        (run.folder / "within").symlink_to("real")
+        run.refuse_links_out(["within/a.json", "b.json"])
+
+        (run.folder / "problems").symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(RecipeError, match=r"problems: this is a link to \S*elsewhere"):
+            run.refuse_links_out(["problems/train.jsonl"])
+
+
+def test_a_full_disk_is_told_with_what_is_needed_and_free(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(MachineError, match=r"no space left at .* \(\d.* are free\), and 5 bytes are needed; fix this"):
+        write_bytes(tmp_path / "file", b"12345")
+    with pytest.raises(MachineError, match="no space left"), building(tmp_path / "folder"):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture
@@ -135,7 +195,7 @@ def test_a_stage_shared_by_another_run_is_taken_unless_it_is_damaged(tmp_path, r
     assert second.adopt("student", ["renamed"], tmp_path / "pool/x")
     assert second.path("renamed").read_text() == "42" and second.is_done("student", "x")
     assert second.manifest.stages["student"].shared
-    assert read_manifest(second.folder) == Manifest(stages=second.manifest.stages)
+    assert read_manifest(second.folder).stages == second.manifest.stages
 
     (tmp_path / "pool/x/entry.json").write_text("{")
     assert not second.adopt("other", ["other"], tmp_path / "pool/x")

@@ -11,6 +11,7 @@ from srit.errors import RecipeError
 from srit.machine.precision import known_rates
 from srit.pipeline.engines import HERE, Machines, working
 from srit.pipeline.estimate import Work, total_summary
+from srit.pipeline.looking import Looked, look
 from srit.pipeline.planning import plan as plan_stages
 from srit.pipeline.planning import versions_line
 from srit.pipeline.reports import Progress
@@ -25,8 +26,9 @@ from srit.stages.anatomy.verdict import Verdict, verdict_of
 from srit.stages.report import News, report_so_far, write_report
 from srit.stages.report.anatomy import of_first_round
 from srit.stages.report.curves import curves
-from srit.stages.report.files import read_logs
+from srit.stages.report.logs import read_logs
 from srit.stages.results import read_results
+from srit.training.distributed.trainers import followed, trainers_for
 
 Log = Callable[[str], None]
 
@@ -47,6 +49,7 @@ class RunPlan(NamedTuple):
     stages: tuple[PlannedStage, ...]  # in order
     warning: str  # library versions that the run would mix; "" if none
     summary: str  # time and cost in one line; "" if nothing would run
+    looked: Looked  # what the stages that would run need, and what of it is missing
 
 
 def run(
@@ -64,7 +67,9 @@ def run(
         out: the run directory; None: runs/NAME, where NAME is the recipe's name.
         log: called with each line about what happens, such as `print`; None: they go to the logger "srit".
         progress: called with what is being done, how many are done, and of how many; None: progress is not reported.
-        machines: where answers and scores are computed, such as `Machines(workers=4)`: four processes.
+        machines: where answers and scores are computed and models trained, such as `Machines(workers=4)`: four
+            processes. Under torchrun, srun or Ray Train (RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are set), each
+            process calls this: the first one makes the run, and the others only take part in its trainings.
 
     Returns:
         The run directory. It now holds the models, results.json and report.html.
@@ -268,17 +273,20 @@ def load_verdict(folder: Path | str) -> Verdict | None:
 
 
 def plan(recipe: Recipe, out: Path | str | None = None) -> RunPlan:
-    """Estimate what `run` would do with the same arguments. Nothing is made, downloaded or spent.
+    """Look at what `run` would do with the same arguments, and at what that needs. Nothing is made or spent.
+
+    A teacher's server is asked for the list of its models.
 
     Args:
         recipe: what would be run.
         out: the run directory; None: runs/NAME. It need not exist.
 
     Returns:
-        Every stage with the reason why it would run, and what it all takes.
+        Every stage with the reason why it would run, what it all takes, and what was found: `looked.faults` holds the
+        errors that the run would end with.
 
     Raises:
-        SritError: as for `run`, as far as it can be known beforehand.
+        SritError: the recipe, the student's folder or what the run directory holds is at fault.
     """
     folder = run_folder(recipe, out)
     planned = plan_stages(folder, recipe, stages)
@@ -289,7 +297,8 @@ def plan(recipe: Recipe, out: Path | str | None = None) -> RunPlan:
         from srit.compute.device import device_for
 
         summary = total_summary(works, recipe, known_rates(recipe.student), device_for(recipe.student.device))
-    return RunPlan(tuple(found), versions_line(folder, planned), summary)
+    looked = look(recipe, folder, [p.stage for p in planned if p.reason])
+    return RunPlan(tuple(found), versions_line(folder, planned), summary, looked)
 
 
 def make(
@@ -311,10 +320,13 @@ def make(
     """
     folder = run_folder(recipe, out)
     declare = stages if part is None else part_of(part)
-    log = log or _logged
+    if followed():
+        return folder
+    shown, log = progress or _silent, log or _logged
     with (
         working(machines, recipe, log) as engine,
-        open_run(folder, recipe, declare, progress=progress or _silent, report=log, engine=engine) as opened,
+        trainers_for(machines.train_workers, log) as trainers,
+        open_run(folder, recipe, declare, progress=shown, report=log, engine=engine, trainers=trainers) as opened,
     ):
         run_stages(opened)
     return folder

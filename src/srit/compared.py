@@ -119,8 +119,9 @@ def problems_file(task: Evaluated) -> str:
 
 
 def tuned_on(recipe: Recipe) -> set[str]:
-    """Return the tasks whose problems either stage is trained on."""
-    return in_results(recipe, (*recipe.tasks.train, *recipe.tasks.refine))
+    """Return the tasks that count as trained on: those of either stage, unless the recipe says another domain."""
+    said = {domain: {one.label for one in evaluated(recipe) if one.use.domain == domain} for domain in ("in", "out")}
+    return (in_results(recipe, (*recipe.tasks.train, *recipe.tasks.refine)) | said["in"]) - said["out"]
 
 
 def in_results(recipe: Recipe, uses: Sequence[TaskUse]) -> set[str]:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -15,10 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, Seriali
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 from srit.errors import RecipeError
+from srit.keys import REMEDY, keys_in
 from srit.kinds import Kinds
 
-MAX_BYTES = 1 << 20
+MAX_BYTES = 1 << 16  # of a file: PyYAML reads some 100 KB a second
 MAX_DEPTH = 32
+MOST_FAULTS = 20  # reported at once
 
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -29,7 +32,7 @@ Model = TypeVar("Model", bound=BaseModel)
 class Part(BaseModel):
     """A part of a recipe: frozen, and without any field that it does not name."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 Settings = TypeVar("Settings", bound=Part)
@@ -115,12 +118,17 @@ def checked(model: type[Model], tree: Any, place_of: Callable[[Sequence[Any]], s
         place_of: the file and line of a field, for the messages.
 
     Raises:
-        RecipeError: names every field at fault, a line each.
+        RecipeError: names the fields at fault, a line each.
     """
+    if keys := [f"{place_of(place)}: {_named(place)} {reason}: {REMEDY}" for place, reason in keys_in(tree)]:
+        raise RecipeError("\n".join(keys[:MOST_FAULTS]))
     try:
         return model.model_validate_json(_as_json(tree))
     except ValidationError as error:
-        raise RecipeError("\n".join(_explain(fault, model, tree, place_of) for fault in error.errors())) from None
+        faults = error.errors()
+        lines = [_explain(fault, model, tree, place_of) for fault in faults[:MOST_FAULTS]]
+        more = [f"… and {len(faults) - MOST_FAULTS} more"] if len(faults) > MOST_FAULTS else []
+        raise RecipeError("\n".join([*lines, *more])) from None
 
 
 def names_in(folder: Path) -> list[str]:
@@ -162,17 +170,20 @@ def read_text(path: Path) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Load YAML 1.2 scalars; refuse aliases and duplicate keys (PyYAML issue 235: aliases are unlimited)."""
+    """Load YAML 1.2 scalars; refuse tags, aliases (PyYAML issue 235: they are unlimited) and duplicate keys."""
 
     yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012  (PyYAML's own attribute)
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        mark = event.start_mark
+        if isinstance(event, yaml.AliasEvent):
             raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=mark)
+        if (tag := getattr(event, "tag", None)) is not None:
+            name = str(tag).replace("tag:yaml.org,2002:", "!!")
+            raise yaml.MarkedYAMLError(problem=f"tags ({name:.40}) are not allowed", problem_mark=mark)
         depth = self.__dict__["depth"] = self.__dict__.get("depth", 0) + 1
         if depth > MAX_DEPTH:
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(problem=f"nested deeper than {MAX_DEPTH}", problem_mark=mark)
         node = super().compose_node(parent, index)
         self.__dict__["depth"] -= 1
@@ -188,6 +199,13 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(problem=f"{key!r} is given twice", problem_mark=key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
+
+
+def _construct_text(loader: Any, node: Any) -> str:
+    text: str = loader.construct_scalar(node)
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise yaml.MarkedYAMLError(problem="half of a surrogate pair is not a character", problem_mark=node.start_mark)
+    return text
 
 
 def _construct_int(loader: Any, node: Any) -> int:
@@ -206,6 +224,7 @@ for _tag, _pattern, _first in (
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
 _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^$"), [""])
+_Loader.add_constructor("tag:yaml.org,2002:str", _construct_text)
 _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 _Loader.add_constructor("tag:yaml.org,2002:float", _construct_float)
 
@@ -217,11 +236,12 @@ def parse(text: str, path: Path) -> dict[str, Any]:
         RecipeError: it is not one; names the line.
     """
     try:
-        tree = yaml.load(text, Loader=_Loader)
+        node = _composed(text)
+        tree = None if node is None else _Loader("").construct_document(node)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise RecipeError(f"{path}{line}: {error.problem}") from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise RecipeError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(tree, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of fields, but this is a {type(tree).__name__}")
@@ -247,6 +267,8 @@ def set_field(tree: dict[str, Any], key: str, value: Any) -> None:
         RecipeError: a part of the key is not a place in the tree.
     """
     *path, last = key.split(".")
+    if len(path) >= MAX_DEPTH:
+        raise RecipeError(f"{key:.80}…: nested deeper than {MAX_DEPTH}")
     place: Any = tree
     for part in path:
         place = place[_index(place, part, key)] if isinstance(place, list) else place.setdefault(part, {})
@@ -268,7 +290,7 @@ def _as_json(tree: Any) -> str:
 
 def _explain(fault: Any, model: type[BaseModel], tree: Any, place_of: Callable[[Sequence[Any]], str]) -> str:
     place = [part for part in fault["loc"] if part not in ("str", "tuple[str, ...]")]
-    source, name = place_of(place), ".".join(str(part) for part in place)
+    source, name = place_of(place), _named(place)
     if fault["type"] == "missing":
         _, union, called = _fields_at(model, tree, place[:-1])
         return f"{source}: {name}: {called} needs it" if union else f"{source}: {name} is missing"
@@ -277,12 +299,16 @@ def _explain(fault: Any, model: type[BaseModel], tree: Any, place_of: Callable[[
     ):  # it concerns several fields, and names them
         return f"{source}: {name}{'.' if name else ''}{fault['ctx']['error']}"
     if fault["type"] != "extra_forbidden":
-        return f"{source}: {name} is {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
+        return f"{source}: {name} is {fault['input']!r:.200}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
     fields, union, called = _fields_at(model, tree, place[:-1])
     if union and (users := union.users(place[-1])):
         return f"{source}: {name}: {called} does not use it (only {' and '.join(users)}): remove it, or set it to null"
     near = difflib.get_close_matches(str(place[-1]), fields, n=1)
     return f"{source}: there is no field {name}" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _named(place: Sequence[Any]) -> str:
+    return ".".join(str(part) for part in place)
 
 
 def _fields_at(model: type[BaseModel], tree: Any, place: Sequence[Any]) -> tuple[list[str], OneOf | None, str]:
@@ -317,8 +343,8 @@ def where(source: str, text: str, place: Sequence[Any]) -> str:
 
 
 def line_of(text: str, place: Sequence[Any]) -> int | None:
-    """Return the line of a field, found by composing the text again; None if the field is not in it."""
-    node = yaml.compose(text, Loader=_Loader) if text else None
+    """Return the line of a field; None if the field is not in the text."""
+    node = _composed(text) if text else None
     line = None
     for part in place:
         if isinstance(node, yaml.MappingNode):
@@ -330,3 +356,8 @@ def line_of(text: str, place: Sequence[Any]) -> int | None:
             node = node.value[part]
             line = node.start_mark.line + 1
     return line
+
+
+@lru_cache(maxsize=1)  # to read a text takes as long as all else: its tree gives both the values and their lines
+def _composed(text: str) -> yaml.Node | None:
+    return yaml.compose(text, Loader=_Loader)

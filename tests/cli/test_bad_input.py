@@ -85,7 +85,7 @@ BAD = {
     "a student that is not there": (3, "no folder", lambda *_: {"student": {"model": "./nowhere"}}),
     "a student without tokenizer": (3, "no tokenizer", with_student(lambda s: (s / "tokenizer.json").unlink())),
     "a student without chat template": (3, "student.chat_template", with_student(without_template)),
-    "a student with pickled weights only": (3, "cannot be loaded", with_student(pickled)),
+    "a student with pickled weights only": (3, "use_safetensors=False).save_pretrained", with_student(pickled)),
     "weights that are cut": (
         3,
         "cannot be loaded",

@@ -16,7 +16,14 @@ from srit.errors import DataError
     [
         (DataError("x.jsonl:3: not JSON"), 3, "srit: x.jsonl:3: not JSON"),
         (OSError(28, "No space left on device"), 5, "No space left on device; fix this and rerun the same command"),
-        (MemoryError(), 5, "srit: out of memory; fix this and rerun the same command"),
+        (MemoryError(), 5, "B are free); fix this and rerun the same command"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 509952 bytes."),
+            5,
+            "510 kB were",
+        ),
+        (RuntimeError("can't start new thread"), 5, "srit: out of memory ("),
+        (DataError("an id \x1b[31m"), 3, "srit: an id \\x1b[31m"),
         (KeyboardInterrupt(), 130, "srit: interrupted; rerun the same command to continue"),
         (ValueError("no"), 1, "srit: internal error, please report it: ValueError: no"),
     ],

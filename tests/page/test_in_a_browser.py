@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 from browser import needs_axe, needs_chromium
 from made_up import made_up
+from pydantic import TypeAdapter
 
+from srit.anatomy import Anatomy
 from srit.cli.watch import server_of
 from srit.recipe import check_recipe
 from srit.records import Completion, Demonstration, Model, Pair, Prediction, Problem
-from srit.run_directory import Manifest, StageEntry, write_bytes, write_json, write_records
+from srit.run_directory import Manifest, StageEntry, read_records, write_bytes, write_json, write_records
+from srit.stages.anatomy.pairs import count_pairs
+from srit.stages.anatomy.samples import by_problem, count_samples
 from srit.stages.report import make_report
 from srit.stages.results import make_results, write_results
 from srit.study.claims import findings
@@ -52,6 +56,15 @@ def payloads():
     return [around.format(shape.format(run)) for run in RUNS for shape in SHAPES for around in AROUND]
 
 
+EFFECT = {
+    "model": "refined",
+    "pairs": 3,
+    "margins_grew": 2,
+    "places": [{"side": "chosen", "place": "own", "tokens": 5, "before": -1.5, "after": -1.0}],
+    "flips": [{"pairs": "no pairs", "problems": 5, "wrong_before": 3, "fixed": 1, "broken": 0, "auc": None}],
+}
+
+
 def run_of(folder, texts, n_right=(1, 2, 3)):
     """A run directory with a problem for each text, which stands in everything that is said about it."""
     ids = [f"p{i}" for i in range(len(texts))]
@@ -65,6 +78,10 @@ def run_of(folder, texts, n_right=(1, 2, 3)):
     write_records(
         folder / "round-1/pairs.jsonl", [Pair(i, "sums", "cot", f"{t} 1", t, (1,), (2,), t, t) for i, t in found]
     )
+    samples = by_problem(completions)
+    anatomy = Anatomy(count_samples(samples), count_pairs(read_records(folder / "round-1/pairs.jsonl", Pair), samples))
+    write_json(folder / "round-1/anatomy.json", TypeAdapter(Anatomy).dump_python(anatomy, mode="json"))
+    write_json(folder / "round-1/effect.json", {"trainings": [EFFECT]})
     predictions = {}
     for model, every in zip(MODELS, n_right, strict=True):
         predictions[Model(model), "sums"] = [

@@ -26,6 +26,18 @@ def places(*uses):
     return [task.place for task in evaluated(recipe_of(*uses))]
 
 
+def test_a_recipe_says_which_domain_a_task_is_of():
+    uses = [{"task": "sums", "domain": "out"}, {"task": "jsonl:held-out.jsonl", "domain": "in"}, "sums4"]
+
+    assert tuned_on(recipe_of("sums", "sums4")) == {"sums"}
+    assert tuned_on(recipe_of(*uses)) == {"jsonl:held-out.jsonl"}
+
+
+def test_a_task_that_is_not_evaluated_has_no_domain():
+    with pytest.raises(RecipeError, match=r"tasks.domain: only the tasks of evaluate have one"):
+        recipe_of("sums", tasks={"train": [{"task": "sums", "domain": "in"}], "evaluate": [{"task": "sums"}]})
+
+
 @pytest.mark.parametrize(
     ("name", "place"),
     [

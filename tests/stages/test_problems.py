@@ -2,7 +2,7 @@ import pytest
 
 from srit.errors import DataError
 from srit.records import Problem
-from srit.stages.problems import check_overlap, refuse_namesakes, refuse_overlap
+from srit.stages.problems import Apart
 
 
 def problem(identity, question, choices=None):
@@ -10,21 +10,21 @@ def problem(identity, question, choices=None):
 
 
 def test_case_spaces_and_punctuation_do_not_hide_an_overlap():
-    trained = [problem("a", "How many  apples?"), problem("b", "8 + 3 - 2?"), problem("c", "Which?", ("x", "y"))]
+    apart = Apart()
     evaluated = [problem("t", "how many apples"), problem("u", "8 - 3 + 2?"), problem("v", "Which?", ("x", "z"))]
+    trained = [problem("a", "How many  apples?"), problem("b", "8 + 3 - 2?"), problem("c", "Which?", ("x", "y"))]
 
-    assert check_overlap(trained, evaluated) == ["a"]
+    assert [*apart.evaluated(evaluated), *apart.unseen(trained)] == [*evaluated, *trained]
 
-
-def test_an_overlap_is_refused_by_id():
-    with pytest.raises(DataError, match=r"1 training problems are also evaluated \(a"):
-        refuse_overlap([problem("a", "Same?")], [problem("t", "same")])
+    with pytest.raises(DataError, match=r"1 training problems are also evaluated \(a …"):
+        apart.refuse_overlap()
 
 
 def test_the_same_problem_may_be_refined_on_and_another_of_its_id_may_not():
     trained = [problem("a", "Same?"), problem("b", "Which?", ("x", "y"))]
-    refuse_namesakes(trained, [*trained, problem("c", "New?")])
+    apart = Apart()
+    list(apart.namesakes([*trained, *trained, problem("c", "New?")]))
 
     for other in (problem("a", "Other?"), problem("b", "Which?", ("x", "z"))):
         with pytest.raises(DataError, match=r"is another problem's in tasks\.train"):
-            refuse_namesakes(trained, [other])
+            list(apart.namesakes([other]))

@@ -1,5 +1,6 @@
 """A template that writes the same for everyone: the date, thoughts, beginnings, and templates of the model families."""
 
+import gc
 import re
 from datetime import datetime
 from pathlib import Path
@@ -197,3 +198,39 @@ def test_the_template_of_a_model_family_is_mended_once_and_for_all(family, tmp_p
     assert "Hi" in again.decode(ids) and not open_thought(again.decode(ids))
     assert prompts.ends[0] == ENDS.get(family, prompts.ends[0])
     assert Prompts(again).lines == ()  # nothing is left to mend
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ("{% if", "fails"),
+        ("{{ raise_exception('not this one') }}", "not this one"),
+        ("{{ ''.__class__.__mro__ }}", "unsafe"),
+        ("{{ messages.foo.bar }}", "no attribute"),
+        ("{{ 1 / 0 }}", "division by zero"),
+        ("{{ 1 + 'a' }}", "unsupported operand"),
+        ("{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "recursion"),
+        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "1 s of processor time"),
+        ("{{ 'x' * 3000000000 }}", "memory"),
+        ("{% for i in range(99999) %}{{ 'x' * 1000000 }}{% endfor %}", "memory"),
+        ("{{ 'x' * 9000000 }}", "9,000,0"),
+        ("{% set n = namespace(t='x') %}{% for i in range(99) %}{% set n.t = n.t ~ n.t %}{% endfor %}", "memory"),
+    ],
+)
+def test_whatever_a_template_does_it_is_refused_in_a_sentence(broken, message):
+    with pytest.raises(DataError, match=f"{message}.*set student.chat_template to 'chatml' or 'gemma'"):
+        prompts_of(broken + TAIL + OPENING.replace("THOUGHT", ""))
+
+
+def test_a_template_that_fails_for_one_text_goes_on_with_the_next_and_leaves_no_process():
+    prompts = prompts_of("{% if 'bomb' in messages[0].content %}{{ 'x' * 3000000000 }}{% endif %}" + TAIL + OPENING)
+    expected = rendered(prompts)
+    child = prompts._chat.renderer._child.pid
+
+    with pytest.raises(DataError, match="memory"):
+        prompts.prompt_ids("a bomb", where="a test")
+
+    assert rendered(prompts) == expected
+    del prompts
+    gc.collect()
+    assert not Path(f"/proc/{child}").exists()

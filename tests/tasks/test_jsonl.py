@@ -82,11 +82,19 @@ def test_one_id_written_in_two_ways_is_one_id_twice(tmp_path):
         load(write(tmp_path / "mine.jsonl", *rows))
 
 
-def test_rows_without_ids_get_their_file_and_line(tmp_path):
-    rows = [{"question": f"{n}?", "answer": "1"} for n in range(2)]
-    path = write(tmp_path / "mine.jsonl", rows[0], "", {**rows[1], "id": None})
+def test_a_row_without_an_id_keeps_its_own_wherever_it_stands(tmp_path):
+    rows = [{"question": f"{n}?", "answer": "1"} for n in range(3)]
+    ids = {p.question: p.id for p in load(write(tmp_path / "a.jsonl", rows[0], "", {**rows[1], "id": None}))}
+    moved = {p.question: p.id for p in load(write(tmp_path / "b.jsonl", rows[2], rows[1], rows[0]))}
 
-    assert [problem.id for problem in load(path)] == [f"{path}:1", f"{path}:3"]
+    assert len(set(moved.values())) == 3 and ids.items() < moved.items()
+
+
+def test_a_question_that_comes_twice_without_ids_is_two_problems(tmp_path):
+    row = {"question": "?", "answer": "1"}
+    first, second = (problem.id for problem in load(write(tmp_path / "mine.jsonl", row, row)))
+
+    assert second == f"{first}-2"
 
 
 @pytest.mark.parametrize("ids", [("a", None), (None, "a")])

@@ -1,5 +1,6 @@
 import copy
 import math
+import signal
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ from srit.stages.refined import AGREEMENT
 from srit.students.loading import dropout, load_model, trainable
 from srit.students.prompts import Prompts
 from srit.training.instruction import Example, instruct
-from srit.training.loop import WHOLE, Leg, order, train
+from srit.training.loop import CHECKPOINT_SECONDS, WHOLE, Leg, Pace, order, train
 from srit.training.losses.none import NoneSettings
 from srit.training.losses.sigmoid import SigmoidSettings
 from srit.training.preference import answer_groups, disagreement, reference_logps, refine
@@ -58,6 +59,40 @@ def test_the_gradient_of_a_step_does_not_depend_on_its_rows(tmp_path):
 
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     assert losses[0][-1] < losses[0][0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_keeps_every_step_that_it_took(tmp_path, number):
+    before = signal.signal(number, signal.default_int_handler)
+
+    def interrupted(done, total):
+        if done == 3:
+            signal.raise_signal(number)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            model = tiny_model().train()
+            instruct(model, EXAMPLES, SETTINGS, seed="0", checkpoints=tmp_path, progress=interrupted)
+    finally:
+        signal.signal(number, before)
+
+    assert [path.name[:8] for path in tmp_path.glob("*.pt")] == ["00000003"]
+    assert trained(tmp_path)[1] == trained(tmp_path / "whole")[1]
+
+
+def test_a_checkpoint_is_written_as_often_as_it_costs_little(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("srit.training.loop.time.monotonic", lambda: now[0])
+    saved, pace = [], Pace()
+    for second in range(1, 201):
+        now[0] = float(second)
+        if pace.is_due():
+            with pace.saving():
+                now[0] += 0.4 if second < 100 else 5.0
+            saved.append(second)
+
+    assert saved[:3] == [2, 23, 44]  # at once, then every 20 seconds: 2 % of the time
+    assert saved[-1] - saved[-2] > CHECKPOINT_SECONDS
 
 
 def test_training_that_was_stopped_ends_in_the_same_bits(tmp_path, monkeypatch):
@@ -120,7 +155,7 @@ def test_a_training_in_parts_is_one_training(tmp_path, dtype):
     """One optimizer, one schedule: with the same gradients, the same bits."""
 
     def steps(model, first, n, leg=WHOLE):
-        def accumulate(step):
+        def accumulate(step, gradients):
             loss = (model(torch.tensor([[first + step, 5, 6]])).logits[0, -1].float() ** 2).mean()
             loss.backward()
             return {"loss": loss.item()}
@@ -247,7 +282,7 @@ def test_the_loss_is_the_published_formula_by_hand_in_float64(tmp_path):
     reference = [[value + 0.001 * i for i, value in enumerate(row)] for row in reference_logps(model, PREFERENCES, 100)]
     losses, nlls = [], []
     double = tiny_model(seed=2).double()
-    for (group, pairs, likely, _), frozen in zip(PREFERENCES, reference, strict=True):
+    for (group, pairs, likely, *_), frozen in zip(PREFERENCES, reference, strict=True):
         logps = []
         for completion in group.completions:
             scores = double(torch.tensor([[*group.prompt_ids, *completion]])).logits[0].log_softmax(-1)

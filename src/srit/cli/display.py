@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from srit.printable import printable
+
 LINE_SECONDS = 60.0  # between lines of progress where there is no terminal
 
 
@@ -42,4 +44,7 @@ def display() -> Iterator[Display]:
                 shown[what] = bars.add_task(what, total=total)
             bars.update(shown[what], completed=done, total=total)
 
-        yield Display(lambda line: console.print(line, soft_wrap=True), bar if console.is_terminal else line_a_minute)
+        def log(line: str) -> None:
+            console.print(printable(line), soft_wrap=True)
+
+        yield Display(log, bar if console.is_terminal else line_a_minute)

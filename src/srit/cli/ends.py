@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from srit.errors import MachineError, SritError
+from srit.printable import printable
+from srit.shortages import shortage
 
 if TYPE_CHECKING:
     from srit.study.running import Failure
@@ -36,7 +38,7 @@ def reported_errors() -> Iterator[None]:
         if isinstance(error, (typer.Exit, BrokenPipeError)) or not isinstance(error, Exception):
             raise
         message, exit_code = explain(error)
-        typer.echo(f"srit: {message}", err=True)
+        typer.echo(f"srit: {printable(message)}", err=True)
         raise typer.Exit(exit_code) from None
 
 
@@ -44,8 +46,12 @@ def explain(error: Exception) -> tuple[str, int]:
     """Return a message for the user and the exit code; write the traceback of an internal error to srit.log."""
     if isinstance(error, SritError):
         return str(error), error.exit_code
-    if isinstance(error, (OSError, MemoryError)):
-        return f"{str(error) or 'out of memory'}; fix this and rerun the same command", MachineError.exit_code
+    if isinstance(error, OSError):
+        lacking = shortage(error, Path(error.filename)) if isinstance(error.filename, str) else ""
+        said = f"{error}: {lacking}" if lacking else str(error)
+        return f"{said}; fix this and rerun the same command", MachineError.exit_code
+    if lacking := shortage(error):
+        return f"{lacking}; fix this and rerun the same command", MachineError.exit_code
     text, log = "".join(traceback.format_exception(error)), Path("srit.log").absolute()
     try:
         log.write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -83,12 +89,14 @@ def _set_up() -> None:
     # transformers and peft warn each other's users of renamed arguments; the reader cannot act on it.
     warnings.filterwarnings("ignore", category=FutureWarning)
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup sets it
+        signal.signal(signal.SIGHUP, _interrupt)
     # A job that a shell starts in the background ignores SIGINT; one that arrives is still meant.
     signal.signal(signal.SIGINT, _interrupt)
 
 
 def _interrupt(number: int, frame: object) -> None:
-    if number == signal.SIGTERM:
+    if number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: os._exit(128 + number))  # a second one ends the process at once
     _received.append(number)
     # Not an Exception: transformers' lazy imports turn any into a ModuleNotFoundError, or go on without the module.

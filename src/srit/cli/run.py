@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,8 +10,9 @@ import typer
 
 from srit.cli.display import display
 from srit.cli.ends import reported_errors
-from srit.cli.options import Mixed, On, Out, Overrides, RecipeName, RunFolder, Workers
-from srit.errors import MachineError
+from srit.cli.options import Mixed, On, Out, Overrides, RecipeName, RunFolder, TrainWorkers, Workers
+from srit.errors import MachineError, SritError
+from srit.printable import printable
 
 if TYPE_CHECKING:
     from srit.pipeline.engines import Machines
@@ -35,17 +36,18 @@ def run(
     on: On = "local",
     workers: Workers = None,
     mixed: Mixed = False,
+    train_workers: TrainWorkers = None,
 ) -> None:
     """Run a recipe, or resume it."""
     from srit.pipeline.engines import Machines
     from srit.recipe import read_recipe
 
     with reported_errors():
-        _make(read_recipe(recipe, overrides or []), out, None, Machines(on, workers, mixed))
+        _make(read_recipe(recipe, overrides or []), out, None, Machines(on, workers, mixed, train_workers))
 
 
 def plan(recipe: RecipeName, overrides: Overrides = None, out: Out = None, workers: Workers = None) -> None:
-    """Show what would run, why, and what it takes. Spends nothing."""
+    """Show what would run, why, and what it takes, and look whether all that it needs is there. Spends nothing."""
     from srit.recipe import read_recipe
 
     with reported_errors():
@@ -58,12 +60,21 @@ def plan(recipe: RecipeName, overrides: Overrides = None, out: Out = None, worke
             typer.echo(f"{status}  {stage.name:32} {work:40} {stage.reason}".rstrip())
         if planned.warning:
             typer.echo(f"WARN {planned.warning}")
+        for ok, what, found in planned.looked.findings:
+            typer.echo(printable(f"{'ok  ' if ok else 'WARN'} {what}: {found}"))
         if planned.summary:
             typer.echo(planned.summary)
         if workers is not None:
             from srit.pipeline.engines.room import sharing_line
 
             typer.echo(sharing_line(settings, workers))
+        if planned.looked.faults:
+            raise _together(planned.looked.faults)
+
+
+def _together(faults: Sequence[SritError]) -> SritError:
+    """Return all faults as one error of the first one's kind."""
+    return type(faults[0])("\n".join(map(str, faults)))
 
 
 def stage_command(part: str, summary: str) -> Callable[..., None]:
@@ -74,12 +85,18 @@ def stage_command(part: str, summary: str) -> Callable[..., None]:
         summary: the command's help.
     """
 
-    def command(folder: RunFolder, on: On = "local", workers: Workers = None, mixed: Mixed = False) -> None:
+    def command(
+        folder: RunFolder,
+        on: On = "local",
+        workers: Workers = None,
+        mixed: Mixed = False,
+        train_workers: TrainWorkers = None,
+    ) -> None:
         from srit.api import recipe_of
         from srit.pipeline.engines import Machines
 
         with reported_errors():
-            _make(recipe_of(folder), folder, part, Machines(on, workers, mixed))
+            _make(recipe_of(folder), folder, part, Machines(on, workers, mixed, train_workers))
 
     command.__doc__ = summary
     return command
@@ -125,7 +142,10 @@ def _make(recipe: Recipe, out: Path | None, part: str | None, machines: Machines
     """Make one part of a run, or all of it (None), and print where the result is."""
     from srit.api import load_results, load_verdict, make
     from srit.cli.tables import print_results
+    from srit.training.distributed.trainers import followed
 
+    if followed():
+        return
     with display() as shown:
         folder = make(recipe, out, part, log=shown.log, progress=shown.progress, machines=machines)
     if part in (None, "report"):

@@ -10,7 +10,8 @@ import typer
 
 from srit.cli.ends import reported_errors
 from srit.cli.options import RunFolder
-from srit.errors import RecipeError
+from srit.errors import DataError, MachineError, RecipeError
+from srit.printable import printable
 
 if TYPE_CHECKING:
     from srit.cli.audit import Audit
@@ -35,29 +36,89 @@ def show(
                 f"{folder}: there is no problem {problem!r}; the files in {folder}/problems/ have the ids"
             )
         for trace in found:
-            typer.echo(f"{trace.problem_id} ({trace.task})\n{visible(trace.question)}\nanswer: {trace.gold}\n")
+            asked = f"{trace.problem_id} ({trace.task})\n{visible(trace.question)}\nanswer: {trace.gold}\n"
+            typer.echo(printable(asked))
             for name, text, verdict in trace.parts:
-                typer.echo(f"  {name}{f': {verdict}' if verdict else ''}\n    {visible(text)}")
+                typer.echo(printable(f"  {name}{f': {verdict}' if verdict else ''}\n    {visible(text)}"))
 
 
 def tasks(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A task, whose first problem is shown.")] = None,
+    split: Annotated[str, typer.Option(help="Of which the problem is: train, dev or test.")] = "train",
+    data: Annotated[
+        Path | None, typer.Option(envvar="SRIT_DATA", help="A folder of benchmarks. Default: the hub.")
+    ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/tasks.md.")] = False,
 ) -> None:
-    """List the tasks that a recipe can name."""
+    """List the tasks that a recipe can name, or show a problem of one as it is put to a model."""
     from srit.tasks import find_task, task_names, task_page
 
     if markdown:
         typer.echo(task_page(), nl=False)
+    elif name is not None:
+        with reported_errors():
+            typer.echo(_first_problem(name, split, data))
+    else:
+        for name in task_names():
+            typer.echo(f"{name:12} {find_task(name).about}")
+
+
+def _first_problem(name: str, split: str, data: Path | None) -> str:
+    from typing import get_args
+
+    from srit.records import Split
+    from srit.stages.report.traces import visible
+    from srit.students.prompts import prompt_text
+    from srit.tasks import find_task
+    from srit.teachers.gold import worked_solution
+
+    task = find_task(name)
+    wanted = next((one for one in get_args(Split) if one == split), None)
+    if wanted is None:
+        raise RecipeError(f"--split: {split!r} is none of {', '.join(get_args(Split))}")
+    problem = next(iter(task.load(wanted, data=data, limit=None, seed=0)), None)
+    if problem is None:
+        raise DataError(f"{name}: there are no problems in its {split} split")
+    parts = [
+        f"{task.name}: {task.about}",
+        f"problem {problem.id}, by the CoT prompt (the direct one lacks its last line):",
+        prompt_text(problem, "cot"),
+        f"gold answer: {problem.answer}",
+    ]
+    solution = task.solve(problem) or worked_solution(problem)
+    return visible("\n\n".join([*parts, *([f"solution: {solution}"] if solution else [])]))
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A recipe to print.")] = None,
+    copy: Annotated[Path | None, typer.Option(help="Write it to this file instead, which must not exist.")] = None,
+) -> None:
+    """List the recipes that come with srit, or print one, or copy it to change it."""
+    from srit.recipe import SHIPPED, shipped
+    from srit.settings import find_yaml
+
+    if name is None and copy is None:
+        typer.echo("\n".join(shipped()))
         return
-    for name in task_names():
-        typer.echo(f"{name:12} {find_task(name).about}")
+    with reported_errors():
+        if name is None:
+            raise RecipeError("--copy: say which recipe: `srit recipes` lists them")
+        text = find_yaml(name, SHIPPED, "recipe").read_text(encoding="utf-8")
+        if copy is None:
+            typer.echo(text, nl=False)
+        else:
+            _write_new(copy, text)
 
 
-def recipes() -> None:
-    """List the recipes that come with srit."""
-    from srit.recipe import shipped
-
-    typer.echo("\n".join(shipped()))
+def _write_new(path: Path, text: str) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise RecipeError(f"{path}: there is already a file of this name: choose another") from None
+    except OSError as error:
+        raise MachineError(f"{path}: cannot be written: {error.strerror}") from None
+    typer.echo(f"{path}: next, srit plan {path}")
 
 
 def audit(

@@ -8,9 +8,10 @@ P + kC tokens instead of k(P + C). Several groups share a row, up to a budget.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ from srit.compute.recomputing import recomputed
 
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
+
+Logged = TypeVar("Logged")
 
 
 class Layout(NamedTuple):
@@ -262,8 +265,14 @@ def logps_by_group(
     Args:
         figures: COMPLETIONS for sums, [completions]; TOKENS for those of all tokens, completion after completion.
     """
-    found = torch.cat([figures.of(token_logps(model, rows), rows) for rows in batch.passes])
-    parts = torch.split(found, [figures.n(groups[index]) for index in batch.members])
+    return _by_group([figures.of(token_logps(model, rows), rows) for rows in batch.passes], batch, groups, figures)
+
+
+def _by_group(
+    found: Sequence[Tensor], batch: MicroBatch, groups: Sequence[Group], figures: Figures
+) -> dict[int, Tensor]:
+    """Split what was computed in each pass into what belongs to each group."""
+    parts = torch.split(torch.cat(list(found)), [figures.n(groups[index]) for index in batch.members])
     return dict(zip(batch.members, parts, strict=True))
 
 
@@ -276,25 +285,71 @@ def add_gradient(
 ) -> Tensor:
     """Add the gradient of a loss over a batch's log-probabilities to the model's gradient, and return the loss.
 
+    Args:
+        loss_of: computes the loss from the log-probabilities of each group, nats.
+        figures: as in `logps_by_group`.
+    """
+
+    def with_loss(scored: dict[int, Tensor]) -> tuple[Tensor, Tensor]:
+        loss = loss_of(scored)
+        return loss, loss.detach()
+
+    first, *_ = [compute() for compute in gradient_passes(model, batch, groups, with_loss, figures)]
+    return first
+
+
+def _each(compute: Callable[[Rows], Tensor], passes: Sequence[Rows]) -> list[Tensor]:
+    return [compute(rows) for rows in passes]
+
+
+def gradient_passes(
+    model: LanguageModel,
+    batch: MicroBatch,
+    groups: Sequence[Group],
+    loss_of: Callable[[dict[int, Tensor]], tuple[Tensor, Logged]],
+    figures: Figures = COMPLETIONS,
+    share_out: Callable[[Callable[[Rows], Tensor], Sequence[Rows]], Sequence[Tensor]] = _each,
+) -> Iterator[Callable[[], Logged]]:
+    """Yield, for each pass of a batch, what adds its part of a loss's gradient to the model's gradient.
+
     If the batch takes several passes, only one is held in memory at a time. The loss and its gradient with respect to
     each log-probability are computed first, without the model's gradient; then each pass is repeated with it (Gao et
     al. 2021, arXiv 2101.06983). This gives the same gradient and takes a third longer.
 
     Args:
-        loss_of: computes the loss from the log-probabilities of each group, nats.
+        loss_of: computes the loss from the log-probabilities of each group, nats, and what else is to be known of it,
+            which each of the functions returns.
         figures: as in `logps_by_group`.
+        share_out: computes what several passes are repeated with, in their order.
     """
+
+    def logps_of_pass(rows: Rows) -> Tensor:
+        return figures.of(token_logps(model, rows), rows)
+
     if len(batch.passes) == 1:
-        loss = loss_of(logps_by_group(model, batch, groups, figures))
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
+        yield partial(_whole, model, batch, groups, loss_of, figures)
+        return
     with torch.no_grad():
-        found = logps_by_group(model, batch, groups, figures)
-    leaves = {index: logps.requires_grad_() for index, logps in found.items()}
-    loss = loss_of(leaves)
+        found = share_out(logps_of_pass, batch.passes)
+    leaves = {index: logps.requires_grad_() for index, logps in _by_group(found, batch, groups, figures).items()}
+    loss, logged = loss_of(leaves)
     slopes = torch.cat(torch.autograd.grad(loss, [leaves[index] for index in batch.members], materialize_grads=True))
-    for rows in batch.passes:
-        own = figures.of(token_logps(model, rows), rows)
-        slope, slopes = torch.split(slopes, [len(own), len(slopes) - len(own)])
-        (own * slope).sum().backward()  # type: ignore[no-untyped-call]
-    return loss.detach()
+    for rows, slope in zip(batch.passes, torch.split(slopes, [len(logps) for logps in found]), strict=True):
+        yield partial(_part, logps_of_pass, rows, slope, logged)
+
+
+def _whole(
+    model: LanguageModel,
+    batch: MicroBatch,
+    groups: Sequence[Group],
+    loss_of: Callable[[dict[int, Tensor]], tuple[Tensor, Logged]],
+    figures: Figures,
+) -> Logged:
+    loss, logged = loss_of(logps_by_group(model, batch, groups, figures))
+    loss.backward()  # type: ignore[no-untyped-call]
+    return logged
+
+
+def _part(logps_of_pass: Callable[[Rows], Tensor], rows: Rows, slope: Tensor, logged: Logged) -> Logged:
+    (logps_of_pass(rows) * slope).sum().backward()  # type: ignore[no-untyped-call]
+    return logged

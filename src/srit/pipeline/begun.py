@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from srit.errors import SritError
 from srit.machine.precision import compute_plan_of
 from srit.pipeline.teaching import models_of
 from srit.recipe import Recipe
-from srit.run_directory import Json, Manifest, Run, write_json
+from srit.run_directory import Json, Manifest, Run, read_json, write_json
 from srit.students.loading import commit_of, hub_name, identity
 
 
@@ -31,7 +30,7 @@ def begin_way(run: Run, recipe: Recipe, shared: Shared | None) -> ComputePlan:
     kept = kept_way(run.manifest, recipe, student_sum)
     if shared is not None:
         place, student = shared.folder / "ways.json", recipe.student
-        known = json.loads(place.read_bytes()) if place.exists() else {}
+        known = read_json(place) if place.exists() else {}
         of_student = f"{student.model} {student.revision} {student.tuning} {student.dtype}"
         kept = known.setdefault(of_student, compute_plan_of(recipe, known.get(of_student, kept))._asdict())
         write_json(place, known)
@@ -60,7 +59,7 @@ def begin_revisions(run: Run, recipe: Recipe, shared: Shared | None) -> dict[str
     place = None if shared is None else shared.folder / "revisions.json"
     known = dict(run.manifest.revisions)
     if place is not None and place.exists():
-        known = json.loads(place.read_bytes())
+        known = read_json(place)
     for model in models_of(recipe):
         if hub_name(model) not in known and (commit := commit_of(model)) is not None:
             known[hub_name(model)] = commit

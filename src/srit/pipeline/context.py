@@ -14,6 +14,7 @@ from srit.pipeline.teaching import Teaching
 from srit.pipeline.texts import Texts
 from srit.samplers import Request, Sampled, SamplingSettings
 from srit.samplers.chunks import SamplerSource, SamplingWork, chunks_of, read_answers
+from srit.training.distributed.trainers import Done, Task, Trainers, Work
 
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
@@ -31,6 +32,7 @@ class Context:
     reports: Reports
     teaching: Teaching
     engine: Engine
+    trainers: Trainers
     partial: Path  # the folder of the stage's unfinished work; a later run continues from it
     seconds: Mapping[str, float]  # that each finished stage of the recipe took
 
@@ -63,6 +65,16 @@ class Context:
         return mapped_once(
             self.engine, work, items, kept=kept or self.partial, arrived=adding_up(sizes, self.reports.of(what))
         )
+
+    def train(self, start: Callable[[], LanguageModel], work: Work, name: str) -> Done:
+        """Train a model, and return it with the metrics of each step.
+
+        Args:
+            start: builds the model that the training starts from.
+            work: the training: a picklable value.
+            name: of its progress.
+        """
+        return self.trainers.train(start, Task(self.models.reference(None), work), self.reports.of(name))
 
     def sample(self, wanted: Chunks, what: str) -> list[Sampled]:
         """Return the answers of all chunks in the order of their requests; `what` as in `map_once`."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +13,16 @@ from pydantic import BaseModel
 
 from srit.compute.plan import ComputePlan
 from srit.recipe import Recipe
-from srit.run_directory import Json, StageEntry, building, read_records, write_json, write_records
+from srit.run_directory import (
+    Json,
+    StageEntry,
+    building,
+    each_record,
+    read_json,
+    read_records,
+    write_json,
+    write_records,
+)
 from srit.students.sources import Trained
 
 Record = TypeVar("Record")
@@ -54,9 +62,13 @@ class Inputs:
         """Read the records of a declared input; errors as in `path` and `read_records`."""
         return read_records(self.path(name), kind)
 
+    def each_record(self, name: str, kind: type[Record]) -> Iterator[Record]:
+        """Yield the records of a declared input one by one, so that not all are in memory; errors as in `records`."""
+        return each_record(self.path(name), kind)
+
     def json(self, name: str) -> Json:
         """Read the JSON value of a declared input; errors as in `path`."""
-        return json.loads(self.path(name).read_bytes())
+        return read_json(self.path(name))
 
     def trained(self, name: str) -> Trained:
         """Return a declared folder of weights by its content; errors as in `path`."""
@@ -98,7 +110,7 @@ class Outputs:
         _check(name, self._names, self._stage, "write")
         return self._folder / name
 
-    def records(self, name: str, records: Collection[object]) -> None:
+    def records(self, name: str, records: Iterable[object]) -> None:
         """Write records, one per line; errors as in `path`."""
         write_records(self.path(name), records)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from srit.compute.mapping import Engine
 from srit.pipeline.stage import TRAINS, Stage
+from srit.training.distributed.trainers import Trainers
 
 
 def environment() -> dict[str, str]:
@@ -19,13 +20,11 @@ def environment() -> dict[str, str]:
     return {"python": platform.python_version(), "machine": platform.machine(), **{p: version(p) for p in packages}}
 
 
-def environment_of(stage: Stage, engine: Engine) -> dict[str, str]:
+def environment_of(stage: Stage, engine: Engine, trainers: Trainers) -> dict[str, str]:
     """Return what the figures of a stage depend on: how many threads compute it is part of that."""
     if not stage.computes:
         return environment()
-    import torch
-
-    trains = {"threads": str(torch.get_num_threads())} if stage.computes == TRAINS else {}
+    trains = {"threads": str(trainers.threads)} if stage.computes == TRAINS else {}
     return environment() | trains | dict(engine.kind)
 
 

@@ -20,11 +20,12 @@ from srit.errors import SritError
 from srit.recipe import Optimization, Recipe, TaskUse
 from srit.records import Split
 from srit.students.prompts import prompt_text
-from srit.tasks import find_task
+from srit.tasks import Counted, find_task
 from srit.tasks.benchmarks import BenchmarkTask
 from srit.tasks.jsonl import JsonlTask
 from srit.tasks.story import StoryTask
 from srit.teachers import teacher_kind
+from srit.teachers.gold import worked_solution
 
 PROMPT_TOKENS = 80  # of a question with its instruction, where no problem can be read; the shipped tasks have 50 to 150
 UNLIMITED = 1000  # problems counted for a task without a limit
@@ -103,7 +104,7 @@ def tokens_of(recipe: Recipe, use: TaskUse, split: Split, most: int) -> Tokens:
 
 def writes_solutions(recipe: Recipe) -> bool:
     """Return whether the teacher writes the worked solutions of the tasks, and the student learns to write them."""
-    return recipe.teacher.kind == "solver"
+    return recipe.teacher.kind in ("solver", "gold")
 
 
 @cache
@@ -120,7 +121,8 @@ def _lengths(name: str, data: str | None, split: Split, seed: int) -> tuple[floa
     except (SritError, OSError, ValueError):
         return None, None  # the run reports it in full
     prompts = [CHAT_TOKENS + n_pieces(prompt_text(problem, "cot")) for problem in problems]
-    solutions = [1 + n_pieces(solution) for problem in problems if (solution := task.solve(problem)) is not None]
+    worked = [task.solve(problem) or worked_solution(problem) for problem in problems]
+    solutions = [1 + n_pieces(solution) for solution in worked if solution is not None]
     return _mean(prompts), _mean(solutions)
 
 
@@ -139,21 +141,33 @@ def teaching(recipe: Recipe, questions: int) -> Work:
     return Work(calls=work.calls, sampled=work.sampled)
 
 
-def n_problems(use: TaskUse) -> int:
-    """Return how many problems a task has, as far as the recipe says."""
-    return UNLIMITED if use.limit is None else use.limit
+def n_problems(use: TaskUse, split: Split) -> int:
+    """Return how many problems are used of a task: as many as there are, where they lie on this machine."""
+    there = n_there(use, split)
+    return there if there is not None else use.limit or UNLIMITED
+
+
+@cache
+def n_there(use: TaskUse, split: Split) -> int | None:
+    """Return how many problems of a task there are to use; None: they are not on this machine."""
+    try:
+        task = find_task(use.task)
+        folder = None if use.data is None else Path(use.data)
+        return task.count(split, data=folder, limit=use.limit) if isinstance(task, Counted) else None
+    except (SritError, OSError, ValueError):
+        return None  # `looking` reports it in full
 
 
 def demonstrated(recipe: Recipe) -> list[tuple[TaskUse, int]]:
     """Return the training tasks, each with how many of its problems the teacher is asked."""
     limit = recipe.demonstrations.limit
-    counts = [(use, n_problems(use)) for use in recipe.tasks.train]
+    counts = [(use, n_problems(use, "train")) for use in recipe.tasks.train]
     return [(use, n if limit is None else min(n, limit)) for use, n in counts]
 
 
 def refined_on(recipe: Recipe) -> list[tuple[TaskUse, int]]:
     """Return the tasks that stage 2 works on, each with how many problems it has."""
-    return [(use, n_problems(use)) for use in recipe.tasks.refine or recipe.tasks.train]
+    return [(use, n_problems(use, "train")) for use in recipe.tasks.refine or recipe.tasks.train]
 
 
 def seconds(work: Work, recipe: Recipe, rates: Rates | None = None) -> float | None:
@@ -208,8 +222,8 @@ def total_summary(
     if None not in times:
         minutes = sum(filter(None, times)) / 60
         took = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
-    if any(use.limit is None for use in (*recipe.tasks.train, *recipe.tasks.evaluate)):
-        took += f" (a task without a limit counted as {UNLIMITED:,} problems)"
+    if any(_is_unknown(use, split) for split, uses in uses_of(recipe) for use in uses):
+        took += f" (a task of unknown size counted as {UNLIMITED:,} problems)"
     calls, price = sum(work.calls for work in works), dollars(works, recipe)
     money = f"; teacher: at most {calls:,} calls" if calls else ""
     money += "" if price is None else f" and ${price:.2f}"
@@ -217,6 +231,16 @@ def total_summary(
     memory = gpu_bytes(recipe) if on_gpu else None
     room = "" if memory is None else f"; at least {memory / 2**30:.1f} GiB of its memory for the student"
     return f"in all about {took} on this machine's {where}{room}{money}"
+
+
+def uses_of(recipe: Recipe) -> list[tuple[Split, Sequence[TaskUse]]]:
+    """Return the tasks that a recipe uses, by the split that it uses of them."""
+    tasks = recipe.tasks
+    return [("train", (*tasks.train, *tasks.refine)), ("dev", tasks.dev), ("test", tasks.evaluate)]
+
+
+def _is_unknown(use: TaskUse, split: Split) -> bool:
+    return use.limit is None and n_there(use, split) is None
 
 
 def n_parameters(recipe: Recipe) -> int | None:

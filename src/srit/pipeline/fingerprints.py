@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from srit.compute.plan import ADDED, ComputePlan
+from srit.errors import DataError
 from srit.pipeline.stage import Stage
-from srit.run_directory import Json, StageEntry, canonical, recorded_sum, write_json
+from srit.run_directory import Json, StageEntry, canonical, read_json, recorded_sum, write_json
 from srit.sums import NOT_THERE
 
 
@@ -146,8 +147,10 @@ def _differ(then: Mapping[str, str], now: Mapping[str, str]) -> bool:
 def begun_elsewhere(partial: Path, now: Mapping[str, str]) -> str:
     """Say in one line which versions began an unfinished stage, if they are not those of `now`; "" if they are."""
     place = partial / "environment.json"
-    if not place.exists():
+    try:
+        then = read_json(place)
+        differs = _differ(then, now)
+    except (DataError, TypeError, AttributeError):  # missing, or damaged: what it says is only reported
         write_json(place, dict(now))
         return ""
-    then = json.loads(place.read_bytes())
-    return f"{_versions(then)} began it, and {_versions(now)} goes on: {_MIXED}" if _differ(then, now) else ""
+    return f"{_versions(then)} began it, and {_versions(now)} goes on: {_MIXED}" if differs else ""

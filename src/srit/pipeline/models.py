@@ -38,8 +38,8 @@ class Models:
         """Return the source of log-probabilities; `trained` as in `sampler`."""
         return FrozenSource(self.student, trained)
 
-    def reference(self, start: Trained) -> TrainableSource:
-        """Return the model that a training starts from."""
+    def reference(self, start: Trained | None) -> TrainableSource:
+        """Return the model that a training starts from; None: from the student itself."""
         return TrainableSource(self.student, start, self.plan.targets, self.plan.attention)
 
     def trainable(self, start: Path | None) -> LanguageModel:

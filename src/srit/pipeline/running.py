@@ -18,8 +18,8 @@ import yaml
 from srit.compute.device import check_kind
 from srit.compute.mapping import Engine
 from srit.compute.plan import ComputePlan
-from srit.errors import DataError, SritError, TrainingError
-from srit.machine.precision import begun_compute_plan, resolved
+from srit.errors import DataError, MachineError, SritError, TrainingError
+from srit.machine.precision import begun_compute_plan, known_rates, resolved
 from srit.pipeline.ahead import compute_ahead
 from srit.pipeline.begun import Shared, begin_revisions, begin_way, kept_way, pinned
 from srit.pipeline.context import Chunks, Context
@@ -30,12 +30,15 @@ from srit.pipeline.fingerprints import basis, begun_elsewhere, fingerprint, inpu
 from srit.pipeline.models import Models
 from srit.pipeline.planning import dependents, unsettled
 from srit.pipeline.reports import Progress, Report, Reports
-from srit.pipeline.stage import Stage
+from srit.pipeline.resuming import left_over
+from srit.pipeline.stage import Stage, StageName
 from srit.pipeline.teaching import Teaching, earlier_limits, models_of
 from srit.pipeline.texts import Texts
 from srit.recipe import Recipe
 from srit.run_directory import Json, Run, StageEntry, recorded_sum, write_bytes
+from srit.shortages import shortage
 from srit.students.loading import identity
+from srit.training.distributed.trainers import AloneTrainer, Trainers
 
 Declare = Callable[[Recipe], Sequence[Stage]]  # a recipe's stages in order, such as `stages.stages`
 
@@ -52,7 +55,9 @@ class OpenRun:
     reports: Reports
     teaching: Teaching
     engine: Engine
+    trainers: Trainers
     shared: Shared | None  # what the run has in common with others; None: it stands alone
+    begun: tuple[str, ...] = ()  # the stages that were made to open it
 
     @property
     def report(self) -> Report:
@@ -70,6 +75,7 @@ def open_run(
     report: Report,
     shared: Shared | None = None,
     engine: Engine | None = None,
+    trainers: Trainers | None = None,
 ) -> Iterator[OpenRun]:
     """Open a run directory for a recipe, write the recipe into it, and decide the precision of its student.
 
@@ -77,14 +83,20 @@ def open_run(
         declare: returns the wanted stages. If none of them computes with the student, its weights are not needed.
         shared: what the run has in common with others; its runs compute the same student in the same way.
         engine: what computes chunks; None: this process.
+        trainers: what trains; None: this process.
 
     Raises:
         MachineError: the folder cannot be written, or another process has it open.
         DataError: the student cannot be used.
     """
     with closing(Run(folder)) as run:
+        run.refuse_links_out(output for stage in declare(recipe) for output in stage.outputs)
         recipe = pinned(recipe, begin_revisions(run, recipe, shared))
-        plan = _plan_for(recipe, declare(recipe), run, shared)
+        computing = (engine or LocalEngine(), trainers or AloneTrainer())
+        opened = _opened(run, recipe, declare(recipe), Reports(report, progress), shared, *computing)
+        # To find the fastest way to compute a model takes minutes, and problems that cannot be used take seconds.
+        begun = run_stages(replace(opened, stages=[stage for stage in opened.stages if stage.name == PROBLEMS]))
+        plan = _plan_for(recipe, opened.stages, run, shared, report)
         if plan is not None:
             report(f"     {recipe.student.model} computes in {plan.line}")
             report(f"ok   {plan.proof}")
@@ -92,34 +104,55 @@ def open_run(
                 report(f"WARN {plan.warning}")
             recipe = resolved(recipe, plan)
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
-        engine = engine or LocalEngine()
-        journal = (folder if shared is None else shared.folder) / "teacher/answers.jsonl"
-        limits = tuple(earlier_limits(run.manifest.stages.values()))
-        in_vain = set() if shared is None else shared.in_vain
-        yield OpenRun(
-            run=run,
-            recipe=recipe,
-            stages=declare(recipe),
-            plan=plan,
-            texts=Texts(recipe.student, report),
-            reports=Reports(report, progress),
-            teaching=Teaching(recipe, journal, limits, in_vain, engine, report),
-            engine=engine,
-            shared=shared,
-        )
+        decided = _opened(run, recipe, declare(recipe), opened.reports, shared, *computing)
+        yield replace(decided, plan=plan, texts=opened.texts, begun=tuple(begun))
 
 
-def _plan_for(recipe: Recipe, wanted: Sequence[Stage], run: Run, shared: Shared | None) -> ComputePlan | None:
+PROBLEMS = StageName("problems")
+
+
+def _opened(
+    run: Run,
+    recipe: Recipe,
+    stages: Sequence[Stage],
+    reports: Reports,
+    shared: Shared | None,
+    engine: Engine,
+    trainers: Trainers,
+) -> OpenRun:
+    journal = (run.folder if shared is None else shared.folder) / "teacher/answers.jsonl"
+    limits = tuple(earlier_limits(run.manifest.stages.values()))
+    in_vain = set() if shared is None else shared.in_vain
+    return OpenRun(
+        run=run,
+        recipe=recipe,
+        stages=stages,
+        plan=None,
+        texts=Texts(recipe.student, reports.report),
+        reports=reports,
+        teaching=Teaching(recipe, journal, limits, in_vain, engine, reports.report),
+        engine=engine,
+        trainers=trainers,
+        shared=shared,
+    )
+
+
+def _plan_for(
+    recipe: Recipe, wanted: Sequence[Stage], run: Run, shared: Shared | None, report: Report
+) -> ComputePlan | None:
     """Decide how the student is computed, and measure that only if a wanted stage computes with it."""
+    kept = kept_way(run.manifest, recipe, identity(recipe.student))
     if len(models_of(recipe)) > 1 or any(stage.computes for stage in wanted):
+        if kept is None and known_rates(recipe.student) is None:
+            report(f"     measuring once which ways to compute {recipe.student.model} are right and fast here: minutes")
         return begin_way(run, recipe, shared)
-    return begun_compute_plan(recipe, kept_way(run.manifest, recipe, identity(recipe.student)))
+    return begun_compute_plan(recipe, kept)
 
 
 def run_stages(opened: OpenRun) -> list[str]:
-    """Make what is not done, and return the names of the stages made."""
+    """Make what is not done, and return the names of the stages made, those made to open the run included."""
     student = identity(opened.recipe.student)
-    made: list[str] = []
+    made = list(opened.begun)
     kept: list[Stage] = []
     ahead: dict[str, float] = {}  # seconds that chunks took before their stage's turn
     for place, stage in enumerate(opened.stages):
@@ -134,7 +167,7 @@ def run_stages(opened: OpenRun) -> list[str]:
             continue
         if stage.auxiliary and not _is_awaited(opened, place, student):
             continue
-        now = environment_of(stage, opened.engine)
+        now = environment_of(stage, opened.engine, opened.trainers)
         if stage.computes and (line := mixed_versions(opened.run.manifest.stages, kept, now)):
             opened.report(f"WARN {line}")
             kept.clear()  # reported once
@@ -190,7 +223,7 @@ def _computed_ahead(opened: OpenRun, place: int, student: str) -> dict[str, floa
 
 
 def _chunks(opened: OpenRun, stage: Stage, partial: Path) -> Sequence[Chunks]:
-    if line := begun_elsewhere(partial, environment_of(stage, opened.engine)):
+    if line := begun_elsewhere(partial, environment_of(stage, opened.engine, opened.trainers)):
         opened.report(f"WARN {line}")
     return stage.chunks(_inputs(opened, stage), _context(opened, stage, partial)) if stage.chunks else ()
 
@@ -218,7 +251,7 @@ def _make(
         outputs=opened.run.sums(stage.outputs),
         counts=counts,
         seconds=seconds,
-        environment=environment_of(stage, opened.engine),
+        environment=environment_of(stage, opened.engine, opened.trainers),
     )
     opened.run.commit(str(stage.name), entry)
     _given(opened, stage, mark, anew=reopened)
@@ -253,7 +286,9 @@ def _made(opened: OpenRun, stage: Stage, mark: str, student: str) -> dict[str, J
     if stage.computes and opened.plan is not None:
         check_kind(opened.plan.device)
     partial = _partial(opened, stage, mark, student)
-    if stage.computes and (line := begun_elsewhere(partial, environment_of(stage, opened.engine))):
+    if left := left_over(partial):
+        opened.report(f"     resuming from {left} of an earlier run")
+    if stage.computes and (line := begun_elsewhere(partial, environment_of(stage, opened.engine, opened.trainers))):
         opened.report(f"WARN {line}")
     inputs, out = _inputs(opened, stage), Outputs(str(stage.name), opened.run.folder, stage.outputs)
     try:
@@ -261,6 +296,20 @@ def _made(opened: OpenRun, stage: Stage, mark: str, student: str) -> dict[str, J
     except (DataError, TrainingError) as error:
         failed[mark] = error  # the same inputs would fail again, perhaps after hours
         raise
+    except Exception as error:
+        lacking = "" if isinstance(error, SritError) else shortage(error, opened.run.folder)
+        if not lacking:
+            raise
+        raise MachineError(f"{stage.name}: {lacking}: {_relief(stage, lacking)}rerun the same command") from error
+
+
+def _relief(stage: Stage, lacking: str) -> str:
+    """Say what makes a stage take less."""
+    if "memory" not in lacking:
+        return "make room, and "
+    part = {"instructed": "instruct", "refined": "refine", "controls": "refine"}.get(stage.name.product)
+    smaller = f"lower {part}.row_tokens or {part}.batch_size" if part else "lower rows (answers decoded at once)"
+    return f"{smaller}, or end other programs, and " if stage.computes else "end other programs, and "
 
 
 def _partial(opened: OpenRun, stage: Stage, mark: str, student: str) -> Path:
@@ -288,6 +337,7 @@ def _context(opened: OpenRun, stage: Stage, partial: Path) -> Context:
         reports=opened.reports,
         teaching=opened.teaching,
         engine=opened.engine,
+        trainers=opened.trainers,
         partial=partial,
         seconds={name: entries[name].seconds for name in declared if name in entries},
     )

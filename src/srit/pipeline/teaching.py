@@ -80,9 +80,10 @@ class Teaching:
                 f"{error.filename}: cannot be written ({error.strerror}), so that no answer could be kept; nothing was "
                 "asked. Mend that and rerun the same command"
             ) from None
+        remembered = teacher_kind(self._recipe.teacher.kind).remembered
         return Paid(
-            ledger.answers,
-            ledger.keep,
+            ledger.answers if remembered else {},
+            ledger.keep if remembered else lambda key, answer: None,
             self._limits,
             self._in_vain,
             ledger.calls,

@@ -72,6 +72,27 @@ class SamplerKind(Configured[Settings]):
 
     make: Callable[[Settings, SamplerNeeds], Sampler]
     doctor: Callable[[], Sequence[Finding]] = tuple  # lines of `srit doctor`
+    release: Callable[[], None] = lambda: None  # ends what `make` keeps for the next model
+
+
+_used: dict[str, SamplerKind[Any]] = {}  # engines that this process has made samplers with, by name
+
+
+def make_sampler(settings: SamplerSettings, needs: SamplerNeeds) -> Sampler:
+    """Make what draws answers.
+
+    Raises:
+        DataError: the model cannot be loaded.
+        MachineError: the engine is not installed.
+    """
+    kind = _used.setdefault(settings.kind, sampler_kind(settings.kind))
+    return kind.make(settings, needs)
+
+
+def release_engines() -> None:
+    """End what the engines of this process keep for their next model, before something else takes the memory."""
+    for kind in _used.values():
+        kind.release()
 
 
 def sampler_kind(name: str) -> SamplerKind[Any]:

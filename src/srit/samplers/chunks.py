@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from srit.compute.plan import Decoding
 from srit.recipe import SamplerSettings, Student
 from srit.run_directory import json_bytes
-from srit.samplers import Request, Sampled, Sampler, SamplerNeeds, SamplingSettings, sampler_kind
+from srit.samplers import Request, Sampled, Sampler, SamplerNeeds, SamplingSettings, make_sampler
 from srit.students.sources import Trained
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class SamplerSource:
         """
         folder = self.trained and self.trained.folder
         needs = SamplerNeeds(self.student, folder, self.rows, self._text, self.decoding, self.cache_bytes)
-        return sampler_kind(self.engine.kind).make(self.engine, needs)
+        return make_sampler(self.engine, needs)
 
     def _text(self, token_ids: tuple[int, ...]) -> str:
         """Read an answer; the tokenizer is loaded for the first one, since few settings ask for it."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
-from transformers.cache_utils import DummyLayer, DynamicLayer, DynamicSlidingWindowLayer
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, cache_utils
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
@@ -27,6 +27,8 @@ from srit.samplers.replay import ReplayedStep
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+# Layers without a cache. Those versions of transformers that vLLM needs (5.19 and 5.20) do not have them.
+DUMMY: tuple[type, ...] = tuple(filter(None, [getattr(cache_utils, "DummyLayer", None)]))
 ATTENTION = "srit_grouped"  # the `attn_implementation` under which `grouped_attention` is registered
 
 
@@ -193,13 +195,13 @@ class SlotBatch:
 def has_slots(model: PreTrainedModel) -> bool:
     """Return whether a model's cache holds only the keys and values of tokens, so that it can be divided into slots."""
     layers = DynamicCache(config=model.config).layers
-    return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer, DummyLayer) for layer in layers)
+    return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer, *DUMMY) for layer in layers)
 
 
 def _cache_of(model: PreTrainedModel, make: Callable[[], DynamicLayer]) -> DynamicCache:
     """Make a cache whose layers keep every token: windows are left to the masks."""
     cache = DynamicCache(config=model.config)
-    cache.layers = [layer if isinstance(layer, DummyLayer) else make() for layer in cache.layers]
+    cache.layers = [layer if isinstance(layer, DUMMY) else make() for layer in cache.layers]
     return cache
 
 

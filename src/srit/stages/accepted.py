@@ -64,7 +64,7 @@ def _work(recipe: Recipe) -> Work:
     if recipe.refine.accept != "better":
         return Work()
     most = recipe.evaluate.max_new_tokens
-    answers = sum(n_problems(use) * tokens_of(recipe, use, "dev", most).answer for use in recipe.tasks.dev)
+    answers = sum(n_problems(use, "dev") * tokens_of(recipe, use, "dev", most).answer for use in recipe.tasks.dev)
     return Work(sampled=round(2 * answers), loads=2)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Literal
 
 from srit.compared import refine_problems
@@ -38,9 +39,9 @@ def control_stage(recipe: Recipe, control: Literal["instruct", "right"]) -> Stag
 def _make_more_instruction(inputs: Inputs, out: Outputs, context: Context, file: str) -> Mapping[str, Json]:
     """Continue stage 1 for as many tokens as round 1 of stage 2 takes."""
     recipe, budget = inputs.recipe, _budget(inputs, context, file)
-    model = context.trainable(inputs.path("instructed"))
+    start = partial(context.trainable, inputs.path("instructed"))
     settings = recipe.instruct.model_copy(update={"learning_rate": recipe.refine.learning_rate})
-    return instruct_on(inputs, out, context, model, "controls/instruct", settings, max_tokens=budget)
+    return instruct_on(inputs, out, context, start, "controls/instruct", settings, max_tokens=budget)
 
 
 def _make_own_right(inputs: Inputs, out: Outputs, context: Context, file: str) -> Mapping[str, Json]:

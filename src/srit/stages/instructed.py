@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -47,23 +48,30 @@ def _work(recipe: Recipe) -> Work:
 
 
 def _make_instructed(inputs: Inputs, out: Outputs, context: Context) -> Mapping[str, Json]:
-    from srit.training.loop import seed_torch
+    def start() -> LanguageModel:
+        from srit.training.loop import seed_torch
 
-    seed_torch(f"{inputs.recipe.seed}/instructed")  # a new adapter begins with random values
-    model = context.trainable(None)
+        seed_torch(f"{inputs.recipe.seed}/instructed")  # a new adapter begins with random values
+        model = context.trainable(None)
+        _report_dropout(context, model)
+        return model
+
+    return instruct_on(inputs, out, context, start, "instructed", inputs.recipe.instruct, max_tokens=None)
+
+
+def _report_dropout(context: Context, model: LanguageModel) -> None:
     if rates := dropout(model.config):
         named = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
         context.reports.report(
             f"     the student's config has dropout ({named}): it is trained without dropout, as it is sampled"
         )
-    return instruct_on(inputs, out, context, model, "instructed", inputs.recipe.instruct, max_tokens=None)
 
 
 def instruct_on(
     inputs: Inputs,
     out: Outputs,
     context: Context,
-    model: LanguageModel,
+    start: Callable[[], LanguageModel],
     name: str,
     settings: Optimization,
     *,
@@ -72,6 +80,7 @@ def instruct_on(
     """Train a model on the demonstrations, write it, and return counts.
 
     Args:
+        start: builds the model that the training starts from.
         name: of the output.
         settings: of the optimizer.
         max_tokens: as in `instruction.instruct`.
@@ -84,17 +93,17 @@ def instruct_on(
 
     examples, n_long = _fitting(context, _examples(inputs, context))
     ends = _check_ends(context, examples)
-    history = instruct(
-        model,
-        examples,
-        settings,
+    work = partial(
+        instruct,
+        examples=examples,
+        settings=settings,
         rows=context.models.plan.rows,
         budget=context.models.budget,
         seed=f"{inputs.recipe.seed}/{name}",
         checkpoints=context.partial,
-        progress=context.reports.of(name),
         max_tokens=max_tokens,
     )
+    model, history = context.train(start, work, name)
     save_trained(out, context, model, name)
     out.json(f"{name}.json", {"history": history, "invariants": [ends]})
     counts = {"examples": len(examples), "steps": len(history), "tokens": sum(m["tokens"] for m in history)}
@@ -168,7 +177,7 @@ def make_examples(
             problem = problems[demonstration.problem_id]
             bare = kind == "direct" and settings.direct_target == "answer"
             target = problem.answer if bare else demonstration.text
-            examples.append(Example(prompts.problem_ids(problem, kind), prompts.completion_ids(target)))
+            examples.append(Example(prompts.problem_ids(problem, kind), prompts.completion_ids(target), problem.id))
     return examples
 
 

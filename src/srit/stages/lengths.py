@@ -64,16 +64,17 @@ def _asked(inputs: Inputs, tested: Sequence[str], prompts: Prompts) -> Iterator[
     sample, evaluate = recipe.sample, recipe.evaluate
     sampled: dict[PromptKind, int] = {"direct": sample.direct, "cot": sample.cot}
     kinds = {kind for kind, n in sampled.items() if n} | set(prompts_of(recipe.pairs.prompt))
-    train = inputs.records("problems/train.jsonl", Problem)
-    for problem in train if inputs.has(refine) else ():
+    train = "problems/train.jsonl"
+    for problem in inputs.each_record(train, Problem) if inputs.has(refine) else ():
         yield Asked(problem, "cot", 1, "a demonstration")  # those that are too long are left out
-    refined_on = inputs.records(refine, Problem) if inputs.has(refine) else train
-    for problem in refined_on:
+    refined_on = refine if inputs.has(refine) else train
+    for problem in inputs.each_record(refined_on, Problem):
         yield from (Asked(problem, kind, sample.max_new_tokens, "sample.max_new_tokens") for kind in sorted(kinds))
-    for problem in (*inputs.records("problems/dev.jsonl", Problem), *(refined_on if evaluate.pairs else ())):
+    accepted = ("problems/dev.jsonl", *((refined_on,) if evaluate.pairs else ()))
+    for problem in (problem for name in accepted for problem in inputs.each_record(name, Problem)):
         yield Asked(problem, "cot", evaluate.max_new_tokens, "evaluate.max_new_tokens")
     for name in tested:
-        for problem in inputs.records(name, Problem):
+        for problem in inputs.each_record(name, Problem):
             choices = (problem.choices or ()) if evaluate.options else ()
             longest = max((len(prompts.completion_ids(choice)) for choice in choices), default=0)
             for kind in evaluate.prompts:

@@ -60,7 +60,7 @@ def predictions_stage(recipe: Recipe, model: Model, task: Evaluated) -> Stage:
 
 
 def _work(recipe: Recipe, model: Model, task: Evaluated) -> Work:
-    n, most = n_problems(task.use), recipe.evaluate.max_new_tokens
+    n, most = n_problems(task.use, "test"), recipe.evaluate.max_new_tokens
     draws = len(recipe.evaluate.prompts) * (1 + (recipe.evaluate.samples if recipe.evaluate.pass_at else 0))
     if model.kind == "base":  # its answers may never end
         return Work(sampled=min(recipe.evaluate.base_limit or n, n) * draws * most, loads=1)
@@ -154,7 +154,7 @@ def teacher_predictions_stage(recipe: Recipe, task: Evaluated) -> Stage:
         inputs=(problems_file(task),),
         outputs=(predictions_file(model, task),),
         make=lambda inputs, out, context: _make_teachers(inputs, out, context, task),
-        work=lambda recipe: teaching(recipe, n_problems(task.use)),
+        work=lambda recipe: teaching(recipe, n_problems(task.use, "test")),
         uses_student=False,
         sources=lambda: teacher_sources(recipe.teacher),
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 from srit.compared import evaluated, kinds_in, problems_file
@@ -15,8 +18,9 @@ from srit.pipeline.stage import Stage, StageName
 from srit.recipe import Recipe, TaskUse
 from srit.records import Problem, Split
 from srit.run_directory import Json
+from srit.students.prompts import RENDERED_AT_ONCE, Prompts
 from srit.sums import NOT_THERE
-from srit.tasks import find_task, kinds_of
+from srit.tasks import Task, find_task, kinds_of
 
 
 def problems_stage(recipe: Recipe) -> Stage:
@@ -68,60 +72,117 @@ def _source_of(use: TaskUse, split: Split) -> str:
 
 
 def _make_problems(inputs: Inputs, out: Outputs, context: Context) -> Mapping[str, Json]:
-    tasks, tested = inputs.recipe.tasks, [problems_file(task) for task in evaluated(inputs.recipe)]
-    found = {name: load(uses, split, seed=tasks.seed) for name, (uses, split) in _sides(inputs.recipe).items()}
-    train, refine = found["problems/train.jsonl"], found.get("problems/refine.jsonl", [])
-    dev, evaluate = found["problems/dev.jsonl"], [problem for name in tested for problem in found[name]]
-    refuse_namesakes(train, refine)
+    """Write the problems as they come: there may be more than the memory holds."""
+    tasks, sides = inputs.recipe.tasks, _sides(inputs.recipe)
     if not tasks.allow_overlap:
         refuse_partly_trained((*tasks.train, *tasks.refine), tasks.evaluate)
-        refuse_overlap([*train, *refine, *dev], evaluate)
-    for problem in (*train, *refine, *dev, *evaluate):
-        # Checked before anything is spent: a text with a special token could end its turn.
-        context.texts.prompts.problem_ids(problem, "cot")
-    for name, problems in found.items():
-        out.records(name, problems)
-    return {"train": len(train), "refine": len(refine), "dev": len(dev), "evaluate": len(evaluate)}
+    apart, counts = Apart(), Counter[str]()
+    # What is evaluated comes first, so that the others can be compared with it.
+    for name in sorted(sides, key=lambda name: name in _KINDS):
+        uses, split = sides[name]
+        found = load(uses, split, seed=tasks.seed)
+        if name not in _KINDS:
+            found = apart.evaluated(found)
+        elif not tasks.allow_overlap:
+            found = apart.unseen(found)
+        if tasks.refine and _KINDS.get(name) in ("train", "refine"):
+            found = apart.namesakes(found)
+        found = _renderable(found, context.texts.prompts)
+        out.records(name, _counted(found, counts, _KINDS.get(name, "evaluate")))
+    apart.refuse_overlap()
+    return {kind: counts[kind] for kind in (*_KINDS.values(), "evaluate")}
 
 
-def load(uses: Sequence[TaskUse], split: Split, *, seed: int) -> list[Problem]:
-    """Load the problems of several tasks, task after task.
+_KINDS = {f"problems/{kind}.jsonl": kind for kind in ("train", "refine", "dev")}
+
+
+def _renderable(problems: Iterable[Problem], prompts: Prompts) -> Iterator[Problem]:
+    """Yield problems whose prompts can be written; a text with a special token could end its turn."""
+    remaining = iter(problems)
+    while batch := list(islice(remaining, RENDERED_AT_ONCE)):
+        deque(prompts.each_problem_ids(batch, "cot"), maxlen=0)
+        yield from batch
+
+
+def _counted(problems: Iterable[Problem], counts: Counter[str], kind: str) -> Iterator[Problem]:
+    for problem in problems:
+        counts[kind] += 1
+        yield problem
+
+
+class Apart:
+    """Compares the problems of a recipe's sides by their sums, so that none has to stay in memory."""
+
+    def __init__(self) -> None:
+        self._evaluated: set[bytes] = set()
+        self._shared: list[str] = []  # ids
+        self._trained: dict[bytes, bytes] = {}  # sums of questions by those of tasks and ids
+
+    def evaluated(self, problems: Iterable[Problem]) -> Iterator[Problem]:
+        """Yield problems of the evaluation, and note them."""
+        for problem in problems:
+            self._evaluated.add(_sum(_normal(problem)))
+            yield problem
+
+    def unseen(self, problems: Iterable[Problem]) -> Iterator[Problem]:
+        """Yield other problems, and note those that, case and punctuation aside, are also evaluated."""
+        for problem in problems:
+            if _sum(_normal(problem)) in self._evaluated:
+                self._shared.append(problem.id)
+            yield problem
+
+    def namesakes(self, problems: Iterable[Problem]) -> Iterator[Problem]:
+        """Yield training problems; two may share a task and an id only if they are the same.
+
+        Raises:
+            DataError: they are not: the demonstration of one would be taken for the other's.
+        """
+        for problem in problems:
+            asked = _sum(problem.question, *(problem.choices or ()))
+            if self._trained.setdefault(_sum(problem.task, problem.id), asked) != asked:
+                raise DataError(
+                    f"tasks.refine: {problem.task}: the id {problem.id!r:.80} is another problem's in tasks.train"
+                )
+            yield problem
+
+    def refuse_overlap(self) -> None:
+        """
+        Raises:
+            DataError: a problem of training is also evaluated; names the first five.
+        """
+        if self._shared:
+            raise DataError(
+                f"{len(self._shared)} training problems are also evaluated ({', '.join(self._shared[:5])} …): a gain "
+                "on them proves nothing. Take other problems, or set tasks.allow_overlap: true"
+            )
+
+
+def _sum(*texts: str) -> bytes:
+    return hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).digest()
+
+
+def load(uses: Sequence[TaskUse], split: Split, *, seed: int) -> Iterator[Problem]:
+    """Yield the problems of several tasks, task after task.
 
     Raises:
-        DataError: a task has no problems, or a gold answer that its own judge cannot read.
+        DataError: a task has no problems, a gold answer that its own judge cannot read, or another task's ids.
     """
-    problems: list[Problem] = []
+    ids: set[str] = set()
+    repeated: list[str] = []
     for use in uses:
-        task = find_task(use.task)
-        found = list(task.load(split, data=Path(use.data) if use.data else None, limit=use.limit, seed=seed))
-        if not found:
+        task, n = find_task(use.task), 0
+        folder = Path(use.data) if use.data else None
+        for problem in task.load(split, data=folder, limit=use.limit, seed=seed):
+            _check_gold(problem, task)
+            n += 1
+            if problem.id in ids:
+                repeated.append(problem.id)
+            ids.add(problem.id)
+            yield problem
+        if not n:
             raise DataError(f"{use.task}: there are no problems in its {split} split")
-        for problem in found:
-            _check_gold(problem)
-        problems.extend(found)
-    repeated = [identity for identity, n in Counter(problem.id for problem in problems).items() if n > 1]
     if repeated:
         raise DataError(f"two tasks of the {split} side share the ids {', '.join(repeated[:5])}: rename one's ids")
-    return problems
-
-
-def check_overlap(train: Iterable[Problem], evaluated: Iterable[Problem]) -> list[str]:
-    """Return the ids of training problems that, case and punctuation aside, are also evaluated."""
-    seen = {_normal(problem) for problem in evaluated}
-    return [problem.id for problem in train if _normal(problem) in seen]
-
-
-def refuse_overlap(train: Sequence[Problem], evaluated: Sequence[Problem]) -> None:
-    """Refuse training problems that are also evaluated.
-
-    Raises:
-        DataError: a training problem is also evaluated; names the first five.
-    """
-    if shared := check_overlap(train, evaluated):
-        raise DataError(
-            f"{len(shared)} training problems are also evaluated ({', '.join(shared[:5])} …): a gain on them proves "
-            "nothing. Take other problems, or set tasks.allow_overlap: true"
-        )
 
 
 def refuse_partly_trained(trained: Sequence[TaskUse], evaluated: Sequence[TaskUse]) -> None:
@@ -140,30 +201,15 @@ def refuse_partly_trained(trained: Sequence[TaskUse], evaluated: Sequence[TaskUs
             )
 
 
-def refuse_namesakes(train: Iterable[Problem], refine: Iterable[Problem]) -> None:
-    """Refuse two different problems of one task with the same id.
-
-    Raises:
-        DataError: two folders have such problems: the demonstration of one would be taken for the other's.
-    """
-    trained = {(problem.task, problem.id): problem for problem in train}
-    for problem in refine:
-        other = trained.get((problem.task, problem.id), problem)
-        if (other.question, other.choices) != (problem.question, problem.choices):
-            raise DataError(
-                f"tasks.refine: {problem.task}: the id {problem.id!r:.80} is another problem's in tasks.train"
-            )
-
-
 def _normal(problem: Problem) -> str:
     text = " ".join([problem.question, *(problem.choices or ())]).lower()
     # Signs of arithmetic stay: 8 + 3 - 2 is not 8 - 3 + 2.
     return " ".join(re.sub(r"""[.,;:!?"'’‘“”()]""", " ", text).split())
 
 
-def _check_gold(problem: Problem) -> None:
+def _check_gold(problem: Problem, task: Task) -> None:
     try:
-        readable = find_task(problem.task).equal(problem.answer, problem.answer)
+        readable = task.equal(problem.answer, problem.answer)
     except JudgeError:
         readable = False
     if not readable:

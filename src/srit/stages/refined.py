@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from srit.compared import refine_problems
@@ -13,7 +14,7 @@ from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.estimate import Work, refined_on, tokens_of, training, writes_solutions
 from srit.pipeline.stage import TRAINS, Stage, StageName
 from srit.recipe import LOSS_FIELDS, Pairs, Recipe, Referenced, Refine, with_former, without_later
-from srit.records import Completion, Pair, Problem
+from srit.records import Completion, Pair, Problem, PromptKind
 from srit.rounds import RoundPart
 from srit.run_directory import Json
 from srit.stages.accepted import start_inputs, start_of
@@ -140,22 +141,22 @@ def make_refined(
     if not preferences and not part.shown:
         raise TrainingError("no problem gave a pair or a right answer: there is nothing to refine on")
     agreement, reference = _before(inputs, context, preferences, settings, file, part)
-    model = context.trainable(inputs.path(start_of(inputs, part)))
+    start = partial(context.trainable, inputs.path(start_of(inputs, part)))
     is_reference = reference_of(settings, part) == part
-    history = refine(
-        model,
-        preferences,
-        reference,
-        settings,
+    work = partial(
+        refine,
+        preferences=preferences,
+        reference=reference,
+        settings=settings,
         max_tokens=max_tokens,
         rows=context.models.plan.rows,
         budget=context.models.budget,
         seed=f"{inputs.recipe.seed}/{name}",
         checkpoints=context.partial,
-        progress=context.reports.of(name),
         leg=_leg(inputs, out, part),
         is_reference=is_reference,
     )
+    model, history = context.train(start, work, name)
     checks = [agreement, *(_starts(context, settings, history[:1]) if is_reference else ())]
     save_trained(out, context, model, name)
     groups = len(preferences)
@@ -273,18 +274,22 @@ def make_preferences(
     own: dict[str, list[Completion]] = {problem.id: [] for problem in problems}
     for completion in completions:
         own[completion.problem_id].append(completion)
+    paired: dict[tuple[str, PromptKind], list[Pair]] = {}
+    for pair in pairs:
+        paired.setdefault((pair.problem_id, pair.prompt), []).append(pair)
     preferences = []
     for problem in problems:
         right = right_sides(own[problem.id], limits) if learns_right(settings) else []
         samples = _advantages(own[problem.id]) if kind.token_loss else []
         for prompt in prompts_of(limits.prompt):
-            of_prompt = [p for p in pairs if p.problem_id == problem.id and p.prompt == prompt]
+            of_prompt = paired.get((problem.id, prompt), [])
             likely = [side.token_ids for side in right]
             if settings.nll_on == "chosen" and (kind.loss or settings.nll_weight):  # logged with a weight of 0, too
                 likely = list(dict.fromkeys(pair.chosen_ids for pair in of_prompt))
             compared = of_prompt if kind.loss else []
             if compared or likely or samples:
-                preferences.append(_preference(prompts.problem_ids(problem, prompt), compared, likely, samples))
+                preference = _preference(prompts.problem_ids(problem, prompt), compared, likely, samples)
+                preferences.append(preference._replace(problem_id=problem.id))
     return preferences
 
 

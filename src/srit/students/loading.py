@@ -13,9 +13,11 @@ from srit.compute.plan import Attention, Targets
 from srit.errors import DataError
 from srit.recipe import Student
 from srit.run_directory import canonical
+from srit.shortages import shortage
 from srit.students.embedded import EMBEDDED, locate_embedded
 from srit.students.lengths import Room, room_of
 from srit.students.prompts import Prompts
+from srit.students.weights import refuse_pickled
 from srit.sums import sum_of
 
 if TYPE_CHECKING:
@@ -199,7 +201,14 @@ def _refusing(what: str) -> Iterator[None]:
     except (DataError, MemoryError):
         raise
     except Exception as error:
+        if shortage(error):
+            raise  # the machine is at fault, not the model
+        if "trust_remote_code" in str(error):
+            raise DataError(f"student.model: {what}: {_OWN_CODE}") from None
         raise DataError(f"student.model: {what}: {type(error).__name__}: {_first_line(error)}") from None
+
+
+_OWN_CODE = "it comes with code of its own, which srit does not run: use a model that transformers has the code of"
 
 
 def load_model(student: Student, adapter: Path | None = None) -> PreTrainedModel:
@@ -262,6 +271,7 @@ def _base(student: Student, precision: torch.dtype) -> PreTrainedModel:
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
     place = str(locate(student) or student.model)
+    refuse_pickled(student.model, place)
     with _refusing(f"{student.model} cannot be loaded"):
         loaded: Any = _auto_class(place, _revision(student)).from_pretrained(
             place,

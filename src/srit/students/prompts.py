@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
-from itertools import dropwhile, takewhile
+from itertools import dropwhile, islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TRIGGER = "Let's think step by step."  # Kojima et al. 2022, arXiv 2205.11916
+
+RENDERED_AT_ONCE = 64  # prompts; more save nothing
 
 _TAG = re.compile(
     r"[<\[]\S{2,}[>\]]"
@@ -87,10 +89,7 @@ class Prompts:
         """
         if not _is_whole(text):
             raise DataError(f"{where}: the text contains half of a surrogate pair, not a character; fix the data")
-        ids = self._render(text)
-        if self._count_control(ids) != self._n_control:
-            raise DataError(f"{where}: the text contains a special token of the model; remove it from the data")
-        return ids
+        return self._checked(self._render(text), where)
 
     def problem_ids(self, problem: Problem, kind: PromptKind) -> tuple[int, ...]:
         """Render a problem's prompt and the opening of the answer.
@@ -99,6 +98,18 @@ class Prompts:
             DataError: as `prompt_ids`.
         """
         return self.prompt_ids(prompt_text(problem, kind), where=f"problem {problem.id}")
+
+    def each_problem_ids(self, problems: Iterable[Problem], kind: PromptKind) -> Iterator[tuple[int, ...]]:
+        """Yield the `problem_ids` of each problem, in order; the template writes many at once."""
+        remaining = iter(problems)
+        while batch := list(islice(remaining, RENDERED_AT_ONCE)):
+            texts = [prompt_text(problem, kind) for problem in batch]
+            if all(map(_is_whole, texts)):
+                written = self._chat.write_each([(text,) for text in texts], opens=True)
+                for problem, text in zip(batch, written, strict=True):
+                    yield self._checked(token_ids_of(self._tokenizer, text), f"problem {problem.id}")
+            else:  # one by one, up to the problem at fault
+                yield from (self.problem_ids(problem, kind) for problem in batch)
 
     def n_beginnings(self, ids: tuple[int, ...]) -> int:
         """Count how often the ids begin the way texts do: with the tokenizer's prefix, or else with BOS."""
@@ -134,6 +145,11 @@ class Prompts:
 
     def _render(self, text: str) -> tuple[int, ...]:
         return token_ids_of(self._tokenizer, self._chat.write(text, opens=True))
+
+    def _checked(self, ids: tuple[int, ...], where: str) -> tuple[int, ...]:
+        if self._count_control(ids) != self._n_control:
+            raise DataError(f"{where}: the text contains a special token of the model; remove it from the data")
+        return ids
 
     def _split_ids(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from srit.compute.model import without_adapter
 from srit.recipe import Student
-from srit.run_directory import Json, write_bytes, write_json
+from srit.run_directory import Json, require_room, write_bytes, write_json
 from srit.students.embedded import EMBEDDED
 from srit.students.loading import locate
 from srit.students.prompts import Prompts
@@ -32,6 +32,7 @@ def save(folder: Path, model: LanguageModel, prompts: Prompts, student: Student,
         name: the folder's name in its run.
     """
     # PEFT would ask the hub whether the base's vocabulary has grown; srit never changes a vocabulary.
+    require_room(folder, _n_bytes(model))
     options: dict[str, Any] = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
     model.save_pretrained(str(folder), **options)
     prompts.save(folder)
@@ -39,6 +40,13 @@ def save(folder: Path, model: LanguageModel, prompts: Prompts, student: Student,
     if (folder / ADAPTER).exists():
         _name_base(folder / ADAPTER, student)
     write_bytes(folder / "README.md", _card(prompts, student, name).encode())
+
+
+def _n_bytes(model: LanguageModel) -> int:
+    """Return the bytes of what is saved: of an adapter that was trained, or of all weights."""
+    weights = list(model.parameters())
+    trained = [weight for weight in weights if weight.requires_grad] if hasattr(model, "peft_config") else weights
+    return sum(weight.numel() * weight.element_size() for weight in trained)
 
 
 def base(student: Student) -> str:

@@ -48,7 +48,7 @@ class TrainableSource:
     """What a training starts from, just as it computes before its first step."""
 
     student: Student
-    trained: Trained
+    trained: Trained | None  # None: nothing yet, so a new adapter or the student's own weights
     targets: Targets
     attention: Attention
 
@@ -56,7 +56,7 @@ class TrainableSource:
         """Load it; errors as for `FrozenSource`."""
         from srit.students.loading import trainable
 
-        start = self.trained.folder
+        start = self.trained and self.trained.folder
         model: LanguageModel = trainable(self.student, start, targets=self.targets, attention=self.attention)
         return model
 

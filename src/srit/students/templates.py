@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from os.path import commonprefix
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from srit.errors import DataError
+from srit.students.rendering import Render, Renderer, Turns, Unrendered
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -69,6 +70,7 @@ class Chat:
     tokenizer: PreTrainedTokenizerBase
     source: str
     field: str  # the recipe field that can name another template
+    renderer: Renderer
     in_parts: bool = False  # a message's content is a list of parts, as some templates for images require
 
     def write(self, *texts: str, opens: bool = False) -> str:
@@ -80,18 +82,15 @@ class Chat:
         Raises:
             DataError: the template fails.
         """
-        turns: list[Any] = [
-            {"role": "user" if place % 2 == 0 else "assistant", "content": self._content(text)}
-            for place, text in enumerate(texts)
-        ]
+        return self.write_each([texts], opens=opens)[0]
+
+    def write_each(self, chats: Sequence[Sequence[str]], *, opens: bool = False) -> list[str]:
+        """Render several chats, each as `write` does; some hundred at once cost least."""
+        turns = [self._turns(texts) for texts in chats]
         try:
-            written = self.tokenizer.apply_chat_template(
-                turns, chat_template=self.source, add_generation_prompt=opens, tokenize=False
-            )
-        except Exception as error:  # a template is a program that others wrote: it may raise anything
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise DataError(self.fault(f"fails ({reason})")) from None
-        return str(written)
+            return self.renderer.render(self.source, turns, opens=opens)
+        except Unrendered as error:
+            raise DataError(self.fault(str(error))) from None
 
     def opening(self) -> str:
         """Return what the template writes between a user's text and an answer that is yet to come."""
@@ -125,6 +124,10 @@ class Chat:
         names = " or ".join(repr(name) for name in NAMED)
         return f"{self.tokenizer.name_or_path}: the chat template {what}: set {self.field} to {names} or to a template"
 
+    def _turns(self, texts: Sequence[str]) -> Turns:
+        roles = ("user", "assistant")
+        return [{"role": roles[place % 2], "content": self._content(text)} for place, text in enumerate(texts)]
+
     def _content(self, text: str) -> str | list[dict[str, str]]:
         return [{"type": "text", "text": text}] if self.in_parts else text
 
@@ -140,12 +143,24 @@ def mend(tokenizer: PreTrainedTokenizerBase, template: str | None, *, field: str
         DataError: there is no template, or it cannot be used.
     """
     source, named = _source(tokenizer, template, field)
-    chat = _readable(Chat(tokenizer, source, field))
+    chat = _readable(Chat(tokenizer, source, field, Renderer(_rendering(tokenizer))))
     lines = [named]
     for change in (_dated, _thoughtless, _introduced, _begun):
         chat, line = change(chat)
         lines.append(line)
     return chat, tuple(line for line in lines if line)
+
+
+def _rendering(tokenizer: PreTrainedTokenizerBase) -> Render:
+    """Return the function that renders with a tokenizer's own variables, such as bos_token."""
+
+    def render(source: str, turns: Turns, opens: bool) -> str:
+        written = tokenizer.apply_chat_template(
+            list(turns), chat_template=source, add_generation_prompt=opens, tokenize=False
+        )
+        return str(written)
+
+    return render
 
 
 def token_ids_of(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:

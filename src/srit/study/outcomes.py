@@ -19,7 +19,7 @@ from srit.run_directory import Json, read_manifest, read_records
 from srit.stages import measured
 from srit.stages.anatomy.effect import read_effects
 from srit.stages.anatomy.stage import read_anatomy
-from srit.stages.report.files import read_log
+from srit.stages.report.logs import read_log
 from srit.study.records import AnswerRow, Count, DoneRun, OptionRow, TrainingRow
 
 ENDS = 10  # the first and the last tenth of a training's steps stand for its ends

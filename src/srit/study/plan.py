@@ -14,7 +14,7 @@ from srit.pipeline.planning import plan
 from srit.pipeline.stage import Stage
 from srit.pipeline.teaching import teacher_settings
 from srit.recipe import Recipe, TaskUse
-from srit.records import Model
+from srit.records import Model, Split
 from srit.run_directory import canonical, read_manifest
 from srit.stages import measured
 from srit.study.grid import Grid, GridCell
@@ -107,9 +107,10 @@ def _work(stage: Stage, recipe: Recipe, asked: dict[str, int]) -> Work:
     return stage.work(recipe)
 
 
-def _new(use: TaskUse, split: str, limit: int | None, recipe: Recipe, asked: dict[str, int]) -> int:
+def _new(use: TaskUse, split: Split, limit: int | None, recipe: Recipe, asked: dict[str, int]) -> int:
     key = str(canonical([teacher_settings(recipe), use.model_dump(), split, recipe.tasks.seed]))
-    n = n_problems(use) if limit is None else min(limit, n_problems(use))
+    n = n_problems(use, split)
+    n = n if limit is None else min(limit, n)
     new = max(0, n - asked.get(key, 0))
     asked[key] = max(n, asked.get(key, 0))
     return new

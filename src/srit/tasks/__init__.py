@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from srit.errors import JudgeError, RecipeError
 from srit.kinds import FAMILIES, Finding
@@ -99,6 +99,19 @@ class Task(Protocol):
 
     def solve(self, problem: Problem) -> str | None:
         """A worked solution ending in "The answer is X.", or None where there is no solver."""
+        ...
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """A task that can say how many problems it has without the network, before they are made."""
+
+    def count(self, split: Split, *, data: Path | None, limit: int | None) -> int | None:
+        """How many problems `load` yields; None: they are not on this machine.
+
+        Raises:
+            DataError: the data is not there, or is damaged.
+        """
         ...
 
 

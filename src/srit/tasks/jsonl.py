@@ -1,34 +1,47 @@
 """Your own problems: "jsonl:PATH" of a file, or of a folder with train.jsonl, dev.jsonl, and test.jsonl.
 
-A row has `question` and `answer`, and may have `id`, `choices`, `rationale`, and `split`. Files may be gzipped.
+A row has `question` and `answer`, and may have `id`, `choices`, `rationale`, and `split`. Files may be gzipped. Rows of
+Alpaca, ShareGPT, chat messages, and prompt and completion are read too; [own-data.md](own-data.md) has examples.
 
 - `id`: a text or a number. 7, 7.0, and "7" are the same id, and a teacher's recording may write it in any of these
-  ways. If no row has one, a row's id is its file and line, such as `mine.jsonl:3`.
+  ways. If no row has one, a row's id is a hash of its question and choices, wherever the row stands.
 - `answer`: a number, a formula in LaTeX, or a text. A whole solution is accepted if it marks its answer with `#### 15`,
   `\\boxed{15}`, `<answer>15</answer>`, or "The answer is 15."; it then also serves as the rationale if the row has
   none. A solution that marks no answer, or two different ones, is refused.
-- `choices`: 2 to 26 texts. Letters or numbers that begin all of them in order, as in "B) 16 km", are not part of their
-  words. The answer is then a letter or an option's words. It may also be an option's number if the answers of the whole
-  file can only be numbers counted from 0, or only numbers counted from 1.
-- `split`: train, dev, or test. Rows without a split belong to every split.
+- `choices` or `options`: 2 to 26 texts, or `{"A": "12 km", …}`, or `{"text": […], "label": […]}`. Letters or numbers
+  that begin all texts in order, as in "B) 16 km", are not part of their words. The answer is then a label, a letter or
+  an option's words. It may also be an option's number if the answers of the whole file can only be numbers counted from
+  0, or only numbers counted from 1.
+- `split`: train, dev, or test. Rows without a split belong to every split, unless the task says how they are divided.
+
+After a "?" the task says what the file does not: `jsonl:PATH?question=problem&answer=solution` names the columns
+(`choices=A,B,C,D` if options stand in several), and `split=80/10/10` puts that many percent of the rows in train, dev,
+and test, drawn by `tasks.seed` from the question alone: a row stays where it is when others are added or moved.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache, partial
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from srit.errors import DataError
 from srit.records import Problem, Split
 from srit.sums import sum_of
 from srit.tasks import Family, Reading
 from srit.tasks.benchmarks import check_gold, checked, drawn, phrase, problem_of
+from srit.tasks.formats import as_ours, is_ours
 from srit.tasks.golds import Numbering, numbering, refuse_solution
 from srit.tasks.lines import MissingSplit, Row, read_rows
+from srit.tasks.options import NONE, Options, options_of
 from srit.tasks.reading.formulas import read_math
 from srit.tasks.reading.numbers import read_number
 from srit.tasks.reading.numerals.numerals import is_number
@@ -46,15 +59,20 @@ class JsonlTask:
 
     instruction = 'Answer the question. End with "The answer is" and the answer.'
 
-    def __init__(self, path: Path) -> None:
-        self.name = f"{_PREFIX}{path}"
+    def __init__(self, path: Path, name: str = "", options: Options = NONE) -> None:
+        """
+        Args:
+            name: that a recipe calls it; "": by its path alone.
+        """
+        self.name = name or f"{_PREFIX}{path}"
         self.about = f"rows of {path}: choices, numbers or text"
-        self._path = path
+        self._path, self._options = path, options
 
     @property
     def has_choices(self) -> bool:
         """Whether any row of the test split has options; reads until one does."""
-        return any(row.fields.get("choices") for row in read_rows(self._file("test")))
+        rows = read_rows(self._file("test"))
+        return any(as_ours(row, self._options.columns).fields.get("choices") for row in rows)
 
     def load(self, split: Split, *, data: Path | None, limit: int | None, seed: int) -> Iterator[Problem]:
         """Yields the problems of a split, in file order.
@@ -65,11 +83,23 @@ class JsonlTask:
         """
         path = self._file(split)
         draw = random.Random(f"{seed}/{self.name}/{split}")
-        return drawn(lambda: read_problems(path, self.name, split), limit=limit, draw=draw)
+        division = Division(self._options.shares, seed)
+        problems = partial(read_problems, path, self.name, split, self._options.columns, division)
+        return drawn(problems, limit=limit, draw=draw)
+
+    def count(self, split: Split, *, data: Path | None, limit: int | None) -> int:
+        """Counts the rows of a split; those that name none are divided as with seed 0: another has about as many."""
+        division = Division(self._options.shares)
+        columns = self._options.columns
+        rows = sum(_belongs(as_ours(row, columns), split, division) for row in read_rows(self._file(split)))
+        return rows if limit is None else min(rows, limit)
 
     def source(self, split: Split, *, data: Path | None) -> str:
-        """Returns the SHA-256 sum of the split's file."""
-        return sum_of(self._file(split))
+        """Returns the SHA-256 sum of the split's file, marked where its rows are not what they once were."""
+        path = self._file(split)
+        first = list(islice(read_rows(path), 1))
+        as_ever = all(is_ours(row) and row.fields.get("id") is not None for row in first)
+        return sum_of(path) if as_ever else f"{sum_of(path)} by content"
 
     def phrase(self, problem: Problem) -> str:
         """Writes out the question and its options."""
@@ -138,32 +168,73 @@ def _unspaced(text: str) -> str:
     return re.sub(r"\s", "", text)
 
 
-def read_problems(path: Path, task: str, split: Split) -> Iterator[Problem]:
+class Division(NamedTuple):
+    """How rows without a split are divided."""
+
+    shares: tuple[int, int, int] | None = None  # percent of train, dev and test; None: all belong to every split
+    seed: int = 0
+
+    def split_of(self, question: str) -> Split | None:
+        """Returns the split of a question, by its letters and digits alone; None if it belongs to every split."""
+        if self.shares is None:
+            return None
+        same = re.sub(r"[\W_]+", "", question.casefold())
+        place = _hashed(f"{self.seed}/{same}") % 100
+        train, dev, _ = self.shares
+        return "train" if place < train else "dev" if place < train + dev else "test"
+
+
+UNDIVIDED = Division()
+
+
+def _hashed(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8])
+
+
+def read_problems(
+    path: Path, task: str, split: Split, columns: Mapping[str, str] = NONE.columns, division: Division = UNDIVIDED
+) -> Iterator[Problem]:
     """Yields the problems of a file that belong to a split: those that name it, and those that name none.
+
+    Args:
+        columns: as in `as_ours`.
+        division: of the rows that name no split.
 
     Raises:
         DataError: a row cannot be used.
     """
-    found = cache(lambda: numbering(read_rows(path)))
-    rows = (row for row in _identified(read_rows(path)) if _belongs(row, split))
+
+    def read() -> Iterator[Row]:
+        return (as_ours(row, columns) for row in read_rows(path))
+
+    found = cache(lambda: numbering(read()))
+    rows = (row for row in _identified(read()) if _belongs(row, split, division))
     return checked(rows, lambda row: _problem(row, task, split, found))
 
 
 def _identified(rows: Iterable[Row]) -> Iterator[Row]:
-    """Adds ids to rows: if none has an id, a row's id is its file and line."""
+    """Adds ids to rows: if none has an id, a row's id is a hash of its content, and how often that came before."""
     given: bool | None = None
+    seen: Counter[str] = Counter()
     for row in rows:
         has_id = row.fields.get("id") is not None
         given = has_id if given is None else given
         if has_id and not given:
             raise DataError(f"{row.where}: id: rows above have none: give every row an id, or none")
-        yield row if given else Row({**row.fields, "id": row.where}, row.where)
+        yield row if given else Row({**row.fields, "id": _content_id(row, seen)}, row.where)
 
 
-def _belongs(row: Row, split: Split) -> bool:
+def _content_id(row: Row, seen: Counter[str]) -> str:
+    asked = json.dumps([row.fields.get("question"), row.fields.get("choices")], default=str)
+    content = hashlib.sha256(asked.encode()).hexdigest()[:12]
+    seen[content] += 1
+    return content if seen[content] == 1 else f"{content}-{seen[content]}"
+
+
+def _belongs(row: Row, split: Split, division: Division) -> bool:
     said = row.fields.get("split")
     if said is None:
-        return True
+        return division.split_of(str(row.fields.get("question"))) in (None, split)
     if not isinstance(said, str) or said not in _SPLIT_OF:
         raise DataError(f"{row.where}: split: {said!r:.80} is none of train, dev, test")
     return _SPLIT_OF[said] == split
@@ -200,10 +271,12 @@ def make(name: str) -> JsonlTask:
     Raises:
         DataError: there is nothing at that path.
     """
-    path = Path(name.removeprefix(_PREFIX))
-    if not name.removeprefix(_PREFIX) or not path.exists():
+    given = name.removeprefix(_PREFIX)
+    place, _, said = (given, "", "") if Path(given).exists() else given.partition("?")
+    path = Path(place)
+    if not place or not path.exists():
         raise DataError(f"{name}: there is no file or folder {str(path)!r}")
-    return JsonlTask(path)
+    return JsonlTask(path, f"{_PREFIX}{path}?{said}" if said else "", options_of(said, name))
 
 
 FAMILY = Family(__doc__, names, knows, make)

@@ -13,6 +13,11 @@ from typing import IO, Any, NamedTuple, NoReturn, TypeGuard, cast
 from srit.errors import DataError
 
 MAX_LINE = 16 * 2**20  # decoded bytes; a compression bomb stops here
+MAX_TEXT = 2**20  # characters of a question, an option or another field of a problem
+# A compressed file may hold this many times its own size, or so many bytes, whichever is more. Text takes 3 to 10
+# times its compressed size, generated problems up to 40 times.
+MOST_COMPRESSED = 200
+LEAST_DECODED = 64 * 2**20
 MAX_ZEROS = 400  # to which a number's exponent is written out
 
 
@@ -31,14 +36,19 @@ def read_rows(path: Path) -> Iterator[Row]:
     r"""Yields the rows of a .jsonl or .jsonl.gz file, split only at "\n"; accepts a byte order mark and CRLF.
 
     Raises:
-        DataError: the file is unreadable, cut off, or not UTF-8, or a line is over MAX_LINE or not a JSON object.
+        DataError: the file is unreadable, cut off, not UTF-8, or a compression bomb, or a line is over MAX_LINE or
+            not a JSON object.
     """
     try:
+        most, decoded = _most_decoded(path), 0
         with _open(path) as lines:
             for number in _count():
                 line = lines.readline(MAX_LINE + 1)
                 if not line:
                     return
+                decoded += len(line)
+                if decoded > most:
+                    raise DataError(f"{path}:{number}: the gzip file holds over {MOST_COMPRESSED} times its own size")
                 if line.strip():
                     yield _row(line, f"{path}:{number}", first=number == 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -52,6 +62,11 @@ def _count() -> Iterator[int]:
     while True:
         number += 1
         yield number
+
+
+def _most_decoded(path: Path) -> float:
+    """How many bytes a file may hold."""
+    return max(LEAST_DECODED, MOST_COMPRESSED * path.stat().st_size) if path.suffix == ".gz" else float("inf")
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -89,17 +104,22 @@ def _decimal(text: str) -> Decimal:
         raise ValueError(f"the number {text:.80} is too large") from None
 
 
-def text_field(row: Row, name: str, *, blank: bool = False) -> str:
+def text_field(row: Row, name: str, *, blank: bool = False, most: int = MAX_TEXT) -> str:
     """Returns a field that must hold text; a number counts as its text.
 
+    Args:
+        most: characters that it may have.
+
     Raises:
-        DataError: the field is missing, of another type, blank without `blank`, or has a lone surrogate.
+        DataError: the field is missing, of another type, too long, blank without `blank`, or has a lone surrogate.
     """
     value = row.fields.get(name)
     if _is_number(value):
         value = _written_out(value)
     if not isinstance(value, str):
         raise DataError(f"{row.where}: {name}: {'is missing' if value is None else f'{value!r:.80} is not text'}")
+    if len(value) > most:
+        raise DataError(f"{row.where}: {name}: has {len(value):,} characters; at most {most:,} are read")
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -139,7 +159,7 @@ def output_field(row: Row) -> str | None:
         DataError: the answer is not text.
     """
     name = next((name for name in OUTPUTS if row.fields.get(name) is not None), None)
-    return None if name is None else text_field(row, name, blank=True)
+    return None if name is None else text_field(row, name, blank=True, most=MAX_LINE)
 
 
 def answered_rows(path: Path) -> Iterator[Row]:

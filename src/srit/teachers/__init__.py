@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
@@ -143,6 +143,10 @@ def _no_model(settings: TeacherSettings) -> Student | None:
     return None
 
 
+def _not_looked(settings: TeacherSettings) -> Iterable[Finding]:
+    return ()
+
+
 @dataclass(frozen=True)
 class TeacherKind(Configured[Settings]):
     """All that srit has to know of a kind of teacher; `settings` are its fields in the recipe."""
@@ -154,8 +158,11 @@ class TeacherKind(Configured[Settings]):
     sources: Callable[[Settings], Mapping[str, Json]] = _no_sources  # sums of the files that its answers depend on
     model: Callable[[Settings], Student | None] = _no_model  # that this machine loads for it
     doctor: Callable[[], Sequence[Finding]] = tuple  # lines of `srit doctor`
+    # Looks for `srit plan` whether the teacher is there, without asking it anything; raises the error of the run.
+    look: Callable[[Settings], Iterable[Finding]] = _not_looked
     kept: bool = False  # whether one teacher serves a whole run, with what it learns
     free: bool = False  # whether its answers cost nothing to get again
+    remembered: bool = True  # whether a stored answer stays the answer to its prompt; False: more decides, such as data
 
 
 def teacher_kind(name: str) -> TeacherKind[Any]:

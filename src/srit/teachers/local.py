@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from srit.errors import DataError
-from srit.kinds import SAMPLERS
+from srit.kinds import SAMPLERS, Finding
 from srit.recipe import TEACHER_FIELDS, SamplerSettings, Student, TeacherSettings, with_former
 from srit.run_directory import Json
 from srit.samplers import Request, SamplingSettings
@@ -72,6 +72,17 @@ def _blamed() -> Iterator[None]:
         yield
     except DataError as error:
         raise DataError(str(error).replace("student.model", "teacher.model")) from None
+
+
+def _look(settings: LocalSettings) -> Iterator[Finding]:
+    from srit.students.loading import locate
+    from srit.students.weights import check_weights
+
+    with _blamed():
+        folder = locate(_model(settings))
+        if folder is not None:
+            check_weights(settings.model, folder)
+    yield Finding(True, f"teacher {settings.model}", "there" if folder else "a hub id; the hub was not asked")
 
 
 @_blamed()
@@ -147,4 +158,4 @@ def _sources(settings: LocalSettings) -> Mapping[str, Json]:
     return {f"the teacher {settings.model}": identity(_model(settings))}
 
 
-TEACHER = TeacherKind(LocalSettings, _make, work=_work, shaping=_shaping, sources=_sources, model=_model)
+TEACHER = TeacherKind(LocalSettings, _make, work=_work, shaping=_shaping, sources=_sources, model=_model, look=_look)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from srit.errors import DataError
+from srit.kinds import Finding
 from srit.recipe import TEACHER_FIELDS, TeacherSettings, with_former
 from srit.records import Problem
 from srit.run_directory import Json, sha256_of
@@ -99,4 +100,12 @@ def _sources(settings: RecordingSettings) -> Mapping[str, Json]:
     return {path: sum_of(Path(path)) if Path(path).is_file() else NOT_THERE for path in settings.paths}
 
 
-TEACHER = TeacherKind(RecordingSettings, _make, shaping=_shaping, sources=_sources, free=True)
+def _look(settings: RecordingSettings) -> Iterator[Finding]:
+    for path in settings.paths:
+        if not Path(path).is_file():
+            raise DataError(f"teacher.path: there is no file {path}")
+        rows = sum(1 for _ in answered_rows(Path(path)))
+        yield Finding(True, f"recording {path}", f"{rows:,} rows")
+
+
+TEACHER = TeacherKind(RecordingSettings, _make, shaping=_shaping, sources=_sources, look=_look, free=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from torch import Tensor
 
 from srit.compute.plan import ON_CPU, Budget, RowKind
-from srit.compute.rows import Group, add_gradient, layout_of, micro_batches
+from srit.compute.rows import Group, layout_of, micro_batches
 from srit.recipe import Optimization
+from srit.training.distributed.world import ALONE, World
+from srit.training.gradients import Gradients
 from srit.training.loop import Metrics, steps_of, steps_up_to, train
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ class Example(NamedTuple):
 
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
+    problem_id: str = ""
 
 
 def instruct(
@@ -35,6 +39,7 @@ def instruct(
     checkpoints: Path,
     progress: Callable[[int, int], None],
     max_tokens: int | None = None,
+    world: World = ALONE,
 ) -> list[Metrics]:
     """Train the model in place on the examples' completions; the loss is in nats per token.
 
@@ -45,6 +50,7 @@ def instruct(
         progress: called with the number of steps that are done and their total.
         max_tokens: stop after this many tokens in rows, repeating the examples as often as necessary (for a control of
             equal compute); None: after `settings.epochs` epochs.
+        world: the processes that train together; each has the model and calls this with the same arguments.
 
     Returns:
         The metrics of each step, as `train` returns them.
@@ -58,16 +64,17 @@ def instruct(
         steps = steps_up_to(max_tokens, sizes, settings, seed)
     layout = layout_of(model, rows, budget.stored_tokens)
 
-    def accumulate(step: int) -> Metrics:
+    def accumulate(step: int, gradients: Gradients) -> Metrics:
         groups = _merged([examples[index] for index in steps[step]])
         n_tokens = sum(len(completion) for group in groups for completion in group.completions)
-        losses = []
-        for batch in micro_batches(
-            groups, row_tokens=settings.row_tokens, batch_tokens=budget.batch_tokens, layout=layout
-        ):
+
+        def loss_of(scored: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
             # Divided by the tokens of the whole step: the gradient is the same however the step is split.
-            loss = add_gradient(model, batch, groups, lambda scored: -torch.cat(list(scored.values())).sum() / n_tokens)
-            losses.append(loss)
+            loss = -torch.cat(list(scored.values())).sum() / n_tokens
+            return loss, loss.detach()
+
+        batches = micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=budget.batch_tokens, layout=layout)
+        losses = gradients.add(model, batches, groups, loss_of)
         return {"loss": _sum(torch.stack(losses).tolist()), "tokens": float(sum(group.n_tokens for group in groups))}
 
     return train(
@@ -78,6 +85,8 @@ def instruct(
         seed=seed,
         checkpoints=checkpoints,
         progress=progress,
+        problems=lambda step: [examples[index].problem_id for index in steps[step]],
+        world=world,
     )
 
 

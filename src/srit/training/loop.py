@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,13 +25,22 @@ from srit.compute.device import LESS_AT_ONCE, reporting_memory
 from srit.errors import TrainingError
 from srit.recipe import Optimization
 from srit.run_directory import write_bytes
+from srit.stopping import delayed_stop
+from srit.training.distributed.world import ALONE, World
+from srit.training.gradients import Gradients, gradients_of
 
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
 
 CHECKPOINT_SECONDS = 60.0  # the work that a kill may cost
+# Where a checkpoint takes little time, one is written more often, so that a stage of seconds survives kills too: they
+# take 2 % of the time at most.
+LEAST_SECONDS = 1.0
+SAVING_SHARE = 0.02
 
 Metrics = dict[str, float]
+
+_log = logging.getLogger(__name__)
 
 
 class Leg(NamedTuple):
@@ -82,7 +92,7 @@ def steps_up_to(n_tokens: int, sizes: Sequence[int], settings: Optimization, see
 
 def train(
     model: LanguageModel,
-    accumulate: Callable[[int], Metrics],
+    accumulate: Callable[[int, Gradients], Metrics],
     *,
     n_steps: int,
     settings: Optimization,
@@ -90,6 +100,8 @@ def train(
     checkpoints: Path,
     progress: Callable[[int, int], None],
     leg: Leg = WHOLE,
+    problems: Callable[[int], Sequence[str]] = lambda step: (),
+    world: World = ALONE,
 ) -> list[Metrics]:
     """Take `n_steps` optimizer steps, continuing from the newest undamaged checkpoint if there is one.
 
@@ -98,7 +110,10 @@ def train(
         accumulate: adds the gradient of a step and returns what to log, which must include "loss".
         checkpoints: the folder of this training alone.
         progress: called with the number of steps that are done and their total.
+        problems: the ids of those that a step learns from, for messages.
         leg: the schedule is that of a training whose parts all have as many steps as this one.
+        world: the processes that train together. All take the same steps; the one that leads has the files, and the
+            weights that they start from.
 
     Returns:
         One dict per step: what `accumulate` returned, "step", "grad_norm" and "learning_rate".
@@ -108,37 +123,51 @@ def train(
     """
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     weights = _masters(trained)
+    gradients = gradients_of(trained, weights, world)
     optimizer = torch.optim.AdamW(weights.values(), lr=settings.learning_rate, weight_decay=0.0)
-    _begin(optimizer, weights, leg)
+    if world.leads:
+        _begin(optimizer, weights, leg)
     done, total = (leg.number - 1) * n_steps, leg.of * n_steps
     schedule = LambdaLR(optimizer, lambda step: _rate(done + step, total, settings.warmup))
-    history = _restore(checkpoints, weights, optimizer, schedule)
+    history = _continue(checkpoints, weights, optimizer, schedule, world)
     _follow(trained, weights)
-    saved = time.monotonic()
-    for step in range(len(history), n_steps):
-        seed_torch(f"{seed}/{step}")
-        with reporting_memory("a training step", LESS_AT_ONCE):
-            metrics = accumulate(step)
-        norm = torch.nn.utils.clip_grad_norm_(weights.values(), settings.clip).item()
-        if not all(map(_is_finite, (metrics["loss"], norm))):
-            raise TrainingError(
-                f"step {step}: the loss is {metrics['loss']} and its gradient's norm {norm}: training diverged; "
-                f"lower learning_rate (it is {settings.learning_rate}) and run again"
-            )
-        rate = float(schedule.get_last_lr()[0])
-        optimizer.step()
-        _follow(trained, weights)
-        schedule.step()
-        optimizer.zero_grad(set_to_none=True)
-        history.append({"step": float(step), **metrics, "grad_norm": norm, "learning_rate": rate})
-        progress(step + 1, n_steps)
-        if time.monotonic() - saved > CHECKPOINT_SECONDS and step + 1 < n_steps:
-            _save(checkpoints, weights, optimizer, schedule, history)
-            saved = time.monotonic()
-    if leg.after is not None:
+    pace = Pace()
+    try:
+        for step in range(len(history), n_steps):
+            seed_torch(f"{seed}/{step}")
+            with reporting_memory("a training step", LESS_AT_ONCE):
+                metrics = accumulate(step, gradients)
+            gradients.hand_over()
+            norm = torch.nn.utils.clip_grad_norm_(weights.values(), settings.clip).item()
+            if not all(map(_is_finite, (metrics["loss"], norm))):
+                raise _diverged(step, metrics["loss"], norm, settings, problems(step))
+            rate = float(schedule.get_last_lr()[0])
+            with delayed_stop():  # a step is taken whole or not at all
+                optimizer.step()
+                _follow(trained, weights)
+                schedule.step()
+                optimizer.zero_grad(set_to_none=True)
+                history.append({"step": float(step), **metrics, "grad_norm": norm, "learning_rate": rate})
+            progress(step + 1, n_steps)
+            if world.leads and step + 1 < n_steps and pace.is_due():
+                with pace.saving():
+                    _save(checkpoints, _checkpoint(weights, optimizer, schedule, history), len(history))
+    except KeyboardInterrupt:
+        if world.leads and history:
+            _save(checkpoints, _checkpoint(weights, optimizer, schedule, history), len(history))
+        raise
+    if world.leads and leg.after is not None:
         masters = {name: weight for name, weight in weights.items() if weight is not trained[name]}
         write_bytes(leg.after, _state(optimizer, weights, masters))
     return history
+
+
+def _diverged(step: int, loss: float, norm: float, settings: Optimization, ids: Sequence[str]) -> TrainingError:
+    named = f" on the problems {', '.join(dict.fromkeys(ids))}" if any(ids) else ""
+    return TrainingError(
+        f"step {step}{named}: the loss is {loss} and its gradient's norm {norm}: training diverged; lower "
+        f"learning_rate (it is {settings.learning_rate}) and run again"
+    )
 
 
 def _state(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor], masters: Mapping[str, Tensor]) -> bytes:
@@ -165,28 +194,31 @@ def _begin(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor], leg:
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
+class Pace:
+    """When the next checkpoint is due: after a minute, or as soon as it takes a small share of the time."""
+
+    def __init__(self) -> None:
+        self._saved, self._cost = time.monotonic(), 0.0
+
+    def is_due(self) -> bool:
+        wait = min(CHECKPOINT_SECONDS, max(LEAST_SECONDS, self._cost / SAVING_SHARE))
+        return time.monotonic() - self._saved > wait
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._saved = time.monotonic()
+        self._cost = self._saved - began
+
+
 def _masters(trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return what the optimizer updates: the weights, or float32 copies of those in lower precision.
 
-    In bfloat16, a step of 1e-4 on a weight of 0.1 is lost. Gradients go to the copies as soon as they are computed, so
-    that those of a step's batches are summed in float32.
+    In bfloat16, a step of 1e-4 on a weight of 0.1 is lost.
     """
-    masters = {}
-    for name, weight in trained.items():
-        masters[name] = weight
-        if weight.dtype.itemsize < 4:
-            masters[name] = weight.detach().float().requires_grad_()
-            weight.register_post_accumulate_grad_hook(partial(_hand_over, masters[name]))  # type: ignore[no-untyped-call]
-    return masters
-
-
-def _hand_over(master: Tensor, weight: Tensor) -> None:
-    """Add a weight's gradient to that of its float32 copy."""
-    if weight.grad is None:
-        return
-    gradient = weight.grad.float()
-    master.grad = gradient if master.grad is None else master.grad.add_(gradient)
-    weight.grad = None
+    low = {name for name, weight in trained.items() if weight.dtype.itemsize < 4}
+    return {n: weight.detach().float().requires_grad_() if n in low else weight for n, weight in trained.items()}
 
 
 def _follow(trained: Mapping[str, Tensor], masters: Mapping[str, Tensor]) -> None:
@@ -206,13 +238,33 @@ def _is_finite(value: float) -> bool:
     return value == value and abs(value) != float("inf")
 
 
-def _save(
+def _continue(
     folder: Path,
     weights: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
     schedule: LambdaLR,
-    history: Sequence[Metrics],
-) -> None:
+    world: World,
+) -> list[Metrics]:
+    """Continue from the newest undamaged checkpoint; every process from what the first one has."""
+    data = next(_whole_checkpoints(folder), None) if world.leads else None
+    if world.size > 1:
+        data = world.from_leader(data or (_checkpoint(weights, optimizer, schedule, []) if world.leads else None))
+    if data is None:
+        return []
+    state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    with torch.no_grad():
+        for name, weight in weights.items():
+            weight.copy_(state["weights"][name])
+    optimizer.load_state_dict(state["optimizer"])
+    schedule.load_state_dict(state["schedule"])
+    history: list[Metrics] = state["history"]
+    return history
+
+
+def _checkpoint(
+    weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, schedule: LambdaLR, history: Sequence[Metrics]
+) -> bytes:
+    """Return all that the next step depends on."""
     buffer = io.BytesIO()
     state = {
         "weights": {name: weight.detach() for name, weight in weights.items()},
@@ -221,27 +273,14 @@ def _save(
         "history": list(history),
     }
     torch.save(state, buffer)
-    data = buffer.getvalue()
+    return buffer.getvalue()
+
+
+def _save(folder: Path, state: bytes, n_steps: int) -> None:
     # The name contains the sum: that of a truncated or changed file no longer matches.
-    name = f"{len(history):08d}-{hashlib.sha256(data).hexdigest()}.pt"
-    write_bytes(folder / name, data)
+    write_bytes(folder / f"{n_steps:08d}-{hashlib.sha256(state).hexdigest()}.pt", state)
     for old in sorted(folder.glob("*.pt"))[:-2]:
         old.unlink()
-
-
-def _restore(
-    folder: Path, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, schedule: LambdaLR
-) -> list[Metrics]:
-    for data in _whole_checkpoints(folder):
-        state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-        with torch.no_grad():
-            for name, weight in weights.items():
-                weight.copy_(state["weights"][name])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        history: list[Metrics] = state["history"]
-        return history
-    return []
 
 
 def _whole_checkpoints(folder: Path) -> Iterator[bytes]:
@@ -250,3 +289,5 @@ def _whole_checkpoints(folder: Path) -> Iterator[bytes]:
         data = path.read_bytes()
         if path.stem.partition("-")[2] == hashlib.sha256(data).hexdigest():
             yield data
+        else:
+            _log.warning("the checkpoint after step %d is damaged, and one before it is used", int(path.stem[:8]))

@@ -23,6 +23,7 @@ class Preference(NamedTuple):
     pairs: tuple[tuple[int, int], ...]  # (chosen, rejected), indices into the group's completions
     likely: tuple[int, ...]  # completions whose likelihood is raised as well (nll_weight), as often as they count
     samples: tuple[tuple[int, float], ...] = ()  # (completion, advantage) of every answer, for a loss without pairs
+    problem_id: str = ""
 
     @property
     def is_compared(self) -> bool:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from srit.compute.device import beside
 from srit.compute.plan import ON_CPU, Budget, RowKind
-from srit.compute.rows import COMPLETIONS, Figures, Group, add_gradient, layout_of, micro_batches
+from srit.compute.rows import COMPLETIONS, Figures, Group, layout_of, micro_batches
 from srit.compute.scoring import score
 from srit.errors import TrainingError
 from srit.recipe import Optimization, Refine
 from srit.records import Completion, Problem
 from srit.students.prompts import Prompts
+from srit.training.distributed.world import ALONE, World
+from srit.training.gradients import Gradients
 from srit.training.loop import WHOLE, Leg, Metrics, steps_of, steps_up_to, train
 from srit.training.objective import LOGGED, Preference, objective_of
 
@@ -85,6 +87,7 @@ def refine(
     progress: Callable[[int, int], None],
     leg: Leg = WHOLE,
     is_reference: bool = True,
+    world: World = ALONE,
 ) -> list[Metrics]:
     """Train the model in place with a preference loss and the likelihood of right answers.
 
@@ -102,6 +105,7 @@ def refine(
         progress: called with the number of steps that are done and their total.
         leg: as in `train`.
         is_reference: whether the model is the reference before its first step here; then that is checked.
+        world: the processes that train together; each has the model and calls this with the same arguments.
 
     Returns:
         The metrics of each step, as `train` returns them.
@@ -118,36 +122,34 @@ def refine(
         steps = steps_up_to(max_tokens, [p.group.n_tokens for p in preferences], settings, seed)
     layout = layout_of(model, rows, budget.stored_tokens)
 
-    def accumulate(step: int) -> Metrics:
+    def accumulate(step: int, gradients: Gradients) -> Metrics:
         chosen = [preferences[index] for index in steps[step]]
         frozen = [reference[index] for index in steps[step]]
         groups = [preference.group for preference in chosen]
         n, n_logged = (max(1, sum(map(count, chosen))) for count in (objective.n, objective.n_logged))
         n_likely = max(1, sum(len(p.likely) for p in chosen))
-        sums: dict[str, float] = dict.fromkeys(LOGGED, 0.0)
-        gaps: list[float] = []  # between the policy and its reference, of each batch, nats
 
-        def loss_of(scored: Mapping[int, Tensor]) -> Tensor:
+        def loss_of(scored: Mapping[int, Tensor]) -> tuple[Tensor, _Logged]:
             frozen_logps = {index: beside(logps, frozen[index], logps.dtype) for index, logps in scored.items()}
+            gaps: list[float] = []
             if step == 0 and is_reference and (compared := [i for i in scored if chosen[i].is_compared]):
                 apart = [objective.sums(chosen[i], scored[i] - frozen_logps[i]).abs().sum() for i in compared]
-                gaps.extend(torch.stack(apart).tolist())
+                gaps = torch.stack(apart).tolist()
             parts = [objective.contribution(chosen[i], scored[i], frozen_logps[i], settings) for i in scored]
             logged = [(name, value) for part in parts for name, value in part.logged.items()]
             values = torch.stack([value for _, value in logged]).tolist()  # the only wait for the device
-            for (name, _), value in zip(logged, values, strict=True):
-                sums[name] += value
             preference = torch.stack([part.preference for part in parts]).sum()
             nll = torch.stack([part.nll for part in parts]).sum()
-            return preference / n + settings.nll_weight * nll / n_likely
+            loss = preference / n + settings.nll_weight * nll / n_likely
+            return loss, _Logged([name for name, _ in logged], values, gaps)
 
-        for batch in micro_batches(
-            groups, row_tokens=settings.row_tokens, batch_tokens=budget.batch_tokens, layout=layout
-        ):
-            add_gradient(model, batch, groups, loss_of, objective.figures)
+        batches = micro_batches(groups, row_tokens=settings.row_tokens, batch_tokens=budget.batch_tokens, layout=layout)
+        logged = gradients.add(model, batches, groups, loss_of, objective.figures)
         if step == 0:
             n_tokens = sum(len(completion) for p in chosen if p.is_compared for completion in p.group.completions)
-            _check_step_0(sum(gaps) / max(1, n_tokens), STEP_0_TOLERANCE[model.dtype.itemsize < 4])
+            gap = sum(gap for batch in logged for gap in batch.gaps)
+            _check_step_0(gap / max(1, n_tokens), STEP_0_TOLERANCE[model.dtype.itemsize < 4])
+        sums = _summed(logged)
         counts = {"nll": n_likely, "preference_loss": n}
         means = {name: total / counts.get(name, n_logged) for name, total in sums.items()}
         loss_value = means["preference_loss"] + settings.nll_weight * means["nll"]
@@ -162,12 +164,30 @@ def refine(
         checkpoints=checkpoints,
         progress=progress,
         leg=leg,
+        problems=lambda step: [preferences[index].problem_id for index in steps[step]],
+        world=world,
     )
 
 
 def n_row_tokens(preferences: Sequence[Preference], settings: Optimization) -> int:
     """Return the number of tokens that stage 2 sends through the model, which a control of equal compute may use."""
     return settings.epochs * sum(preference.group.n_tokens for preference in preferences)
+
+
+class _Logged(NamedTuple):
+    """What is logged of a batch."""
+
+    names: Sequence[str]  # of figures
+    values: Sequence[float]  # of each, summed over pairs and answers of a group
+    gaps: Sequence[float]  # between the policy and its reference before the first step, of each group, nats
+
+
+def _summed(batches: Sequence[_Logged]) -> dict[str, float]:
+    sums = dict.fromkeys(LOGGED, 0.0)
+    for batch in batches:
+        for name, value in zip(batch.names, batch.values, strict=True):
+            sums[name] += value  # not sum(): from Python 3.12 on it rounds differently
+    return sums
 
 
 def _check_reference(preferences: Sequence[Preference], reference: Sequence[Sequence[float]], figures: Figures) -> None:

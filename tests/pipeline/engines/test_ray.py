@@ -1,34 +1,19 @@
 """Runs over a Ray cluster: the same bytes as without, whatever is killed."""
 
-import hashlib
-import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from small_runs import RECIPE, chunks, command, sums
 from works import Prefix
 
 from srit.pipeline.engines.ray import _shape
 from srit.run_directory import read_manifest
-
-RECIPE = """\
-name: tiny
-student: {{model: "{student}", tuning: full, dtype: float32}}
-tasks:
-  train: [{{task: sums, limit: 60}}]
-  evaluate: [{{task: sums, limit: 20}}, {{task: doors, limit: 20}}]
-instruct: {{epochs: 1, learning_rate: 1e-2, direct_target: answer}}
-sample: {{direct: 2, cot: 2, max_new_tokens: 12}}
-refine: {{epochs: 1, nll_weight: 0.5, nll_on: right}}
-evaluate: {{max_new_tokens: 8}}
-rows: 4
-"""
 
 
 @pytest.mark.parametrize(
@@ -82,24 +67,6 @@ def recipe(tmp_path_factory, tiny_student):
     return path
 
 
-def command(recipe, out, *options):
-    return [sys.executable, "-m", "srit", "run", str(recipe), "--out", str(out), *options]
-
-
-def sums(out):
-    """Of every result that is not about time."""
-    found = {
-        str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(out.rglob("*"))
-        if path.is_file() and (path.suffix in (".jsonl", ".safetensors") or path.name.endswith("-logps.json"))
-    }
-    return {**found, "results.json": results(out)}
-
-
-def results(out):
-    return {name: part for name, part in json.loads((out / "results.json").read_bytes()).items() if name != "timings"}
-
-
 @pytest.fixture(scope="module")
 def alone(recipe, tmp_path_factory):
     """A run of one process."""
@@ -133,10 +100,6 @@ def test_a_run_over_ray_is_the_run_of_one_process(workers, cluster, recipe, alon
     assert sums(tmp_path / "run") == alone
 
 
-def chunks(out, stage):
-    return list((out / ".partial" / stage).glob("*/*/chunk-*.json"))
-
-
 def wait_for(fact, process):
     while not fact():
         assert process.poll() is None, process.communicate()[0]
@@ -161,7 +124,7 @@ def test_a_run_whose_workers_node_and_driver_are_killed_ends_in_the_same_bytes(c
     os.kill(actors()[0], signal.SIGKILL)
     wait_for(lambda: len(chunks(out, "round-1-completions")) >= 4, process)
     process.kill()
-    process.wait()
+    process.communicate()
     kept = len(chunks(out, "round-1-completions"))
     deadline = time.monotonic() + 60
     while actors():

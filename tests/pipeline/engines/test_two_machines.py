@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_ray import RECIPE, chunks, command, sums
+from small_runs import RECIPE, chunks, command, sums
 from tiny import save_tiny_student
 
 pytestmark = [
@@ -64,9 +64,7 @@ def on(machine, folder, hidden, words, **options):
     mounts = "".join(f"mount -t tmpfs none {place}; " for place in hidden)
     shell = ["ip", "netns", "exec", machine, "unshare", "-m", "sh", "-c", f'{mounts}exec "$@"', "sh", *words]
     environment = {**os.environ, **RAY, **places, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.Popen(
-        ["ip", "netns", "exec", machine, *shell], env=environment, start_new_session=True, **options
-    )
+    return subprocess.Popen(shell, env=environment, start_new_session=True, **options)
 
 
 def ray_start(machine, folder, hidden, *options):

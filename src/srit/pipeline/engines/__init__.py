@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 
 class Machines(NamedTuple):
-    """Where the chunks of a run are computed."""
+    """Where the chunks of a run are computed, and its models trained."""
 
     on: str = "local"  # or "ray"
     workers: int | None = None  # at once; None: one for each GPU, or one alone where there is none
     mixed: bool = False  # on a cluster, use machines whose results differ from those of the first
+    train_workers: int | None = None  # processes of this machine that train together; None: as `trainers_for` finds
 
 
 HERE = Machines()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import cast
 
 from srit.compute.mapping import Built, ChunkWork, Item, Key, Source
+from srit.samplers import release_engines
 
 CHUNK_THREADS = "threads of a chunk"  # float32 sums depend on them
 
@@ -19,13 +20,16 @@ class LastBuilt:
     def of(self, source: Source[Built]) -> Built:
         """Return what a source builds; an equal one was built last time."""
         if self._kept is None or self._kept[0] != source:
+            if self._kept is not None and type(self._kept[0]) is not type(source):
+                release_engines()  # an engine serves one model after the other, but no other use
             self._kept = None  # frees its memory before the next is loaded
             self._kept = (source, source.build())
         return cast(Built, self._kept[1])
 
     def forget(self) -> None:
-        """Free its memory."""
+        """Free its memory, and what a sampler's engine keeps."""
         self._kept = None
+        release_engines()
 
 
 class LocalEngine:

@@ -8,6 +8,7 @@ from pathlib import Path
 from srit.pipeline.context import chunk_size
 from srit.pipeline.estimate import n_parameters, n_problems, refined_on
 from srit.pipeline.reports import Report
+from srit.pipeline.teaching import models_of
 from srit.recipe import Recipe
 
 # Measured with SmolLM2-135M, an adapter merged, 128 answers of 88 tokens at once: 1.63 GB in float32, 1.34 in bfloat16,
@@ -17,9 +18,10 @@ OF_PARAMETER = 9  # bytes
 
 
 def bytes_of_worker(recipe: Recipe) -> int | None:
-    """Estimate the most memory that a worker with the recipe's student takes; None where its size is not known."""
-    size = n_parameters(recipe)
-    return None if size is None else round(LIBRARIES + OF_PARAMETER * size)
+    """Estimate the most memory that a worker with one of the recipe's models takes; None where no size is known."""
+    sizes = [n_parameters(recipe.model_copy(update={"student": model})) for model in models_of(recipe)]
+    known = [size for size in sizes if size is not None]
+    return round(LIBRARIES + OF_PARAMETER * max(known)) if known else None
 
 
 def free_bytes() -> int:
@@ -56,4 +58,4 @@ def _chunks_of_completions(recipe: Recipe) -> int:
 
 def _chunks_of_a_model(recipe: Recipe) -> int:
     size, kinds = chunk_size(recipe.rows, recipe.evaluate.max_new_tokens), len(recipe.evaluate.prompts)
-    return sum(math.ceil(n_problems(use) * kinds / size) for use in recipe.tasks.evaluate)
+    return sum(math.ceil(n_problems(use, "test") * kinds / size) for use in recipe.tasks.evaluate)

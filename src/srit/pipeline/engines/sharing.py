@@ -66,9 +66,12 @@ class SharingEngine(Generic[Some]):
                     worker, given = self._idle.pop(), _Given(share.left.popleft())
                     busy[worker] = given
                     worker.give(work, items[given.key])
-                for worker, event in self._crew.wait([*self._starting, *busy]):
-                    of = busy.get(worker)
+                heard = [
+                    (worker, busy.get(worker), event) for worker, event in self._crew.wait([*self._starting, *busy])
+                ]
+                for worker, _, event in heard:  # all of them before the caller may stop
                     self._follow(worker, event, share, busy)
+                for _, of, event in heard:
                     if isinstance(event, Done) and of is not None:
                         yield of.key, event.data
         finally:

@@ -29,8 +29,8 @@ from srit.stages.anatomy.verdict import verdict_of
 from srit.stages.report import accuracy, anatomy, provenance
 from srit.stages.report.browse import browser
 from srit.stages.report.curves import curves
-from srit.stages.report.files import read_logs
 from srit.stages.report.headline import findings, headline, main_prompt, points
+from srit.stages.report.logs import read_logs
 from srit.stages.report.said import gather
 from srit.stages.results import read_results
 
@@ -128,6 +128,7 @@ def make_report(folder: Path, manifest: Manifest, recipe: Recipe, *, live: News 
         "rounds": anatomy.rounds(folder),
         "verdict": verdict_of(results, anatomy.of_first_round(folder)),
         "shares": anatomy.shares,
+        "differences": anatomy.differences,
         "checks": _checks(stages, logs),
         "counts": {name: _numbers(entry.counts) for name, entry in stages.items() if "predictions" not in name},
         "browser": browser(gather(folder), main_prompt(results)),
@@ -135,7 +136,7 @@ def make_report(folder: Path, manifest: Manifest, recipe: Recipe, *, live: News 
         "duration": provenance.duration,
         "fields": provenance.fields(recipe),
     }
-    scripts = [(__name__, name) for name in (*_SCRIPTS, *(["live.js"] if live else []))]
+    scripts = [(__name__, f"script/{name}") for name in (*_SCRIPTS, *(["live.js"] if live else []))]
     return render(__name__, "report.html.jinja", values, scripts, live=live is not None)
 
 
@@ -166,6 +167,11 @@ def _checks(stages: Mapping[str, StageEntry], logs: Mapping[str, TrainingLog]) -
     ]
 
 
-def _numbers(counts: Mapping[str, Any]) -> dict[str, Any]:
-    shown = {what: n for what, n in counts.items() if isinstance(n, (int, float, str))}
-    return {what: f"{n:.4g}" if isinstance(n, float) and n < 1000 else n for what, n in shown.items()}
+def _numbers(counts: Mapping[str, Json]) -> dict[str, str]:
+    return {what: _number(n) for what, n in counts.items() if isinstance(n, (int, float, str))}
+
+
+def _number(n: float | str) -> str:
+    if isinstance(n, (bool, str)):
+        return str(n)
+    return f"{n:,.0f}" if n == round(n) else f"{n:.4g}"

@@ -1,4 +1,4 @@
-"""round-N/anatomy.json and effect.json → what the page shows of a round's pairs."""
+"""anatomy.json and effect.json → what the page shows of each round's pairs."""
 
 from __future__ import annotations
 
@@ -48,6 +48,12 @@ def _round(path: Path, anatomy: Anatomy) -> Round:
     return Round(path.parent.name.replace("-", " ").capitalize(), anatomy.samples, anatomy.pairs, read)
 
 
+def differences(pairs: tuple[PairCounts, ...]) -> list[tuple[str, str]]:
+    """Return what the first difference of all pairs is between, the most frequent first, with its share."""
+    found = sorted(pairs[-1].differences.items(), key=lambda item: (-item[1], item[0]))
+    return [(kinds, _of(n, pairs[-1].pairs)) for kinds, n in found]
+
+
 def shares(pairs: tuple[PairCounts, ...]) -> list[Share]:
     """Return the figures of a round's pairs, each by task."""
     above = [
@@ -66,7 +72,10 @@ def shares(pairs: tuple[PairCounts, ...]) -> list[Share]:
         Share("tokens of chosen, mean", [f"{p.chosen_tokens:.1f}" for p in pairs]),
         Share("tokens of rejected, mean", [f"{p.rejected_tokens:.1f}" for p in pairs]),
         Share("tokens of chosen that rejected shares", [f"{100 * p.shared:.0f} %" for p in pairs]),
-        Share("… after the first difference", [f"{100 * p.shared_after:.0f} %" for p in pairs]),
+        Share(
+            "tokens of rejected after the first difference that chosen shares",
+            [f"{100 * p.shared_after:.0f} %" for p in pairs],
+        ),
         Share("tokens before the first difference, mean", [f"{p.first_difference:.1f}" for p in pairs]),
         Share("same text but for numbers", [_of(p.same_but_numbers, p.pairs) for p in pairs]),
     ]

@@ -1,7 +1,7 @@
 """All that was said about each problem → what the page's browser reads: an index, and the problems in chunks.
 
 The script reads the index when the page opens, and a chunk when one of its problems is shown or searched. Keys and
-positions are those of `browse.js`.
+positions are those of `script/browse.js`.
 """
 
 from __future__ import annotations

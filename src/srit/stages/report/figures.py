@@ -80,11 +80,11 @@ def _figures(results: Results, curves: Sequence[Curve]) -> Iterator[_Drawn]:
         yield _Drawn(f"training-{stage.replace('/', '-')}", lambda of_stage=of_stage: _training(of_stage))  # type: ignore[misc]
 
 
-def _grid(n: int, height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure with a place for each of n drawings, in rows of four at most."""
+def _grid(n: int, height: float, most: int) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a place for each of n drawings, in rows of `most`."""
     from matplotlib.figure import Figure
 
-    columns = min(n, 4)
+    columns = min(n, most)
     rows = math.ceil(n / columns)
     figure = Figure(figsize=(WIDTH, height * rows), layout="constrained")
     return figure, [figure.add_subplot(rows, columns, number + 1) for number in range(n)]
@@ -92,7 +92,7 @@ def _grid(n: int, height: float) -> tuple[Figure, list[Axes]]:
 
 def _accuracy(group: Group) -> Figure:
     n_models = max(len(panel.scores) for panel in group.panels)
-    figure, axes = _grid(len(group.panels), 0.62 + 0.17 * n_models)
+    figure, axes = _grid(len(group.panels), 0.62 + 0.17 * n_models, 4)
     for panel, axis in zip(group.panels, axes, strict=True):
         for place, score in enumerate(panel.scores):
             color = _COLORS[style_of(score.model)]
@@ -126,7 +126,7 @@ def _changes(changes: Sequence[Comparison]) -> Figure:
 
 
 def _training(curves: Sequence[Curve]) -> Figure:
-    figure, axes = _grid(len(curves), 1.7)
+    figure, axes = _grid(len(curves), 1.7, 2)
     for curve, axis in zip(curves, axes, strict=True):
         for line in curve.lines:
             values = [math.nan if value is None else value for value in line.values]

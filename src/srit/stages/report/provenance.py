@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import yaml
 
-from srit.compared import models
+from srit.compared import OPTIONS, evaluated, models
 from srit.recipe import Recipe, check_recipe
 from srit.records import Model
 from srit.rounds import rounds_of
@@ -41,14 +41,15 @@ def spent(seconds: Mapping[str, float], entries: Mapping[str, StageEntry], recip
         seconds: by stage; one that was taken from another run counts as long as it took there.
     """
     groups: dict[str, list[str]] = {}
-    for name in sorted(seconds):
-        groups.setdefault(_group(name), []).append(name)
-    places = {name: place for place, name in enumerate(_in_order(recipe))}
+    order, tasks = _in_order(recipe), {task.place for task in evaluated(recipe)}
+    for name in sorted(seconds):  # the folder may have stages of another recipe too
+        if _group(name) in order and (_group(name) == name or _task(name) in tasks or "/part-" in name):
+            groups.setdefault(_group(name), []).append(name)
     totals = {group: sum(seconds[name] for name in names) for group, names in groups.items()}
     longest = max(totals.values(), default=0.0) or 1.0
     return [
         Spent(group, len(names), totals[group], 100 * totals[group] / longest, *_paid(names, entries, recipe))
-        for group, names in sorted(groups.items(), key=lambda item: places.get(item[0], len(places)))
+        for group, names in sorted(groups.items(), key=lambda item: order.index(item[0]))
     ]
 
 
@@ -82,11 +83,28 @@ def _leaves(tree: Mapping[str, Json], above: str = "") -> Iterator[tuple[str, Js
 
 
 def _written(value: Json) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("...\n").strip()
+    if isinstance(value, list) and value and all(isinstance(part, Mapping) for part in value):
+        return ", ".join(map(_task_use, value))
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
+    return text.removesuffix("...\n").strip()
+
+
+def _task_use(use: Mapping[str, Json]) -> str:
+    """Write such as "gsm8k (limit 500)"."""
+    more = ", ".join(f"{name} {value}" for name, value in use.items() if name != "task" and value is not None)
+    return f"{use['task']} ({more})" if more else str(use["task"])
+
+
+def _task(name: str) -> str:
+    return name.rpartition("/")[2].removesuffix(OPTIONS)
 
 
 def _group(name: str) -> str:
-    return "/".join(name.split("/")[:2]) if name.startswith("predictions/") else name
+    """Return what is shown as one: the tasks of a model, and the parts of a round."""
+    parts = name.split("/")
+    if parts[0] == "predictions":
+        return "/".join(parts[:2])
+    return "/".join(part for part in parts if not part.startswith("part-"))
 
 
 def _in_order(recipe: Recipe) -> list[str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from srit.page.axes import ticks
 from srit.study.tables.curves import Curve, Line, Point
 
-WIDTH, HEIGHT = 320.0, 150.0  # of a drawing, inside its axes
+WIDTH, HEIGHT = 400.0, 165.0  # of a drawing, inside its axes
 HUES = 6  # that the style has
 
 

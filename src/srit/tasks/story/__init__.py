@@ -95,6 +95,9 @@ class StoryTask:
             f"ask for at most {index} (limit)."
         )
 
+    def count(self, split: Split, *, data: Path | None, limit: int | None) -> int:
+        return _DEFAULT_LIMIT if limit is None else limit
+
     def source(self, split: Split, *, data: Path | None) -> str:
         return ""
 

@@ -14,7 +14,7 @@ which question is next, `asking` what becomes of each, and `wire` sends; `teache
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Literal
 
@@ -83,4 +83,12 @@ def _doctor() -> Sequence[Finding]:
     return [extra("openai", "openai", "a teacher behind an OpenAI-compatible server")]
 
 
-TEACHER = TeacherKind(OpenAISettings, _make, work=_work, price=_price, shaping=_shaping, doctor=_doctor, kept=True)
+def _look(settings: OpenAISettings) -> Iterable[Finding]:
+    from srit.teachers.openai.looking import look
+
+    return look(settings.base_url, settings.model, settings.api_key_env)
+
+
+TEACHER = TeacherKind(
+    OpenAISettings, _make, work=_work, price=_price, shaping=_shaping, doctor=_doctor, look=_look, kept=True
+)

@@ -11,12 +11,12 @@ from typing import Literal
 
 from srit.errors import RecipeError, SritError, TeacherError
 from srit.printable import one_line
+from srit.stopping import Stop
 from srit.teachers import Answer, Question, Spent
 from srit.teachers.openai.endpoint import NO_KEY, SECRET, Endpoint, redacted
 from srit.teachers.openai.faults import Fault
 from srit.teachers.openai.reply import Reply
 from srit.teachers.openai.schedule import Attempt, Schedule
-from srit.teachers.openai.stopping import Stop
 from srit.teachers.openai.wire import Lost, NoConnection
 
 REPEATED = 20  # so many equal answers in a row to different questions mean that the teacher is broken

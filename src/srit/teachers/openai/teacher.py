@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from srit.stopping import Stop, delayed_stop
 from srit.teachers import UNSPENT, Answer, CallEvent, Question, Record, Spent, answer_key, not_recorded
 from srit.teachers.journal import NotWritten
 from srit.teachers.openai.asking import Asking, Outcome
@@ -15,7 +16,6 @@ from srit.teachers.openai.faults import Fault
 from srit.teachers.openai.parameters import Parameters, adapted, is_limit_refused
 from srit.teachers.openai.reply import Received, Reply, read_reply
 from srit.teachers.openai.schedule import Attempt
-from srit.teachers.openai.stopping import Stop, delayed_stop
 from srit.teachers.openai.wire import Lost, NoConnection, Threads, client, send
 
 

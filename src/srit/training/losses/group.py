@@ -18,6 +18,7 @@ class GroupSettings(Refine):
     """Group-relative advantages."""
 
     loss: Literal["group"] = "group"
+    nll_weight: float = Field(default=0.0, ge=0)  # answers above their group's mean are learned from as it is
     # Of answers below their group's mean, to those above it, the larger of which weighs 1: with 0 only right answers
     # are learned from, 1 is the policy gradient, and with 1e9 only wrong ones are.
     negative_weight: float = Field(default=1.0, ge=0)

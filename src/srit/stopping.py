@@ -1,4 +1,4 @@
-"""Handle Ctrl-C and SIGTERM during paid work: start nothing more, and give what is in flight a few seconds."""
+"""Delay Ctrl-C and SIGTERM while work must not be torn: answers that are paid for, or a step of training."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SAME_SECONDS = 0.25  # a second signal within them is the same stop: `timeout` signals the process, then its group
 
 
@@ -21,8 +22,8 @@ class Stop:
 
 
 @contextmanager
-def delayed_stop(wake: Callable[[], None]) -> Iterator[Stop]:
-    """Delay a first SIGINT or SIGTERM until the block ends; let a second one take effect at once.
+def delayed_stop(wake: Callable[[], None] = lambda: None) -> Iterator[Stop]:
+    """Delay a first SIGINT, SIGTERM or SIGHUP until the block ends; let a second one take effect at once.
 
     Args:
         wake: called from the signal handler; it must not block.
@@ -31,7 +32,7 @@ def delayed_stop(wake: Callable[[], None]) -> Iterator[Stop]:
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread handles signals
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     handled = {number: handler for number, handler in before.items() if handler not in (None, signal.SIG_IGN)}
 
     def restore() -> None:

@@ -1,18 +1,15 @@
-"""The JSON files of a run that the page shows."""
+"""What trainings kept next to their weights."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import TypeAdapter
 
 from srit.errors import DataError
 from srit.records import TrainingLog
 from srit.run_directory import checked, fault_of
-
-_Kind = TypeVar("_Kind")
 
 
 def read_logs(folder: Path, stages: Iterable[str]) -> dict[str, TrainingLog]:
@@ -27,11 +24,7 @@ def read_log(path: Path) -> TrainingLog:
     Raises:
         DataError: it is damaged; names the field at fault.
     """
-    return _read(path, TypeAdapter(TrainingLog))
-
-
-def _read(path: Path, adapter: TypeAdapter[_Kind]) -> _Kind:
     try:
-        return checked(path.read_bytes(), adapter)
+        return checked(path.read_bytes(), TypeAdapter(TrainingLog))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: damaged ({fault_of(error)}): put back a copy, or run it again") from None

@@ -1,0 +1,164 @@
+"""Looks at all that a run would need before anything is spent: problems, student, teacher, engine, disk and memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from srit.errors import DataError, MachineError, SritError
+from srit.kinds import Finding
+from srit.pipeline.estimate import n_parameters, n_problems, n_there, uses_of
+from srit.pipeline.stage import Stage
+from srit.recipe import Recipe, TaskUse
+from srit.records import Split
+from srit.samplers import sampler_kind
+from srit.shortages import free_disk, gigabytes
+from srit.tasks import Counted, find_task
+from srit.teachers import teacher_kind
+
+CHECKED = 20_000  # problems of a task whose every field is checked: a second or two; the run checks them all
+
+
+class Looked(NamedTuple):
+    """What was found."""
+
+    findings: tuple[Finding, ...]
+    faults: tuple[SritError, ...]  # each would stop the run; those of the recipe first
+
+
+def look(recipe: Recipe, folder: Path, again: Sequence[Stage]) -> Looked:
+    """Look at what the stages that would run need. Nothing is made, and nothing is sent but a request for the models.
+
+    Args:
+        folder: the run directory; it need not exist.
+        again: the stages that would run.
+    """
+    findings: list[Finding] = []
+    faults: list[SritError] = []
+    for check in _checks(recipe, folder, again):
+        try:
+            findings.extend(check())
+        except SritError as fault:
+            faults.append(fault)
+    return Looked(tuple(findings), tuple(sorted(faults, key=lambda fault: fault.exit_code)))
+
+
+Check = Callable[[], Iterator[Finding]]
+
+
+def _checks(recipe: Recipe, folder: Path, again: Sequence[Stage]) -> Iterator[Check]:
+    """Yield the checks that matter to these stages."""
+    products = {stage.name.product for stage in again}
+    asks = any(_asks(stage) for stage in again)
+    if not again:
+        return
+    yield lambda: _place(recipe, folder, again)
+    if "problems" in products:
+        for use, split in dict.fromkeys((use, split) for split, uses in uses_of(recipe) for use in uses):
+            yield lambda use=use, split=split: _problems(recipe, use, split)  # type: ignore[misc]
+    if asks:
+        yield lambda: _teacher(recipe)
+    if any(stage.uses_student for stage in again):
+        yield lambda: _student(recipe)
+    if any(stage.computes for stage in again):
+        yield lambda: _engine(recipe)
+        yield lambda: _memory(recipe)
+
+
+def _asks(stage: Stage) -> bool:
+    model = stage.name.model
+    return stage.name.product == "demonstrations" or (model is not None and model.kind == "teacher")
+
+
+def _problems(recipe: Recipe, use: TaskUse, split: Split) -> Iterator[Finding]:
+    task, what = find_task(use.task), f"{use.task} ({split})"
+    if not isinstance(task, Counted):
+        yield Finding(True, what, "its problems are made when it runs")
+        return
+    folder = None if use.data is None else Path(use.data)
+    if task.count(split, data=folder, limit=use.limit) is None:
+        yield Finding(True, what, "on the hub, which was not asked")
+        return
+    limit = min(CHECKED, n_problems(use, split))
+    problems = task.load(split, data=folder, limit=use.limit if use.limit and use.limit <= CHECKED else None, seed=0)
+    if not sum(1 for _ in islice(problems, limit)):
+        raise DataError(f"{use.task}: there are no problems in its {split} split")
+    yield Finding(True, what, f"{n_there(use, split):,} problems")
+
+
+def _teacher(recipe: Recipe) -> Iterator[Finding]:
+    kind = teacher_kind(recipe.teacher.kind)
+    _installed(f"teacher.kind: {recipe.teacher.kind}", kind.doctor())
+    yield from kind.look(recipe.teacher)
+
+
+def _engine(recipe: Recipe) -> Iterator[Finding]:
+    name = recipe.sampler.kind
+    _installed(f"sampler: {name}", sampler_kind(name).doctor())
+    yield Finding(True, f"sampler {name}", "installed")
+
+
+def _installed(what: str, findings: Sequence[Finding]) -> None:
+    """
+    Raises:
+        MachineError: something that it needs is not installed.
+    """
+    if missing := [finding.found for finding in findings if not finding.ok]:
+        raise MachineError(f"{what}: not all that it needs is here: {missing[0]}")
+
+
+def _student(recipe: Recipe) -> Iterator[Finding]:
+    from srit.students.loading import load_prompts, locate
+    from srit.students.weights import check_weights
+
+    student = recipe.student
+    folder = locate(student)
+    if folder is None:
+        yield Finding(True, f"student {student.model}", "a hub id; the hub was not asked")
+        return
+    check_weights(student.model, folder)
+    lines = load_prompts(student).lines
+    size = n_parameters(recipe)
+    yield Finding(True, f"student {student.model}", f"{size / 1e6:,.0f}M parameters" if size else "there")
+    yield from (Finding(False, "chat template", line) for line in lines if line.startswith("WARN"))
+
+
+# Bytes a parameter: what a trained folder takes, and two checkpoints of weights and both moments of AdamW.
+_SAVED, _CHECKPOINTS = 4, 2 * 3 * 4
+_ADAPTER = 0.04  # of the student's parameters, for rank 16 on all linear layers
+
+
+def _place(recipe: Recipe, folder: Path, again: Sequence[Stage]) -> Iterator[Finding]:
+    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise MachineError(f"{folder}: cannot be written; choose another with --out")
+    trained = sum(stage.name.product in ("instructed", "refined", "controls") for stage in again)
+    size = (n_parameters(recipe) or 0) * (1 if recipe.student.tuning == "full" else _ADAPTER)
+    needed, free = size * (_SAVED * trained + (_CHECKPOINTS if trained else 0)), free_disk(folder)
+    if free < needed:
+        raise MachineError(f"{folder}: about {gigabytes(needed)} are needed and {gigabytes(free)} are free: make room")
+    yield Finding(True, f"disk at {folder}", f"about {gigabytes(needed)} for weights; {gigabytes(free)} are free")
+
+
+# Bytes a parameter: the weights, and with all of them trained their gradient and both moments, in float32.
+_HELD = {"lora": 4.6, "qlora": 1.2, "full": 16.0}
+
+
+def _memory(recipe: Recipe) -> Iterator[Finding]:
+    size = n_parameters(recipe)
+    if size is None:
+        return
+    half = recipe.student.dtype == "bfloat16" and recipe.student.tuning == "lora"
+    needed, total = size * _HELD[recipe.student.tuning] / (2 if half else 1), total_memory()
+    fits = needed < total
+    advice = "" if fits else ": a machine with more, a smaller student, or student.tuning: qlora"
+    line = f"the student takes about {gigabytes(needed)} in training; there are {gigabytes(total)}{advice}"
+    yield Finding(fits, "memory", line)
+
+
+def total_memory() -> int:
+    """Return the bytes of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,0 +1,21 @@
+"""What an earlier run left of a stage, which the next one goes on from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def left_over(partial: Path) -> str:
+    """Say in one line what there is of an unfinished stage; "" if there is nothing.
+
+    Args:
+        partial: the folder of its unfinished work.
+    """
+    checkpoints = sorted(path.name[:8] for path in partial.glob("*.pt"))
+    chunks = sum(1 for path in partial.rglob("*.json") if path.name not in _NOT_WORK)
+    parts = [f"the checkpoint after step {int(checkpoints[-1])}"] if checkpoints else []
+    parts += [f"{chunks} finished part{'s' if chunks > 1 else ''}"] if chunks else []
+    return " and ".join(parts)
+
+
+_NOT_WORK = ("environment.json",)

@@ -1,0 +1,220 @@
+"""The run directory: the only code that writes files, and what is known about each of them.
+
+A write goes to a temporary file, which is flushed, synced and renamed; then the folder is synced, and the manifest
+is written last. A file that exists under its name is therefore complete. A stage is done when the manifest holds its
+fingerprint and its outputs still have the recorded sums; modification times play no part.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from srit.errors import DataError, MachineError, RecipeError
+from srit.run_directory.files import (
+    Json,
+    building,
+    canonical,
+    file_lock,
+    json_bytes,
+    link,
+    read_json,
+    remove,
+    require_room,
+    sha256_of,
+    sync,
+    write_bytes,
+    write_json,
+)
+from srit.run_directory.manifest import (
+    Manifest,
+    StageEntry,
+    as_json,
+    is_whole,
+    read_manifest,
+    recorded_sum,
+    write_manifest,
+)
+from srit.run_directory.rows import checked, each_record, fault_of, read_records, write_records
+
+__all__ = [
+    "Json",
+    "Manifest",
+    "Run",
+    "StageEntry",
+    "building",
+    "canonical",
+    "checked",
+    "each_record",
+    "fault_of",
+    "file_lock",
+    "is_whole",
+    "json_bytes",
+    "read_json",
+    "read_manifest",
+    "read_records",
+    "recorded_sum",
+    "require_room",
+    "sha256_of",
+    "write_bytes",
+    "write_json",
+    "write_records",
+]
+
+
+class Run:
+    """A run directory, open in one process at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        """
+        Raises:
+            MachineError: the folder cannot be written, or another process has it open.
+            DataError: its manifest is damaged.
+        """
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (folder / ".lock").open("a+")  # "w" would erase who holds it
+            # The kernel releases it however the process ends; a pid file would stay.
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MachineError(f"{folder}: {self._holder()}; wait for it to finish, or stop it") from None
+        except OSError as error:
+            raise MachineError(f"{folder}: cannot be written ({error.strerror}); choose another with --out") from None
+        self._hold()
+        try:
+            self.manifest = read_manifest(folder)
+        except DataError:
+            self.close()
+            raise
+
+    def _hold(self) -> None:
+        """Say in the lock's file who holds it, for the messages of others."""
+        began = time.strftime("%Y-%m-%d %H:%M:%S")
+        holder = f"process {os.getpid()} on {socket.gethostname()} since {began}\n"
+        with suppress(OSError):  # on a full disk, the message says less
+            os.ftruncate(self._lock.fileno(), 0)
+            os.write(self._lock.fileno(), holder.encode())
+
+    def _holder(self) -> str:
+        holder = os.pread(self._lock.fileno(), 200, 0).decode(errors="replace").strip()
+        self._lock.close()
+        return "another srit process is running here" + (f" ({holder})" if holder else "")
+
+    def close(self) -> None:
+        """Let another process, or another part of this one, open the folder."""
+        with suppress(OSError):
+            os.ftruncate(self._lock.fileno(), 0)
+        self._lock.close()
+
+    def path(self, name: str) -> Path:
+        """Return the path of an output, given its name in the manifest."""
+        return self.folder / name
+
+    def refuse_links_out(self, outputs: Iterable[str]) -> None:
+        """Check that no output would be written through a link to a place outside the folder.
+
+        Raises:
+            RecipeError: one would; names the link.
+        """
+        root = self.folder.resolve()
+        for name in (*outputs, ".partial/x", "teacher/x"):
+            parent = (self.folder / name).parent
+            if not parent.resolve().is_relative_to(root):
+                raise RecipeError(
+                    f"{parent}: this is a link to {parent.resolve()}, outside the run directory, and srit writes to "
+                    "no other folder: put a folder in its place, or choose another --out"
+                )
+
+    def partial(self, stage: str, fingerprint: str) -> Path:
+        """Return the folder for a stage's partial work, and remove that of other fingerprints."""
+        kept = self.folder / ".partial" / stage.replace("/", "-") / fingerprint[:16]
+        if kept.parent.exists():
+            for stale in sorted(set(kept.parent.iterdir()) - {kept}):
+                shutil.rmtree(stale)
+        kept.mkdir(parents=True, exist_ok=True)
+        return kept
+
+    def is_done(self, stage: str, fingerprint: str) -> bool:
+        """Return whether the stage's outputs exist, are intact and were made from exactly these inputs."""
+        entry = self.manifest.stages.get(stage)
+        return entry is not None and entry.fingerprint == fingerprint and is_whole(self.folder, entry)
+
+    def sums(self, outputs: Sequence[str]) -> dict[str, str]:
+        """Return the sums of outputs as they are now."""
+        return {name: sha256_of(self.path(name)) for name in outputs}
+
+    def commit(self, stage: str, entry: StageEntry) -> None:
+        """Record a stage as done, and remove its partial work."""
+        self.manifest.stages[stage] = entry
+        write_manifest(self.folder, self.manifest)
+        self.clear(stage)
+
+    def clear(self, stage: str) -> None:
+        """Remove a finished stage's partial work; a kill may have come between writing the manifest and this."""
+        shutil.rmtree(self.folder / ".partial" / stage.replace("/", "-"), ignore_errors=True)
+
+    def share(self, stage: str, outputs: Sequence[str], kept: Path, *, anew: bool = False) -> None:
+        """Put a finished stage where other runs find it: hard links to its outputs, and its entry.
+
+        No existing file is ever written into, so a link is as good as a copy. Outputs are numbered in the stage's
+        order, since the same work may have another name in another run.
+
+        Args:
+            anew: replace what is there, which an earlier run had to leave unfinished.
+        """
+        if (kept / "entry.json").exists() and not anew:
+            return
+        remove(kept)  # an interrupted removal may have left some of it
+        entry = self.manifest.stages[stage]
+        with building(kept) as partial:
+            for number, name in enumerate(outputs):
+                link(self.path(name), partial / str(number))
+            sums = [entry.outputs[name] for name in outputs]
+            made_by = "/".join(self.folder.parts[-2:])
+            write_json(partial / "entry.json", {**as_json(entry), "outputs": sums, "made by": made_by})
+
+    def adopt(self, stage: str, outputs: Sequence[str], kept: Path) -> bool:
+        """Take over a stage that another run has shared; return False if there is none or it is damaged."""
+        if not (kept / "entry.json").exists():
+            return False
+        entry = _shared_entry(kept, outputs)
+        if entry is None:
+            shutil.rmtree(kept)
+            return False
+        for number, name in enumerate(outputs):
+            _place(kept / str(number), self.path(name))
+        self.commit(stage, entry)
+        return True
+
+
+def _shared_entry(kept: Path, outputs: Sequence[str]) -> StageEntry | None:
+    """The entry of a shared stage under the names that its outputs have here; None: it is damaged."""
+    try:
+        row = json.loads((kept / "entry.json").read_bytes())
+        sums = dict(zip(outputs, row["outputs"], strict=True))
+        entry = StageEntry.model_validate({**row, "outputs": sums, "shared": True})
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    places = [kept / str(number) for number in range(len(outputs))]
+    whole = all(place.exists() and sha256_of(place) == sums[name] for place, name in zip(places, outputs, strict=True))
+    return entry if whole else None
+
+
+def _place(source: Path, target: Path) -> None:
+    """Link a file or folder to its place, in place of what is there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    remove(partial)
+    link(source, partial)
+    if target.is_dir():
+        shutil.rmtree(target)  # a folder cannot be renamed over another
+    partial.replace(target)
+    sync(target.parent)

@@ -1,0 +1,76 @@
+"""What the machine lacked when other software failed: libraries word a full disk or memory each in its own way."""
+
+from __future__ import annotations
+
+import errno
+import re
+import shutil
+from pathlib import Path
+
+_DISK = {
+    errno.ENOSPC: "no space left",
+    errno.EDQUOT: "the quota is used up",
+    errno.EFBIG: "the file may not be as large",
+}
+_BROKEN = {errno.EIO: "input/output error", errno.EROFS: "the file system is read-only"}
+_MEMORY = (errno.ENOMEM, errno.EAGAIN)  # EAGAIN: no thread or process can be started
+_SAID = re.compile(r"\(os error (\d+)\)")  # as Rust's libraries end their messages
+# torch's allocators on processors and GPUs, C++, and Python's threads
+_NO_MEMORY = re.compile(
+    r"can(?:'|no)t allocate memory|not enough memory|out of memory|bad_alloc|can't start new thread|"
+    r"cudaErrorMemoryAllocation|CUBLAS_STATUS_ALLOC_FAILED",
+    re.IGNORECASE,
+)
+_WANTED = re.compile(r"tried to allocate (\d+(?:\.\d+)?) ?(bytes|[KMGT]i?B)", re.IGNORECASE)
+_UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def shortage(error: BaseException, place: Path = Path()) -> str:
+    """Say what was lacking, how much was asked for and how much is free; "" if the error has another cause.
+
+    Args:
+        place: a path on the disk that was written to.
+    """
+    number = error.errno if isinstance(error, OSError) else _number_in(str(error))
+    if number in _DISK:
+        return f"{_DISK[number]} at {place.absolute()} ({gigabytes(free_disk(place))} are free)"
+    if number in _BROKEN:
+        return f"{_BROKEN[number]} at {place.absolute()}"
+    if isinstance(error, MemoryError) or number in _MEMORY or _is_of_memory(error):
+        wanted = _WANTED.search(str(error))
+        asked = f"{gigabytes(_bytes(wanted))} were asked for, " if wanted else ""
+        return f"out of memory ({asked}{gigabytes(free_memory())} are free)"
+    return ""
+
+
+def _number_in(message: str) -> int | None:
+    said = _SAID.search(message)
+    return int(said[1]) if said else None
+
+
+def _is_of_memory(error: BaseException) -> bool:
+    return isinstance(error, (RuntimeError, OSError)) and _NO_MEMORY.search(str(error)) is not None
+
+
+def _bytes(wanted: re.Match[str]) -> float:
+    return float(wanted[1]) * _UNITS[wanted[2][0].lower()]
+
+
+def free_disk(place: Path) -> int:
+    """Return the bytes that can be written at a path, which need not exist yet."""
+    there = next(one for one in (place.absolute(), *place.absolute().parents) if one.exists())
+    return shutil.disk_usage(there).free
+
+
+def free_memory() -> int:
+    """Return the bytes of memory that programs can still take, as the kernel estimates them."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(fields["MemAvailable"].split()[0]) * 1024
+
+
+def gigabytes(n: float) -> str:
+    """Write a number of bytes with three digits: "1.23 GB", "510 kB"."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n >= size:
+            return f"{n / size:.3g} {unit}"
+    return f"{n:.0f} bytes"

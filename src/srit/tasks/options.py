@@ -1,0 +1,53 @@
+"""What a task of one's own says after the "?" of its name: the columns of its rows, and how they are divided."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+from urllib.parse import parse_qsl
+
+from srit.errors import DataError
+from srit.tasks.formats import OURS
+
+
+class Options(NamedTuple):
+    """What a task says of its rows."""
+
+    columns: Mapping[str, str] = MappingProxyType({})  # where our fields stand in them
+    shares: tuple[int, int, int] | None = None  # percent of train, dev and test
+
+
+NONE = Options()
+_COLUMNS = tuple(name for name in OURS if name != "split")
+
+
+def options_of(said: str, name: str) -> Options:
+    """Reads "question=problem&split=80/10/10".
+
+    Args:
+        name: the task's, for messages.
+
+    Raises:
+        DataError: it is not such a text, or says something that there is not.
+    """
+    pairs = parse_qsl(said, keep_blank_values=True)
+    found = dict(pairs)
+    if said and (len(found) < len(pairs) or not all(found.values()) or not found):
+        raise DataError(f"{name}: after the ? stand names and values, such as question=problem&split=80/10/10")
+    for unknown in found.keys() - {*_COLUMNS, "split"}:
+        near = difflib.get_close_matches(unknown, [*_COLUMNS, "split"], n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise DataError(f"{name}: {unknown!r}: {hint}there is {', '.join(_COLUMNS)} (a column each), and split")
+    columns = {ours: column for ours, column in found.items() if ours in _COLUMNS}
+    return Options(columns, _shares(found["split"], name) if "split" in found else None)
+
+
+def _shares(said: str, name: str) -> tuple[int, int, int]:
+    parts = re.fullmatch(r"(\d{1,3})/(\d{1,3})/(\d{1,3})", said)
+    train, dev, test = map(int, parts.groups()) if parts else (0, 0, 0)
+    if train + dev + test != 100:
+        raise DataError(f"{name}: split: {said!r} is not three whole percentages of train/dev/test, such as 80/10/10")
+    return train, dev, test

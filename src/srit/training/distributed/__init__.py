@@ -1,0 +1,1 @@
+"""Training in several processes, which ends in the same bytes as in one."""

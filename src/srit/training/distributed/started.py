@@ -1,0 +1,126 @@
+"""Processes of this machine that srit starts for a training, and ends with it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+
+from srit.errors import MachineError
+from srit.training.distributed.meeting import POLL_SECONDS, end, lead
+from srit.training.distributed.trainers import Done, Progress, Task
+
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store, TCPStore  # typed only there
+
+    from srit.compute.model import LanguageModel
+
+ATTEMPTS = 3  # of one training; each goes on from the newest checkpoint
+END_SECONDS = 10.0  # that a process has to end by itself, or to be seen to have ended
+LOOPBACK = "127.0.0.1"
+
+
+class StartedTrainers:
+    """Train in this process and others, started for each training. One that dies costs what its checkpoint lacks."""
+
+    def __init__(self, size: int, report: Callable[[str], None]) -> None:
+        """
+        Args:
+            size: how many processes train, this one included.
+            report: takes a line about each process that dies.
+        """
+        self._size = size
+        self._report = report
+
+    @property
+    def threads(self) -> int:
+        """See `Trainers`: what OMP_NUM_THREADS says, or this process's share."""
+        share = max(1, torch.get_num_threads() // self._size)
+        return torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else share
+
+    def train(self, start: Callable[[], LanguageModel], task: Task, progress: Progress) -> Done:
+        """See `Trainers`.
+
+        Raises:
+            MachineError: a process died in each of several attempts.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            store: TCPStore = dist.TCPStore(LOOPBACK, 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
+            with _threads(self.threads), _followers(store, self._size) as followers:
+                try:
+                    return lead(store, 0, self._size, start, task, progress, lambda: _check(followers))
+                except RuntimeError:
+                    fault = _fault(followers, store)
+                    if fault is None:
+                        raise
+            self._report(f"WARN {fault}: attempt {attempt} of {ATTEMPTS}; what was trained up to a checkpoint is kept")
+        raise MachineError(
+            f"{fault}: {ATTEMPTS} attempts to train ended in this way. Each process has a model of its own: is there "
+            "enough memory? Rerun with fewer of them (--train-workers) to go on from the newest checkpoint"
+        )
+
+
+@contextmanager
+def _threads(n: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _followers(store: TCPStore, size: int) -> Iterator[Sequence[subprocess.Popen[bytes]]]:
+    """Start the processes that follow, and end them whatever happens in the block."""
+    command = [sys.executable, "-m", "srit.training.distributed.follower", LOOPBACK, str(store.port), str(os.getpid())]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    # A session of their own: a Ctrl-C is for the process that leads, which then ends them.
+    processes = [
+        subprocess.Popen([*command, str(rank), str(size)], env=environment, start_new_session=True)
+        for rank in range(1, size)
+    ]
+    try:
+        yield processes
+        end(store, 1)
+        with suppress(subprocess.TimeoutExpired):
+            for process in processes:
+                process.wait(END_SECONDS)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def _check(followers: Sequence[subprocess.Popen[bytes]]) -> None:
+    if any(process.poll() is not None for process in followers):
+        raise RuntimeError("a process ended before the training began")
+
+
+def _fault(followers: Sequence[subprocess.Popen[bytes]], store: Store) -> str | None:
+    """Say which process died and of what; None: all live, so the fault is this process's own."""
+    deadline = time.monotonic() + END_SECONDS
+    while all(process.poll() is None for process in followers):
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(POLL_SECONDS)
+    ended = {rank: process.poll() for rank, process in enumerate(followers, start=1)}
+    # Those that a signal ended first: the others end because they miss them.
+    rank, code = min(((rank, code) for rank, code in ended.items() if code is not None), key=lambda one: one[1])
+    if code < 0:
+        return f"process {rank} of the training was ended by signal {-code}"
+    key = fault_key(rank)
+    cause = store.get(key).decode() if store.check([key]) else f"exit code {code}"
+    return f"process {rank} of the training failed ({cause})"
+
+
+def fault_key(rank: int) -> str:
+    """Return where a process that fails says why."""
+    return f"fault-{rank}"

@@ -1,0 +1,134 @@
+"""What trains: this process alone, several that it starts, or several that something else has started.
+
+The process that leads has the run directory: it computes all the rest of a run, and in a training it is the first of
+the processes. The others follow: they wait for a training, build the model, and take part.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from srit.compute.mapping import Source
+
+if TYPE_CHECKING:
+    from srit.compute.model import LanguageModel
+    from srit.training.distributed.world import World
+    from srit.training.loop import Metrics
+
+Progress = Callable[[int, int], None]
+
+# Those by which torch.distributed knows which of several processes it is in, and where they meet.
+VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+class Work(Protocol):
+    """A training as a picklable value, such as a partial of `instruct`."""
+
+    def __call__(self, model: LanguageModel, *, world: World, progress: Progress) -> list[Metrics]:
+        """Train the model in place, and return the metrics of each step."""
+        ...
+
+
+class Task(NamedTuple):
+    """All that a process needs to know to take part in a training."""
+
+    source: Source[LanguageModel]  # the model; the values of its trained weights come from the process that leads
+    work: Work
+
+
+class Done(NamedTuple):
+    """A training that is done."""
+
+    model: LanguageModel
+    history: list[Metrics]
+
+
+class Trainers(Protocol):
+    """What trains."""
+
+    @property
+    def threads(self) -> int:
+        """How many threads each process computes with: the last bits depend on it, but not on how many processes."""
+        ...
+
+    def train(self, start: Callable[[], LanguageModel], task: Task, progress: Progress) -> Done:
+        """Train a model.
+
+        Args:
+            start: builds the model with the values that it starts from.
+            progress: called with the number of steps that are done and their total.
+        """
+        ...
+
+
+class AloneTrainer:
+    """Train in this process."""
+
+    @property
+    def threads(self) -> int:
+        """See `Trainers`."""
+        import torch
+
+        return torch.get_num_threads()
+
+    def train(self, start: Callable[[], LanguageModel], task: Task, progress: Progress) -> Done:
+        """See `Trainers`."""
+        from srit.training.distributed.world import ALONE
+
+        model = start()
+        return Done(model, task.work(model, world=ALONE, progress=progress))
+
+
+class Place(NamedTuple):
+    """Which of several processes this is."""
+
+    rank: int
+    size: int
+
+
+def given_place() -> Place | None:
+    """Return which of several processes the environment says that this is; None: it is the only one."""
+    if any(name not in os.environ for name in VARIABLES):
+        return None
+    place = Place(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    return place if place.size > 1 else None
+
+
+def followed() -> bool:
+    """Take part in the trainings of the process that leads, if the environment says that this one follows.
+
+    Returns:
+        Whether it did: then nothing is left for it to do.
+    """
+    place = given_place()
+    if place is None or place.rank == 0:
+        return False
+    from srit.training.distributed.given import follow_given
+
+    follow_given(place)
+    return True
+
+
+@contextmanager
+def trainers_for(size: int | None, report: Callable[[str], None]) -> Iterator[Trainers]:
+    """Yield what trains for as long as the block runs.
+
+    Args:
+        size: how many processes train; None: those that the environment speaks of, or this one.
+        report: takes a line about each process that dies.
+    """
+    place = given_place() if size is None else None
+    if place is not None:
+        from srit.training.distributed.given import given_trainers
+
+        with given_trainers(place) as trainers:
+            yield trainers
+    elif size is None or size == 1:
+        yield AloneTrainer()
+    else:
+        from srit.training.distributed.started import StartedTrainers
+
+        yield StartedTrainers(size, report)

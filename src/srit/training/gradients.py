@@ -1,0 +1,150 @@
+"""The gradient of a step: computed pass by pass, and summed in the precision that the optimizer works in.
+
+A process computes every pass by itself, or shares the passes out with others. The sum is the same to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+
+from torch import Tensor
+
+from srit.compute.rows import COMPLETIONS, Figures, Group, MicroBatch, Rows, gradient_passes
+from srit.errors import MachineError
+from srit.training.distributed.ordered_sum import OrderedSum
+from srit.training.distributed.world import World
+
+if TYPE_CHECKING:
+    from srit.compute.model import LanguageModel
+
+Logged = TypeVar("Logged")
+
+# Computes the loss of a batch from the log-probabilities of each of its groups, nats, and returns it with what is to be
+# known of it: a picklable value.
+LossOf = Callable[[dict[int, Tensor]], tuple[Tensor, Logged]]
+
+
+class Gradients(Protocol):
+    """Where a step's gradient is added up."""
+
+    def add(
+        self,
+        model: LanguageModel,
+        batches: Sequence[MicroBatch],
+        groups: Sequence[Group],
+        loss_of: LossOf[Logged],
+        figures: Figures = COMPLETIONS,
+    ) -> list[Logged]:
+        """Add the gradient of a loss over each batch, in order, and return what `loss_of` says of each batch.
+
+        Args:
+            figures: which log-probabilities the loss is computed from, as in `logps_by_group`.
+        """
+        ...
+
+    def hand_over(self) -> None:
+        """Make the sum the gradient of what the optimizer updates."""
+        ...
+
+
+def gradients_of(trained: Mapping[str, Tensor], masters: Mapping[str, Tensor], world: World) -> Gradients:
+    """Return where the gradients of weights are added up, to become those of their masters.
+
+    Args:
+        trained: weights of the model, by name.
+        masters: what the optimizer updates: the weights themselves, or copies of them in float32.
+    """
+    if world.size > 1:
+        return _SharedOut(trained, masters, world)
+    for name, weight in trained.items():
+        if masters[name] is not weight:
+            # As soon as they are computed, so that those of a step's batches are summed in float32.
+            weight.register_post_accumulate_grad_hook(partial(_hand_over, masters[name]))  # type: ignore[no-untyped-call]
+    return _Alone()
+
+
+def _hand_over(master: Tensor, weight: Tensor) -> None:
+    """Add a weight's gradient to that of its float32 copy."""
+    if weight.grad is None:
+        return
+    gradient = weight.grad.float()
+    master.grad = gradient if master.grad is None else master.grad.add_(gradient)
+    weight.grad = None
+
+
+class _Alone:
+    """The gradients are added where they are computed."""
+
+    def add(
+        self,
+        model: LanguageModel,
+        batches: Sequence[MicroBatch],
+        groups: Sequence[Group],
+        loss_of: LossOf[Logged],
+        figures: Figures = COMPLETIONS,
+    ) -> list[Logged]:
+        """See `Gradients`."""
+        found: dict[int, Logged] = {}
+        for number, batch in enumerate(batches):
+            for compute in gradient_passes(model, batch, groups, loss_of, figures):
+                found[number] = compute()
+        return list(found.values())
+
+    def hand_over(self) -> None:
+        """See `Gradients`: they are there already."""
+
+
+class _SharedOut:
+    """The passes of a step are shared out: each process computes every size-th of them, from its rank on."""
+
+    def __init__(self, trained: Mapping[str, Tensor], masters: Mapping[str, Tensor], world: World) -> None:
+        self._world = world
+        self._device = next(iter(trained.values())).device
+        self._sum = OrderedSum(masters, world)
+        for name, weight in trained.items():
+            weight.register_post_accumulate_grad_hook(partial(self._sum.take, name))  # type: ignore[no-untyped-call]
+
+    def add(
+        self,
+        model: LanguageModel,
+        batches: Sequence[MicroBatch],
+        groups: Sequence[Group],
+        loss_of: LossOf[Logged],
+        figures: Figures = COMPLETIONS,
+    ) -> list[Logged]:
+        """See `Gradients`.
+
+        Raises:
+            MachineError: the processes do not have the same passes; they would wait for each other in vain.
+        """
+        cut = self._world.gather({self._world.rank: [len(batch.passes) for batch in batches]})
+        if any(of_rank != cut[0] for of_rank in cut):
+            raise MachineError(f"the processes cut one step into different passes: {cut}; do all run the same srit?")
+        found: dict[int, Logged] = {}
+        n_passes = 0
+        for number, batch in enumerate(batches):
+            for compute in gradient_passes(model, batch, groups, loss_of, figures, self._share_out):
+                if self._world.computes(n_passes):
+                    found[number] = compute()
+                n_passes += 1
+                if n_passes % self._world.size == 0:
+                    self._sum.exchange()
+        if n_passes % self._world.size:
+            self._sum.exchange()
+        return self._world.gather({number: _on_cpu(logged) for number, logged in found.items()})
+
+    def _share_out(self, compute: Callable[[Rows], Tensor], passes: Sequence[Rows]) -> list[Tensor]:
+        """Compute every size-th pass here, and take the others from the other processes."""
+        computed = self._world.map(lambda rows: compute(rows).cpu(), passes)
+        return [logps.to(self._device) for logps in computed]
+
+    def hand_over(self) -> None:
+        """See `Gradients`."""
+        self._sum.hand_over()
+
+
+def _on_cpu(logged: Logged) -> Logged:
+    """Return a value as other processes can take it: their devices are others."""
+    return cast(Logged, logged.cpu()) if isinstance(logged, Tensor) else logged

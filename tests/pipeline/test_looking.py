@@ -1,0 +1,112 @@
+"""`srit plan` looks: what is wrong is found before anything is spent, with the exit code of its kind."""
+
+import gzip
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from srit.cli import app
+
+
+@pytest.fixture
+def recipe(tmp_path, tiny_student):
+    rows = [{"question": f"{n} + 1?", "answer": str(n + 1), "split": "test" if n < 3 else "train"} for n in range(12)]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = f"jsonl:{tmp_path / 'mine.jsonl'}"
+    return {
+        "name": "looked",
+        "student": {"model": str(tiny_student), "tuning": "full"},
+        "tasks": {"train": [{"task": task}], "evaluate": [{"task": task}, {"task": "sums", "limit": 5}]},
+        "teacher": {"kind": "solver"},
+    }
+
+
+def planned(tmp_path, recipe):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return CliRunner().invoke(app, ["plan", str(path), "--out", str(tmp_path / "run")])
+
+
+def of_server(url):
+    return {"teacher": {"kind": "openai", "model": "gpt-5", "base_url": url, "api_key_env": None}}
+
+
+class Models(BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({"data": [{"id": "gpt-5-mini"}]}).encode()
+        self.send_response(403 if "closed" in self.path else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Models)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_plan_has_the_true_number_of_problems_and_so_of_calls(tmp_path, recipe, server):
+    told = planned(tmp_path, recipe | of_server(f"{server}/v1"))
+
+    assert told.exit_code == 0, told.output
+    assert "mine.jsonl (train): 9 problems" in told.output and "mine.jsonl (test): 3 problems" in told.output
+    assert "demonstrations                   9 teacher calls" in told.output
+    assert "does not list teacher.model 'gpt-5'; it has gpt-5-mini" in told.output
+    assert "unknown size" not in told.output and not (tmp_path / "run").exists()
+
+
+def test_a_plan_tells_all_that_is_wrong_and_ends_with_the_code_of_the_recipe_first(tmp_path, recipe):
+    wrong = {"train": recipe["tasks"]["train"], "evaluate": [{"task": "summs"}]}
+
+    told = planned(tmp_path, recipe | {"tasks": wrong} | of_server("http://127.0.0.1:9/v1"))
+
+    assert told.exit_code == 2
+    assert "did you mean 'sums'" in told.output and "cannot be reached (Connection refused)" in told.output
+
+
+def broken_row(tmp_path):
+    (tmp_path / "mine.jsonl").write_text('{"question": "1 + 1?", "answer": "2"}\n{"question": "2 + 1?"}\n')
+    return {}
+
+
+def bomb(tmp_path):
+    with gzip.open(tmp_path / "bomb.jsonl.gz", "wt") as file:
+        for _ in range(80):
+            file.write(json.dumps({"question": "1 + 1?", "answer": "2", "rationale": " " * 2**20}) + "\n")
+    task = f"jsonl:{tmp_path / 'bomb.jsonl.gz'}"
+    return {"tasks": {"train": [{"task": task}], "evaluate": [{"task": "sums", "limit": 5}]}}
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        (broken_row, 3, "mine.jsonl:2: answer: is missing"),
+        (bomb, 3, "the gzip file holds over 200 times its own size"),
+        (lambda place: {"teacher": {"kind": "recording", "path": str(place / "none")}}, 3, "there is no file"),
+        (lambda place: {"student": {"model": str(place / "none")}}, 3, "there is no folder"),
+        (lambda place: {"student": {"model": str(place)}}, 3, "has no weights"),
+        (lambda place: {"sampler": "vllm"}, 5, "sampler: vllm: not all that it needs is here"),
+        (lambda place: of_server("http://127.0.0.1:9/v1"), 4, "start the server, or correct the address"),
+    ],
+)
+def test_what_is_wrong_ends_a_plan_with_the_code_of_its_kind(tmp_path, recipe, change, code, message):
+    told = planned(tmp_path, recipe | change(tmp_path))
+
+    assert (told.exit_code, message in told.output) == (code, True), told.output
+
+
+def test_a_server_that_refuses_the_key_is_told(tmp_path, recipe, server):
+    told = planned(tmp_path, recipe | of_server(f"{server}/closed"))
+
+    assert told.exit_code == 4 and "refuses the key" in told.output

@@ -1,0 +1,182 @@
+"""Counts what a process does to files, and strikes at the operation it was told to: a kill, an error, a power loss."""
+
+import builtins
+import errno
+import os
+import shutil
+import signal
+from pathlib import Path
+
+FAULTS = ("kill before", "kill after", "ENOSPC", "EIO", "power loss")
+
+
+class Operations:
+    """Wraps the functions that change files below a folder.
+
+    Args:
+        at: the number of the operation to strike at, from 1; 0: never.
+        fault: one of FAULTS.
+        log: gets a line for each operation.
+    """
+
+    def __init__(self, folder, at, fault, log):
+        self.folder, self.at, self.fault = str(Path(folder).resolve()), at, fault
+        self.done, self.is_struck = 0, False
+        self.log = open(log, "a", buffering=1)  # noqa: SIM115
+        self.unsynced = Unsynced(Path(log).parent / "lost")
+
+    def install(self):
+        for name in ("replace", "rename"):
+            setattr(os, name, self._wrapped(getattr(os, name), name, self.unsynced.renamed))
+        for name in ("unlink", "remove", "rmdir"):
+            setattr(os, name, self._wrapped(getattr(os, name), name, self.unsynced.removed))
+        os.mkdir = self._wrapped(os.mkdir, "mkdir", self.unsynced.made)
+        os.fsync = self._wrapped(os.fsync, "fsync", self.unsynced.synced)
+        builtins.open = self._opening(builtins.open)
+        Path.open = builtins.open
+
+    def _wrapped(self, function, name, note):
+        def operation(place, *arguments, **named):
+            path = _path_of(place, named.get("dir_fd"))
+            if not self._is_ours(path):
+                return function(place, *arguments, **named)
+            with self._struck(name, path):
+                undo = note(path, *map(str, arguments[:1]))
+                result = function(place, *arguments, **named)
+                undo()
+                return result
+
+        return operation
+
+    def _opening(self, opened):
+        def operation(file, mode="r", *arguments, **named):
+            path = _path_of(file, None)
+            if not set(mode) & set("wax+") or not self._is_ours(path) or path.endswith(".lock"):
+                return opened(file, mode, *arguments, **named)
+            with self._struck(f"open {mode}", path):
+                undo = self.unsynced.written(path)
+                result = opened(file, mode, *arguments, **named)
+                undo()
+                return result
+
+        return operation
+
+    def _is_ours(self, path):
+        return not self.is_struck and path.startswith(self.folder)
+
+    def _struck(self, name, path):
+        self.done += 1
+        self.log.write(f"{self.done} {name} {os.path.relpath(path, self.folder)}\n")
+        return Struck(self)
+
+    def strike(self, *, before):
+        if self.done != self.at or self.is_struck:
+            return
+        self.is_struck = before == (self.fault in ("kill before", "ENOSPC", "EIO"))
+        if before and self.fault in ("ENOSPC", "EIO"):
+            number = getattr(errno, self.fault)
+            raise OSError(number, os.strerror(number))
+        if not before and self.fault == "power loss":
+            self.unsynced.lose()
+        if self.is_struck and self.fault not in ("ENOSPC", "EIO"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Struck:
+    def __init__(self, operations):
+        self.operations = operations
+
+    def __enter__(self):
+        self.operations.strike(before=True)
+
+    def __exit__(self, kind, error, trace):
+        if kind is None:
+            self.operations.strike(before=False)
+
+
+class Unsynced:
+    """What a power loss would take: changes whose file or folder was not synced since."""
+
+    def __init__(self, kept):
+        self.kept, self.number = kept, 0
+        self.changes = []  # (the path whose sync makes it last, how to take it back)
+
+    def _copy(self, path):
+        if not os.path.lexists(path):
+            return None
+        self.number += 1
+        place = self.kept / str(self.number)
+        place.parent.mkdir(exist_ok=True)
+        if os.path.isdir(path):
+            shutil.copytree(path, place, symlinks=True)
+        else:
+            shutil.copy2(path, place)
+        return place
+
+    def _noted(self, lasts, take_back):
+        return lambda: self.changes.append((lasts, take_back))
+
+    def renamed(self, source, target):
+        before = self._copy(target)
+
+        def take_back():
+            _remove(source)
+            if os.path.lexists(target):
+                shutil.move(target, source)
+            _restore(before, target)
+
+        return self._noted(os.path.dirname(target), take_back)
+
+    def removed(self, path, *_):
+        before = self._copy(path)
+        return self._noted(os.path.dirname(path), lambda: _restore(before, path))
+
+    def made(self, path, *_):
+        return self._noted(os.path.dirname(path), lambda: _remove(path))
+
+    def written(self, path, *_):
+        before = self._copy(path)
+
+        def take_back():
+            _remove(path)
+            _restore(before, path)
+
+        def noted():
+            if before is None:  # its name lasts only once the folder is synced
+                self.changes.append((os.path.dirname(path), lambda: _remove(path)))
+            self.changes.append((path, take_back))
+
+        return noted
+
+    def synced(self, path, *_):
+        def lasting():
+            self.changes = [change for change in self.changes if change[0] != path]
+
+        return lasting
+
+    def lose(self):
+        for _, take_back in reversed(self.changes):
+            take_back()
+
+
+def _restore(kept, path):
+    if kept is not None:
+        _remove(path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        shutil.copytree(kept, path, symlinks=True) if kept.is_dir() else shutil.copy2(kept, path)
+
+
+def _remove(path):
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+def _path_of(place, folder):
+    if isinstance(place, int):
+        return os.readlink(f"/proc/self/fd/{place}")
+    path = os.fsdecode(place)
+    if folder is not None:
+        path = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), path)
+    return os.path.abspath(path)

@@ -1,0 +1,113 @@
+"""A small run in all its parts, and a place to run it in: two rounds, a control, a teacher, a study of two cells."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+RECIPE = """\
+name: small
+student: {{model: "{student}", tuning: full, dtype: float32}}
+tasks:
+  train: [{{task: sums, limit: 8}}, {{task: switches, limit: 8}}]
+  dev: [{{task: sums, limit: 2}}]
+  evaluate: [{{task: sums, limit: 3}}, {{task: doors, limit: 3}}]
+teacher: {teacher}
+instruct: {{epochs: 24, learning_rate: 1e-2, batch_size: 16, direct_target: answer}}
+sample: {{direct: 2, cot: 2, max_new_tokens: 8}}
+refine: {{epochs: 1, batch_size: 8, nll_weight: 0.5, accept: always}}
+rounds: 2
+controls: [instruct]
+evaluate: {{max_new_tokens: 6, teacher: true}}
+rows: 16
+"""
+
+
+def study_of(recipe):
+    """The recipe as a study of two cells."""
+    tree = yaml.safe_load(recipe) | {"rounds": 1, "controls": []}
+    return yaml.safe_dump({"name": "pair", "recipe": tree, "seeds": [0], "axes": {"refine.beta": [0.1, 0.3]}})
+
+
+class Zygote:
+    """A process that forks srit for each command."""
+
+    def __init__(self, place):
+        self.place = place
+        place.mkdir(parents=True, exist_ok=True)
+        self.process = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("zygote.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def start(self, *arguments, folder, at=0, fault="kill before"):
+        """Begin a command and return its pid; `ended` waits for it."""
+        (self.place / "operations.log").unlink(missing_ok=True)
+        asked = {
+            "arguments": [str(argument) for argument in arguments],
+            "folder": str(folder),
+            "at": at,
+            "fault": fault,
+            "cwd": str(self.place),
+            "output": str(self.place / "output"),
+            "log": str(self.place / "operations.log"),
+        }
+        self.process.stdin.write(json.dumps(asked) + "\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def ended(self):
+        """Return the exit code; negative for a signal."""
+        return int(self.process.stdout.readline())
+
+    def run(self, *arguments, **strike):
+        self.start(*arguments, **strike)
+        return self.ended()
+
+    @property
+    def output(self):
+        return (self.place / "output").read_text(errors="replace")
+
+    @property
+    def operations(self):
+        return (self.place / "operations.log").read_text().splitlines()
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+WHEN = ("timings", "finished")  # in results.json, which report.html shows
+
+
+def _as_if_alone(entry):
+    """A stage's entry without when it was made, by which run, and the sums of what says when."""
+    kept = {name: value for name, value in entry.items() if name not in ("seconds", "shared", "made by", "fingerprint")}
+    dated = ("results.json", "report.html")
+    return {**kept, **{of: {n: s for n, s in entry[of].items() if n not in dated} for of in ("inputs", "outputs")}}
+
+
+def contents(folder):
+    """Sums of all that a run made; when and in which order it was made may differ between runs that are alike."""
+    sums = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = str(path.relative_to(folder))
+        if path.name == ".lock" or "teacher" in path.relative_to(folder).parts[:1]:
+            continue
+        data = path.read_bytes()
+        if path.name == "results.json":
+            data = json.dumps({k: v for k, v in json.loads(data).items() if k not in WHEN}).encode()
+        if path.name == "report.html":
+            data = re.sub(rb'<(p|table) class="when.*?</\1>', b"", data, flags=re.DOTALL)
+        if path.name == "manifest.json":
+            stages = json.loads(data)["stages"]
+            data = json.dumps({name: _as_if_alone(entry) for name, entry in stages.items()}).encode()
+        sums[name] = hashlib.sha256(data).hexdigest()
+    return sums
