@@ -14,16 +14,23 @@ DOCS = ROOT / "docs"
 KEPT = sorted(path.parent for path in ROOT.glob("studies/*/study.json"))
 
 
+def script(name):
+    spec = spec_from_file_location(name, ROOT / f"bench/{name}.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_the_page_of_tasks_is_current():
     assert CliRunner().invoke(app, ["tasks", "--markdown"]).stdout == (DOCS / "tasks.md").read_text()
 
 
-def test_the_table_of_performance_is_that_of_the_measurements():
-    spec = spec_from_file_location("page", ROOT / "bench/page.py")
-    page = module_from_spec(spec)
-    spec.loader.exec_module(page)
+def test_the_page_of_recipes_is_current():
+    assert script("recipe_page").page() == (DOCS / "recipe.md").read_text()
 
-    assert page.table() in (DOCS / "performance.md").read_text()
+
+def test_the_table_of_performance_is_that_of_the_measurements():
+    assert script("page").table() in (DOCS / "performance.md").read_text()
 
 
 @pytest.mark.parametrize("kept", KEPT, ids=lambda path: path.name)

@@ -110,6 +110,11 @@ def test_a_file_is_divided_by_its_questions_whatever_their_order(tmp_path):
     assert divided(rows, seed=1) != parts
 
 
+def test_a_folder_is_divided_by_its_files_alone(tmp_path):
+    with pytest.raises(DataError, match="a folder has a file for each split"):
+        find_task(f"jsonl:{tmp_path}?split=80/10/10")
+
+
 def test_a_row_that_names_its_split_stays_there(tmp_path):
     rows = [{"question": f"{n}?", "answer": n, "split": "test"} for n in range(9)]
 

@@ -84,10 +84,12 @@ def test_one_id_written_in_two_ways_is_one_id_twice(tmp_path):
 
 def test_a_row_without_an_id_keeps_its_own_wherever_it_stands(tmp_path):
     rows = [{"question": f"{n}?", "answer": "1"} for n in range(3)]
-    ids = {p.question: p.id for p in load(write(tmp_path / "a.jsonl", rows[0], "", {**rows[1], "id": None}))}
-    moved = {p.question: p.id for p in load(write(tmp_path / "b.jsonl", rows[2], rows[1], rows[0]))}
+    ids = {p.question: p.id for p in load(write(tmp_path / "mine.jsonl", rows[0], "", {**rows[1], "id": None}))}
+    moved = {p.question: p.id for p in load(write(tmp_path / "mine.jsonl", rows[2], rows[1], rows[0]))}
+    other = {p.id for p in load(write(tmp_path / "other.jsonl", *rows))}
 
     assert len(set(moved.values())) == 3 and ids.items() < moved.items()
+    assert other.isdisjoint(moved.values())
 
 
 def test_a_question_that_comes_twice_without_ids_is_two_problems(tmp_path):

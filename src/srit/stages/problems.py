@@ -153,7 +153,8 @@ class Apart:
         if self._shared:
             raise DataError(
                 f"{len(self._shared)} training problems are also evaluated ({', '.join(self._shared[:5])} …): a gain "
-                "on them proves nothing. Take other problems, or set tasks.allow_overlap: true"
+                "on them proves nothing. Take other problems, divide a file of your own (jsonl:PATH?split=80/10/10), "
+                "or set tasks.allow_overlap: true"
             )
 
 

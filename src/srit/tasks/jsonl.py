@@ -4,7 +4,8 @@ A row has `question` and `answer`, and may have `id`, `choices`, `rationale`, an
 Alpaca, ShareGPT, chat messages, and prompt and completion are read too; [own-data.md](own-data.md) has examples.
 
 - `id`: a text or a number. 7, 7.0, and "7" are the same id, and a teacher's recording may write it in any of these
-  ways. If no row has one, a row's id is a hash of its question and choices, wherever the row stands.
+  ways. If no row has one, a row's id is a hash of its question, its choices, and the file's name, wherever it
+  stands in the file.
 - `answer`: a number, a formula in LaTeX, or a text. A whole solution is accepted if it marks its answer with `#### 15`,
   `\\boxed{15}`, `<answer>15</answer>`, or "The answer is 15."; it then also serves as the rationale if the row has
   none. A solution that marks no answer, or two different ones, is refused.
@@ -208,12 +209,15 @@ def read_problems(
         return (as_ours(row, columns) for row in read_rows(path))
 
     found = cache(lambda: numbering(read()))
-    rows = (row for row in _identified(read()) if _belongs(row, split, division))
+    rows = (row for row in _identified(read(), path.name) if _belongs(row, split, division))
     return checked(rows, lambda row: _problem(row, task, split, found))
 
 
-def _identified(rows: Iterable[Row]) -> Iterator[Row]:
-    """Adds ids to rows: if none has an id, a row's id is a hash of its content, and how often that came before."""
+def _identified(rows: Iterable[Row], file: str) -> Iterator[Row]:
+    """Adds ids to rows: if none has an id, a row's id is a hash of its content, and how often that came before.
+
+    The file's name is part of it, so that two files that share a question can be trained on together.
+    """
     given: bool | None = None
     seen: Counter[str] = Counter()
     for row in rows:
@@ -221,11 +225,11 @@ def _identified(rows: Iterable[Row]) -> Iterator[Row]:
         given = has_id if given is None else given
         if has_id and not given:
             raise DataError(f"{row.where}: id: rows above have none: give every row an id, or none")
-        yield row if given else Row({**row.fields, "id": _content_id(row, seen)}, row.where)
+        yield row if given else Row({**row.fields, "id": _content_id(row, file, seen)}, row.where)
 
 
-def _content_id(row: Row, seen: Counter[str]) -> str:
-    asked = json.dumps([row.fields.get("question"), row.fields.get("choices")], default=str)
+def _content_id(row: Row, file: str, seen: Counter[str]) -> str:
+    asked = json.dumps([file, row.fields.get("question"), row.fields.get("choices")], default=str)
     content = hashlib.sha256(asked.encode()).hexdigest()[:12]
     seen[content] += 1
     return content if seen[content] == 1 else f"{content}-{seen[content]}"
@@ -276,7 +280,10 @@ def make(name: str) -> JsonlTask:
     path = Path(place)
     if not place or not path.exists():
         raise DataError(f"{name}: there is no file or folder {str(path)!r}")
-    return JsonlTask(path, f"{_PREFIX}{path}?{said}" if said else "", options_of(said, name))
+    options = options_of(said, name)
+    if options.shares and path.is_dir():
+        raise DataError(f"{name}: split: a folder has a file for each split: remove it, or name one file")
+    return JsonlTask(path, f"{_PREFIX}{path}?{said}" if said else "", options)
 
 
 FAMILY = Family(__doc__, names, knows, make)

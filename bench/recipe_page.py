@@ -1,0 +1,153 @@
+"""Writes docs/recipe.md: every field of a recipe with its type, its default, and the comment of its line of source."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from srit import recipe
+from srit.kinds import LOSSES, SAMPLERS, TEACHERS, Kinds
+from srit.settings import Configured, OneOf, Part
+
+HEAD = """\
+# Every field of a recipe
+
+Written by `make docs` from the source. A recipe needs `name`, `student.model`, `tasks.train` and `tasks.evaluate`; any
+other field has the default given here. `KEY=VALUE` on the command line sets one: `srit run mine.yaml refine.beta=0.2`.
+"""
+_FIELD = re.compile(r"    (?P<name>[a-z_]+): (?P<type>.+?)(?:  # (?P<said>.+))?$")
+_WORDS = {
+    "Count": "whole number from 1",
+    "Positive": "number above 0",
+    "Fraction": "0 to 1",
+    "str": "text",
+    "bool": "true or false",
+    "int": "whole number",
+    "float": "number",
+    "TaskUse": "tasks",
+    "tuple[Positive, Positive]": "two numbers above 0",
+    "str | tuple[str, ...]": "text, or list of text",
+}
+_WRITTEN = {"None:": "null:", "or None": "or null", "False:": "false:", "():": "[]:", "()": "[]"}
+
+
+class Described(NamedTuple):
+    """What the source says of a field."""
+
+    name: str
+    kind: str  # its type, in the words of a recipe
+    said: str
+
+
+def described(part: type[Part]) -> Iterator[Described]:
+    """Yields the fields that a class has of its own, in order, with the comments on and above their lines."""
+    above: list[str] = []
+    for line in inspect.getsource(part).splitlines():
+        if line.startswith("    # "):
+            above.append(line[6:])
+        elif (found := _FIELD.match(line)) and found["name"] in part.model_fields:
+            kind = found["type"].split(" = ")[0]
+            yield Described(found["name"], _words(kind), " ".join([*above, found["said"] or ""]).strip())
+            above = []
+        else:
+            above = []
+
+
+def _words(kind: str) -> str:
+    kind = kind.removesuffix(" | None")
+    if literal := re.search(r"Literal\[(.+?)\]", kind):
+        choice = ", ".join(f"`{value}`" for value in re.findall(r'"(.*?)"', literal[1]))
+        return f"list of {choice}" if kind.startswith("tuple") else choice
+    if kind.startswith("Annotated"):
+        return "a kind below, with its fields"
+    if many := re.fullmatch(r"tuple\[(\w+), \.\.\.\]", kind):
+        return f"list of {_WORDS[many[1]]}"
+    return _WORDS.get(kind, "its fields below")  # a part of the recipe
+
+
+def shown_default(part: type[Part], name: str) -> str:
+    """Returns the default of a field as YAML writes it, "" for a part of the recipe, and "needed" without one."""
+    field = part.model_fields[name]
+    if field.is_required():
+        return "needed"
+    if kind := next((mark for mark in field.metadata if isinstance(mark, OneOf)), None):
+        return kind.default
+    value: Any = field.default
+    if isinstance(value, Part):
+        return ""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else str(value)
+
+
+def table(
+    prefix: str, part: type[Part], *, without: type[Part] | None = None, hidden: Sequence[str] = ()
+) -> Iterator[str]:
+    """Yields the lines of a table of a part's fields.
+
+    Args:
+        prefix: of their names in a recipe, such as "refine.".
+        without: a class whose fields with the same default are left out.
+        hidden: names of fields that are left out.
+    """
+    yield from ("", "| field | value | default | what |", "| --- | --- | --- | --- |")
+    for name in part.model_fields:
+        found = next((d for base in part.__mro__ if issubclass(base, Part) for d in _own(base) if d.name == name), None)
+        default = shown_default(part, name)
+        known = without is not None and name in without.model_fields and shown_default(without, name) == default
+        if found is None or known or not default or name in hidden:
+            continue
+        shown = default if default == "needed" else f"`{default}`"
+        yield f"| `{prefix}{name}` | {found.kind} | {shown} | {_as_yaml(found.said)} |"
+
+
+def _as_yaml(said: str) -> str:
+    """Returns a comment with the values that it names as a recipe writes them."""
+    for python, written in _WRITTEN.items():
+        said = said.replace(python, written)
+    return said.replace("|", "\\|")
+
+
+def _own(base: type[Part]) -> list[Described]:
+    return [] if base is Part or base.__module__ == "pydantic.main" else list(described(base))
+
+
+def kinds(title: str, prefix: str, found: Kinds, base: type[Part]) -> Iterator[str]:
+    """Yields a section for each kind of srit's own with its fields."""
+    for name in found.own():
+        settings = found.find(name, Configured).settings
+        lines = list(table(prefix, settings, without=base, hidden=("kind", "loss")))
+        yield from ("", f"### `{title}: {name}`", "", inspect.getdoc(settings) or "")
+        yield from lines if len(lines) > 3 else ()
+
+
+PARTS: tuple[tuple[str, type[Part]], ...] = (
+    ("", recipe.Recipe),
+    ("student.", recipe.Student),
+    ("student.lora.", recipe.Lora),
+    ("tasks.", recipe.Tasks),
+    ("tasks.….", recipe.TaskUse),
+    ("demonstrations.", recipe.Demonstrations),
+    ("instruct.", recipe.Instruct),
+    ("sample.", recipe.Sample),
+    ("pairs.", recipe.Pairs),
+    ("refine.", recipe.Refine),
+    ("evaluate.", recipe.Evaluate),
+)
+
+
+def page() -> str:
+    """Returns docs/recipe.md."""
+    lines = [HEAD.rstrip("\n")]
+    for prefix, part in PARTS:
+        lines += ["", f"## {inspect.getdoc(part)}", *table(prefix, part, hidden=("loss",))]
+    lines += ["", "## Teachers", *kinds("teacher.kind", "teacher.", TEACHERS, recipe.TeacherSettings)]
+    lines += ["", "## Losses of stage 2", *kinds("refine.loss", "refine.", LOSSES, recipe.Refine)]
+    lines += ["", "## Samplers", *kinds("sampler", "sampler.", SAMPLERS, recipe.SamplerSettings)]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(page(), end="")
