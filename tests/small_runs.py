@@ -33,7 +33,8 @@ def sums(out):
 
 
 def results(out):
-    return {name: part for name, part in json.loads((out / "results.json").read_bytes()).items() if name != "timings"}
+    of_time = ("timings", "finished")
+    return {name: part for name, part in json.loads((out / "results.json").read_bytes()).items() if name not in of_time}
 
 
 def chunks(out, stage):

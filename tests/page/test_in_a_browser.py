@@ -162,6 +162,7 @@ def test_problems_are_found_by_their_text_and_by_what_became_of_them(browser, tm
     wait_for(browser, "document.getElementById('found').textContent === '400 of 800 problems'")
     assert browser.run("return [...document.querySelectorAll('#shown mark.differs')].map(m => m.textContent)")[0]
     # What is shown is in the address.
+    wait_for(browser, "location.hash.includes('search=apples+refined')")
     browser.run("location.reload()")
     wait_for(browser, "document.getElementById('found')?.textContent === '0 of 800 problems'")
 

@@ -23,7 +23,7 @@ class Operations:
         self.folder, self.at, self.fault = str(Path(folder).resolve()), at, fault
         self.done, self.is_struck = 0, False
         self.log = open(log, "a", buffering=1)  # noqa: SIM115
-        self.unsynced = Unsynced(Path(log).parent / "lost")
+        self.unsynced = Unsynced(Path(log).parent / "lost", is_kept=at and fault == "power loss")
 
     def install(self):
         for name in ("replace", "rename"):
@@ -97,12 +97,13 @@ class Struck:
 class Unsynced:
     """What a power loss would take: changes whose file or folder was not synced since."""
 
-    def __init__(self, kept):
-        self.kept, self.number = kept, 0
+    def __init__(self, kept, *, is_kept):
+        self.kept, self.is_kept, self.number = kept, is_kept, 0
+        shutil.rmtree(kept, ignore_errors=True)
         self.changes = []  # (the path whose sync makes it last, how to take it back)
 
     def _copy(self, path):
-        if not os.path.lexists(path):
+        if not self.is_kept or not os.path.lexists(path):
             return None
         self.number += 1
         place = self.kept / str(self.number)

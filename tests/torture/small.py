@@ -99,7 +99,8 @@ def contents(folder):
     sums = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = str(path.relative_to(folder))
-        if path.name == ".lock" or "teacher" in path.relative_to(folder).parts[:1]:
+        # Answers are kept in order of arrival; the pool of a study has the files of its runs again.
+        if path.name.endswith(".lock") or path.relative_to(folder).parts[0] in ("teacher", "pool", "timings.json"):
             continue
         data = path.read_bytes()
         if path.name == "results.json":

@@ -71,7 +71,7 @@ def ray_start(machine, folder, hidden, *options):
     Path("/tmp/ray").mkdir(exist_ok=True)
     words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", *options]
     words += ["--object-store-memory=100000000", "--disable-usage-stats"]
-    return on(machine, folder, [*hidden, "/tmp/ray", "/dev/shm"], words, stdout=subprocess.DEVNULL)
+    return on(machine, folder, hidden, words, stdout=subprocess.DEVNULL)
 
 
 def stop(process):
@@ -80,13 +80,22 @@ def stop(process):
         process.wait(20)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def wait_for(fact, process, seconds=900):
     deadline = time.monotonic() + seconds
     while not fact():
-        assert process.poll() is None and time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def n_machines():
+    """How many machines the cluster has, as its head sees it."""
+    words = [sys.executable, "-m", "ray.scripts.scripts", "status", f"--address={HEAD}:{PORT}"]
+    found = subprocess.run(["ip", "netns", "exec", "srit-a", *words], capture_output=True, text=True).stdout
+    return found.count(" node_")
 
 
 def test_a_machine_without_a_shared_file_helps_until_it_is_cut_off(cable, tmp_path):
@@ -95,8 +104,15 @@ def test_a_machine_without_a_shared_file_helps_until_it_is_cut_off(cable, tmp_pa
     recipe.write_text(RECIPE.format(student=student))
     subprocess.run(command(recipe, alone), check=True, capture_output=True)
     head = ray_start("srit-a", tmp_path / "a", [], "--head", f"--node-ip-address={HEAD}", f"--port={PORT}")
-    other = ray_start("srit-b", tmp_path / "b", [student], f"--address={HEAD}:{PORT}", f"--node-ip-address={OTHER}")
+    other = ray_start(
+        "srit-b",
+        tmp_path / "b",
+        [student, "/tmp/ray", "/dev/shm"],
+        f"--address={HEAD}:{PORT}",
+        f"--node-ip-address={OTHER}",
+    )
     try:
+        wait_for(lambda: n_machines() == 2, head)
         words = ["env", f"RAY_ADDRESS={HEAD}:{PORT}", *command(recipe, out, "--on", "ray", "--workers", "2")]
         driver = on("srit-a", tmp_path / "a", [], words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         received = tmp_path / "b/cache/received"

@@ -199,9 +199,13 @@ class Browser {
     shown.scrollTop = 0;
   }
 
-  // What is shown is part of the address, so that a link or a reload shows it again.
+  // What is shown is part of the address, so that a link or a reload shows it again. Browsers refuse frequent changes.
   remember() {
-    if (!this.ready) return;
+    clearTimeout(this.remembering);
+    this.remembering = setTimeout(() => this.ready && this.writeAddress(), 200);
+  }
+
+  writeAddress() {
     const state = new URLSearchParams();
     if (this.filter !== "all") state.set("show", this.filter);
     if (byId("search").value) state.set("search", byId("search").value);
