@@ -25,7 +25,8 @@ teacher: {{kind: parrot, says: even}}
 instruct: {{epochs: 20, learning_rate: 1e-2, direct_target: answer}}
 sample: {{direct: 3, cot: 3, max_new_tokens: 12}}
 sampler: {{kind: plain, longest: 12}}
-refine: {{loss: hinge, margin: 2.0, epochs: 1, batch_size: 4}}
+pairs: {{pairs_per_problem: 4, prompt: direct}}
+refine: {{loss: hinge, margin: 2.0, epochs: 1, batch_size: 4, nll_weight: 0.0, nll_on: chosen}}
 evaluate: {{max_new_tokens: 8, teacher: true}}
 """
 
@@ -110,7 +111,10 @@ def test_the_doctor_and_the_list_of_tasks_show_plug_ins(installed):
 
 
 FAULTS = {
-    "an unknown kind, plug-ins listed": ("teacher.kind=parot", "did you mean 'parrot'? take one of gold, local, openai, "),
+    "an unknown kind, plug-ins listed": (
+        "teacher.kind=parot",
+        "did you mean 'parrot'? take one of gold, local, openai, ",
+    ),
     "its package named": ("teacher.kind=parot", "parrot (from the package srit-example 0.1)"),
     "a field that it does not have": ("refine.marge=1.0", "there is no field refine.marge; did you mean margin?"),
     "a field that another has": ("teacher.path=x", "a teacher of kind parrot does not use it (only recording)"),
