@@ -3,6 +3,7 @@
 import pytest
 from tiny import save_tiny_student
 
+from srit.errors import RecipeError
 from srit.pipeline.declared import Inputs, Outputs, UndeclaredError, only, only_computes
 from srit.pipeline.fingerprints import basis, fingerprint
 from srit.pipeline.running import open_run, run_stages
@@ -86,13 +87,17 @@ NOT_IN_SETTINGS = {
     "accepted": {"seed"},  # draws the resamples of its p-value
     "results": {"tasks", "teacher", "evaluate"},  # they decide which files are read, and what warnings say
 }
+PLANNED = {"device"}  # "auto" is what the compute plan makes of it, and that is in the fingerprint
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # a changed value need not be a valid one
 @pytest.mark.parametrize("stage", stages(RECIPE), ids=lambda stage: str(stage.name))
 def test_every_field_that_a_stage_reads_is_in_its_fingerprint(stage):
     def mark(recipe):
-        [again] = [other for other in stages(recipe) if other.name == stage.name]
+        try:
+            [again] = [other for other in stages(recipe) if other.name == stage.name]
+        except RecipeError:  # there is no such kind of teacher, loss or engine
+            return None
         return fingerprint(basis(again, dict.fromkeys(stage.inputs, ""), "", None, sources={}))
 
     free = NOT_IN_SETTINGS.get(stage.name.product, set())
@@ -105,7 +110,7 @@ def changed(part, field):
     """Copies of a part of a recipe in each of which one value under the field is another."""
     head, _, rest = field.partition(".")
     value = getattr(part, head)
-    inner = [rest] if rest else list(getattr(type(value), "model_fields", ()))
+    inner = [rest] if rest else [name for name in getattr(type(value), "model_fields", ()) if name not in PLANNED]
     others = [other for name in inner for other in changed(value, name)] if inner else another(value)
     return [part.model_copy(update={head: other}) for other in others]
 
