@@ -17,6 +17,9 @@ from srit.run_directory import StageEntry, is_whole, read_manifest
 from srit.students.loading import identity
 
 
+DAMAGED = "one of its files is missing or damaged"
+
+
 class Plan(NamedTuple):
     """Whether a stage would run, and why."""
 
@@ -64,16 +67,16 @@ def _reason(
     made_from = basis(stage, input_sums(stage, entries), student, way)
     if entry.fingerprint != fingerprint(made_from):
         return difference(made_from, entry), changed_outputs(stage, made_from, entry)
-    return ("", ()) if is_whole(folder, entry) else ("one of its files is missing or damaged", stage.outputs)
+    return ("", ()) if is_whole(folder, entry) else (DAMAGED, stage.outputs)
 
 
 def _without_idle(plans: Sequence[Plan]) -> list[Plan]:
-    """Clear the reasons of auxiliary stages for which no stage waits."""
+    """Clear the reasons of auxiliary stages for which no stage waits, unless their files are damaged."""
     found: list[Plan] = []
     for one in reversed(plans):
         waiting = {str(later.stage.name) for later in found if later.reason}
         later = dependents(one.stage, [other.stage for other in found])
-        idle = one.stage.auxiliary and not any(str(stage.name) in waiting for stage in later)
+        idle = one.stage.auxiliary and one.reason != DAMAGED and not any(str(stage.name) in waiting for stage in later)
         found.insert(0, one._replace(reason="") if idle else one)
     return found
 

@@ -165,7 +165,7 @@ def run_stages(opened: OpenRun) -> list[str]:
             _given(opened, stage, mark)
             kept.append(stage)
             continue
-        if stage.auxiliary and not _is_awaited(opened, place, student):
+        if stage.auxiliary and not _is_damaged(opened, stage, mark) and not _is_awaited(opened, place, student):
             continue
         now = environment_of(stage, opened.engine, opened.trainers)
         if stage.computes and (line := mixed_versions(opened.run.manifest.stages, kept, now)):
@@ -181,6 +181,12 @@ def run_stages(opened: OpenRun) -> list[str]:
 
 def _made_from(opened: OpenRun, stage: Stage, student: str) -> dict[str, Json]:
     return basis(stage, input_sums(stage, opened.run.manifest.stages), student, opened.plan)
+
+
+def _is_damaged(opened: OpenRun, stage: Stage, mark: str) -> bool:
+    """Return whether a stage that is not done was done, and its files have changed since."""
+    entry = opened.run.manifest.stages.get(str(stage.name))
+    return entry is not None and entry.fingerprint == mark
 
 
 def _is_awaited(opened: OpenRun, place: int, student: str) -> bool:
