@@ -16,7 +16,6 @@ from srit.recipe import Recipe
 from srit.run_directory import StageEntry, is_whole, read_manifest
 from srit.students.loading import identity
 
-
 DAMAGED = "one of its files is missing or damaged"
 
 
