@@ -90,8 +90,7 @@ class Struck:
         self.operations.strike(before=True)
 
     def __exit__(self, kind, error, trace):
-        if kind is None:
-            self.operations.strike(before=False)
+        self.operations.strike(before=False)  # whether or not the operation failed, as some are meant to
 
 
 class Unsynced:
