@@ -15,7 +15,7 @@ from srit.training.losses.group import GroupSettings
 from srit.training.losses.sigmoid import SigmoidSettings
 from srit.training.preference import reference_logps, refine
 
-ONE_STEP = {"epochs": 1, "batch_size": 64, "learning_rate": 1e-9, "clip": 1e9}
+ONE_STEP = {"nll_weight": 0.0, "epochs": 1, "batch_size": 64, "learning_rate": 1e-9, "clip": 1e9}
 
 
 PAIRS = [
@@ -111,7 +111,8 @@ SAMPLED = [
 def as_grpo_gives_them(preferences, reference):
     """The tensors of a batch, padded as GRPOTrainer pads them."""
     rows = []
-    for (group, _, _, samples), frozen in zip(preferences, reference, strict=True):
+    for preference, frozen in zip(preferences, reference, strict=True):
+        group, samples = preference.group, preference.samples
         lengths = [len(completion) for completion in group.completions]
         old = torch.tensor(frozen).split(lengths)
         rows += [(group.prompt_ids, group.completions[i], old[i], advantage) for i, advantage in samples]
@@ -173,7 +174,7 @@ def test_the_group_loss_and_its_gradient_are_those_of_grpo_trainer(tmp_path, mon
 
 
 STEPS = 20
-REFINEMENT = SigmoidSettings(epochs=STEPS, batch_size=64, learning_rate=1e-3)
+REFINEMENT = SigmoidSettings(nll_weight=0.0, epochs=STEPS, batch_size=64, learning_rate=1e-3)
 
 
 def weights(model):

@@ -83,7 +83,7 @@ def test_a_worker_that_is_killed_loses_its_own_chunk_alone(tmp_path, capsys):
 
     assert found == {n: f"x-{n}".encode() for n in range(6)}
     words = [word for word, _ in begun(tmp_path)]
-    assert len(words) == 7 and len(set(words)) == 6
+    assert len(words) <= 7 and len(set(words)) == 6  # 6 if it was killed between two chunks
     assert "was killed by SIGKILL" in capsys.readouterr().out
 
 
