@@ -13,7 +13,7 @@ BIN := .venv/bin
 	touch $@
 
 test: .venv/ready
-	$(BIN)/pytest -m 'not slow'
+	$(BIN)/pytest -m 'not slow' -n 2 --dist worksteal
 
 # Needed by these tests alone: Ray, the second student's weights, 240 MB under Gemma's terms, and axe (accessibility of
 # pages).

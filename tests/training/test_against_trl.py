@@ -15,7 +15,8 @@ from srit.training.losses.group import GroupSettings
 from srit.training.losses.sigmoid import SigmoidSettings
 from srit.training.preference import reference_logps, refine
 
-ONE_STEP = {"nll_weight": 0.0, "epochs": 1, "batch_size": 64, "learning_rate": 1e-9, "clip": 1e9}
+ONE_STEP = {"epochs": 1, "batch_size": 64, "learning_rate": 1e-9, "clip": 1e9}
+ALONE = {**ONE_STEP, "nll_weight": 0.0}
 
 
 PAIRS = [
@@ -67,7 +68,7 @@ LOSSES = {
 @pytest.mark.parametrize("name", LOSSES)
 def test_stage_2_has_the_loss_and_gradient_of_dpo_trainer(tmp_path, monkeypatch, name):
     ours, theirs = LOSSES[name]
-    refinement = loss_kind(ours.get("loss", "sigmoid")).settings(**ours, **ONE_STEP)
+    refinement = loss_kind(ours.get("loss", "sigmoid")).settings(**ours, **ALONE)
     moved, frozen = tiny_model(seed=3), tiny_model(seed=3)
     with torch.no_grad():
         for weight in moved.parameters():
@@ -131,7 +132,7 @@ def as_grpo_gives_them(preferences, reference):
 
 
 def test_the_group_loss_and_its_gradient_are_those_of_grpo_trainer(tmp_path, monkeypatch):
-    refinement = GroupSettings(**ONE_STEP)
+    refinement = GroupSettings(**ALONE)
     frozen, moved = tiny_model(seed=3), tiny_model(seed=3).train()
     with torch.no_grad():
         for weight in moved.parameters():
