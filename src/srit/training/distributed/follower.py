@@ -37,7 +37,7 @@ def main() -> None:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     store = dist.TCPStore(host, port, is_master=False)  # type: ignore[attr-defined]
     try:
-        follow(store, rank, size)
+        follow(store, rank, size, str(rank))
     except Exception as error:
         with suppress(RuntimeError):  # the process that leads is gone
             store.set(fault_key(rank), f"{type(error).__name__}: {error}")

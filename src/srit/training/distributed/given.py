@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
 
 from srit.errors import MachineError
-from srit.training.distributed.meeting import end, follow, lead
+from srit.training.distributed.meeting import Meeting, follow, introduce
 from srit.training.distributed.trainers import Done, Place, Progress, Task
 
 if TYPE_CHECKING:
@@ -25,17 +26,18 @@ if TYPE_CHECKING:
 
 
 def follow_given(place: Place) -> None:
-    """Take part in the trainings of the process that leads."""
-    follow(_store(place), *place)
+    """Take part in the trainings of the process that leads; errors as for `GivenTrainers.train`."""
+    store, name = _store(place), uuid4().hex
+    introduce(store, place.rank, name)
+    with _noticing_loss():
+        follow(store, *place, name)
 
 
 class GivenTrainers:
     """Train in this process, which leads, and those that follow."""
 
-    def __init__(self, store: Store, size: int) -> None:
-        self._store = store
-        self._size = size
-        self._begun = 0
+    def __init__(self, meeting: Meeting) -> None:
+        self._meeting = meeting
 
     @property
     def threads(self) -> int:
@@ -48,26 +50,33 @@ class GivenTrainers:
         Raises:
             MachineError: another process was lost.
         """
-        number = self._begun
-        self._begun += 1
-        try:
-            return lead(self._store, number, self._size, start, task, progress)
-        except (dist.DistBackendError, dist.DistNetworkError) as error:
-            raise MachineError(f"a process of the training was lost ({error}): start all of them again") from None
-
-    def end(self) -> None:
-        """Let the processes that follow go."""
-        end(self._store, self._begun)
+        with _noticing_loss():
+            return self._meeting.lead(start, task, progress)
 
 
 @contextmanager
 def given_trainers(place: Place) -> Iterator[GivenTrainers]:
     """Lead the processes that the environment speaks of, for as long as the block runs."""
-    trainers = GivenTrainers(_store(place), place.size)
+    meeting = Meeting(_store(place), place.size)
     try:
-        yield trainers
+        yield GivenTrainers(meeting)
     finally:
-        trainers.end()
+        meeting.end()
+
+
+@contextmanager
+def _noticing_loss() -> Iterator[None]:
+    """
+    Raises:
+        MachineError: another process was lost.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        line = str(error).splitlines()[0]
+        raise MachineError(f"a process of the training was lost ({line}): start all of them again") from None
 
 
 def _store(place: Place) -> Store:

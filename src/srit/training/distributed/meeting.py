@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from itertools import count
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import torch.distributed as dist
 
@@ -24,84 +25,120 @@ POLL_SECONDS = 0.05
 END = b""  # in place of a training: there are no more
 
 
-def lead(
-    store: Store,
-    number: int,
-    size: int,
-    start: Callable[[], LanguageModel],
-    task: Task,
-    progress: Progress,
-    check: Callable[[], None] = lambda: None,
-) -> Done:
-    """Train a model together with the processes that follow.
+class Meeting:
+    """The store where the process that leads tells the others of trainings.
+
+    A launcher that starts all processes again may give them the store of those before, with all that it holds. So each
+    process that follows is told under a name of its own, which no process before had.
+    """
+
+    def __init__(self, store: Store, size: int) -> None:
+        """
+        Args:
+            size: how many processes train, the one that leads included.
+        """
+        self._store = store
+        self._size = size
+        self._begun = 0
+        self._session = uuid4().hex
+
+    def lead(
+        self,
+        start: Callable[[], LanguageModel],
+        task: Task,
+        progress: Progress,
+        check: Callable[[], None] = lambda: None,
+    ) -> Done:
+        """Train a model together with the processes that follow.
+
+        Args:
+            check: called while they load their models; raises if one will not come.
+
+        Raises:
+            RuntimeError: one of them was lost, or did not come.
+        """
+        number, place = self._begun, f"{self._session}/{self._begun}"
+        self._begun += 1
+        message = pickle.dumps((place, task))
+        self._tell(number, message)
+        model = start()
+        deadline = time.monotonic() + TIMEOUT.total_seconds()
+        while not self._tell(number, message):
+            check()
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"not all of {self._size} processes loaded the model within {TIMEOUT}")
+            time.sleep(POLL_SECONDS)
+        with joined(_part(self._store, place), 0, self._size) as world:
+            return Done(model, task.work(model, world=world, progress=progress))
+
+    def end(self) -> None:
+        """Let the processes that follow go."""
+        self._tell(self._begun, END)
+
+    def _tell(self, number: int, message: bytes) -> bool:
+        """Tell those that are there, and return whether all are there and ready."""
+        ranks = range(1, self._size)
+        names = [self._store.get(_name_of(rank)).decode() for rank in ranks if self._store.check([_name_of(rank)])]
+        for name in names:
+            if not self._store.check([_told(name, number)]):
+                self._store.set(_told(name, number), message)  # type: ignore[arg-type]
+        return len(names) == len(ranks) and self._store.check([_ready(name, number) for name in names])
+
+
+def introduce(store: Store, rank: int, name: str) -> None:
+    """Say under which name the process with this rank is told of trainings."""
+    store.set(_name_of(rank), name)
+
+
+def follow(store: Store, rank: int, size: int, name: str) -> None:
+    """Take part in the trainings of the process that leads, until there are no more or it is gone.
 
     Args:
-        store: where they wait.
-        number: of the training, from 0.
-        size: how many train, this process included.
-        check: called while they load their models; raises if one will not come.
-
-    Raises:
-        RuntimeError: one of them was lost, or did not come.
-    """
-    store.set(_key(number), pickle.dumps(task))  # type: ignore[arg-type]
-    model = start()
-    deadline = time.monotonic() + TIMEOUT.total_seconds()
-    while not store.check([_ready(number, rank) for rank in range(1, size)]):
-        check()
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"not all of {size} processes loaded the model within {TIMEOUT}")
-        time.sleep(POLL_SECONDS)
-    with joined(_own(store, number), 0, size) as world:
-        return Done(model, task.work(model, world=world, progress=progress))
-
-
-def follow(store: Store, rank: int, size: int) -> None:
-    """Take part in the trainings of the process that leads, until there are no more or it is gone.
+        name: under which this process was introduced.
 
     Raises:
         RuntimeError: another process was lost in a training.
     """
     for number in count():
-        found = _awaited(store, number)
+        found = _awaited(store, _told(name, number))
         if found == END:
             return
-        _take_part(store, number, rank, size, pickle.loads(found))
+        place, task = pickle.loads(found)
+        _take_part(store, _ready(name, number), place, rank, size, task)
 
 
-def end(store: Store, number: int) -> None:
-    """Let the processes that follow go; `number` is that of the training that would be next."""
-    store.set(_key(number), END)  # type: ignore[arg-type]
-
-
-def _take_part(store: Store, number: int, rank: int, size: int, task: Task) -> None:
+def _take_part(store: Store, ready: str, place: str, rank: int, size: int, task: Task) -> None:
     model = task.source.build()
-    store.set(_ready(number, rank), "")
-    with joined(_own(store, number), rank, size) as world:
+    store.set(ready, "")
+    with joined(_part(store, place), rank, size) as world:
         task.work(model, world=world, progress=lambda done, total: None)
 
 
-def _awaited(store: Store, number: int) -> bytes:
-    """Wait for a training; `END` if the process that leads is gone."""
+def _awaited(store: Store, key: str) -> bytes:
+    """Wait for a value; `END` if the process that leads is gone."""
     while True:
         try:
-            store.wait([_key(number)], WAIT)
-            return bytes(store.get(_key(number)))
+            store.wait([key], WAIT)
+            return bytes(store.get(key))
         except dist.DistNetworkError:
             return END
         except dist.DistStoreError:
             pass  # it computes something else
 
 
-def _own(store: Store, number: int) -> Store:
+def _part(store: Store, place: str) -> Store:
     """Return a training's part of a store."""
-    part: Store = dist.PrefixStore(_key(number), store)  # type: ignore[attr-defined]
+    part: Store = dist.PrefixStore(place, store)  # type: ignore[attr-defined]
     return part
 
 
-def _key(number: int) -> str:
-    return f"training-{number}"
+def _name_of(rank: int) -> str:
+    return f"name-of-{rank}"
 
 
-def _ready(number: int, rank: int) -> str:
-    return f"training-{number}-ready-{rank}"
+def _told(name: str, number: int) -> str:
+    return f"{name}/{number}"
+
+
+def _ready(name: str, number: int) -> str:
+    return f"{name}/{number}/ready"

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from srit.errors import MachineError
-from srit.training.distributed.meeting import POLL_SECONDS, end, lead
+from srit.training.distributed.meeting import POLL_SECONDS, Meeting, introduce
 from srit.training.distributed.trainers import Done, Progress, Task
 
 if TYPE_CHECKING:
@@ -53,9 +53,12 @@ class StartedTrainers:
         """
         for attempt in range(1, ATTEMPTS + 1):
             store: TCPStore = dist.TCPStore(LOOPBACK, 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
+            meeting = Meeting(store, self._size)
             with _threads(self.threads), _followers(store, self._size) as followers:
                 try:
-                    return lead(store, 0, self._size, start, task, progress, lambda: _check(followers))
+                    done = meeting.lead(start, task, progress, lambda: _check(followers))
+                    meeting.end()
+                    return done
                 except RuntimeError:
                     fault = _fault(followers, store)
                     if fault is None:
@@ -83,13 +86,14 @@ def _followers(store: TCPStore, size: int) -> Iterator[Sequence[subprocess.Popen
     command = [sys.executable, "-m", "srit.training.distributed.follower", LOOPBACK, str(store.port), str(os.getpid())]
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     # A session of their own: a Ctrl-C is for the process that leads, which then ends them.
+    for rank in range(1, size):
+        introduce(store, rank, str(rank))
     processes = [
         subprocess.Popen([*command, str(rank), str(size)], env=environment, start_new_session=True)
         for rank in range(1, size)
     ]
     try:
         yield processes
-        end(store, 1)
         with suppress(subprocess.TimeoutExpired):
             for process in processes:
                 process.wait(END_SECONDS)
