@@ -171,10 +171,7 @@ def run_stages(opened: OpenRun) -> list[str]:
         if stage.computes and (line := mixed_versions(opened.run.manifest.stages, kept, now)):
             opened.report(f"WARN {line}")
             kept.clear()  # reported once
-        if stage.chunks and opened.engine.size > 1 and str(stage.name) not in ahead:
-            ahead |= _computed_ahead(opened, place, student)
-        earlier = ahead.get(str(stage.name), 0.0)
-        if _make(opened, stage, made_from, student, earlier, reopened=reopened):
+        if _make(opened, stage, made_from, student, ahead, reopened=reopened):
             made.append(str(stage.name))
     return made
 
@@ -214,11 +211,11 @@ def _is_settled(opened: OpenRun, stage: Stage, student: str) -> bool:
     return opened.run.is_done(str(stage.name), mark) or _taken(opened, stage, mark)
 
 
-def _computed_ahead(opened: OpenRun, place: int, student: str) -> dict[str, float]:
+def _computed_ahead(opened: OpenRun, first: Stage, student: str) -> dict[str, float]:
     """Compute the chunks of a stage and of those after it for the same model; return the seconds for each."""
-    first, entries = opened.stages[place], opened.run.manifest.stages
+    entries = opened.run.manifest.stages
     by_stage: dict[str, Sequence[Chunks]] = {}
-    for stage in opened.stages[place:]:
+    for stage in opened.stages[opened.stages.index(first) :]:
         if not stage.chunks or stage.name.model != first.name.model:
             continue
         mark = fingerprint(_made_from(opened, stage, student))
@@ -229,28 +226,34 @@ def _computed_ahead(opened: OpenRun, place: int, student: str) -> dict[str, floa
 
 
 def _chunks(opened: OpenRun, stage: Stage, partial: Path) -> Sequence[Chunks]:
-    if line := begun_elsewhere(partial, environment_of(stage, opened.engine, opened.trainers)):
-        opened.report(f"WARN {line}")
+    begun_elsewhere(partial, environment_of(stage, opened.engine, opened.trainers))  # reported when it is its turn
     return stage.chunks(_inputs(opened, stage), _context(opened, stage, partial)) if stage.chunks else ()
 
 
 def _make(
-    opened: OpenRun, stage: Stage, made_from: Mapping[str, Json], student: str, earlier: float, *, reopened: bool
+    opened: OpenRun,
+    stage: Stage,
+    made_from: Mapping[str, Json],
+    student: str,
+    ahead: dict[str, float],
+    *,
+    reopened: bool,
 ) -> bool:
     """Make and record a stage; return False if it was done before and making it again failed.
 
     Args:
-        earlier: seconds that its chunks took already.
+        ahead: the seconds that chunks took before their stage's turn, by stage; more are added.
     """
-    mark, started = fingerprint(made_from), time.monotonic()
+    mark, started, earlier = fingerprint(made_from), time.monotonic(), sum(ahead.values())
     try:
-        counts = _made(opened, stage, mark, student)
+        counts = _made(opened, stage, mark, student, ahead)
     except SritError as error:
         if not reopened:
             raise
         opened.report(f"WARN {stage.name}: {error}; what was made before stays valid")
         return False
-    seconds = round(earlier + time.monotonic() - started, 1)
+    for_all = sum(ahead.values()) - earlier  # of which a part is this stage's
+    seconds = round(time.monotonic() - started - for_all + ahead.get(str(stage.name), 0.0), 1)
     entry = StageEntry(
         fingerprint=mark,
         **made_from,
@@ -283,7 +286,7 @@ def _given(opened: OpenRun, stage: Stage, mark: str, *, anew: bool = False) -> N
         opened.run.share(str(stage.name), stage.outputs, opened.shared.folder / "pool" / mark, anew=anew)
 
 
-def _made(opened: OpenRun, stage: Stage, mark: str, student: str) -> dict[str, Json]:
+def _made(opened: OpenRun, stage: Stage, mark: str, student: str, ahead: dict[str, float]) -> dict[str, Json]:
     """Make a stage's outputs, and return its counts."""
     failed = {} if opened.shared is None else opened.shared.failed
     if mark in failed:
@@ -292,12 +295,14 @@ def _made(opened: OpenRun, stage: Stage, mark: str, student: str) -> dict[str, J
     if stage.computes and opened.plan is not None:
         check_kind(opened.plan.device)
     partial = _partial(opened, stage, mark, student)
-    if left := left_over(partial):
+    if str(stage.name) not in ahead and (left := left_over(partial)):
         opened.report(f"     resuming from {left} of an earlier run")
     if stage.computes and (line := begun_elsewhere(partial, environment_of(stage, opened.engine, opened.trainers))):
         opened.report(f"WARN {line}")
     inputs, out = _inputs(opened, stage), Outputs(str(stage.name), opened.run.folder, stage.outputs)
     try:
+        if stage.chunks and opened.engine.size > 1 and str(stage.name) not in ahead:
+            ahead |= _computed_ahead(opened, stage, student)
         return dict(stage.make(inputs, out, _context(opened, stage, partial)))
     except (DataError, TrainingError) as error:
         failed[mark] = error  # the same inputs would fail again, perhaps after hours

@@ -101,7 +101,8 @@ def n_machines():
 def test_a_machine_without_a_shared_file_helps_until_it_is_cut_off(cable, tmp_path):
     student = save_tiny_student(tmp_path / "student")
     recipe, out, alone = tmp_path / "tiny.yaml", tmp_path / "run", tmp_path / "alone"
-    recipe.write_text(RECIPE.format(student=student))
+    # Chunks that take a second: the machine is cut off in the middle of one.
+    recipe.write_text(RECIPE.format(student=student).replace("max_new_tokens: 12", "max_new_tokens: 200"))
     subprocess.run(command(recipe, alone), check=True, capture_output=True)
     head = ray_start("srit-a", tmp_path / "a", [], "--head", f"--node-ip-address={HEAD}", f"--port={PORT}")
     other = ray_start(
@@ -116,7 +117,7 @@ def test_a_machine_without_a_shared_file_helps_until_it_is_cut_off(cable, tmp_pa
         words = ["env", f"RAY_ADDRESS={HEAD}:{PORT}", *command(recipe, out, "--on", "ray", "--workers", "2")]
         driver = on("srit-a", tmp_path / "a", [], words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         received = tmp_path / "b/cache/received"
-        wait_for(lambda: received.exists() and len(chunks(out, "round-1-completions")) >= 4, driver)
+        wait_for(lambda: received.exists() and len(chunks(out, "round-1-completions")) >= 8, driver)
         cable()
         said, _ = driver.communicate(timeout=1800)
     finally:
@@ -124,7 +125,7 @@ def test_a_machine_without_a_shared_file_helps_until_it_is_cut_off(cable, tmp_pa
         stop(head)
 
     assert driver.returncode == 0, said
-    assert "is computed again" in said
+    assert f"({OTHER}) died" in said, said
     # The student and the instructed model came over the cable.
     assert len([path for path in received.iterdir() if path.is_dir()]) == 2
     assert sums(out) == sums(alone)
