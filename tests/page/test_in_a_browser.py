@@ -202,9 +202,9 @@ def test_a_watched_run_is_shown_anew_when_it_has_made_something(browser, tmp_pat
     thread.start()
     try:
         browser.open(f"http://127.0.0.1:{server.server_port}/")
-        wait_for(browser, "document.getElementById('live').textContent.startsWith('The run is done')")
+        wait_for(browser, "document.getElementById('live')?.textContent.startsWith('The run is done')")
         write_json(folder / "manifest.json", {"stages": stages})
-        wait_for(browser, "document.body.textContent.includes('round-1/refined')")
+        wait_for(browser, "document.body?.textContent.includes('round-1/refined')")
         asked = {url.partition(str(server.server_port))[2] for url in browser.network()}
         assert asked - {"/favicon.ico"} == {"/", "/state"}
     finally:
