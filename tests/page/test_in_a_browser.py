@@ -196,6 +196,7 @@ def test_the_list_holds_only_the_rows_in_view(browser, tmp_path):
 def test_a_watched_run_is_shown_anew_when_it_has_made_something(browser, tmp_path):
     folder, manifest = run_of(tmp_path / "run", ["x"])
     (folder / "recipe.yaml").write_text(json.dumps(RECIPE.model_dump(mode="json")))
+    write_json(folder / "manifest.json", {"stages": {}})
     stages = {name: entry.model_dump(by_alias=True) for name, entry in manifest.stages.items()}
     server = server_of(folder, 0)
     thread = threading.Thread(target=server.serve_forever)
