@@ -177,7 +177,7 @@ class Actors:
         """Ask Ray for a worker; the first work shows what kind of machine each is on."""
         import ray
 
-        trial = self._sent.message(work, item[:TRIED] if isinstance(item, Sequence) else item)
+        trial = self._sent.message(work, item[:TRIED] if isinstance(item, list | tuple) else item)
         variables = {name: value for name, value in os.environ.items() if name.startswith(SHAPING)}
         made = ray.remote(Actor).options(
             num_cpus=self._threads,
@@ -234,20 +234,19 @@ class Actors:
         if isinstance(said, Died):
             return said
         assert worker.machine is not None
-        if not isinstance(said, Done):
-            if self._trial is None:
-                return Ready()  # its first chunk will fail as this did, and that is reported
-            why = f"{worker.place} cannot compute: {said.error if isinstance(said, Failed) else said}"
-        else:
-            total = hashlib.sha256(said.data).hexdigest()
-            self._trial = self._trial or _Trial(worker.trial, total, worker.place)
-            if worker.trial is not self._trial.message:
-                worker.attempt(self._trial.message)
-                return None
-            if total == self._trial.total:
-                self._like.add(worker.machine.node)
-                return Ready()
-            why = f"{worker.place} is another kind of machine: it computes other bytes than {self._trial.place}"
+        if self._trial is None and not isinstance(said, Done):
+            return Ready()  # its first chunk will fail as this did, and that is reported
+        total = hashlib.sha256(said.data).hexdigest() if isinstance(said, Done) else ""
+        self._trial = self._trial or _Trial(worker.trial, total, worker.place)
+        if worker.trial is not self._trial.message:
+            worker.attempt(self._trial.message)
+            return None
+        if total == self._trial.total:
+            self._like.add(worker.machine.node)
+            return Ready()
+        why = f"{worker.place} is another kind of machine: it computes other bytes than {self._trial.place}"
+        if isinstance(said, Failed):
+            why = f"{worker.place} cannot compute: {said.error}"
         self._unlike[worker.machine.node] = why
         return Unfit(f"{why}: it is left out (--mixed uses it)")
 
