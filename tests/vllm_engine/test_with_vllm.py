@@ -100,7 +100,7 @@ def process():
 def test_a_whole_run_samples_with_vllm_and_trains_when_its_engine_has_ended(observed):
     out, engines = observed
 
-    assert engines["demonstrations"] > 0 and engines["round-1/completions"] > 0
+    assert engines["demonstrations"] > 0 and engines["round-1/probe"] > 0
     assert engines["instructed"] == engines["round-1/refined"] == 0
     assert {row["model"] for row in json.loads((out / "results.json").read_bytes())["rows"]} >= {"base", "refined"}
 
@@ -185,6 +185,7 @@ def test_a_server_of_vllm_is_a_teacher(tmp_path, process):
     finally:
         with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
 
     demonstrations = read_records(tmp_path / "demonstrations.jsonl", Demonstration)
     assert len(demonstrations) == 12 and any(one.text for one in demonstrations)
