@@ -62,7 +62,8 @@ def test_the_gradient_of_a_step_does_not_depend_on_its_rows(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_training_keeps_every_step_that_it_took(tmp_path, number):
+def test_an_interrupted_training_keeps_every_step_that_it_took(tmp_path, monkeypatch, number):
+    monkeypatch.setattr("srit.training.loop.LEAST_SECONDS", CHECKPOINT_SECONDS)  # no other checkpoint, however slow
     before = signal.signal(number, signal.default_int_handler)
 
     def interrupted(done, total):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +131,6 @@ def trained_sum(folder: Path, *, kill_after: int | None = None) -> str:
         folder: of the checkpoints.
         kill_after: this many steps the process kills itself.
     """
-    loop.CHECKPOINT_SECONDS = 0.0
     torch.manual_seed(0)
     model = with_adapter(random_model("tiny", _low(), spread=CLEAR))
     groups = random_groups(8, 20, 4, 12, SHAPES["tiny"].vocabulary)
@@ -150,17 +150,20 @@ def trained_sum(folder: Path, *, kill_after: int | None = None) -> str:
         if done == kill_after:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    refine(
-        model,
-        preferences,
-        reference_logps(model, preferences, 256),
-        recipe.refine,
-        seed="0/check",
-        checkpoints=folder,
-        progress=progress,
-    )
+    reference = reference_logps(model, preferences, 256)
+    with _checkpoint_after_every_step():
+        refine(model, preferences, reference, recipe.refine, seed="0/check", checkpoints=folder, progress=progress)
     weights = [weight.detach().float().cpu().numpy().tobytes() for weight in model.parameters() if weight.requires_grad]
     return hashlib.sha256(b"".join(weights)).hexdigest()[:16]
+
+
+@contextmanager
+def _checkpoint_after_every_step() -> Iterator[None]:
+    seconds, loop.CHECKPOINT_SECONDS = loop.CHECKPOINT_SECONDS, 0.0
+    try:
+        yield
+    finally:
+        loop.CHECKPOINT_SECONDS = seconds
 
 
 def trained_until_killed(folder: str) -> None:
