@@ -35,8 +35,9 @@ from srit.recipe import Student
 from srit.records import Prediction, Problem
 from srit.samplers import SamplingSettings
 from srit.samplers.transformers.engine import TransformersSampler
+from srit.stages.asked import asked, make_requests
 from srit.stages.options import Options, make_options, option_scores
-from srit.stages.predictions import make_predictions, make_requests
+from srit.stages.predictions import make_predictions
 from srit.students.loading import load_model, load_tokenizer, locate
 from srit.students.prompts import Prompts
 from srit.tasks import benchmarks, find_task
@@ -119,11 +120,12 @@ def generation(
 ) -> Iterator[str]:
     """Greedy answers and verdicts, ours and theirs."""
     settings = SamplingSettings(0.0, max_new_tokens, side.prompts.stop_ids)
-    requests = make_requests(problems, ("direct",), side.prompts, range(1), "0/evaluate")
+    wanted = asked(problems, [("direct", range(1))])
+    requests = make_requests(wanted, side.prompts, "0/evaluate")
     texts = [side.text(request.prompt_ids) for request in requests]
     yield _same_prompts(harness, texts, [request.prompt_ids for request in requests], max_new_tokens)
     sampled = list(TransformersSampler(model, rows=16, pad_id=0).sample(requests, settings))
-    ours = make_predictions(problems, ("direct",), range(1), sampled, side.prompts)
+    ours = make_predictions(wanted, sampled, side.prompts)
     rows = [
         {"id": p.id, "prompt": text, "question": p.question, "answer": p.answer}
         for p, text in zip(problems, texts, strict=True)

@@ -15,7 +15,8 @@ from srit.records import Problem
 from srit.run_directory import read_records
 from srit.samplers import SamplingSettings
 from srit.samplers.transformers.engine import TransformersSampler
-from srit.stages.predictions import make_predictions, make_requests
+from srit.stages.asked import asked, make_requests
+from srit.stages.predictions import make_predictions
 from srit.students.loading import load_model, load_tokenizer
 from srit.students.prompts import Prompts
 
@@ -26,13 +27,14 @@ def main(folder: Path, n: int) -> None:
     prompts = Prompts(load_tokenizer(recipe.student), recipe.student.chat_template)
     greedy = SamplingSettings(0.0, recipe.evaluate.max_new_tokens, prompts.stop_ids)
     model = load_model(recipe.student, folder / "instructed")
-    requests = make_requests(problems, ("cot",), prompts, range(1), "0")
+    wanted = asked(problems, [("cot", range(1))])
+    requests = make_requests(wanted, prompts, "0")
     found = []
     for rows in (1, 32):
         started = time.monotonic()
         sampled = list(TransformersSampler(model, rows=rows, pad_id=0).sample(requests, greedy))
         print(f"{rows} at a time: {len(sampled)} answers in {time.monotonic() - started:.0f} s")
-        found.append((sampled, make_predictions(problems, ("cot",), range(1), sampled, prompts)))
+        found.append((sampled, make_predictions(wanted, sampled, prompts)))
     (alone, judged_alone), (together, judged_together) = found
     tokens = sum(a.token_ids != b.token_ids for a, b in zip(alone, together, strict=True))
     verdicts = sum(a.verdict != b.verdict for a, b in zip(judged_alone, judged_together, strict=True))

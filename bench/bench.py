@@ -39,9 +39,9 @@ from srit.records import Completion, Demonstration, Problem
 from srit.run_directory import read_records, write_json
 from srit.samplers import SamplingSettings
 from srit.samplers.transformers.engine import TransformersSampler
+from srit.stages.asked import asked, make_requests
 from srit.stages.instructed import make_examples
 from srit.stages.pairs import right_sides
-from srit.stages.predictions import make_requests
 from srit.students.loading import load_model, load_tokenizer, trainable
 from srit.students.prompts import Prompts
 from srit.training.instruction import Example
@@ -109,9 +109,8 @@ class Work:
         wrong = list(dict.fromkeys(c.token_ids for c in own if c.reward == 0 and not c.truncated))[:sides]
         if len(right) < sides or len(wrong) < sides:
             return None
-        [request] = make_requests([problem], ("cot",), self.prompts, range(1), "")
         pairs = tuple((i, sides + j) for i in range(sides) for j in range(sides))
-        return Preference(Group(request.prompt_ids, (*right, *wrong)), pairs, ())
+        return Preference(Group(self.prompts.problem_ids(problem, "cot"), (*right, *wrong)), pairs, ())
 
 
 def main() -> None:
@@ -170,8 +169,8 @@ def sampling(work: Work) -> Entry:
 
 
 def _sampling(work: Work, load: Callable[[], Any]) -> Entry:
-    settings, kinds = work.settings(1.0), ("direct", "cot")
-    requests = make_requests(work.train[::7][:32], kinds, work.prompts, range(1, 5), "0/bench")
+    settings, kinds = work.settings(1.0), [("direct", range(1, 5)), ("cot", range(1, 5))]
+    requests = make_requests(asked(work.train[::7][:32], kinds), work.prompts, "0/bench")
     prompts = list(dict.fromkeys(request.prompt_ids for request in requests))
     halves = [prompts[0::2], prompts[1::2]]  # once per prompt kind
     sampler = TransformersSampler(load(), rows=work.recipe.rows, pad_id=work.pad_id)
@@ -200,7 +199,7 @@ def windows(work: Work) -> Entry:
 
 def evaluation(work: Work) -> Entry:
     """Greedy answers of uneven length to 200 problems."""
-    requests = make_requests(work.evaluated()[::3][:200], ("cot",), work.prompts, range(1), "")
+    requests = make_requests(asked(work.evaluated()[::3][:200], [("cot", range(1))]), work.prompts, "")
     settings = work.settings(0.0)
     sampler = TransformersSampler(work.instructed(), rows=work.recipe.rows, pad_id=work.pad_id)
     model = work.instructed()

@@ -19,7 +19,7 @@ from bench import Work, machine
 from srit.run_directory import write_json
 from srit.samplers import SamplingSettings
 from srit.samplers.transformers.engine import TransformersSampler
-from srit.stages.predictions import make_requests
+from srit.stages.asked import asked, make_requests
 
 RESULTS = Path(__file__).with_name("growth.json")
 PICTURE = Path(__file__).parents[1] / "docs" / "growth.svg"
@@ -48,7 +48,7 @@ def _ours(work: Work) -> Callable[..., float]:
     sampler = TransformersSampler(work.instructed(), rows=work.recipe.rows, pad_id=work.pad_id)
 
     def seconds(problems: int, answers: int, tokens: int) -> float:
-        requests = make_requests(work.train[:problems], ("cot",), work.prompts, range(answers), "0")
+        requests = make_requests(asked(work.train[:problems], [("cot", range(answers))]), work.prompts, "0")
         started = time.perf_counter()
         list(sampler.sample(requests, SamplingSettings(1.0, tokens, stop_ids=())))
         return round(time.perf_counter() - started, 2)
@@ -61,7 +61,7 @@ def _theirs(work: Work) -> Callable[..., float]:
 
     @torch.inference_mode()
     def seconds(problems: int, answers: int, tokens: int) -> float:
-        prompts = [r.prompt_ids for r in make_requests(work.train[:problems], ("cot",), work.prompts, range(1), "")]
+        prompts = [work.prompts.problem_ids(problem, "cot") for problem in work.train[:problems]]
         size = max(1, BATCH // max(1, answers // 4))
         started = time.perf_counter()
         for start in range(0, len(prompts), size):

@@ -9,17 +9,17 @@ from typing import NamedTuple
 
 from srit.errors import RecipeError
 from srit.machine.precision import known_rates
+from srit.pipeline.context.reports import Progress
 from srit.pipeline.engines import HERE, Machines, working
 from srit.pipeline.estimate import Work, total_summary
 from srit.pipeline.looking import Looked, look
 from srit.pipeline.planning import plan as plan_stages
 from srit.pipeline.planning import versions_line
-from srit.pipeline.reports import Progress
 from srit.pipeline.running import open_run, run_stages
 from srit.recipe import Recipe, read_recipe
 from srit.records import Completion, Demonstration, Pair
+from srit.records.scores import Results
 from srit.run_directory import read_manifest, read_records
-from srit.scores import Results
 from srit.stages import part as part_of
 from srit.stages import stages
 from srit.stages.anatomy.verdict import Verdict, verdict_of
@@ -28,7 +28,7 @@ from srit.stages.report.anatomy import of_first_round
 from srit.stages.report.curves import curves
 from srit.stages.report.logs import read_logs
 from srit.stages.results import read_results
-from srit.training.distributed.trainers import followed, trainers_for
+from srit.training.distributed.choice import followed, trainers_for
 
 Log = Callable[[str], None]
 

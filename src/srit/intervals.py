@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from srit.scores import Interval
+from srit.records.scores import Interval
 
 SIGNIFICANT = 0.05
 POWER = 0.8

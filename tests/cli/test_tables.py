@@ -7,7 +7,7 @@ from rich.console import Console
 
 from srit.cli.tables import accuracy_table, print_results
 from srit.records import Model
-from srit.scores import Comparison, Interval, Results, Score
+from srit.records.scores import Comparison, Interval, Results, Score
 
 BASE, INSTRUCTED, REFINED = Model("base"), Model("instructed"), Model("refined")
 TASK, POOLED = "jsonl:/a/long/path/to/the/problems/of/a/task.jsonl", "all in-domain tasks"

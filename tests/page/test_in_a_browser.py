@@ -10,10 +10,10 @@ from browser import needs_axe, needs_chromium
 from made_up import made_up
 from pydantic import TypeAdapter
 
-from srit.anatomy import Anatomy
 from srit.cli.watch import server_of
 from srit.recipe import check_recipe
 from srit.records import Completion, Demonstration, Model, Pair, Prediction, Problem
+from srit.records.anatomy import Anatomy
 from srit.run_directory import Manifest, StageEntry, read_records, write_bytes, write_json, write_records
 from srit.stages.anatomy.pairs import count_pairs
 from srit.stages.anatomy.samples import by_problem, count_samples

@@ -6,9 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from srit.cli import app
-from srit.compared import LONGEST_PLACE, evaluated, in_results, tuned_on
 from srit.errors import DataError, RecipeError
 from srit.recipe import check_recipe
+from srit.recipe.compared import LONGEST_PLACE, evaluated, in_results, tuned_on
 from srit.stages import stages
 from srit.stages.problems import refuse_partly_trained
 from srit.stages.report.traces import traces

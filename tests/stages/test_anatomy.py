@@ -5,9 +5,9 @@ from random import Random
 
 import pytest
 
-from srit.anatomy import Anatomy, PairCounts
 from srit.records import Completion, Model, Pair
-from srit.scores import Interval
+from srit.records.anatomy import Anatomy, PairCounts
+from srit.records.scores import Interval
 from srit.stages.anatomy.differences import first_difference, places, same_but_numbers, shared_tokens
 from srit.stages.anatomy.effect import Measured, auc, effect
 from srit.stages.anatomy.overlaps import by_chance, count_overlap, in_common

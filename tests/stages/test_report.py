@@ -13,8 +13,8 @@ from srit.page.axes import ticks
 from srit.page.islands import island
 from srit.recipe import check_recipe
 from srit.records import Completion, Demonstration, Model, Pair, Prediction, Problem
+from srit.records.scores import PassAtK, Results
 from srit.run_directory import Manifest, StageEntry, write_json, write_records
-from srit.scores import PassAtK, Results
 from srit.stages.report import make_report, provenance
 from srit.stages.report.curves import curves
 from srit.stages.report.headline import headline

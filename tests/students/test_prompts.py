@@ -3,8 +3,8 @@ from tiny import chat_tokenizer, tiny_tokenizer
 from transformers import ByT5Tokenizer
 
 from srit.errors import DataError
-from srit.recipe import Sample
 from srit.samplers import Sampled
+from srit.stages.asked import asked
 from srit.stages.completions import make_completions
 from srit.stages.predictions import make_predictions
 from srit.students.prompts import Prompts, prompt_text
@@ -158,9 +158,10 @@ def test_what_follows_a_text_that_ends_an_answer_is_not_judged(prompts):
     [problem] = find_task("sums").load("test", data=None, limit=1, seed=0)
     text = f"The answer is {problem.answer}.\n\nOnce more: the answer is 999."
     sampled = [Sampled(prompts.completion_ids(text), -1.0, truncated=False)]
+    wanted = asked([problem], [("cot", range(1))])
 
-    [whole] = make_predictions([problem], ("cot",), range(1), sampled, prompts)
-    [ended] = make_predictions([problem], ("cot",), range(1), sampled, prompts, stop=("\n\n", "Once"))
+    [whole] = make_predictions(wanted, sampled, prompts)
+    [ended] = make_predictions(wanted, sampled, prompts, stop=("\n\n", "Once"))
 
     assert (whole.answer, whole.verdict) == ("999", "wrong")
     assert (ended.text, ended.verdict) == (f"The answer is {problem.answer}.", "right")
@@ -172,7 +173,7 @@ def test_an_own_answer_that_begins_another_turn_did_not_end_by_itself(prompts):
     turn = prompts.prompt_ids("And then?", where="")
     sampled = [Sampled(ids, -1.0, truncated=False) for ids in (text, (*text[:-1], *turn, text[-1]))]
 
-    own, other = make_completions([problem], sampled, prompts, Sample(direct=1, cot=1))
+    own, other = make_completions(asked([problem], [("cot", range(2))]), sampled, prompts)
 
     assert (own.truncated, own.verdict) == (False, "right")
     assert other.truncated and other.text == own.text

@@ -6,8 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+from srit.pipeline.context.teaching import Teaching
 from srit.pipeline.engines.local import LocalEngine
-from srit.pipeline.teaching import Teaching
 from srit.recipe import check_recipe
 from srit.records import Problem
 from srit.stages.demonstrations import ask, spent_on

@@ -142,7 +142,7 @@ def _make(recipe: Recipe, out: Path | None, part: str | None, machines: Machines
     """Make one part of a run, or all of it (None), and print where the result is."""
     from srit.api import load_results, load_verdict, make
     from srit.cli.tables import print_results
-    from srit.training.distributed.trainers import followed
+    from srit.training.distributed.choice import followed
 
     if followed():
         return

@@ -9,7 +9,7 @@ from srit.records import Model
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from srit.scores import Comparison, Results, Score
+    from srit.records.scores import Comparison, Results, Score
 
 UNLIMITED = 10_000  # columns: more than any table has
 

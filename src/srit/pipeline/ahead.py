@@ -13,7 +13,7 @@ from pathlib import Path
 
 from srit.compute.mapping import Engine, mapped
 from srit.pipeline.context import Chunks, adding_up
-from srit.pipeline.reports import Reports
+from srit.pipeline.context.reports import Reports
 from srit.samplers import Request
 from srit.samplers.chunks import SamplingWork
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from srit.compute.plan import ComputePlan
 from srit.errors import SritError
 from srit.machine.precision import compute_plan_of
-from srit.pipeline.teaching import models_of
+from srit.pipeline.context.teaching import models_of
 from srit.recipe import Recipe
 from srit.run_directory import Json, Manifest, Run, read_json, write_json
 from srit.students.loading import commit_of, hub_name, identity

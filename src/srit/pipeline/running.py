@@ -23,17 +23,17 @@ from srit.machine.precision import begun_compute_plan, known_rates, resolved
 from srit.pipeline.ahead import compute_ahead
 from srit.pipeline.begun import Shared, begin_revisions, begin_way, kept_way, pinned
 from srit.pipeline.context import Chunks, Context
+from srit.pipeline.context.models import Models
+from srit.pipeline.context.reports import Progress, Report, Reports
+from srit.pipeline.context.teaching import Teaching, earlier_limits, models_of
+from srit.pipeline.context.texts import Texts
 from srit.pipeline.declared import Inputs, Outputs, only, only_computes
 from srit.pipeline.engines.local import LocalEngine
 from srit.pipeline.environment import environment_of
 from srit.pipeline.fingerprints import basis, begun_elsewhere, fingerprint, input_sums, mixed_versions
-from srit.pipeline.models import Models
 from srit.pipeline.planning import dependents, unsettled
-from srit.pipeline.reports import Progress, Report, Reports
 from srit.pipeline.resuming import left_over
 from srit.pipeline.stage import Stage, StageName
-from srit.pipeline.teaching import Teaching, earlier_limits, models_of
-from srit.pipeline.texts import Texts
 from srit.recipe import Recipe
 from srit.run_directory import Json, Run, StageEntry, recorded_sum, write_bytes
 from srit.shortages import shortage

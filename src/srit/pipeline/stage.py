@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from srit.compared import OPTIONS
 from srit.pipeline.estimate import Work
 from srit.recipe import Recipe
+from srit.recipe.compared import OPTIONS
 from srit.records import Model
 from srit.run_directory import Json
 

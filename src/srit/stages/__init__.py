@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from srit.compared import evaluated, models, scored
 from srit.pipeline.stage import Stage
 from srit.recipe import Recipe
-from srit.rounds import parts_of, rounds_of
+from srit.recipe.compared import evaluated, models, scored
+from srit.recipe.rounds import parts_of, rounds_of
 from srit.stages.accepted import accepted_stage
 from srit.stages.anatomy.effect import effect_stage
 from srit.stages.anatomy.stage import anatomy_stage

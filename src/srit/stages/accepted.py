@@ -10,9 +10,10 @@ from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.estimate import Work, n_problems, tokens_of
 from srit.pipeline.stage import SAMPLES, Stage, StageName
 from srit.recipe import Recipe
+from srit.recipe.rounds import RoundPart
 from srit.records import Prediction, Problem
-from srit.rounds import RoundPart
 from srit.run_directory import Json
+from srit.stages.asked import asked
 from srit.stages.lengths import LENGTHS
 from srit.stages.predictions import Wanted, answers, computed_with
 
@@ -88,5 +89,5 @@ def _answers(
     inputs: Inputs, context: Context, dev: Sequence[Problem], model: str, kept: str, number: int
 ) -> list[Prediction]:
     source = context.models.sampler(inputs.trained(model), inputs.recipe.rows)
-    asked = Wanted(dev, ("cot",), range(1), 0.0)
-    return answers(inputs.recipe, context, source, asked, context.partial / kept, f"round-{number}/dev")
+    wanted = Wanted(asked(dev, [("cot", range(1))]), 0.0)
+    return answers(inputs.recipe, context, source, wanted, context.partial / kept, f"round-{number}/dev")

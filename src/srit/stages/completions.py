@@ -7,18 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-from srit.compared import refine_problems
 from srit.errors import TooFewPairs, TrainingError
 from srit.pipeline.context import Context, sampling
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.estimate import Work, refined_on, tokens_of
 from srit.pipeline.stage import SAMPLES, Stage, StageName, no_work
 from srit.recipe import Recipe, Sample
+from srit.recipe.compared import refine_problems
+from srit.recipe.rounds import RoundPart
 from srit.records import Completion, Problem, PromptKind
-from srit.rounds import RoundPart
 from srit.run_directory import Json
-from srit.samplers import Request, Sampled, SamplingSettings
+from srit.samplers import Sampled, SamplingSettings
 from srit.stages.accepted import start_inputs, start_of
+from srit.stages.asked import Asked, asked, each, make_requests
 from srit.stages.lengths import LENGTHS
 from srit.stages.pairs import demonstrations_for, make_pairs, pair_settings
 from srit.students.prompts import Prompts
@@ -161,7 +162,7 @@ def _sample(
 ) -> list[Completion]:
     settings, prompts = inputs.recipe.sample, context.texts.prompts
     earlier, seed = part.pass_number, f"{inputs.recipe.seed}/sample/{part.round}"
-    requests = make_requests(problems, prompts, settings, seed, earlier)
+    wanted = asked(problems, _kinds(settings, earlier))
     drawn = SamplingSettings(
         settings.temperature,
         settings.max_new_tokens,
@@ -171,34 +172,14 @@ def _sample(
         min_p=settings.min_p,
     )
     source = context.models.sampler(inputs.trained(start_of(inputs, part)), inputs.recipe.rows)
+    requests = make_requests(wanted, prompts, seed)
     sampled = context.sample(sampling(source, requests, drawn, kept), f"{part.folder}/completions")
-    return make_completions(problems, sampled, prompts, settings, earlier)
+    return make_completions(wanted, sampled, prompts)
 
 
-def make_requests(
-    problems: Sequence[Problem], prompts: Prompts, settings: Sample, seed: str, earlier: int = 0
-) -> list[Request]:
-    """Return a request for each answer: problem after problem, direct before CoT.
-
-    Args:
-        earlier: how many passes over the problems came before; their answers have the first indices.
-    """
-    return [
-        Request(prompt_ids, f"{seed}/{problem.task}/{problem.id}/{kind}/{index}")
-        for problem in problems
-        for kind, indices in _kinds(settings, earlier)
-        for prompt_ids in [prompts.problem_ids(problem, kind)]
-        for index in indices
-    ]
-
-
-def make_completions(
-    problems: Sequence[Problem], sampled: Sequence[Sampled], prompts: Prompts, settings: Sample, earlier: int = 0
-) -> list[Completion]:
+def make_completions(wanted: Sequence[Asked], sampled: Sequence[Sampled], prompts: Prompts) -> list[Completion]:
     """Judge the answers that were drawn for `make_requests`."""
-    kinds = _kinds(settings, earlier)
-    wanted = [(problem, kind, index) for problem in problems for kind, indices in kinds for index in indices]
-    return [_judged(*one, answer, prompts) for one, answer in zip(wanted, sampled, strict=True)]
+    return [_judged(*one, answer, prompts) for one, answer in zip(each(wanted), sampled, strict=True)]
 
 
 def probe(problems: Sequence[Problem], seed: str) -> list[Problem]:

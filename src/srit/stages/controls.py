@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Literal
 
-from srit.compared import refine_problems
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.stage import TRAINS, Stage, StageName
 from srit.recipe import Optimization, Recipe
-from srit.rounds import RoundPart
+from srit.recipe.compared import refine_problems
+from srit.recipe.rounds import RoundPart
 from srit.run_directory import Json
 from srit.stages.instructed import instruct_on
 from srit.stages.refined import make_refined, preferences_of, refine_fields, refinement, refining

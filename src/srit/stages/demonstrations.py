@@ -9,11 +9,11 @@ from contextlib import closing
 
 from srit.errors import DataError
 from srit.pipeline.context import Context
+from srit.pipeline.context.reports import Report
+from srit.pipeline.context.teaching import teacher_settings, teacher_sources
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.estimate import demonstrated, teaching
-from srit.pipeline.reports import Report
 from srit.pipeline.stage import UNSETTLED, Stage, StageName
-from srit.pipeline.teaching import teacher_settings, teacher_sources
 from srit.recipe import Demonstrations, Recipe
 from srit.records import Demonstration, Problem
 from srit.run_directory import Json

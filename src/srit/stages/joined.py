@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.stage import Stage, StageName
+from srit.recipe.rounds import RoundPart
 from srit.records import Completion, Pair
-from srit.rounds import RoundPart
 from srit.run_directory import Json
 from srit.stages.completions import summary
 

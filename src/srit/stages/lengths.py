@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from srit.compared import evaluated, problems_file, refine_problems
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.stage import Stage, StageName
 from srit.recipe import Recipe
+from srit.recipe.compared import evaluated, problems_file, refine_problems
 from srit.records import Problem, PromptKind
 from srit.run_directory import Json
 from srit.stages.pairs import prompts_of

@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from srit.compared import OPTIONS, Evaluated, folder_of, options_file, problems_file
 from srit.errors import DataError
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.stage import SCORES, Stage, StageName
 from srit.recipe import Recipe
+from srit.recipe.compared import OPTIONS, Evaluated, folder_of, options_file, problems_file
 from srit.records import Model, OptionScores, Problem, PromptKind
 from srit.run_directory import Json
 from srit.stages.predictions import computed_with

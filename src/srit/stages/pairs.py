@@ -9,13 +9,13 @@ from dataclasses import replace
 from random import Random
 from typing import NamedTuple
 
-from srit.compared import refine_problems
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.stage import Stage, StageName
 from srit.recipe import Pairs, Recipe, without_later
+from srit.recipe.compared import refine_problems
+from srit.recipe.rounds import RoundPart
 from srit.records import Completion, Demonstration, Pair, Problem, PromptKind
-from srit.rounds import RoundPart
 from srit.run_directory import Json
 from srit.students.lengths import Asked, too_long
 

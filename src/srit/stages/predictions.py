@@ -7,17 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from srit.compared import Evaluated, folder_of, predictions_file, problems_file
 from srit.pipeline.context import Chunks, Context, sampling
+from srit.pipeline.context.teaching import teacher_settings, teacher_sources
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.estimate import Work, n_problems, teaching, tokens_of
 from srit.pipeline.stage import SAMPLES, Stage, StageName
-from srit.pipeline.teaching import teacher_settings, teacher_sources
 from srit.recipe import Recipe
+from srit.recipe.compared import Evaluated, folder_of, predictions_file, problems_file
 from srit.records import Model, Prediction, Problem, PromptKind
 from srit.run_directory import Json
-from srit.samplers import Request, Sampled, SamplingSettings
+from srit.samplers import Sampled, SamplingSettings
 from srit.samplers.chunks import SamplerSource
+from srit.stages.asked import Asked, asked, each, make_requests
 from srit.stages.demonstrations import ask, asked_again, questions_of, spent
 from srit.stages.lengths import LENGTHS
 from srit.students.prompts import Prompts
@@ -105,19 +106,18 @@ def _source(inputs: Inputs, context: Context, model: Model, rows: int) -> Sample
 class Wanted(NamedTuple):
     """The answers that are wanted."""
 
-    problems: Sequence[Problem]
-    kinds: Sequence[PromptKind]
-    indices: range  # as in `make_requests`
+    asked: Sequence[Asked]
     temperature: float  # 0: greedy
 
 
 def _wanted(inputs: Inputs, task: Evaluated, limit: int | None) -> dict[str, Wanted]:
     """Return the answers that are wanted, by the folder of their finished chunks."""
     evaluate, problems = inputs.recipe.evaluate, inputs.records(problems_file(task), Problem)[:limit]
-    greedy = Wanted(problems, evaluate.prompts, range(1), 0.0)
+    greedy = Wanted(asked(problems, [(kind, range(1)) for kind in evaluate.prompts]), 0.0)
     if not evaluate.pass_at:
         return {"greedy": greedy}
-    drawn = greedy._replace(indices=range(1, evaluate.samples + 1), temperature=evaluate.temperature)
+    samples = range(1, evaluate.samples + 1)
+    drawn = Wanted(asked(problems, [(kind, samples) for kind in evaluate.prompts]), evaluate.temperature)
     return {"greedy": greedy, "drawn": drawn}
 
 
@@ -133,13 +133,13 @@ def answers(
     """
     sampled = context.sample(_sampling(recipe, context, source, wanted, kept), what)
     prompts, stop = context.texts.prompts, recipe.evaluate.stop
-    return make_predictions(wanted.problems, wanted.kinds, wanted.indices, sampled, prompts, stop)
+    return make_predictions(wanted.asked, sampled, prompts, stop)
 
 
 def _sampling(recipe: Recipe, context: Context, source: SamplerSource, wanted: Wanted, kept: Path) -> Chunks:
     evaluate, prompts = recipe.evaluate, context.texts.prompts
     settings = SamplingSettings(wanted.temperature, evaluate.max_new_tokens, prompts.stop_ids, stop=evaluate.stop)
-    requests = make_requests(wanted.problems, wanted.kinds, prompts, wanted.indices, f"{recipe.seed}/evaluate")
+    requests = make_requests(wanted.asked, prompts, f"{recipe.seed}/evaluate")
     return sampling(source, requests, settings, kept)
 
 
@@ -192,36 +192,13 @@ def _taught(problem: Problem, answer: Answer) -> Prediction:
     )
 
 
-def make_requests(
-    problems: Sequence[Problem], kinds: Sequence[PromptKind], prompts: Prompts, indices: range, seed: str
-) -> list[Request]:
-    """Return a request for each wanted answer, by problem and kind of prompt.
-
-    Args:
-        indices: range(1) for the greedy answer; range(1, n + 1) for n sampled ones.
-    """
-    return [
-        Request(prompt_ids, f"{seed}/{problem.task}/{problem.id}/{kind}/{index}")
-        for problem in problems
-        for kind in kinds
-        for prompt_ids in [prompts.problem_ids(problem, kind)]
-        for index in indices
-    ]
-
-
 def make_predictions(
-    problems: Sequence[Problem],
-    kinds: Sequence[PromptKind],
-    indices: range,
-    sampled: Sequence[Sampled],
-    prompts: Prompts,
-    stop: Sequence[str] = (),
+    wanted: Sequence[Asked], sampled: Sequence[Sampled], prompts: Prompts, stop: Sequence[str] = ()
 ) -> list[Prediction]:
     """Judge the answers to `make_requests` by what they say before the first `stop` text."""
-    wanted = [(problem, kind, index) for problem in problems for kind in kinds for index in indices]
     return [
         judged(*one, _before(prompts.text(a.token_ids), stop), n_tokens=len(a.token_ids), truncated=a.truncated)
-        for one, a in zip(wanted, sampled, strict=True)
+        for one, a in zip(each(wanted), sampled, strict=True)
     ]
 
 

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from srit.compared import evaluated, kinds_in, problems_file
 from srit.errors import DataError, JudgeError
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.stage import Stage, StageName
 from srit.recipe import Recipe, TaskUse
+from srit.recipe.compared import evaluated, kinds_in, problems_file
 from srit.records import Problem, Split
 from srit.run_directory import Json
 from srit.students.prompts import RENDERED_AT_ONCE, Prompts

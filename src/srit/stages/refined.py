@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from srit.compared import refine_problems
 from srit.errors import TrainingError
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.estimate import Work, refined_on, tokens_of, training, writes_solutions
 from srit.pipeline.stage import TRAINS, Stage, StageName
 from srit.recipe import LOSS_FIELDS, Pairs, Recipe, Referenced, Refine, with_former, without_later
+from srit.recipe.compared import refine_problems
+from srit.recipe.rounds import RoundPart
 from srit.records import Completion, Pair, Problem, PromptKind
-from srit.rounds import RoundPart
 from srit.run_directory import Json
 from srit.stages.accepted import start_inputs, start_of
 from srit.stages.instructed import save_trained

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
-from srit.compared import answered, options_file, predictions_file, scored, tuned_on
 from srit.errors import DataError
 from srit.intervals import compare, pass_at_k, wilson
 from srit.pipeline.context import Context
@@ -21,9 +20,10 @@ from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.environment import environment, origin
 from srit.pipeline.stage import Stage, StageName
 from srit.recipe import Recipe
+from srit.recipe.compared import answered, options_file, predictions_file, scored, tuned_on
 from srit.records import Domain, Model, OptionScores, Prediction, PromptKind, ScoredBy
+from srit.records.scores import Comparison, OptionAccuracy, Overlap, PassAtK, Results, Score
 from srit.run_directory import Json, checked, fault_of, write_json
-from srit.scores import Comparison, OptionAccuracy, Overlap, PassAtK, Results, Score
 from srit.stages.anatomy.overlaps import count_overlap
 
 Predictions = Mapping[tuple[Model, str], Sequence[Prediction]]  # by model and task

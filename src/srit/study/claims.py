@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from srit.scores import Interval
+from srit.records.scores import Interval
 from srit.study.estimates import (
     Estimate,
     Key,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from srit.scores import Interval
+from srit.records.scores import Interval
 from srit.study.claims import findings
 from srit.study.estimates import Estimate, Key, Marked, StudyResults, accuracy, common_seeds, difference
 from srit.study.page import markdown

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from srit.intervals import pass_at_k, wilson
 from srit.records import Model, PromptKind
-from srit.scores import Interval
+from srit.records.scores import Interval
 from srit.study.records import AnswerRow, CellRecord, OptionRow, StudyRecord, read_study_record
 from srit.study.statistics import Observations, Paired, hierarchical_interval, mean_of, minus, paired
 

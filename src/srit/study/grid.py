@@ -13,10 +13,10 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from srit import settings
-from srit.compared import models
 from srit.errors import RecipeError
 from srit.recipe import SHIPPED as recipe_files
 from srit.recipe import Recipe
+from srit.recipe.compared import models
 from srit.records import Model, ModelName, PromptKind
 from srit.study.labels import ARM, LABEL, claim_faults, with_family
 from srit.study.records import Claim

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from srit.anatomy import Anatomy, Effects
-from srit.compared import answered, options_file, predictions_file, scored, slug
 from srit.recipe import Recipe
+from srit.recipe.compared import answered, options_file, predictions_file, scored, slug
+from srit.recipe.rounds import rounds_of
 from srit.records import Model, OptionScores, Prediction
-from srit.rounds import rounds_of
+from srit.records.anatomy import Anatomy, Effects
 from srit.run_directory import Json, read_manifest, read_records
 from srit.stages import measured
 from srit.stages.anatomy.effect import read_effects

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from srit.compared import evaluated
+from srit.pipeline.context.teaching import teacher_settings
 from srit.pipeline.estimate import Work, dollars, gpu_seconds, n_problems, seconds, teaching
 from srit.pipeline.fingerprints import basis, fingerprint
 from srit.pipeline.planning import plan
 from srit.pipeline.stage import Stage
-from srit.pipeline.teaching import teacher_settings
 from srit.recipe import Recipe, TaskUse
+from srit.recipe.compared import evaluated
 from srit.records import Model, Split
 from srit.run_directory import canonical, read_manifest
 from srit.stages import measured

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, TypeAdapter
 
-from srit.anatomy import Anatomy, Effects
 from srit.errors import DataError
 from srit.records import ModelName, PromptKind, ScoredBy
+from srit.records.anatomy import Anatomy, Effects
 from srit.run_directory import Json, checked, fault_of
 
 FORMAT: Literal[1] = 1

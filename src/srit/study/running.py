@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from srit.compared import in_results, tuned_on
 from srit.errors import DataError, RecipeError
 from srit.pipeline.begun import Shared
+from srit.pipeline.context.reports import Progress, Report
 from srit.pipeline.engines import HERE, Machines, working
 from srit.pipeline.environment import environment
-from srit.pipeline.reports import Progress, Report
 from srit.pipeline.running import open_run, run_stages
+from srit.recipe.compared import in_results, tuned_on
 from srit.run_directory import Json, Run, read_manifest, write_bytes, write_json
 from srit.stages import measured
 from srit.study.grid import Grid, GridCell

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from srit.scores import Interval
+from srit.records.scores import Interval
 
 DIGITS = 9  # of an interval's ends: more are noise of float32, and would make a 0 differ from 0
 RESAMPLES = 4000  # the ends of a 95 % interval then vary by about 2 % of its width

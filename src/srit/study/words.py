@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from srit.records import Model
-from srit.scores import Interval
+from srit.records.scores import Interval
 from srit.stages.results import DOMAINS
 from srit.study.estimates import Estimate
 from srit.study.records import Claim

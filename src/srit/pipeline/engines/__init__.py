@@ -14,7 +14,7 @@ from srit.errors import RecipeError
 
 if TYPE_CHECKING:
     from srit.compute.mapping import Engine
-    from srit.pipeline.reports import Report
+    from srit.pipeline.context.reports import Report
     from srit.recipe import Recipe
 
 

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 from srit.compute.mapping import Built as BuiltThing
 from srit.compute.mapping import ChunkWork, Item
 from srit.errors import MachineError
+from srit.pipeline.context.reports import Report
 from srit.pipeline.engines.crew import Built, Computing, Died, Done, Event, Failed, Ready, Unfit, portable
 from srit.pipeline.engines.local import CHUNK_THREADS
 from srit.pipeline.engines.sharing import SharingEngine
 from srit.pipeline.engines.travel import laid_out, packed, pieces, unpacked
 from srit.pipeline.environment import environment
-from srit.pipeline.reports import Report
 
 TRIED = 4  # requests, or groups, of a chunk whose results show what kind of machine computed them
 PATIENCE = 60.0  # seconds without a machine after which that is reported

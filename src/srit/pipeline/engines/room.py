@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 
 from srit.pipeline.context import chunk_size
+from srit.pipeline.context.reports import Report
+from srit.pipeline.context.teaching import models_of
 from srit.pipeline.estimate import n_parameters, n_problems, refined_on
-from srit.pipeline.reports import Report
-from srit.pipeline.teaching import models_of
 from srit.recipe import Recipe
 
 # Measured with SmolLM2-135M, an adapter merged, 128 answers of 88 tokens at once: 1.63 GB in float32, 1.34 in bfloat16,

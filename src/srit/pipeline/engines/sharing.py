@@ -14,8 +14,8 @@ from typing import Generic
 from srit.compute.mapping import Built as BuiltThing
 from srit.compute.mapping import ChunkWork, Item, Key
 from srit.errors import MachineError
+from srit.pipeline.context.reports import Report
 from srit.pipeline.engines.crew import Built, Crew, Died, Done, Event, Failed, Ready, Some, Unfit
-from srit.pipeline.reports import Report
 
 TRIES = 3  # workers that one chunk may end
 STARTS = 3  # workers in a row that may die before they have built what they need

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
-from srit.anatomy import Place
+from srit.records.anatomy import Place
 
 _PIECE = re.compile(r"\d+|[^\W\d_]+|\S")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")

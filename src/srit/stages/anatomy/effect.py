@@ -15,22 +15,23 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from pydantic import TypeAdapter
 
-from srit.anatomy import Effect, Effects, Flips, Place, PlaceLogps, Side
-from srit.anatomy import PairsOf as Rejects
-from srit.compared import folder_of, models, refine_problems
 from srit.errors import DataError
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.estimate import Work, refined_on, tokens_of
 from srit.pipeline.stage import SAMPLES, SCORES, Stage, StageName
 from srit.recipe import Recipe
+from srit.recipe.compared import folder_of, models, refine_problems
+from srit.recipe.rounds import RoundPart
 from srit.records import Completion, Model, Pair, Problem
-from srit.rounds import RoundPart
+from srit.records.anatomy import Effect, Effects, Flips, Place, PlaceLogps, Side
+from srit.records.anatomy import PairsOf as Rejects
 from srit.run_directory import Json, checked, fault_of
 from srit.stages.accepted import start_inputs, start_of
 from srit.stages.anatomy.differences import places
 from srit.stages.anatomy.pairs import rejects_likeliest
 from srit.stages.anatomy.samples import ByProblem, by_problem
+from srit.stages.asked import asked
 from srit.stages.lengths import LENGTHS
 from srit.stages.predictions import Wanted, answers, computed_with
 from srit.students.sources import ScoringWork, read_scores
@@ -111,7 +112,7 @@ def _measured(
 
     name, trained, plan = f"effect of {folder}", inputs.trained(folder), context.models.plan
     kept = context.partial / folder.replace("/", "-")
-    wanted = Wanted(problems, ("cot",), range(1), 0.0)
+    wanted = Wanted(asked(problems, [("cot", range(1))]), 0.0)
     source = context.models.sampler(trained, inputs.recipe.rows)
     said = answers(inputs.recipe, context, source, wanted, kept / "greedy", name)
     work = ScoringWork(context.models.frozen(trained), plan.rows, ROW_TOKENS, BATCH_TOKENS, by_token=True)

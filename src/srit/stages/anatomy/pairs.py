@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from srit.anatomy import PROBABILITIES, PairCounts
 from srit.records import Pair
+from srit.records.anatomy import PROBABILITIES, PairCounts
 from srit.stages.anatomy.differences import first_difference, n_alike, places, same_but_numbers, shared_tokens
 from srit.stages.anatomy.samples import ByProblem, likeliest
 

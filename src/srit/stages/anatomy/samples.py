@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from srit.anatomy import SampleCounts
 from srit.records import Completion
+from srit.records.anatomy import SampleCounts
 
 ByProblem = Mapping[tuple[str, str], Sequence[Completion]]  # by task and id
 

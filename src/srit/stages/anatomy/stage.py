@@ -8,14 +8,14 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from srit.anatomy import Anatomy, Learned, PairCounts
 from srit.errors import DataError
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.stage import Stage, StageName
 from srit.recipe import Recipe
+from srit.recipe.rounds import RoundPart
 from srit.records import Completion, Pair
-from srit.rounds import RoundPart
+from srit.records.anatomy import Anatomy, Learned, PairCounts
 from srit.run_directory import Json, checked, fault_of
 from srit.stages.anatomy.pairs import count_pairs
 from srit.stages.anatomy.samples import by_problem, count_samples

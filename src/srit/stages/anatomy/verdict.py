@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from srit.anatomy import Anatomy, PairCounts
 from srit.records import Domain, Model
-from srit.scores import Interval, Results
+from srit.records.anatomy import Anatomy, PairCounts
+from srit.records.scores import Interval, Results
 from srit.stages.anatomy.overlaps import in_common
 
 ENOUGH = 0.5  # of the pairs

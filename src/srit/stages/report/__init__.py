@@ -7,14 +7,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from srit.compared import OPTIONS
 from srit.page.document import render
 from srit.page.islands import island
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.stage import Stage, StageName
 from srit.recipe import Recipe
+from srit.recipe.compared import OPTIONS
 from srit.records import Check, Model, TrainingLog
+from srit.records.scores import Results
 from srit.run_directory import (
     Json,
     Manifest,
@@ -23,7 +24,6 @@ from srit.run_directory import (
     recorded_sum,
     write_bytes,
 )
-from srit.scores import Results
 from srit.stages.anatomy.overlaps import by_chance, in_common
 from srit.stages.anatomy.verdict import verdict_of
 from srit.stages.report import accuracy, anatomy, provenance

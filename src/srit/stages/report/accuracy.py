@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from srit.records import Domain, Model, PromptKind
-from srit.scores import Comparison, Results, Score
+from srit.records.scores import Comparison, Results, Score
 from srit.stages.report.headline import BOTH, main_prompt, prompt_words, refinements
 from srit.stages.results import DOMAINS, over_domain
 

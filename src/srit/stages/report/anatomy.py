@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from srit.anatomy import PROBABILITIES, Anatomy, Effect, PairCounts, SampleCounts
+from srit.records.anatomy import PROBABILITIES, Anatomy, Effect, PairCounts, SampleCounts
 from srit.stages.anatomy.effect import read_effects
 from srit.stages.anatomy.stage import read_anatomy
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from srit.errors import RecipeError
 from srit.records import Model
+from srit.records.scores import Comparison, Results
 from srit.run_directory import write_bytes
-from srit.scores import Comparison, Results
 from srit.stages.report.accuracy import Group, groups, models_of, style_of
 from srit.stages.report.curves import Curve
 from srit.stages.report.headline import refinements

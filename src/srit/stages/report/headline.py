@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from srit.records import Domain, PromptKind
-from srit.scores import Comparison, Results
+from srit.records.scores import Comparison, Results
 from srit.stages.results import BASE, DOMAINS, INSTRUCTED, REFINED, over_domain
 
 BOTH: tuple[Domain, ...] = ("in", "out")

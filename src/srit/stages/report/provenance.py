@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import yaml
 
-from srit.compared import OPTIONS, evaluated, models
 from srit.recipe import Recipe, check_recipe
+from srit.recipe.compared import OPTIONS, evaluated, models
+from srit.recipe.rounds import rounds_of
 from srit.records import Model
-from srit.rounds import rounds_of
 from srit.run_directory import Json, StageEntry
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from srit.compared import OPTIONS
+from srit.recipe.compared import OPTIONS
 from srit.records import Completion, Demonstration, Model, Pair, Prediction, Problem
 from srit.run_directory import read_records
 

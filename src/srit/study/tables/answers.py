@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from srit.compared import TEACHER, slug
+from srit.recipe.compared import TEACHER, slug
 from srit.records import Model
 from srit.stages.results import BASE
 from srit.study.estimates import Key, StudyResults, domain_tasks, main_prompt, models_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from srit.anatomy import Effect, Flips, PlaceLogps
+from srit.records.anatomy import Effect, Flips, PlaceLogps
 from srit.study.estimates import StudyResults
 from srit.study.records import CellRecord
 from srit.study.tables.entries import Entry, Table, mean, name_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from srit.anatomy import Anatomy, PairCounts, SampleCounts
 from srit.records import Domain, Model, PromptKind
+from srit.records.anatomy import Anatomy, PairCounts, SampleCounts
 from srit.stages.anatomy.overlaps import OverlapCounts, by_chance, count_overlap, in_common
 from srit.stages.anatomy.pairs import pooled
 from srit.stages.anatomy.verdict import RIGHT, Ahead, verdict

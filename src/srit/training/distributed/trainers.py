@@ -1,4 +1,4 @@
-"""What trains: this process alone, several that it starts, or several that something else has started.
+"""What trains a model, and what it is told.
 
 The process that leads has the run directory: it computes all the rest of a run, and in a training it is the first of
 the processes. The others follow: they wait for a training, build the model, and take part.
@@ -7,8 +7,7 @@ the processes. The others follow: they wait for a training, build the model, and
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from srit.compute.mapping import Source
@@ -95,40 +94,3 @@ def given_place() -> Place | None:
         return None
     place = Place(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     return place if place.size > 1 else None
-
-
-def followed() -> bool:
-    """Take part in the trainings of the process that leads, if the environment says that this one follows.
-
-    Returns:
-        Whether it did: then nothing is left for it to do.
-    """
-    place = given_place()
-    if place is None or place.rank == 0:
-        return False
-    from srit.training.distributed.given import follow_given
-
-    follow_given(place)
-    return True
-
-
-@contextmanager
-def trainers_for(size: int | None, report: Callable[[str], None]) -> Iterator[Trainers]:
-    """Yield what trains for as long as the block runs.
-
-    Args:
-        size: how many processes train; None: those that the environment speaks of, or this one.
-        report: takes a line about each process that dies.
-    """
-    place = given_place() if size is None else None
-    if place is not None:
-        from srit.training.distributed.given import given_trainers
-
-        with given_trainers(place) as trainers:
-            yield trainers
-    elif size is None or size == 1:
-        yield AloneTrainer()
-    else:
-        from srit.training.distributed.started import StartedTrainers
-
-        yield StartedTrainers(size, report)

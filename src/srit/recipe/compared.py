@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from srit.errors import RecipeError
 from srit.recipe import Recipe, TaskUse
+from srit.recipe.rounds import rounds_of
 from srit.records import Model
-from srit.rounds import rounds_of
 from srit.run_directory import canonical
 from srit.tasks import find_task, kinds_of
 

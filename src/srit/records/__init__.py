@@ -1,4 +1,4 @@
-"""The records that flow through a run, from a problem to a prediction; `srit.scores` has those of its results.
+"""The records that flow through a run, from a problem to a prediction; `srit.records.scores` has those of its results.
 
 They are frozen and flat. Their types are checked where a file is read, and trusted after that.
 """

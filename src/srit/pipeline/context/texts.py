@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from srit.pipeline.reports import Report
+from srit.pipeline.context.reports import Report
 from srit.recipe import Student
 from srit.students.lengths import Room
 from srit.students.loading import load_prompts, load_room

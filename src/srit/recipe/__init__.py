@@ -336,4 +336,4 @@ def shipped() -> list[str]:
     return names_in(SHIPPED)
 
 
-SHIPPED = Path(__file__).parent / "recipes"
+SHIPPED = Path(__file__).parent.parent / "recipes"

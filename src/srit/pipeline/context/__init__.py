@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from srit.compute.mapping import Built, ChunkWork, Engine, Item, Key, mapped_once
-from srit.pipeline.models import Models
-from srit.pipeline.reports import Reports
-from srit.pipeline.teaching import Teaching
-from srit.pipeline.texts import Texts
+from srit.pipeline.context.models import Models
+from srit.pipeline.context.reports import Reports
+from srit.pipeline.context.teaching import Teaching
+from srit.pipeline.context.texts import Texts
 from srit.samplers import Request, Sampled, SamplingSettings
 from srit.samplers.chunks import SamplerSource, SamplingWork, chunks_of, read_answers
 from srit.training.distributed.trainers import Done, Task, Trainers, Work

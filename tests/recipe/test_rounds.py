@@ -3,8 +3,8 @@ from collections import Counter
 import pytest
 
 from srit.errors import DataError
+from srit.recipe.rounds import RoundPart
 from srit.records import Problem
-from srit.rounds import RoundPart
 
 PROBLEMS = [Problem(f"{task}{n}", task, "train", "?", "0") for task, size in (("a", 10), ("b", 7)) for n in range(size)]
 

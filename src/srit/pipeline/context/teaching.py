@@ -8,7 +8,7 @@ from pathlib import Path
 
 from srit.compute.mapping import Engine
 from srit.errors import MachineError
-from srit.pipeline.reports import Report
+from srit.pipeline.context.reports import Report
 from srit.recipe import Recipe, Student, TeacherSettings
 from srit.run_directory import Json, StageEntry
 from srit.teachers import Surroundings, Teacher, teacher_kind
