@@ -17,8 +17,8 @@ from srit.pipeline.planning import plan as plan_stages
 from srit.pipeline.planning import versions_line
 from srit.pipeline.running import open_run, run_stages
 from srit.pipeline.variants import begin_variant, shared_by
-from srit.recipe import Recipe, read_recipe
-from srit.recipe.evaluation import evaluation_recipe
+from srit.recipe import PLAIN, Recipe, read_recipe
+from srit.recipe.evaluation import evaluation_recipe, recipe_around
 from srit.records import Completion, Demonstration, Model, Pair
 from srit.records.scores import Results
 from srit.run_directory import read_manifest, read_records
@@ -347,11 +347,14 @@ def evaluate_model(
         The run directory, which `load_results` reads. The other arguments and the errors are those of `run`.
     """
     student: dict[str, Any] = {"model": model}
-    recipe = evaluation_recipe(student, tasks, limit=limit, overrides=overrides)
+    made_by = recipe_around(Path(model)) if Path(model).is_dir() else None
+    wording = made_by.prompt if made_by else PLAIN
+    recipe = evaluation_recipe(student, tasks, limit=limit, wording=wording, overrides=overrides)
     folder = run_folder(recipe, out)
     if is_adapter(Path(model)):
         student = merge(Path(model), folder / "model")
-        recipe = evaluation_recipe(student, tasks, limit=limit, overrides=[f"name={recipe.name}", *overrides])
+        named = [f"name={recipe.name}", *overrides]
+        recipe = evaluation_recipe(student, tasks, limit=limit, wording=wording, overrides=named)
     return make(recipe, folder, "results", log=log, progress=progress, machines=machines)
 
 

@@ -225,6 +225,17 @@ def test_every_shipped_recipe_is_a_plan(name):
     assert [str(stage.name) for stage in stages(recipe)[-2:]] == ["results", "report"]
 
 
+def test_another_prompt_makes_again_every_stage_that_asks_or_trains(tmp_path):
+    plain, worded = (
+        {str(stage.name): stage for stage in stages(read_recipe(written(tmp_path, GOOD), fields))}
+        for fields in ([], ["prompt.trigger=Think."])
+    )
+
+    assert {name for name, stage in plain.items() if stage.settings == worded[name].settings} == {
+        *("problems", "round-1/anatomy", "results")
+    }
+
+
 def test_the_smallest_recipe_trains_as_the_studied_one_does():
     student = {"model": "smollm2-135m-instruct"}
     tasks = {"train": [{"task": "gsm8k"}], "evaluate": [{"task": "gsm8k"}]}

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 from srit.compute.plan import Rates
 from srit.errors import SritError
-from srit.recipe import Optimization, Recipe, TaskUse
+from srit.recipe import Optimization, Prompt, Recipe, TaskUse
 from srit.records import Split
 from srit.students.prompts import prompt_text
 from srit.tasks import Counted, find_task
@@ -97,7 +97,7 @@ def tokens_of(recipe: Recipe, use: TaskUse, split: Split, most: int) -> Tokens:
     Args:
         most: how many tokens an answer may have.
     """
-    prompt, solution = _lengths(use.task, use.data, split, recipe.tasks.seed)
+    prompt, solution = _lengths(use.task, use.data, split, recipe.tasks.seed, recipe.prompt)
     answer = solution if writes_solutions(recipe) else None
     return Tokens(prompt or PROMPT_TOKENS, min(answer or most / 2, most))
 
@@ -108,7 +108,9 @@ def writes_solutions(recipe: Recipe) -> bool:
 
 
 @cache
-def _lengths(name: str, data: str | None, split: Split, seed: int) -> tuple[float | None, float | None]:
+def _lengths(
+    name: str, data: str | None, split: Split, seed: int, wording: Prompt
+) -> tuple[float | None, float | None]:
     """Return the mean tokens of a task's prompts and worked solutions; None where they are not known here."""
     folder = None if data is None else Path(data)
     try:
@@ -120,7 +122,8 @@ def _lengths(name: str, data: str | None, split: Split, seed: int) -> tuple[floa
         problems = list(islice(task.load(split, data=folder, limit=limit, seed=seed), EXAMPLES))
     except (SritError, OSError, ValueError):
         return None, None  # the run reports it in full
-    prompts = [CHAT_TOKENS + n_pieces(prompt_text(problem, "cot")) for problem in problems]
+    around = CHAT_TOKENS + n_pieces(wording.system or "")
+    prompts = [around + n_pieces(prompt_text(problem, "cot", wording)) for problem in problems]
     worked = [task.solve(problem) or worked_solution(problem) for problem in problems]
     solutions = [1 + n_pieces(solution) for solution in worked if solution is not None]
     return _mean(prompts), _mean(solutions)

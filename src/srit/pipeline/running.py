@@ -128,7 +128,7 @@ def _opened(
         recipe=recipe,
         stages=stages,
         plan=None,
-        texts=Texts(recipe.student, reports.report),
+        texts=Texts(recipe.student, recipe.prompt, reports.report),
         reports=reports,
         teaching=Teaching(recipe, journal, limits, in_vain, engine, reports.report),
         engine=engine,

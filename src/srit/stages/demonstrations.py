@@ -14,7 +14,7 @@ from srit.pipeline.context.teaching import teacher_settings, teacher_sources
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.estimate import demonstrated, teaching
 from srit.pipeline.stage import UNSETTLED, Stage, StageName
-from srit.recipe import Demonstrations, Recipe
+from srit.recipe import Demonstrations, Prompt, Recipe
 from srit.records import Demonstration, Problem
 from srit.run_directory import Json
 from srit.stages.lengths import LENGTHS
@@ -32,7 +32,7 @@ def demonstrations_stage(recipe: Recipe) -> Stage:
         name=StageName("demonstrations"),
         version=2,
         settings=teacher_settings(recipe) | recipe.model_dump(mode="json", include={"demonstrations"}),
-        reads=("demonstrations",),
+        reads=("demonstrations", "prompt"),
         inputs=("problems/train.jsonl",),
         outputs=("demonstrations.jsonl",),
         make=_make_demonstrations,
@@ -45,7 +45,7 @@ def demonstrations_stage(recipe: Recipe) -> Stage:
 
 def _make_demonstrations(inputs: Inputs, out: Outputs, context: Context) -> Mapping[str, Json]:
     settings = inputs.recipe.demonstrations
-    questions = questions_of(inputs.records("problems/train.jsonl", Problem), settings.limit)
+    questions = questions_of(inputs.records("problems/train.jsonl", Problem), settings.limit, inputs.recipe.prompt)
     paid, teacher = context.teaching.paid(context.reports.of("demonstrations")), context.teaching.teacher()
     made, counts, unsettled = make_demonstrations(questions, teacher, settings, paid)
     out.records("demonstrations.jsonl", made)
@@ -60,14 +60,14 @@ def asked_again(n: int, report: Report) -> dict[str, int]:
     return {UNSETTLED: n}
 
 
-def questions_of(problems: Iterable[Problem], limit: int | None) -> list[Question]:
+def questions_of(problems: Iterable[Problem], limit: int | None, wording: Prompt) -> list[Question]:
     """Return the first `limit` problems of each task as questions to the teacher."""
     asked: Counter[str] = Counter()
     questions = []
     for problem in problems:
         asked[problem.task] += 1
         if limit is None or asked[problem.task] <= limit:
-            questions.append(Question(problem, prompt_text(problem, "cot")))
+            questions.append(Question(problem, prompt_text(problem, "cot", wording)))
     return questions
 
 

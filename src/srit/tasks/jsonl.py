@@ -18,6 +18,7 @@ Alpaca, ShareGPT, chat messages, and prompt and completion are read too; [own-da
 After a "?" the task says what the file does not: `jsonl:PATH?question=problem&answer=solution` names the columns
 (`choices=A,B,C,D` if options stand in several), and `split=80/10/10` puts that many percent of the rows in train, dev,
 and test, drawn by `tasks.seed` from the question alone: a row stays where it is when others are added or moved.
+`judge=judge.py:right` has a function of yours decide: [own-data.md](own-data.md) says how.
 """
 
 from __future__ import annotations
@@ -108,6 +109,8 @@ class JsonlTask:
 
     def read(self, text: str, problem: Problem) -> Reading:
         """Reads a letter if there are options, a number or formula if the gold answer is one, or else text."""
+        if self._options.judge is not None:
+            return self._options.judge.read(text)
         if not problem.choices and is_formula(problem.answer):
             return read_math(text, problem.question)
         return read_as_gold(text, problem)
@@ -118,6 +121,8 @@ class JsonlTask:
         Raises:
             JudgeError: the formulas could not be compared.
         """
+        if self._options.judge is not None:
+            return self._options.judge.right(answer, gold)
         if is_formula(gold):
             from srit.tasks.math_judge import math_equal
 
@@ -125,6 +130,10 @@ class JsonlTask:
         if _LISTED.fullmatch(gold) and _unspaced(answer) == _unspaced(gold):
             return True
         return texts_equal(answer, gold)
+
+    def judge_sources(self) -> dict[str, str]:
+        """Returns the sum of the file that judges its answers, if one does."""
+        return {} if self._options.judge is None else self._options.judge.sources()
 
     def solve(self, problem: Problem) -> str | None:
         """Returns None, as there is no solver."""

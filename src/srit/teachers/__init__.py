@@ -108,6 +108,7 @@ class Surroundings(NamedTuple):
     rows: int  # answers decoded at once on this machine
     report: Callable[[str], None]  # shows a line to a person
     engine: Engine  # computes what this machine, or others, do for the teacher
+    system: str | None = None  # what a system turn before each question says; None: there is no such turn
     spent: Spent = UNSPENT  # by the run so far, or by the study that it is part of
     # Records a call that costs money, by the key of its answer: before it is sent, and once its end is known.
     record: Record = not_recorded

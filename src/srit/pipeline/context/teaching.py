@@ -50,7 +50,7 @@ class Teaching:
             in_vain: as in `Paid`.
         """
         self._recipe, self._journal, self._limits, self._in_vain = recipe, journal, limits, in_vain
-        self._around = Surroundings(recipe.student.dtype, recipe.rows, report, engine)
+        self._around = Surroundings(recipe.student.dtype, recipe.rows, report, engine, system=recipe.prompt.system)
         self._kept: Teacher | None = None
 
     def teacher(self) -> Teacher:

@@ -60,7 +60,10 @@ def _make(settings: OpenAISettings, surroundings: Surroundings) -> Teacher:
     from srit.teachers.openai.teacher import OpenAITeacher
 
     shaped = settings.model_dump(include={field.name for field in fields(Endpoint)})
-    return OpenAITeacher(Endpoint(**shaped), surroundings.report, surroundings.record, surroundings.spent)
+    endpoint = Endpoint(**shaped)
+    return OpenAITeacher(
+        endpoint, surroundings.report, surroundings.record, surroundings.spent, system=surroundings.system
+    )
 
 
 def _work(settings: OpenAISettings, questions: int) -> TeacherWork:
