@@ -88,6 +88,14 @@ BAD = {
         GOOD + "  loss: group\n  reference: round\n",
         "refine.reference: the loss group does not use it (only apo_zero and ipo",
     ),
+    "an extra field that has a place of its own": (
+        GOOD + "teacher: {kind: openai, model: m, base_url: 'https://x.org/v1', extra: {n: 4}}\n",
+        "extra: n is teacher.samples, each in a request of its own: remove it from extra",
+    ),
+    "samples that are all alike": (
+        GOOD + "teacher: {kind: openai, model: m, base_url: 'https://x.org/v1', samples: 4}\n",
+        "samples: at temperature 0 all answers to a question are alike: raise teacher.temperature",
+    ),
     "nothing demonstrated, and a stage 1 to learn it": (
         GOOD + "demonstrations: {limit: 0}\n",
         "recipe.yaml: demonstrations.limit: 0 leaves stage 1 nothing to learn: set instruct.epochs: 0 as well",

@@ -25,6 +25,11 @@ def teacher_settings(recipe: Recipe) -> dict[str, Json]:
     return {"teacher": kind.shaping(recipe.teacher), **computed}
 
 
+def samples_of(teacher: TeacherSettings) -> int:
+    """Return how many answers to each training problem a teacher is asked for."""
+    return teacher_kind(teacher.kind).samples(teacher)
+
+
 def teacher_sources(teacher: TeacherSettings) -> dict[str, Json]:
     """Return sums of what answers are read from or computed with: recordings; weights, tokenizer and template."""
     return dict(teacher_kind(teacher.kind).sources(teacher))
@@ -53,14 +58,24 @@ class Teaching:
         self._around = Surroundings(recipe.student.dtype, recipe.rows, report, engine, system=recipe.prompt.system)
         self._kept: Teacher | None = None
 
-    def teacher(self) -> Teacher:
-        """Return the teacher that the recipe names; a kind that is kept is made once, for all stages."""
+    @property
+    def samples(self) -> int:
+        """How many answers to each training problem the recipe asks for."""
+        return samples_of(self._recipe.teacher)
+
+    def teacher(self, sample: int = 0) -> Teacher:
+        """Return the teacher that the recipe names; a kind that is kept is made once, for all stages.
+
+        Args:
+            sample: which of the answers to each question it gives.
+        """
         if self._kept is not None:
             return self._kept
         settings, kind = self._recipe.teacher, teacher_kind(self._recipe.teacher.kind)
-        around = self._around._replace(spent=self._ledger.spent, record=self._ledger.record)
+        around = self._around._replace(sample=sample, spent=self._ledger.spent, record=self._ledger.record)
         made: Teacher = kind.make(settings, around)
-        self._kept = made if kind.kept else None
+        # One for each sample begins with what all of them have spent.
+        self._kept = made if kind.kept and self.samples == 1 else None
         return made
 
     def paid(self, progress: Callable[[int, int], None]) -> Paid:
