@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from srit.cli import bench, run, shown, study
+from srit.cli import bench, export, run, shown, study
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,6 +39,7 @@ for _name, (_part, _summary) in run.STAGES.items():
     app.command(_name)(run.stage_command(_part, _summary))
 app.command()(run.report)
 app.command()(run.watch)
+app.command()(export.export)
 app.command()(shown.show)
 app.command()(shown.audit)
 app.command()(shown.tasks)
