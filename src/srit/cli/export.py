@@ -16,13 +16,13 @@ Place = Annotated[
 ]
 OfRun = Annotated[
     str | None,
-    typer.Option("--model", help="Of a run: base, instructed, refined, refined-1, … Default: refined."),
+    typer.Option("--model", help="Of a run: base, instructed, refined, … Default: refined."),
 ]
 
 
 def export(
     place: Place,
-    to: Annotated[str, typer.Option(help="merged, adapter, gguf or ollama.")],
+    to: Annotated[str, typer.Option(help="merged, adapter, gguf, ollama, datasets or lm-eval.")],
     out: Annotated[Path, typer.Option(help="The folder to write, which must not exist.")],
     model: OfRun = None,
     questions: Annotated[int, typer.Option(min=1, help="Asked in the checks.")] = 20,

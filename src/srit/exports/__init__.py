@@ -10,10 +10,12 @@ from srit.errors import DataError, RecipeError
 from srit.exports.adapter import make_adapter
 from srit.exports.card import card
 from srit.exports.gguf import make_gguf
+from srit.exports.lm_eval import make_lm_eval
 from srit.exports.merged import make_merged
 from srit.exports.ollama import make_ollama
 from srit.exports.sources import Source
 from srit.exports.trials import UNCHECKED, Trial, trial_of
+from srit.exports.trl import make_datasets
 from srit.records import Check
 from srit.run_directory import building, write_bytes
 
@@ -34,7 +36,10 @@ KINDS: Mapping[str, Callable[[Wanted], list[Check]]] = {
     "adapter": lambda wanted: make_adapter(wanted.source, wanted.folder, wanted.trial),
     "gguf": lambda wanted: make_gguf(wanted.source, wanted.folder, wanted.trial, wanted.converter),
     "ollama": lambda wanted: make_ollama(wanted.source, wanted.folder, wanted.trial, wanted.converter),
+    "datasets": lambda wanted: make_datasets(wanted.source, wanted.folder, wanted.trial),
+    "lm-eval": lambda wanted: make_lm_eval(wanted.source, wanted.folder, wanted.trial),
 }
+DATA = ("datasets", "lm-eval")  # which hold no model, and so have no model card
 
 
 def export(
@@ -73,5 +78,6 @@ def export(
             report(f"{'ok  ' if check.ok else 'WARN'} {check.line}")
         if failed := [check for check in checks if not check.ok and check.name != UNCHECKED]:
             raise DataError(f"{out}: not written, since it is not what was trained: {failed[0].line}")
-        write_bytes(folder / "README.md", card(source, kind, out.name, checks).encode())
+        if kind not in DATA:
+            write_bytes(folder / "README.md", card(source, kind, out.name, checks).encode())
     return out

@@ -52,7 +52,7 @@ def find_source(place: str, model: str | None) -> Source:
     """
     folder = Path(place)
     if (folder / "recipe.yaml").is_file():
-        return of_run(folder, model or "refined")
+        return of_run(folder, model)
     if model is not None:
         raise RecipeError(f"--model: {place} is not a run directory, so it has only one model: leave --model out")
     if not folder.is_dir():
@@ -62,10 +62,11 @@ def find_source(place: str, model: str | None) -> Source:
     return _in_run(folder) or _alone(folder)
 
 
-def of_run(folder: Path, name: str) -> Source:
-    """Find a model of a run by its name; errors as in `find_source`."""
+def of_run(folder: Path, name: str | None) -> Source:
+    """Find a model of a run by its name; None: the refined one, or the last before it. Errors as in `find_source`."""
     recipe = read_recipe(str(folder / "recipe.yaml"))
     found = {str(model): model for model in models(recipe) if model.kind != "instructed-again"}
+    name = name or next(last for last in ("refined", "instructed", "base") if last in found)
     if name not in found:
         raise RecipeError(f"--model: {folder} has no model {name!r}; it has: {', '.join(found)}")
     return _of_run(FromRun(folder, recipe), found[name])

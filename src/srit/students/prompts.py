@@ -150,6 +150,10 @@ class Prompts:
         """
         return self._chat.write(*texts, opens=opens)
 
+    def ids_of(self, written: str) -> tuple[int, ...]:
+        """Encode a text that the template has written."""
+        return token_ids_of(self._tokenizer, written)
+
     def save(self, folder: Path) -> None:
         """Save the tokenizer with the mended template."""
         tokenizer = copy(self._tokenizer)
