@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from srit.recipe import Recipe, read_recipe
 from srit.records import Completion, Demonstration, Pair
 from srit.records.scores import Results
 from srit.run_directory import read_manifest, read_records
+from srit.run_directory.mirror import mirror_of
 from srit.stages import part as part_of
 from srit.stages import stages
 from srit.stages.anatomy.verdict import Verdict, verdict_of
@@ -59,6 +61,7 @@ def run(
     log: Log | None = None,
     progress: Progress | None = None,
     machines: Machines = HERE,
+    mirror: str | None = None,
 ) -> Path:
     """Run a recipe from start to end, or resume it: only what is missing or out of date is made.
 
@@ -70,6 +73,9 @@ def run(
         machines: where answers and scores are computed and models trained, such as `Machines(workers=4)`: four
             processes. Under torchrun, srun or Ray Train (RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are set), each
             process calls this: the first one makes the run, and the others only take part in its trainings.
+        mirror: a folder on object storage, such as "s3://bucket/runs/mine", that the run directory is copied to while
+            it is made. If it holds the run already, the run goes on from it, on any machine. None: none, or the one
+            that the run directory has had so far.
 
     Returns:
         The run directory. It now holds the models, results.json and report.html.
@@ -78,7 +84,7 @@ def run(
         SritError: the recipe, the data, the teacher, the machine or the training is at fault (`srit.errors` lists the
             kinds). What was finished is kept, and the same call continues from there.
     """
-    return make(recipe, out, None, log=log, progress=progress, machines=machines)
+    return make(recipe, out, None, log=log, progress=progress, machines=machines, mirror=mirror)
 
 
 def demonstrate(
@@ -309,6 +315,7 @@ def make(
     log: Log | None = None,
     progress: Progress | None = None,
     machines: Machines = HERE,
+    mirror: str | None = None,
 ) -> Path:
     """Make one part of a run and what it needs.
 
@@ -326,14 +333,30 @@ def make(
     with (
         working(machines, recipe, log) as engine,
         trainers_for(machines.train_workers, log) as trainers,
-        open_run(folder, recipe, declare, progress=shown, report=log, engine=engine, trainers=trainers) as opened,
+        open_run(
+            folder,
+            recipe,
+            declare,
+            progress=shown,
+            report=log,
+            engine=engine,
+            trainers=trainers,
+            mirror=mirror_of(folder, mirror, log),
+        ) as opened,
     ):
         run_stages(opened)
     return folder
 
 
 def run_folder(recipe: Recipe, out: Path | str | None) -> Path:
-    """Return the run directory: `out`, or runs/NAME."""
+    """Return the run directory: `out`, or runs/NAME.
+
+    Raises:
+        RecipeError: it is no folder of this machine.
+    """
+    if out is not None and (found := re.match(r"(s3|gs|az):/+(.*)", str(out))):
+        url = f"{found[1]}://{found[2]}"
+        raise RecipeError(f"--out {url}: a run works in a folder of this machine: copy it there with --mirror {url}")
     return Path("runs") / recipe.name if out is None else Path(out)
 
 

@@ -10,7 +10,7 @@ import typer
 
 from srit.cli.display import display
 from srit.cli.ends import reported_errors
-from srit.cli.options import Mixed, On, Out, Overrides, RecipeName, RunFolder, TrainWorkers, Workers
+from srit.cli.options import MirrorUrl, Mixed, On, Out, Overrides, RecipeName, RunFolder, TrainWorkers, Workers
 from srit.errors import MachineError, SritError
 from srit.printable import printable
 
@@ -37,13 +37,14 @@ def run(
     workers: Workers = None,
     mixed: Mixed = False,
     train_workers: TrainWorkers = None,
+    mirror: MirrorUrl = None,
 ) -> None:
     """Run a recipe, or resume it."""
     from srit.pipeline.engines import Machines
     from srit.recipe import read_recipe
 
     with reported_errors():
-        _make(read_recipe(recipe, overrides or []), out, None, Machines(on, workers, mixed, train_workers))
+        _make(read_recipe(recipe, overrides or []), out, None, Machines(on, workers, mixed, train_workers), mirror)
 
 
 def plan(recipe: RecipeName, overrides: Overrides = None, out: Out = None, workers: Workers = None) -> None:
@@ -138,7 +139,7 @@ def watch(
             server.server_close()
 
 
-def _make(recipe: Recipe, out: Path | None, part: str | None, machines: Machines) -> None:
+def _make(recipe: Recipe, out: Path | None, part: str | None, machines: Machines, mirror: str | None = None) -> None:
     """Make one part of a run, or all of it (None), and print where the result is."""
     from srit.api import load_results, load_verdict, make
     from srit.cli.tables import print_results
@@ -147,7 +148,7 @@ def _make(recipe: Recipe, out: Path | None, part: str | None, machines: Machines
     if followed():
         return
     with display() as shown:
-        folder = make(recipe, out, part, log=shown.log, progress=shown.progress, machines=machines)
+        folder = make(recipe, out, part, log=shown.log, progress=shown.progress, machines=machines, mirror=mirror)
     if part in (None, "report"):
         print_results(load_results(folder))
         if (verdict := load_verdict(folder)) is not None:
