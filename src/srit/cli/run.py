@@ -10,8 +10,8 @@ import typer
 
 from srit.cli.display import display
 from srit.cli.ends import reported_errors
-from srit.cli.options import MirrorUrl, Mixed, On, Out, Overrides, RecipeName, RunFolder, TrainWorkers, Workers
-from srit.errors import MachineError, SritError
+from srit.cli.options import Begun, MirrorUrl, Mixed, On, Out, Overrides, RecipeName, RunFolder, TrainWorkers, Workers
+from srit.errors import MachineError, RecipeError, SritError
 from srit.printable import printable
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ STAGES = {
     "sample": ("completions", "Sample the completions of a run, and make what they need."),
     "pair": ("pairs", "Make the preference pairs of a run, and what they need."),
     "refine": ("refined", "Train the refined model of a run, and make what it needs."),
-    "evaluate": ("report", "Evaluate the models of a run, and make what that needs."),
 }
 
 
@@ -38,13 +37,29 @@ def run(
     mixed: Mixed = False,
     train_workers: TrainWorkers = None,
     mirror: MirrorUrl = None,
+    variant: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="Keep the run, and make this variant beside it.")
+    ] = None,
 ) -> None:
     """Run a recipe, or resume it."""
     from srit.pipeline.engines import Machines
     from srit.recipe import read_recipe
 
     with reported_errors():
-        _make(read_recipe(recipe, overrides or []), out, None, Machines(on, workers, mixed, train_workers), mirror)
+        settings = read_recipe(recipe, overrides or [])
+        if variant is not None:
+            settings, out = _as_variant(recipe, overrides or [], variant, out)
+        make_part(settings, out, None, Machines(on, workers, mixed, train_workers), mirror)
+
+
+def _as_variant(recipe: str, overrides: Sequence[str], name: str, out: Path | None) -> tuple[Recipe, Path]:
+    """Return the recipe of a variant, and its run directory beside that of the recipe."""
+    from srit.api import run_folder
+    from srit.api import variant as begin
+    from srit.recipe import read_recipe
+
+    settings = read_recipe(recipe, [*overrides, f"name={name}"])
+    return settings, begin(settings, run_folder(read_recipe(recipe), out))
 
 
 def plan(recipe: RecipeName, overrides: Overrides = None, out: Out = None, workers: Workers = None) -> None:
@@ -87,20 +102,42 @@ def stage_command(part: str, summary: str) -> Callable[..., None]:
     """
 
     def command(
-        folder: RunFolder,
+        target: Begun,
+        overrides: Overrides = None,
+        out: Out = None,
         on: On = "local",
         workers: Workers = None,
         mixed: Mixed = False,
         train_workers: TrainWorkers = None,
     ) -> None:
-        from srit.api import recipe_of
         from srit.pipeline.engines import Machines
 
         with reported_errors():
-            _make(recipe_of(folder), folder, part, Machines(on, workers, mixed, train_workers))
+            make_part(*settings_of(target, overrides or [], out), part, Machines(on, workers, mixed, train_workers))
 
     command.__doc__ = summary
     return command
+
+
+def settings_of(target: str, overrides: Sequence[str], out: Path | None) -> tuple[Recipe, Path | None]:
+    """Return the recipe that a recipe's name or a run directory stands for, and the run directory; None: runs/NAME.
+
+    Raises:
+        RecipeError: it is neither, or --out names another folder than the run's.
+    """
+    from srit.recipe import SHIPPED, read_recipe
+    from srit.settings import names_in
+
+    folder = Path(target)
+    if folder.suffix in (".yaml", ".yml") or (target in names_in(SHIPPED) and not (folder / "recipe.yaml").is_file()):
+        return read_recipe(target, overrides), out
+    if not folder.is_dir():
+        raise RecipeError(f"{target}: neither a recipe nor a run directory; `srit recipes` lists those that ship")
+    if not (folder / "recipe.yaml").is_file():
+        raise RecipeError(f"{folder}: not a run directory: begin a run with srit run RECIPE --out {folder}")
+    if out is not None and out != folder:
+        raise RecipeError(f"--out {out}: the run goes on where it is, in {folder}: leave --out away")
+    return read_recipe(str(folder / "recipe.yaml"), overrides), folder
 
 
 def report(
@@ -139,7 +176,9 @@ def watch(
             server.server_close()
 
 
-def _make(recipe: Recipe, out: Path | None, part: str | None, machines: Machines, mirror: str | None = None) -> None:
+def make_part(
+    recipe: Recipe, out: Path | None, part: str | None, machines: Machines, mirror: str | None = None
+) -> None:
     """Make one part of a run, or all of it (None), and print where the result is."""
     from srit.api import load_results, load_verdict, make
     from srit.cli.tables import print_results

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from srit.records.scores import Comparison, Results, Score
 
+CHANGE = (Model("refined"), Model("instructed"))
 UNLIMITED = 10_000  # columns: more than any table has
 
 
@@ -25,6 +26,9 @@ def print_results(results: Results) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=UNLIMITED)
+    if not any((c.a, c.b) == CHANGE for c in results.comparisons):
+        console.print(scores_table(results))
+        return
     table = accuracy_table(results, wide=True)
     if console.measure(table, options=console.options.update(width=UNLIMITED)).maximum > console.width:
         table = accuracy_table(results, wide=False)
@@ -45,12 +49,25 @@ def accuracy_table(results: Results, *, wide: bool) -> Table:
     table = Table(title="accuracy, % (95 % interval)" if wide else "accuracy, %")
     for column in ("", "task", "prompt", "n", *map(str, models), "refined - instructed"):
         table.add_column(column)
-    changes = [c for c in results.comparisons if (c.a, c.b) == (Model("refined"), Model("instructed"))]
+    changes = [c for c in results.comparisons if (c.a, c.b) == CHANGE]
     for change in sorted(changes, key=lambda c: (c.domain, c.task.startswith("all "), c.task, c.prompt)):
         scores = _scores(results, change)
         n = scores[Model("instructed")].n
         cells = [_accuracy(scores[model], n, wide) if model in scores else "" for model in models]
         table.add_row(change.domain, change.task, change.prompt, str(n), *cells, _difference(change, wide))
+    return table
+
+
+def scores_table(results: Results) -> Table:
+    """Return a line for each model, task and prompt, of runs that refine nothing."""
+    from rich.table import Table
+
+    table = Table(title="accuracy, % (95 % interval)")
+    for column in ("model", "task", "prompt", "n", "right", "not read", "cut"):
+        table.add_column(column)
+    for row in results.rows:
+        counts = (row.n, _accuracy(row, row.n, wide=True), row.unread + row.errors, row.truncated)
+        table.add_row(str(row.model), row.task, row.prompt, *map(str, counts))
     return table
 
 

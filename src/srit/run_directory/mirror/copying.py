@@ -251,7 +251,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Seen]]:
 
 def _is_unfinished(name: str) -> bool:
     """Whether a file or folder is of this machine alone: being written, or a lock."""
-    if name in (MARK, ".lock"):
+    if name in (MARK, ".lock", "pool"):  # pool/: links to outputs, for variants of the run
         return True
     return name != ".partial" and name.startswith(".") and name.endswith((".partial", ".old", ".lock"))
 
