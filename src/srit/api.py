@@ -29,6 +29,7 @@ from srit.stages.report.curves import curves
 from srit.stages.report.logs import read_logs
 from srit.stages.results import read_results
 from srit.training.distributed.choice import followed, trainers_for
+from srit.watching import Line, Watch, in_words
 
 Log = Callable[[str], None]
 
@@ -78,7 +79,7 @@ def run(
         SritError: the recipe, the data, the teacher, the machine or the training is at fault (`srit.errors` lists the
             kinds). What was finished is kept, and the same call continues from there.
     """
-    return make(recipe, out, None, log=log, progress=progress, machines=machines)
+    return make(recipe, out, None, watch=_watch(log, progress), machines=machines)
 
 
 def demonstrate(
@@ -96,7 +97,7 @@ def demonstrate(
     Returns:
         Every demonstration in problem order; `kept` says which of them are trained on.
     """
-    folder = make(recipe, out, "demonstrations", log=log, progress=progress, machines=machines)
+    folder = make(recipe, out, "demonstrations", watch=_watch(log, progress), machines=machines)
     return read_records(folder / "demonstrations.jsonl", Demonstration)
 
 
@@ -115,7 +116,7 @@ def instruct(
     Returns:
         The folder of the model or adapter; `from_pretrained` loads it.
     """
-    return make(recipe, out, "instructed", log=log, progress=progress, machines=machines) / "instructed"
+    return make(recipe, out, "instructed", watch=_watch(log, progress), machines=machines) / "instructed"
 
 
 def sample(
@@ -134,7 +135,7 @@ def sample(
     Returns:
         The completions of the last round, in problem order.
     """
-    folder = make(recipe, out, "completions", log=log, progress=progress, machines=machines)
+    folder = make(recipe, out, "completions", watch=_watch(log, progress), machines=machines)
     return read_records(_last_round(folder, recipe) / "completions.jsonl", Completion)
 
 
@@ -154,7 +155,7 @@ def pair(
     Returns:
         The pairs of the last round, in problem order.
     """
-    folder = make(recipe, out, "pairs", log=log, progress=progress, machines=machines)
+    folder = make(recipe, out, "pairs", watch=_watch(log, progress), machines=machines)
     return read_records(_last_round(folder, recipe) / "pairs.jsonl", Pair)
 
 
@@ -174,7 +175,7 @@ def refine(
     Returns:
         The folder of the last round's model or adapter; `from_pretrained` loads it.
     """
-    return _last_round(make(recipe, out, "refined", log=log, progress=progress, machines=machines), recipe) / "refined"
+    return _last_round(make(recipe, out, "refined", watch=_watch(log, progress), machines=machines), recipe) / "refined"
 
 
 def evaluate(
@@ -192,7 +193,7 @@ def evaluate(
     Returns:
         The results, as `load_results` reads them.
     """
-    return load_results(make(recipe, out, "report", log=log, progress=progress, machines=machines))
+    return load_results(make(recipe, out, "report", watch=_watch(log, progress), machines=machines))
 
 
 def report(folder: Path | str) -> Path:
@@ -306,14 +307,14 @@ def make(
     out: Path | str | None,
     part: str | None,
     *,
-    log: Log | None = None,
-    progress: Progress | None = None,
+    watch: Watch,
     machines: Machines = HERE,
 ) -> Path:
     """Make one part of a run and what it needs.
 
     Args:
-        part: one of `stages.PARTS`; None: everything. The others as for `run`.
+        part: one of `stages.PARTS`; None: everything.
+        watch: takes all that happens. The others are as for `run`.
 
     Returns:
         The run directory.
@@ -322,11 +323,14 @@ def make(
     declare = stages if part is None else part_of(part)
     if followed():
         return folder
-    shown, log = progress or _silent, log or _logged
+
+    def report(line: str) -> None:
+        watch(Line(line))
+
     with (
-        working(machines, recipe, log) as engine,
-        trainers_for(machines.train_workers, log) as trainers,
-        open_run(folder, recipe, declare, progress=shown, report=log, engine=engine, trainers=trainers) as opened,
+        working(machines, recipe, report) as engine,
+        trainers_for(machines.train_workers, report) as trainers,
+        open_run(folder, recipe, declare, watch=watch, engine=engine, trainers=trainers) as opened,
     ):
         run_stages(opened)
     return folder
@@ -351,6 +355,10 @@ def recipe_of(folder: Path) -> Recipe:
 
 def _last_round(folder: Path, recipe: Recipe) -> Path:
     return folder / f"round-{recipe.rounds}"
+
+
+def _watch(log: Log | None, progress: Progress | None) -> Watch:
+    return in_words(log or _logged, progress or _silent)
 
 
 def _silent(what: str, done: int, total: int) -> None:

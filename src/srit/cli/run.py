@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srit.cli.display import display
+from srit.cli.display import Display, display, kind_of_display, print_object
 from srit.cli.ends import reported_errors
-from srit.cli.options import Mixed, On, Out, Overrides, RecipeName, RunFolder, TrainWorkers, Workers
+from srit.cli.options import AsJson, Mixed, On, Out, Overrides, Quiet, RecipeName, RunFolder, TrainWorkers, Workers
 from srit.errors import MachineError, SritError
 from srit.printable import printable
 
@@ -37,13 +37,16 @@ def run(
     workers: Workers = None,
     mixed: Mixed = False,
     train_workers: TrainWorkers = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run a recipe, or resume it."""
     from srit.pipeline.engines import Machines
     from srit.recipe import read_recipe
 
-    with reported_errors():
-        _make(read_recipe(recipe, overrides or []), out, None, Machines(on, workers, mixed, train_workers))
+    with reported_errors(as_json=as_json):
+        machines = Machines(on, workers, mixed, train_workers)
+        _make(read_recipe(recipe, overrides or []), out, None, machines, kind_of_display(quiet, as_json))
 
 
 def plan(recipe: RecipeName, overrides: Overrides = None, out: Out = None, workers: Workers = None) -> None:
@@ -91,12 +94,15 @@ def stage_command(part: str, summary: str) -> Callable[..., None]:
         workers: Workers = None,
         mixed: Mixed = False,
         train_workers: TrainWorkers = None,
+        quiet: Quiet = False,
+        as_json: AsJson = False,
     ) -> None:
         from srit.api import recipe_of
         from srit.pipeline.engines import Machines
 
-        with reported_errors():
-            _make(recipe_of(folder), folder, part, Machines(on, workers, mixed, train_workers))
+        with reported_errors(as_json=as_json):
+            machines = Machines(on, workers, mixed, train_workers)
+            _make(recipe_of(folder), folder, part, machines, kind_of_display(quiet, as_json))
 
     command.__doc__ = summary
     return command
@@ -138,7 +144,7 @@ def watch(
             server.server_close()
 
 
-def _make(recipe: Recipe, out: Path | None, part: str | None, machines: Machines) -> None:
+def _make(recipe: Recipe, out: Path | None, part: str | None, machines: Machines, kind: Display) -> None:
     """Make one part of a run, or all of it (None), and print where the result is."""
     from srit.api import load_results, load_verdict, make
     from srit.cli.tables import print_results
@@ -146,9 +152,11 @@ def _make(recipe: Recipe, out: Path | None, part: str | None, machines: Machines
 
     if followed():
         return
-    with display() as shown:
-        folder = make(recipe, out, part, log=shown.log, progress=shown.progress, machines=machines)
-    if part in (None, "report"):
+    with display(kind) as watch:
+        folder = make(recipe, out, part, watch=watch, machines=machines)
+    if kind == "json":
+        print_object({"event": "finished", "folder": str(folder)})
+    elif part in (None, "report"):
         print_results(load_results(folder))
         if (verdict := load_verdict(folder)) is not None:
             typer.echo(verdict.sentence)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from srit.teachers import Surroundings, Teacher, teacher_kind
 from srit.teachers.journal import NotWritten
 from srit.teachers.ledger import Ledger
 from srit.teachers.paid import Paid
+from srit.watching import Counted
 
 
 def teacher_settings(recipe: Recipe) -> dict[str, Json]:
@@ -63,7 +64,7 @@ class Teaching:
         self._kept = made if kind.kept else None
         return made
 
-    def paid(self, progress: Callable[[int, int], None]) -> Paid:
+    def paid(self, progress: Counted) -> Paid:
         """Return the answers by key, with the function that keeps another.
 
         Args:
