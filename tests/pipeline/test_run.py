@@ -191,7 +191,7 @@ def test_too_few_pairs_end_a_round_after_its_probe_and_other_pairs_go_on_from_th
     sampled = read_manifest(copied).stages["round-1/probe"]
     srit("run", recipe, "--out", copied)
 
-    assert failed.exit_code == 6 and "0 give a pair" in failed.output
+    assert failed.exit_code == 6 and "0 give pairs" in failed.output
     assert "round-1/completions" in read_manifest(copied).stages
     assert read_manifest(copied).stages["round-1/probe"] == sampled
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +22,10 @@ from srit.samplers import Sampled, SamplingSettings
 from srit.stages.accepted import start_inputs, start_of
 from srit.stages.asked import Asked, asked, each, judging, make_requests
 from srit.stages.lengths import LENGTHS
-from srit.stages.pairs import demonstrations_for, make_pairs, pair_settings
+from srit.stages.pairs import demonstrations_for, make_pairs, pair_settings, usable
 from srit.students.prompts import Prompts
 from srit.tasks import find_task, judge
+from srit.training.losses import loss_kind
 
 LEAST_STOP_RATE = 0.95
 LEAST_YIELD = 0.02  # of the probe's problems must give a pair
@@ -52,17 +54,19 @@ def probe_stage(recipe: Recipe, first: RoundPart) -> Stage:
 
 
 def yield_stage(recipe: Recipe, number: int) -> Stage:
-    """Declare a round's yield.json: whether enough of the probe's problems give a pair to sample the rest."""
+    """Declare a round's yield.json: whether enough of the probe's problems teach something to sample the rest."""
     name, problems, probed = StageName("yield", number), refine_problems(recipe), _probe_file(number)
-    refine = {"nll_weight": recipe.refine.nll_weight, "nll_on": recipe.refine.nll_on}
+    grouped = loss_kind(recipe.refine.loss).token_loss is not None
+    shaping = ("nll_weight", "nll_on", *(("loss",) if grouped else ()))
+    refine = recipe.refine.model_dump(mode="json", include=set(shaping))
     return Stage(
         name=name,
         version=1,
         settings=pair_settings(recipe) | {"refine": refine},
-        reads=("pairs", "refine.nll_weight", "refine.nll_on"),
+        reads=("pairs", *(f"refine.{field}" for field in shaping)),
         inputs=(problems, "demonstrations.jsonl", probed),
         outputs=(f"{name}.json",),
-        make=lambda inputs, out, context: _make_yield(inputs, out, context, problems, number),
+        make=lambda inputs, out, context: _make_yield(inputs, out, context, problems, number, grouped),
         auxiliary=True,
     )
 
@@ -106,25 +110,45 @@ def _make_probe(inputs: Inputs, out: Outputs, context: Context, file: str, first
     return {"completions": len(completions)}
 
 
-def _make_yield(inputs: Inputs, out: Outputs, context: Context, file: str, number: int) -> Mapping[str, Json]:
+def _make_yield(
+    inputs: Inputs, out: Outputs, context: Context, file: str, number: int, grouped: bool
+) -> Mapping[str, Json]:
     recipe, problems = inputs.recipe, inputs.records(file, Problem)
     completions, by_id = inputs.records(_probe_file(number), Completion), {problem.id: problem for problem in problems}
     probed = [by_id[problem_id] for problem_id in dict.fromkeys(c.problem_id for c in completions)]
-    shown = demonstrations_for(inputs, context, probed)
-    _, counts = make_pairs(probed, completions, shown, recipe.pairs, context.texts.prompts.completion_ids)
-    paired, share = counts["problems with pairs"], counts["problems with pairs"] / len(probed)
+    what, counts = _mixed(probed, completions) if grouped else _paired(inputs, context, probed, completions)
+    n, share = counts[f"problems with {what}"], counts[f"problems with {what}"] / len(probed)
     why = "; ".join(f"{name} ({n})" for name, n in counts.most_common() if name.startswith("none: "))
-    only_pairs = not (recipe.refine.nll_weight and recipe.refine.nll_on == "right")
-    if share < LEAST_YIELD and only_pairs:
+    needed = not (recipe.refine.nll_weight and recipe.refine.nll_on == "right")
+    if share < LEAST_YIELD and needed:
         raise TooFewPairs(
-            f"of {len(probed)} problems tried, {paired} give a pair: {why}. Use problems that the student "
+            f"of {len(probed)} problems tried, {n} give {what}: {why}. Use problems that the student "
             "sometimes gets right (tasks.train), more samples, or a higher sample.temperature"
         )
     expected = round(share * len(problems))
-    context.reports.report(f"ok   yield: about {expected} problems will give pairs" + (f"; {why}" if why else ""))
-    found = {"problems": len(probed), "problems with pairs": paired, "expected": expected}
+    context.reports.report(f"ok   yield: about {expected} problems will give {what}" + (f"; {why}" if why else ""))
+    found = {"problems": len(probed), f"problems with {what}": n, "expected": expected}
     out.json(f"round-{number}/yield.json", found)
     return found
+
+
+def _paired(
+    inputs: Inputs, context: Context, probed: Sequence[Problem], completions: Sequence[Completion]
+) -> tuple[str, Counter[str]]:
+    """Return what a loss over pairs learns from, how many problems have it, and why the others have not."""
+    shown = demonstrations_for(inputs, context, probed)
+    _, counts = make_pairs(probed, completions, shown, inputs.recipe.pairs, context.texts.prompts.completion_ids)
+    return "pairs", counts
+
+
+def _mixed(probed: Sequence[Problem], completions: Sequence[Completion]) -> tuple[str, Counter[str]]:
+    """Return the same for a loss over all answers to a problem."""
+    rewards: dict[str, set[float]] = {problem.id: set() for problem in probed}
+    for completion in usable(completions, Counter()):
+        rewards[completion.problem_id].add(completion.reward)
+    what = "right and wrong answers"
+    names = {0: "none: no usable answer", 1: "none: all answers are right, or all wrong", 2: f"problems with {what}"}
+    return what, Counter(names[len(found)] for found in rewards.values())
 
 
 def _make_completions(inputs: Inputs, out: Outputs, context: Context, file: str, part: RoundPart) -> Mapping[str, Json]:

@@ -38,6 +38,7 @@ def results_stage(recipe: Recipe) -> Stage:
     settings: dict[str, Json] = {"train": sorted(tuned_on(recipe)), "rounds": recipe.rounds, "seed": recipe.seed}
     # Only if it is set, so that the results of recipes without it stay what they are.
     settings |= {"options": True} if recipe.evaluate.options else {}
+    settings |= {"pass_at": list(recipe.evaluate.pass_at)} if recipe.evaluate.pass_at else {}
     names = [predictions_file(model, task) for model, task in answered(recipe)]
     names += [options_file(model, task) for model, task in scored(recipe)]
     return Stage(
