@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,9 +15,11 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import typer
 
 from srit.cli.display import print_object
+from srit.cli.display.others import Heard
 from srit.errors import MachineError, SritError
 from srit.printable import printable
 from srit.shortages import shortage
+from srit.watching import as_line
 
 if TYPE_CHECKING:
     from srit.study.running import Failure
@@ -97,7 +98,7 @@ _received: list[int] = []
 
 def _set_up() -> None:
     _received.clear()
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="WARN %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, handlers=[Heard(lambda event: typer.echo(as_line(event), err=True))])
     logging.getLogger("srit").setLevel(logging.INFO)
     # The bars of other libraries would be drawn over our own display.
     for name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):

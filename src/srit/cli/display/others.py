@@ -10,7 +10,9 @@ from srit.printable import one_line
 from srit.watching import Line, Watch
 
 
-class _Heard(logging.Handler):
+class Heard(logging.Handler):
+    """Hands on what loggers say as lines."""
+
     def __init__(self, watch: Watch) -> None:
         super().__init__()
         self._watch = watch
@@ -29,7 +31,7 @@ class _Heard(logging.Handler):
 @contextmanager
 def heard(watch: Watch) -> Iterator[None]:
     """Hand on what loggers say while the block runs: srit's notes, and the warnings of all."""
-    root, handler = logging.getLogger(), _Heard(watch)
+    root, handler = logging.getLogger(), Heard(watch)
     before, root.handlers = root.handlers, [handler]
     logging.captureWarnings(True)
     _quiet_transformers()
