@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import importlib.util
 import json
 import os
 import re
@@ -12,9 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from srit.cli import app
+from srit.pipeline import looking
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/srit"
+README = ROOT / "README.md"
 # docs/study/protocol.md is as it was before the study was run.
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]
 PATH = re.compile(r"`((?:src/srit|tests|bench|docs|studies|runs/studies)/[^`\s]*)`|\]\((?!https?:)([^)#]+)")
@@ -171,3 +174,29 @@ def test_the_python_of_the_reference_runs(tutorial):
             exec(tiny.replace("runs/quickstart", "runs/first"), names)
 
     assert names["refined"] == Path("runs/first/round-1/refined") and names["results"].rows
+
+
+def test_the_memory_in_the_readme_is_what_a_plan_says():
+    rows = re.findall(
+        r"^\| (\d+) B.*?\| ([\d.]+) GB \| ([\d.]+) GB \| ([\d.]+) GB \|$", README.read_text(), re.MULTILINE
+    )
+    held = (looking._HELD["lora"] / 2, looking._HELD["qlora"], looking._HELD["full"])
+
+    assert len(rows) == 3
+    for size, *said in rows:
+        assert [float(one) for one in said] == pytest.approx([int(size) * one for one in held], abs=0.05)
+
+
+def test_the_picture_of_the_readme_is_drawn_from_the_kept_study(capsys):
+    spec = importlib.util.spec_from_file_location("result_picture", ROOT / "bench/result_picture.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+
+    script.main(ROOT / "studies/less-data")
+
+    assert path_data(capsys.readouterr().out) == path_data((ROOT / "docs/result.svg").read_text())
+
+
+def path_data(svg):
+    """What is drawn, whichever version of matplotlib wrote it."""
+    return re.findall(r'<path d="([^"]*)"', svg)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from srit.errors import RecipeError
 from srit.machine.precision import known_rates
@@ -16,10 +16,13 @@ from srit.pipeline.looking import Looked, look
 from srit.pipeline.planning import plan as plan_stages
 from srit.pipeline.planning import versions_line
 from srit.pipeline.running import open_run, run_stages
+from srit.pipeline.variants import begin_variant, shared_by
 from srit.recipe import Recipe, read_recipe
-from srit.records import Completion, Demonstration, Pair
+from srit.recipe.evaluation import evaluation_recipe
+from srit.records import Completion, Demonstration, Model, Pair
 from srit.records.scores import Results
 from srit.run_directory import read_manifest, read_records
+from srit.side_by_side import SideBySide, compare_runs, side_of
 from srit.stages import part as part_of
 from srit.stages import stages
 from srit.stages.anatomy.verdict import Verdict, verdict_of
@@ -28,6 +31,7 @@ from srit.stages.report.anatomy import of_first_round
 from srit.stages.report.curves import curves
 from srit.stages.report.logs import read_logs
 from srit.stages.results import read_results
+from srit.students.merged import is_adapter, merge
 from srit.training.distributed.choice import followed, trainers_for
 from srit.watching import Line, Watch, in_words
 
@@ -302,6 +306,86 @@ def plan(recipe: Recipe, out: Path | str | None = None) -> RunPlan:
     return RunPlan(tuple(found), versions_line(folder, planned), summary, looked)
 
 
+def variant(recipe: Recipe, of: Path | str) -> Path:
+    """Begin a variant of a run beside it; `run` then takes from the run whatever is equal, and pays for nothing again.
+
+    Args:
+        recipe: of the variant; its name is that of the folder.
+        of: the directory of the run.
+
+    Returns:
+        The variant's run directory.
+
+    Raises:
+        SritError: there is no such run, or another run has that folder.
+    """
+    folder = Path(of).parent / recipe.name
+    begin_variant(folder, Path(of))
+    return folder
+
+
+def evaluate_model(
+    model: str,
+    tasks: Sequence[str],
+    out: Path | str | None = None,
+    *,
+    limit: int | None = None,
+    overrides: Sequence[str] = (),
+    log: Log | None = None,
+    progress: Progress | None = None,
+    machines: Machines = HERE,
+) -> Path:
+    """Evaluate any model on any tasks, and keep its answers.
+
+    Args:
+        model: a folder of weights or of an adapter, a hub id, or an embedded student.
+        tasks: names of tasks.
+        out: the run directory; None: runs/evaluate-MODEL.
+        limit: problems of each task; None: all.
+        overrides: KEY=VALUE for other fields of the recipe, such as "student.chat_template=chatml".
+
+    Returns:
+        The run directory, which `load_results` reads. The other arguments and the errors are those of `run`.
+    """
+    watch = _watch(log, progress)
+    return make_evaluation(model, tasks, out, limit=limit, overrides=overrides, watch=watch, machines=machines)
+
+
+def make_evaluation(
+    model: str,
+    tasks: Sequence[str],
+    out: Path | str | None,
+    *,
+    limit: int | None,
+    overrides: Sequence[str],
+    watch: Watch,
+    machines: Machines,
+) -> Path:
+    """Make what `evaluate_model` describes; `watch` takes all that happens."""
+    student: dict[str, Any] = {"model": model}
+    recipe = evaluation_recipe(student, tasks, limit=limit, overrides=overrides)
+    folder = run_folder(recipe, out)
+    if is_adapter(Path(model)):
+        student = merge(Path(model), folder / "model")
+        recipe = evaluation_recipe(student, tasks, limit=limit, overrides=[f"name={recipe.name}", *overrides])
+    return make(recipe, folder, "results", watch=watch, machines=machines)
+
+
+def side_by_side(a: Path | str, b: Path | str, models: Sequence[tuple[Model, Model]] = ()) -> SideBySide:
+    """Compare the models of two runs on the problems that both were asked.
+
+    Args:
+        models: which model of the first is compared with which of the second; (): each with its namesake.
+
+    Returns:
+        What differs in their recipes, and each difference with its interval and the problems that changed.
+
+    Raises:
+        SritError: one is no run, they have nothing in common, or a file is damaged.
+    """
+    return compare_runs(side_of(Path(a)), side_of(Path(b)), models)
+
+
 def make(
     recipe: Recipe,
     out: Path | str | None,
@@ -328,9 +412,10 @@ def make(
         watch(Line(line))
 
     with (
+        shared_by(folder, stages) as shared,
         working(machines, recipe, report) as engine,
         trainers_for(machines.train_workers, report) as trainers,
-        open_run(folder, recipe, declare, watch=watch, engine=engine, trainers=trainers) as opened,
+        open_run(folder, recipe, declare, watch=watch, shared=shared, engine=engine, trainers=trainers) as opened,
     ):
         run_stages(opened)
     return folder

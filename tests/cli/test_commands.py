@@ -12,8 +12,8 @@ from srit.cli import app
 from srit.recipe import read_recipe
 
 COMMANDS = [
-    *("run", "plan", "demonstrate", "instruct", "sample", "pair", "refine", "evaluate", "report", "watch"),
-    *("show", "audit", "tasks", "recipes", "doctor", "bench", "study"),
+    *("run", "plan", "demonstrate", "instruct", "sample", "pair", "refine", "evaluate", "compare"),
+    *("report", "watch", "show", "audit", "tasks", "recipes", "doctor", "bench", "study"),
 ]
 
 

@@ -88,6 +88,30 @@ BAD = {
         GOOD + "  loss: group\n  reference: round\n",
         "refine.reference: the loss group does not use it (only apo_zero and ipo",
     ),
+    "nothing demonstrated, and a stage 1 to learn it": (
+        GOOD + "demonstrations: {limit: 0}\n",
+        "recipe.yaml: demonstrations.limit: 0 leaves stage 1 nothing to learn: set instruct.epochs: 0 as well",
+    ),
+    "controls without the stage that they are compared with": (
+        GOOD + "rounds: 0\ncontrols: [right]\n",
+        "recipe.yaml: controls: they are compared with stage 2, which rounds: 0 leaves out",
+    ),
+    "controls of a recipe that trains nothing": (
+        GOOD.replace("  train:\n    - task: sums\n      limit: 10\n", "  train: []\n") + "controls: [right]\n",
+        "recipe.yaml: tasks.train: [] trains nothing: remove tasks.refine, tasks.dev and controls",
+    ),
+    "a file of answers, in rounds": (
+        GOOD + "rounds: 2\nsample: {path: x}\n",
+        "recipe.yaml: sample.path: its answers are learned once",
+    ),
+    "a file of pairs and one of answers": (
+        GOOD + "  nll_on: chosen\nsample: {path: x}\npairs: {path: x}\n",
+        "recipe.yaml: pairs.path: pairs of a file need no answers: remove sample.path",
+    ),
+    "a file of pairs, and right answers of which there are none": (
+        GOOD + "pairs: {path: x}\n",
+        "recipe.yaml: pairs.path: no answers are sampled whose likelihood could be raised: set refine.nll_on: chosen",
+    ),
     "a recording without its path": (
         GOOD + "teacher: {kind: recording}\n",
         "path: a teacher of kind recording needs it",

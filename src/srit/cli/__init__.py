@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from srit.cli import bench, run, shown, study
+from srit.cli import bench, models, run, shown, study
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,6 +37,8 @@ app.command()(run.run)
 app.command()(run.plan)
 for _name, (_part, _summary) in run.STAGES.items():
     app.command(_name)(run.stage_command(_part, _summary))
+app.command()(models.evaluate)
+app.command()(models.compare)
 app.command()(run.report)
 app.command()(run.watch)
 app.command()(shown.show)

@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A .yaml file, or the name of a shipped recipe.")]
+Begun = Annotated[
+    str, typer.Argument(metavar="RECIPE|DIR", help="A recipe to begin a run of, or the directory of one to go on with.")
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")]
 StudyPlace = Annotated[Path, typer.Argument(metavar="DIR_OR_STUDY.JSON", help="A study directory, or its study.json.")]
 Overrides = Annotated[

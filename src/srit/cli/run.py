@@ -10,8 +10,20 @@ import typer
 
 from srit.cli.display import Display, display, kind_of_display, print_object
 from srit.cli.ends import reported_errors
-from srit.cli.options import AsJson, Mixed, On, Out, Overrides, Quiet, RecipeName, RunFolder, TrainWorkers, Workers
-from srit.errors import MachineError, SritError
+from srit.cli.options import (
+    AsJson,
+    Begun,
+    Mixed,
+    On,
+    Out,
+    Overrides,
+    Quiet,
+    RecipeName,
+    RunFolder,
+    TrainWorkers,
+    Workers,
+)
+from srit.errors import MachineError, RecipeError, SritError
 from srit.printable import printable
 
 if TYPE_CHECKING:
@@ -25,7 +37,6 @@ STAGES = {
     "sample": ("completions", "Sample the completions of a run, and make what they need."),
     "pair": ("pairs", "Make the preference pairs of a run, and what they need."),
     "refine": ("refined", "Train the refined model of a run, and make what it needs."),
-    "evaluate": ("report", "Evaluate the models of a run, and make what that needs."),
 }
 
 
@@ -37,6 +48,9 @@ def run(
     workers: Workers = None,
     mixed: Mixed = False,
     train_workers: TrainWorkers = None,
+    variant: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="Keep the run, and make this variant beside it.")
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -45,8 +59,21 @@ def run(
     from srit.recipe import read_recipe
 
     with reported_errors(as_json=as_json):
+        settings = read_recipe(recipe, overrides or [])
+        if variant is not None:
+            settings, out = _as_variant(recipe, overrides or [], variant, out)
         machines = Machines(on, workers, mixed, train_workers)
-        _make(read_recipe(recipe, overrides or []), out, None, machines, kind_of_display(quiet, as_json))
+        make_part(settings, out, None, machines, kind_of_display(quiet, as_json))
+
+
+def _as_variant(recipe: str, overrides: Sequence[str], name: str, out: Path | None) -> tuple[Recipe, Path]:
+    """Return the recipe of a variant, and its run directory beside that of the recipe."""
+    from srit.api import run_folder
+    from srit.api import variant as begin
+    from srit.recipe import read_recipe
+
+    settings = read_recipe(recipe, [*overrides, f"name={name}"])
+    return settings, begin(settings, run_folder(read_recipe(recipe), out))
 
 
 def plan(recipe: RecipeName, overrides: Overrides = None, out: Out = None, workers: Workers = None) -> None:
@@ -89,7 +116,9 @@ def stage_command(part: str, summary: str) -> Callable[..., None]:
     """
 
     def command(
-        folder: RunFolder,
+        target: Begun,
+        overrides: Overrides = None,
+        out: Out = None,
         on: On = "local",
         workers: Workers = None,
         mixed: Mixed = False,
@@ -97,15 +126,35 @@ def stage_command(part: str, summary: str) -> Callable[..., None]:
         quiet: Quiet = False,
         as_json: AsJson = False,
     ) -> None:
-        from srit.api import recipe_of
         from srit.pipeline.engines import Machines
 
         with reported_errors(as_json=as_json):
             machines = Machines(on, workers, mixed, train_workers)
-            _make(recipe_of(folder), folder, part, machines, kind_of_display(quiet, as_json))
+            make_part(*settings_of(target, overrides or [], out), part, machines, kind_of_display(quiet, as_json))
 
     command.__doc__ = summary
     return command
+
+
+def settings_of(target: str, overrides: Sequence[str], out: Path | None) -> tuple[Recipe, Path | None]:
+    """Return the recipe that a recipe's name or a run directory stands for, and the run directory; None: runs/NAME.
+
+    Raises:
+        RecipeError: it is neither, or --out names another folder than the run's.
+    """
+    from srit.recipe import SHIPPED, read_recipe
+    from srit.settings import names_in
+
+    folder = Path(target)
+    if folder.suffix in (".yaml", ".yml") or (target in names_in(SHIPPED) and not (folder / "recipe.yaml").is_file()):
+        return read_recipe(target, overrides), out
+    if not folder.is_dir():
+        raise RecipeError(f"{target}: neither a recipe nor a run directory; `srit recipes` lists those that ship")
+    if not (folder / "recipe.yaml").is_file():
+        raise RecipeError(f"{folder}: not a run directory: begin a run with srit run RECIPE --out {folder}")
+    if out is not None and out != folder:
+        raise RecipeError(f"--out {out}: the run goes on where it is, in {folder}: leave --out away")
+    return read_recipe(str(folder / "recipe.yaml"), overrides), folder
 
 
 def report(
@@ -144,7 +193,7 @@ def watch(
             server.server_close()
 
 
-def _make(recipe: Recipe, out: Path | None, part: str | None, machines: Machines, kind: Display) -> None:
+def make_part(recipe: Recipe, out: Path | None, part: str | None, machines: Machines, kind: Display) -> None:
     """Make one part of a run, or all of it (None), and print where the result is."""
     from srit.api import load_results, load_verdict, make
     from srit.cli.tables import print_results

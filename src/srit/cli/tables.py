@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from srit.records.scores import Comparison, Results, Score
 
+CHANGE = (Model("refined"), Model("instructed"))
 UNLIMITED = 10_000  # columns: more than any table has
 
 
@@ -26,15 +27,23 @@ def print_results(results: Results) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=UNLIMITED)
-    tables = (accuracy_table(results, wide=True), accuracy_table(results, wide=False))
+    tables, plain = _forms(results)
     fitting = next((table for table in tables if _fits(table, console)), None)
     if fitting is None:
-        console.print(accuracy_list(results), soft_wrap=True, highlight=False, markup=False)
+        console.print(plain, soft_wrap=True, highlight=False, markup=False)
     else:
         console.print(fitting)
     if results.options:
         options = options_table(results)
         console.print(options if _fits(options, console) else _as_list(options), soft_wrap=True)
+
+
+def _forms(results: Results) -> tuple[list[Table], str]:
+    """Return the tables of a run, the fullest first, and the list in their place."""
+    if any((c.a, c.b) == CHANGE for c in results.comparisons):
+        return [accuracy_table(results, wide=wide) for wide in (True, False)], accuracy_list(results)
+    table = scores_table(results)
+    return [table], _as_list(table)
 
 
 def _fits(table: Table, console: Console) -> bool:
@@ -87,8 +96,21 @@ def accuracy_list(results: Results) -> str:
 
 
 def _changes(results: Results) -> list[Comparison]:
-    changes = [c for c in results.comparisons if (c.a, c.b) == (Model("refined"), Model("instructed"))]
+    changes = [c for c in results.comparisons if (c.a, c.b) == CHANGE]
     return sorted(changes, key=lambda c: (c.domain, c.task.startswith("all "), c.task, c.prompt))
+
+
+def scores_table(results: Results) -> Table:
+    """Return a line for each model, task and prompt, of runs that refine nothing."""
+    from rich.table import Table
+
+    table = Table(title="accuracy, % (95 % interval)")
+    for column in ("model", "task", "prompt", "n", "right", "not read", "cut"):
+        table.add_column(column, no_wrap=True)
+    for row in results.rows:
+        counts = (row.n, _accuracy(row, row.n, wide=True), row.unread + row.errors, row.truncated)
+        table.add_row(str(row.model), row.task, row.prompt, *map(str, counts))
+    return table
 
 
 def options_table(results: Results) -> Table:
@@ -99,7 +121,7 @@ def options_table(results: Results) -> Table:
     scored = [model for model in _models(results) if any(row.model == model for row in options)]
     table = Table(title="right by likelihood of the options, % (per character)")
     for column in ("task", "prompt", "scored", "n", *map(str, scored)):
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for place in dict.fromkeys((row.task, row.prompt, row.scored, row.n) for row in options):
         found = {row.model: row for row in options if (row.task, row.prompt, row.scored) == place[:3]}
         shares = [f"{100 * found[m].accuracy:.1f} ({100 * found[m].accuracy_norm:.1f})" for m in scored]

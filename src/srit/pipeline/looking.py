@@ -17,6 +17,7 @@ from srit.records import Split
 from srit.samplers import sampler_kind
 from srit.shortages import free_disk, gigabytes
 from srit.tasks import Counted, find_task
+from srit.tasks.lines import read_rows
 from srit.teachers import teacher_kind
 
 CHECKED = 20_000  # problems of a task whose every field is checked: a second or two; the run checks them all
@@ -59,6 +60,9 @@ def _checks(recipe: Recipe, folder: Path, again: Sequence[Stage]) -> Iterator[Ch
     if "problems" in products:
         for use, split in dict.fromkeys((use, split) for split, uses in uses_of(recipe) for use in uses):
             yield lambda use=use, split=split: _problems(recipe, use, split)  # type: ignore[misc]
+    for field, path in (("sample.path", recipe.sample.path), ("pairs.path", recipe.pairs.path)):
+        if path is not None and {"completions", "pairs"} & products:
+            yield lambda field=field, path=path: _given(field, path)  # type: ignore[misc]
     if asks:
         yield lambda: _teacher(recipe)
     if any(stage.uses_student for stage in again):
@@ -87,6 +91,12 @@ def _problems(recipe: Recipe, use: TaskUse, split: Split) -> Iterator[Finding]:
     if not sum(1 for _ in islice(problems, limit)):
         raise DataError(f"{use.task}: there are no problems in its {split} split")
     yield Finding(True, what, f"{n_there(use, split):,} problems")
+
+
+def _given(field: str, path: str) -> Iterator[Finding]:
+    if not Path(path).is_file():
+        raise DataError(f"{field}: there is no file {path}")
+    yield Finding(True, f"{field} {path}", f"{sum(1 for _ in read_rows(Path(path))):,} rows")
 
 
 def _teacher(recipe: Recipe) -> Iterator[Finding]:

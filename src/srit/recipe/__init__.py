@@ -79,7 +79,7 @@ class TaskUse(Part):
 class Tasks(Part):
     """What is trained on, decided on and evaluated on."""
 
-    train: tuple[TaskUse, ...] = Field(min_length=1)
+    train: tuple[TaskUse, ...]  # []: nothing is trained, and the student is evaluated as it is
     refine: tuple[TaskUse, ...] = ()  # whose problems stage 2 works on; (): those of train
     dev: tuple[TaskUse, ...] = ()  # rounds are accepted on these; never on evaluation problems
     evaluate: tuple[TaskUse, ...] = Field(min_length=1)
@@ -105,7 +105,7 @@ class TeacherSettings(Part):
 class Demonstrations(Part):
     """Which of the teacher's answers are trained on."""
 
-    limit: Count | None = None  # training problems of each task that are demonstrated; None: all
+    limit: int | None = Field(default=None, ge=0)  # training problems of each task that are demonstrated; None: all
     keep: Literal["correct", "all"] = "correct"
 
 
@@ -123,7 +123,8 @@ class Optimization(Part):
 class Instruct(Optimization):
     """Stage 1: instruction-tuning on the demonstrations."""
 
-    epochs: Count = 6  # of a few hundred demonstrations; of thousands, two or three
+    # Of a few hundred demonstrations; of thousands, two or three. 0: there is no stage 1; stage 2 refines the student.
+    epochs: int = Field(default=6, ge=0)
     learning_rate: Positive = 5e-4
     cot_fraction: Fraction = 0.5  # of the demonstrations trained under the CoT prompt; the rest under the direct one
     direct_target: Literal["demonstration", "answer"] = "demonstration"
@@ -139,6 +140,8 @@ class Sample(Part):
     top_p: float = Field(default=1.0, gt=0, le=1)
     min_p: float = Field(default=0.0, ge=0, lt=1)
     max_new_tokens: Count = MAX_NEW_TOKENS
+    # A file of answers to the training problems, which are then judged and scored instead of sampled.
+    path: str | None = Field(default=None, exclude_if=lambda path: path is None)
 
 
 class Pairs(Part):
@@ -152,6 +155,8 @@ class Pairs(Part):
     swapped: Fraction = 0.0  # probability that a pair's sides are exchanged: at 0.5, a control that prefers nothing
     pairs_per_problem: Count = 2
     prompt: Literal["direct", "cot", "both"] = "cot"  # the prompt that pairs are conditioned on
+    # A file of pairs for the training problems: then nothing is sampled, and of the others only `prompt` counts.
+    path: str | None = Field(default=None, exclude_if=lambda path: path is None)
 
 
 class Refine(Optimization):
@@ -265,7 +270,7 @@ class Recipe(Part):
     sample: Sample = Sample()
     pairs: Pairs = Pairs()
     refine: Annotated[Refine, OneOf(LOSSES, "loss", "sigmoid", LOSS_FIELDS)] = _default({})
-    rounds: Count = 1
+    rounds: int = Field(default=1, ge=0)  # of stage 2; 0: there is none
     controls: tuple[Literal["instruct", "right"], ...] = ()  # stage 1 for as many tokens; own right answers
     evaluate: Evaluate = Evaluate()
     sampler: Annotated[SamplerSettings, OneOf(SAMPLERS, "kind", "transformers", by_name=True)] = _default({})
@@ -290,11 +295,41 @@ class Recipe(Part):
         return self
 
     @model_validator(mode="after")
+    def _parts_that_are_left_out_leave_nothing_waiting(self) -> Recipe:
+        if reason := _waiting(self):
+            raise ValueError(reason)
+        return self
+
+    @model_validator(mode="after")
     def _sampler_reads_text(self) -> Recipe:
         if self.evaluate.stop and not self.sampler.reads_text:
             kind = self.sampler.kind
             raise ValueError(f"evaluate.stop: the sampler {kind} reads only token ids: set sampler: transformers")
         return self
+
+
+def _waiting(recipe: Recipe) -> str:
+    """Say which field waits for a part of the run that the recipe leaves out; "" if none does."""
+    tasks, rounds, refine = recipe.tasks, recipe.rounds, recipe.refine
+    if not tasks.train:
+        waits = bool(tasks.refine or tasks.dev or recipe.controls)
+        return "tasks.train: [] trains nothing: remove tasks.refine, tasks.dev and controls" if waits else ""
+    if not recipe.demonstrations.limit and recipe.demonstrations.limit is not None and recipe.instruct.epochs:
+        return "demonstrations.limit: 0 leaves stage 1 nothing to learn: set instruct.epochs: 0 as well"
+    if recipe.controls and not rounds:
+        return "controls: they are compared with stage 2, which rounds: 0 leaves out"
+    given = "sample.path" if recipe.sample.path else "pairs.path" if recipe.pairs.path else ""
+    if not given:
+        return ""
+    if rounds != 1 or refine.parts * refine.passes > 1:
+        return f"{given}: its answers are learned once: set rounds: 1, refine.parts: 1 and refine.passes: 1"
+    if recipe.sample.path and recipe.pairs.path:
+        return "pairs.path: pairs of a file need no answers: remove sample.path"
+    if recipe.pairs.path and recipe.controls:
+        return "controls: they learn from sampled answers, and with pairs.path there are none"
+    if recipe.pairs.path and refine.nll_weight and refine.nll_on == "right":
+        return "pairs.path: no answers are sampled whose likelihood could be raised: set refine.nll_on: chosen"
+    return ""
 
 
 def read_recipe(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:

@@ -75,6 +75,8 @@ def refine_problems(recipe: Recipe) -> str:
 
 def models(recipe: Recipe) -> list[Model]:
     """Return the student's models that are evaluated; "base" is the student itself."""
+    if not recipe.tasks.train:
+        return [Model("base")]
     again = [Model("instructed-again")] if recipe.evaluate.noise_floor else []
     rounds = [Model("refined", n, is_last=n == recipe.rounds) for n in rounds_of(recipe)]
     controls = [Model("control", control=name) for name in recipe.controls]

@@ -65,6 +65,7 @@ __all__ = [
     "sha256_of",
     "write_bytes",
     "write_json",
+    "write_manifest",
     "write_records",
 ]
 

@@ -44,6 +44,7 @@ class Manifest(BaseModel, frozen=True, extra="allow"):
     revisions: dict[str, str] = {}  # commits by hub id
     way: dict[str, Json] | None = None  # how the student is computed, and of which student that holds
     way_of: Json = Field(default=None, alias="way of")
+    variant_of: str = Field(default="", alias="variant of")  # the run whose stages and paid answers it shares; relative
     sum: str = ""  # of all else but the seconds, which differ between runs that are alike; "": an earlier srit wrote it
 
 

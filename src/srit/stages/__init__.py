@@ -16,6 +16,7 @@ from srit.stages.anatomy.stage import anatomy_stage
 from srit.stages.completions import completions_stage, probe_stage, yield_stage
 from srit.stages.controls import control_stage
 from srit.stages.demonstrations import demonstrations_stage
+from srit.stages.given import given_completions_stage, given_pairs_stage
 from srit.stages.instructed import instructed_stage
 from srit.stages.joined import joined_stages
 from srit.stages.lengths import lengths_stage
@@ -36,11 +37,8 @@ def stages(recipe: Recipe) -> list[Stage]:
 
 def measured(recipe: Recipe) -> list[Stage]:
     """Return the stages of a run up to its results, without a page of them."""
-    declared = [problems_stage(recipe), lengths_stage(recipe), demonstrations_stage(recipe), instructed_stage(recipe)]
-    for number in rounds_of(recipe):
-        declared += _round(recipe, number)
-    declared += [control_stage(recipe, control) for control in recipe.controls]
-    declared += [effect_stage(recipe, number) for number in rounds_of(recipe) if recipe.evaluate.pairs]
+    declared = [problems_stage(recipe), lengths_stage(recipe)]
+    declared += _trainings(recipe) if recipe.tasks.train else []
     for model in models(recipe):
         declared += [predictions_stage(recipe, model, task) for task in evaluated(recipe)]
         declared += [options_stage(recipe, model, task) for who, task in scored(recipe) if who == model]
@@ -49,14 +47,26 @@ def measured(recipe: Recipe) -> list[Stage]:
     return [*declared, results_stage(recipe)]
 
 
+def _trainings(recipe: Recipe) -> list[Stage]:
+    """Return the stages that lead to trained models, and those that look at the trainings."""
+    declared = [demonstrations_stage(recipe), instructed_stage(recipe)]
+    for number in rounds_of(recipe):
+        declared += _round(recipe, number)
+    declared += [control_stage(recipe, control) for control in recipe.controls]
+    return declared + [effect_stage(recipe, number) for number in rounds_of(recipe) if recipe.evaluate.pairs]
+
+
 def _round(recipe: Recipe, number: int) -> list[Stage]:
     """Return the stages of a round, in order."""
     parts = parts_of(recipe, number)
-    declared = [probe_stage(recipe, parts[0]), yield_stage(recipe, number)]
+    sampled = not (recipe.sample.path or recipe.pairs.path)
+    declared = [probe_stage(recipe, parts[0]), yield_stage(recipe, number)] if sampled else []
     for part in parts:
         # The pairs of a whole round are counted before they are trained on; those of its parts once all are there.
         counted = [] if part.shown else [anatomy_stage(recipe, number)]
-        declared += [completions_stage(recipe, part), pairs_stage(recipe, part), *counted, refined_stage(recipe, part)]
+        answers = completions_stage(recipe, part) if sampled else given_completions_stage(recipe, part)
+        pairs = given_pairs_stage(recipe, part) if recipe.pairs.path else pairs_stage(recipe, part)
+        declared += [answers, pairs, *counted, refined_stage(recipe, part)]
     joined = joined_stages(parts)
     return [*declared, *joined, *([anatomy_stage(recipe, number)] if joined else []), accepted_stage(recipe, number)]
 

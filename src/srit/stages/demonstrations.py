@@ -91,7 +91,7 @@ def make_demonstrations(
     answers = ask(questions, teacher, paid)
     made = [_judged(q.problem, answers[q.problem.id], teacher.name, settings) for q in questions]
     counts = Counter(f"{'kept' if d.kept else 'refused'}: {d.reason}" for d in made)
-    if not any(d.kept for d in made):
+    if made and not any(d.kept for d in made):
         reasons = "; ".join(f"{reason} ({n} times)" for reason, n in counts.most_common(3))
         raise DataError(f"none of the {len(made)} demonstrations can be trained on: {reasons}")
     return made, counts, sum(not answers[q.problem.id].settled for q in questions)

@@ -56,6 +56,10 @@ def _make_instructed(inputs: Inputs, out: Outputs, context: Context) -> Mapping[
         _report_dropout(context, model)
         return model
 
+    if not inputs.recipe.instruct.epochs:
+        save_trained(out, context, start(), "instructed")
+        out.json("instructed.json", {"history": [], "invariants": []})
+        return {"examples": 0}
     return instruct_on(inputs, out, context, start, "instructed", inputs.recipe.instruct, max_tokens=None)
 
 

@@ -241,6 +241,7 @@ def _before(
             "template replaced after the answers were sampled?"
         )
     line = f"sampler and trainer agree on {len(some)} answers: {gap:.0e} nats a token apart"
+    line = line if some else "the pairs are a file's: there are no sampled answers to score again"
     scores = iter(scored)
     reference = [next(scores) if preference.is_compared else [] for preference in preferences]
     return context.reports.check("sampler and trainer agree", True, line), reference

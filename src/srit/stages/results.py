@@ -244,7 +244,7 @@ def _score(model: Model, prompt: PromptKind, domain: Domain, answers: Sequence[P
 def _comparisons(greedy: _Greedy, seed: int) -> Iterator[Comparison]:
     """Yield the comparisons of all pairs of models, task by task and then over each domain."""
     first = next(iter(greedy.domains))
-    if not any(greedy.answers[model, first] for model in (BASE, INSTRUCTED)):
+    if not any(greedy.answers.get((model, first)) for model in (BASE, INSTRUCTED)):
         return  # students that were not asked in this way have nothing to be compared by
     for a, b in _compared(greedy.models):
         for name, domain, tasks in _places(greedy):
@@ -285,7 +285,7 @@ def _compared(models: Sequence[Model]) -> list[tuple[Model, Model]]:
     """Pair each trained model with instructed, instructed with base, refined and the first round with each control."""
     others = [model for model in models if model not in (BASE, INSTRUCTED) and model.kind != "teacher"]
     controls = [model for model in others if model.kind == "control"]
-    pairs = [(model, INSTRUCTED) for model in others] + [(INSTRUCTED, BASE)]
+    pairs = [(model, INSTRUCTED) for model in others] + ([(INSTRUCTED, BASE)] if INSTRUCTED in models else [])
     against = dict.fromkeys([*(model for model in others if model == REFINED), *_first_round(others)])
     return pairs + list(product(against, controls))
 

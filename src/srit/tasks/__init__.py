@@ -176,6 +176,11 @@ def kinds_of(name: str) -> frozenset[str]:
     return frozenset({name}) if family is None else family.kinds(name)
 
 
+def is_task(name: str) -> bool:
+    """Whether a family has a task of that name."""
+    return _family_of(name) is not None
+
+
 def _family_of(name: str) -> Family | None:
     families = chain(_own(), (family for _, family in FAMILIES.all(Family)))
     return next((family for family in families if family.knows(name)), None)

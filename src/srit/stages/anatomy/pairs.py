@@ -71,7 +71,8 @@ def pooled(counts: Sequence[PairCounts]) -> PairCounts | None:
 
 def rejects_likeliest(pair: Pair, samples: ByProblem) -> bool:
     """Return whether a pair rejects the likeliest sample of its problem."""
-    return pair.rejected == likeliest(samples[pair.task, pair.problem_id]).text
+    found = samples.get((pair.task, pair.problem_id))  # a file's pairs have none
+    return bool(found) and pair.rejected == likeliest(found or ()).text
 
 
 def _counts(task: str | None, pairs: Sequence[Pair], samples: ByProblem) -> PairCounts:
@@ -100,7 +101,9 @@ def _counts(task: str | None, pairs: Sequence[Pair], samples: ByProblem) -> Pair
 
 def _logps(pair: Pair, samples: ByProblem) -> SidesLogps | None:
     """Return the log-probabilities of a pair of two samples; None if one side is the teacher's."""
-    found: Mapping[str, float] = {f"{c.prompt} {c.index}": c.logp for c in samples[pair.task, pair.problem_id]}
+    found: Mapping[str, float] = {
+        f"{c.prompt} {c.index}": c.logp for c in samples.get((pair.task, pair.problem_id), ())
+    }
     if pair.chosen_from not in found or pair.rejected_from not in found:
         return None
     return SidesLogps(found[pair.chosen_from], found[pair.rejected_from])

@@ -16,7 +16,7 @@ def headline(results: Results) -> str:
     """Say in one sentence what refinement changed, and where it fell."""
     change = next((found for domain in BOTH if (found := _pooled(results, domain))), None)
     if change is None:
-        return "Self-refinement: not finished"
+        return "Accuracies" if results.rows else "Self-refinement: not finished"
     return f"{_change(change)}{_falls(results, change)}"
 
 

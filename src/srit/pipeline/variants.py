@@ -1,0 +1,68 @@
+"""A variant of a run: a run beside it that takes whatever is equal from it, and pays for no answer that it has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from srit.errors import DataError, RecipeError
+from srit.pipeline.begun import Shared
+from srit.pipeline.stage import Stage
+from srit.recipe import Recipe, read_recipe
+from srit.run_directory import Run, is_whole, read_manifest, write_manifest
+
+
+def begin_variant(folder: Path, of: Path) -> None:
+    """Make a folder a variant of a run, whose student it computes as the run does.
+
+    Raises:
+        RecipeError: there is no such run, or the folder holds another one.
+        MachineError: another process has the folder open.
+    """
+    if not (of / "manifest.json").is_file():
+        raise RecipeError(f"{of}: there is no run to take anything from: run the recipe without --as first")
+    kept, place = read_manifest(of), os.path.relpath(of, folder)
+    with closing(Run(folder)) as run:
+        if run.manifest.stages and run.manifest.variant_of != place:
+            raise RecipeError(f"{folder}: another run is there: choose another name with --as")
+        if not run.manifest.stages:
+            begun = {"revisions": kept.revisions, "way": kept.way, "way_of": kept.way_of, "variant_of": place}
+            write_manifest(folder, run.manifest.model_copy(update=begun))
+
+
+@contextmanager
+def shared_by(folder: Path, declare: Callable[[Recipe], Sequence[Stage]]) -> Iterator[Shared | None]:
+    """Yield what a variant shares with its run and that run's other variants; None: the folder is no variant.
+
+    Only one of them is open at a time.
+
+    Args:
+        declare: a recipe's stages.
+
+    Raises:
+        DataError: the run that it is a variant of is gone.
+        MachineError: another process has that run, or a variant of it, open.
+    """
+    place = read_manifest(folder).variant_of
+    if not place:
+        yield None
+        return
+    of = Path(os.path.normpath(folder / place))
+    if not (of / "manifest.json").is_file():
+        raise DataError(f"{folder}: a variant of {of}, which has its teacher's answers and is not there: put it back")
+    with closing(Run(of)) as run:
+        _share(run, declare(read_recipe(str(of / "recipe.yaml"))))
+        yield Shared(of, {})
+
+
+def _share(run: Run, stages: Sequence[Stage]) -> None:
+    """Put what a run has finished where its variants find it; hard links take no room."""
+    for stage in stages:
+        entry = run.manifest.stages.get(str(stage.name))
+        if entry is None or set(entry.outputs) != set(stage.outputs):
+            continue
+        kept = run.folder / "pool" / entry.fingerprint
+        if not (kept / "entry.json").exists() and is_whole(run.folder, entry):
+            run.share(str(stage.name), stage.outputs, kept)
