@@ -10,7 +10,7 @@ import typer
 
 from srit.cli.display import display
 from srit.cli.ends import reported_errors
-from srit.cli.options import Begun, Mixed, On, Out, Overrides, RecipeName, RunFolder, TrainWorkers, Workers
+from srit.cli.options import Begun, MirrorUrl, Mixed, On, Out, Overrides, RecipeName, RunFolder, TrainWorkers, Workers
 from srit.errors import MachineError, RecipeError, SritError
 from srit.printable import printable
 
@@ -36,6 +36,7 @@ def run(
     workers: Workers = None,
     mixed: Mixed = False,
     train_workers: TrainWorkers = None,
+    mirror: MirrorUrl = None,
     variant: Annotated[
         str | None, typer.Option("--as", metavar="NAME", help="Keep the run, and make this variant beside it.")
     ] = None,
@@ -48,7 +49,7 @@ def run(
         settings = read_recipe(recipe, overrides or [])
         if variant is not None:
             settings, out = _as_variant(recipe, overrides or [], variant, out)
-        make_part(settings, out, None, Machines(on, workers, mixed, train_workers))
+        make_part(settings, out, None, Machines(on, workers, mixed, train_workers), mirror)
 
 
 def _as_variant(recipe: str, overrides: Sequence[str], name: str, out: Path | None) -> tuple[Recipe, Path]:
@@ -175,7 +176,9 @@ def watch(
             server.server_close()
 
 
-def make_part(recipe: Recipe, out: Path | None, part: str | None, machines: Machines) -> None:
+def make_part(
+    recipe: Recipe, out: Path | None, part: str | None, machines: Machines, mirror: str | None = None
+) -> None:
     """Make one part of a run, or all of it (None), and print where the result is."""
     from srit.api import load_results, load_verdict, make
     from srit.cli.tables import print_results
@@ -184,7 +187,7 @@ def make_part(recipe: Recipe, out: Path | None, part: str | None, machines: Mach
     if followed():
         return
     with display() as shown:
-        folder = make(recipe, out, part, log=shown.log, progress=shown.progress, machines=machines)
+        folder = make(recipe, out, part, log=shown.log, progress=shown.progress, machines=machines, mirror=mirror)
     if part in (None, "report"):
         print_results(load_results(folder))
         if (verdict := load_verdict(folder)) is not None:

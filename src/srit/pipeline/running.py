@@ -35,7 +35,7 @@ from srit.pipeline.planning import dependents, unsettled
 from srit.pipeline.resuming import left_over
 from srit.pipeline.stage import Stage, StageName
 from srit.recipe import Recipe
-from srit.run_directory import Json, Run, StageEntry, recorded_sum, write_bytes
+from srit.run_directory import Json, Mirror, Run, StageEntry, recorded_sum, write_bytes
 from srit.shortages import shortage
 from srit.students.loading import identity
 from srit.training.distributed.trainers import AloneTrainer, Trainers
@@ -76,6 +76,7 @@ def open_run(
     shared: Shared | None = None,
     engine: Engine | None = None,
     trainers: Trainers | None = None,
+    mirror: Mirror | None = None,
 ) -> Iterator[OpenRun]:
     """Open a run directory for a recipe, write the recipe into it, and decide the precision of its student.
 
@@ -84,16 +85,17 @@ def open_run(
         shared: what the run has in common with others; its runs compute the same student in the same way.
         engine: what computes chunks; None: this process.
         trainers: what trains; None: this process.
+        mirror: the copy of the run directory elsewhere; None: there is none.
 
     Raises:
-        MachineError: the folder cannot be written, or another process has it open.
+        MachineError: the folder cannot be written, or another process has it or its mirror open.
         DataError: the student cannot be used.
     """
-    with closing(Run(folder)) as run:
+    with closing(Run(folder, mirror)) as run:
         run.refuse_links_out(output for stage in declare(recipe) for output in stage.outputs)
         recipe = pinned(recipe, begin_revisions(run, recipe, shared))
         computing = (engine or LocalEngine(), trainers or AloneTrainer())
-        opened = _opened(run, recipe, declare(recipe), Reports(report, progress), shared, *computing)
+        opened = _opened(run, recipe, declare(recipe), Reports(report, _checked(progress, run)), shared, *computing)
         # To find the fastest way to compute a model takes minutes, and problems that cannot be used take seconds.
         begun = run_stages(replace(opened, stages=[stage for stage in opened.stages if stage.name == PROBLEMS]))
         plan = _plan_for(recipe, opened.stages, run, shared, report)
@@ -106,6 +108,16 @@ def open_run(
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
         decided = _opened(run, recipe, declare(recipe), opened.reports, shared, *computing)
         yield replace(decided, plan=plan, texts=opened.texts, begun=tuple(begun))
+
+
+def _checked(progress: Progress, run: Run) -> Progress:
+    """Report progress as long as no other process may go on with the run."""
+
+    def checked(what: str, done: int, total: int) -> None:
+        run.mirror.check()
+        progress(what, done, total)
+
+    return checked
 
 
 PROBLEMS = StageName("problems")
@@ -130,7 +142,7 @@ def _opened(
         plan=None,
         texts=Texts(recipe.student, recipe.prompt, reports.report),
         reports=reports,
-        teaching=Teaching(recipe, journal, limits, in_vain, engine, reports.report),
+        teaching=Teaching(recipe, journal, limits, in_vain, engine, run.mirror, reports.report),
         engine=engine,
         trainers=trainers,
         shared=shared,

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from srit.compute.plan import Attention, Targets
 from srit.errors import DataError
@@ -366,6 +366,21 @@ def dropout(config: PreTrainedConfig) -> dict[str, float]:
     heads = ("classifier", "summary", "pooler")  # heads that do not generate text
     rates = {name: value for name, value in fields if "drop" in name and isinstance(value, float) and value > 0}
     return {name: rate for name, rate in rates.items() if not name.startswith(heads)}
+
+
+def stored_dtype(student: Student) -> Literal["float32", "bfloat16"]:
+    """Return the precision that a model's weights are stored in; float32 for any that srit does not compute in.
+
+    Raises:
+        DataError: there is no such model, or its config cannot be read.
+    """
+    import torch
+    from transformers import AutoConfig
+
+    place = str(locate(student) or student.model)
+    with _refusing(f"the config of {student.model} cannot be used"):
+        config = AutoConfig.from_pretrained(place, revision=_revision(student), trust_remote_code=False)
+    return "bfloat16" if config.get_text_config().dtype == torch.bfloat16 else "float32"
 
 
 def _revision(student: Student) -> str:

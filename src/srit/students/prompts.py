@@ -78,6 +78,11 @@ class Prompts:
         self._n_control = self._count_control(self._render("x"))
 
     @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer, with its own chat template."""
+        return self._tokenizer
+
+    @property
     def template(self) -> str:
         """The mended chat template, which writes the same text for everyone."""
         return self._chat.source
@@ -149,6 +154,18 @@ class Prompts:
     def is_text(self, token_ids: Sequence[int]) -> bool:
         """Return whether a completion holds no chat token before its end: a model may go on with another turn."""
         return self._control.isdisjoint(token_ids[:-1])
+
+    def written(self, *texts: str, opens: bool) -> str:
+        """Return the chat of a user and an assistant who take turns, as the mended template writes it.
+
+        Args:
+            opens: whether it ends with the beginning of the assistant's next turn.
+        """
+        return self._chat.write(*texts, opens=opens)
+
+    def ids_of(self, written: str) -> tuple[int, ...]:
+        """Encode a text that the template has written."""
+        return token_ids_of(self._tokenizer, written)
 
     def save(self, folder: Path) -> None:
         """Save the tokenizer with the mended template."""
