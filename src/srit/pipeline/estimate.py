@@ -20,7 +20,7 @@ from srit.errors import SritError
 from srit.recipe import Optimization, Prompt, Recipe, TaskUse
 from srit.records import Split
 from srit.students.prompts import prompt_text
-from srit.tasks import Counted, find_task
+from srit.tasks import Counted, Task, find_task
 from srit.tasks.benchmarks import BenchmarkTask
 from srit.tasks.jsonl import JsonlTask
 from srit.tasks.story import StoryTask
@@ -115,7 +115,7 @@ def _lengths(
     folder = None if data is None else Path(data)
     try:
         task = find_task(name)
-        is_here = isinstance(task, StoryTask | JsonlTask) or (isinstance(task, BenchmarkTask) and folder is not None)
+        is_here = _reads(task, split) or (isinstance(task, BenchmarkTask) and folder is not None)
         if not is_here:  # the hub would be asked, or a plug-in that may ask anyone
             return None, None
         limit = EXAMPLES if isinstance(task, StoryTask) else None  # a file is read no further than its first rows
@@ -127,6 +127,11 @@ def _lengths(
     worked = [task.solve(problem) or worked_solution(problem) for problem in problems]
     solutions = [1 + n_pieces(solution) for solution in worked if solution is not None]
     return _mean(prompts), _mean(solutions)
+
+
+def _reads(task: Task, split: Split) -> bool:
+    """Return whether a task's problems are made or read without the network."""
+    return isinstance(task, StoryTask) or (isinstance(task, JsonlTask) and task.is_here(split))
 
 
 def n_pieces(text: str) -> int:
