@@ -20,7 +20,7 @@ from srit.printable import printable
 from srit.shortages import shortage
 
 if TYPE_CHECKING:
-    from srit.study.running import Failure
+    from srit.study.cells import Failure
 
 Result = TypeVar("Result")
 
@@ -63,7 +63,7 @@ def explain(error: Exception) -> tuple[str, int]:
 
 def attempt(work: Callable[[], Result]) -> Result | Failure:
     """Return what a cell's work returns, or the Failure that it ended in, so that a study's other cells continue."""
-    from srit.study.running import Failure
+    from srit.study.cells import Failure
 
     try:
         return work()
