@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
 from srit.pipeline.begun import Shared
-from srit.pipeline.context.reports import Progress, Report
 from srit.pipeline.engines import Machines, working
 from srit.pipeline.running import open_run, run_stages
 from srit.recipe import Recipe
@@ -15,6 +14,7 @@ from srit.stages import measured
 from srit.study.grid import GridCell
 from srit.study.outcomes import outcome
 from srit.study.records import DoneRun
+from srit.watching import Line, Watch
 
 Result = TypeVar("Result")
 
@@ -58,19 +58,12 @@ def folder_of(out: Path, cell: GridCell, seed: int) -> Path:
     return out / "runs" / cell.folder / f"seed-{seed}"
 
 
-def run_cell(turn: Turn, shared: Shared, machines: Machines, progress: Progress, report: Report) -> DoneRun:
+def run_cell(turn: Turn, shared: Shared, machines: Machines, watch: Watch) -> DoneRun:
     """Run a cell, or resume it, and return what came out."""
     folder, recipe = turn.folder(shared.folder), turn.recipe
-
-    def in_grid(what: str, done: int, total: int) -> None:
-        progress(f"{turn.heading}: {what}", done, total)
-
-    def indented(line: str) -> None:
-        report(f"  {line}")
-
     with (
-        working(machines, recipe, indented) as engine,
-        open_run(folder, recipe, measured, progress=in_grid, report=indented, shared=shared, engine=engine) as opened,
+        working(machines, recipe, lambda line: watch(Line(line))) as engine,
+        open_run(folder, recipe, measured, watch=watch, shared=shared, engine=engine) as opened,
     ):
         run_stages(opened)
     return outcome(folder, recipe)

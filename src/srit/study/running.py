@@ -11,7 +11,6 @@ from pathlib import Path
 
 from srit.errors import DataError, RecipeError
 from srit.pipeline.begun import Shared
-from srit.pipeline.context.reports import Progress, Report
 from srit.pipeline.engines import HERE, Machines
 from srit.pipeline.environment import environment
 from srit.recipe.compared import in_results, tuned_on
@@ -31,18 +30,18 @@ from srit.study.records import (
     read_study_record,
     study_bytes,
 )
+from srit.watching import Line, Watch, headed
 
 _Found = Mapping[tuple[str, int], RunRecord]  # by cell and seed
 
 
-def run_study(
-    grid: Grid, out: Path, *, attempt: Attempt, progress: Progress, report: Report, machines: Machines = HERE
-) -> int:
+def run_study(grid: Grid, out: Path, *, attempt: Attempt, watch: Watch, machines: Machines = HERE) -> int:
     """Run what is not done of a study, and write study.json and timings.json after each cell.
 
     Seeds are outermost: the whole grid has run once before any cell is repeated.
 
     Args:
+        watch: takes all that happens; stages and their progress are headed by the cell.
         machines: with several workers of this machine, each runs a cell; on a cluster, they compute the chunks of one
             cell after another.
 
@@ -57,11 +56,11 @@ def run_study(
     found, turns = _earlier(grid, out), _turns(grid)
     exit_codes: dict[str, int] = {}  # of those that failed, by heading
     with closing(Run(out)):
-        for turn, ran in _ran(turns, Shared(out, {}), machines, attempt, progress, report):
+        for turn, ran in _ran(turns, Shared(out, {}), machines, attempt, watch):
             if isinstance(ran, Failure):
                 exit_codes[turn.heading] = ran.exit_code
                 reason = re.sub(rf"(?<![\w./-]){re.escape(str(out))}/", "STUDY/", ran.reason)
-                report(f"{turn.heading}: failed: {reason}")
+                watch(Line(f"{turn.heading}: failed: {reason}"))
                 row: RunRecord = FailedRun(seed=turn.seed, kind=ran.kind, exit_code=ran.exit_code, reason=reason)
             else:
                 row = ran
@@ -82,17 +81,17 @@ def _turns(grid: Grid) -> list[Turn]:
 
 
 def _ran(
-    turns: Sequence[Turn], shared: Shared, machines: Machines, attempt: Attempt, progress: Progress, report: Report
+    turns: Sequence[Turn], shared: Shared, machines: Machines, attempt: Attempt, watch: Watch
 ) -> Iterator[tuple[Turn, DoneRun | Failure]]:
     """Run cells and yield what came out: one after another, or by workers of this machine."""
     if machines.on == HERE.on and (machines.workers or 1) > 1 and len(turns) > 1:
         from srit.study.workers import side_by_side
 
-        yield from side_by_side(turns, shared, machines, attempt, progress, report)
+        yield from side_by_side(turns, shared, machines, attempt, watch)
         return
     for turn in turns:
-        report(turn.heading)
-        yield turn, attempt(partial(run_cell, turn, shared, machines, progress, report))
+        watch(Line(turn.heading))
+        yield turn, attempt(partial(run_cell, turn, shared, machines, headed(turn.heading, watch)))
 
 
 def _earlier(grid: Grid, out: Path) -> dict[tuple[str, int], RunRecord]:

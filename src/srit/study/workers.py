@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 from srit.pipeline.begun import Shared
-from srit.pipeline.context.reports import Progress, Report
 from srit.pipeline.engines import Machines, working
 from srit.pipeline.running import open_run, run_stages
 from srit.pipeline.stage import Stage
@@ -25,6 +24,7 @@ from srit.records import Model
 from srit.stages import measured
 from srit.study.cells import Attempt, Failure, Turn, run_cell
 from srit.study.records import DoneRun
+from srit.watching import Event, Line, Watch, as_line, headed
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +46,16 @@ class CellWork:
     def chunk(self, built: None, turn: Turn) -> bytes:
         """Run a cell in its folder, or go on with it."""
 
-        def said(line: str) -> None:
-            print(printable(f"{turn.heading}: {line}"), file=sys.stderr, flush=True)
+        def said(event: Event) -> None:  # no progress: several cells would write over each other
+            if (line := as_line(event)) is not None:
+                print(printable(f"{turn.heading}: {line}"), file=sys.stderr, flush=True)
 
-        shared = Shared(self.out, {}, crowded=True)
-        alone = Machines(workers=1)
-        return pickle.dumps(self.attempt(partial(run_cell, turn, shared, alone, _silent, said)))
+        shared, alone = Shared(self.out, {}, crowded=True), Machines(workers=1)
+        return pickle.dumps(self.attempt(partial(run_cell, turn, shared, alone, said)))
 
 
 def side_by_side(
-    turns: Sequence[Turn], shared: Shared, machines: Machines, attempt: Attempt, progress: Progress, report: Report
+    turns: Sequence[Turn], shared: Shared, machines: Machines, attempt: Attempt, watch: Watch
 ) -> Iterator[tuple[Turn, DoneRun | Failure]]:
     """Run cells by workers of this machine, and yield what came out of each, in any order.
 
@@ -64,8 +64,8 @@ def side_by_side(
     """
     taught: dict[str, Turn] = {}
     for turn in turns:
-        report(turn.heading)
-        failure = attempt(partial(_teach, turn, shared, progress, report))
+        watch(Line(turn.heading))
+        failure = attempt(partial(_teach, turn, shared, headed(turn.heading, watch)))
         if failure is None:
             taught[f"{turn.cell.name}, seed {turn.seed}"] = turn
         else:
@@ -73,23 +73,16 @@ def side_by_side(
     if not taught:
         return
     locks = shared.folder / "locks"
-    with working(machines._replace(workers=min(machines.workers or 1, len(taught))), turns[0].recipe, report) as engine:
+    some = machines._replace(workers=min(machines.workers or 1, len(taught)))
+    with working(some, turns[0].recipe, lambda line: watch(Line(line))) as engine:
         for key, data in engine.map(CellWork(shared.folder, attempt), taught):
             yield taught[key], pickle.loads(data)
     shutil.rmtree(locks, ignore_errors=True)
 
 
-def _teach(turn: Turn, shared: Shared, progress: Progress, report: Report) -> None:
+def _teach(turn: Turn, shared: Shared, watch: Watch) -> None:
     """Make what a cell needs of its teacher."""
-    opening = open_run(
-        turn.folder(shared.folder),
-        turn.recipe,
-        _asking,
-        progress=progress,
-        report=lambda line: report(f"  {line}"),
-        shared=shared,
-    )
-    with opening as opened:
+    with open_run(turn.folder(shared.folder), turn.recipe, _asking, watch=watch, shared=shared) as opened:
         run_stages(opened)
 
 
@@ -103,7 +96,3 @@ def _asking(recipe: Recipe) -> list[Stage]:
             wanted.update(stage.inputs, stage.after)
             found.append(stage)
     return found[::-1]
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """Report no progress: several cells would write over each other."""

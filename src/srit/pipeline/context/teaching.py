@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from srit.teachers import Answer, CallEvent, Surroundings, Teacher, teacher_kind
 from srit.teachers.journal import NotCopied, NotWritten
 from srit.teachers.ledger import Ledger
 from srit.teachers.paid import Paid
+from srit.watching import Counted
 
 
 def teacher_settings(recipe: Recipe) -> dict[str, Json]:
@@ -25,6 +26,11 @@ def teacher_settings(recipe: Recipe) -> dict[str, Json]:
     on_this_machine = kind.model(recipe.teacher) is not None
     computed = {"dtype": recipe.student.dtype, "rows": recipe.rows} if on_this_machine else {}
     return {"teacher": kind.shaping(recipe.teacher), **computed}
+
+
+def samples_of(teacher: TeacherSettings) -> int:
+    """Return how many answers to each training problem a teacher is asked for."""
+    return teacher_kind(teacher.kind).samples(teacher)
 
 
 def teacher_sources(teacher: TeacherSettings) -> dict[str, Json]:
@@ -61,20 +67,30 @@ class Teaching:
         """
         self._recipe, self._journal, self._limits, self._in_vain = recipe, journal, limits, in_vain
         self._mirror = mirror
-        self._around = Surroundings(recipe.student.dtype, recipe.rows, report, engine)
+        self._around = Surroundings(recipe.student.dtype, recipe.rows, report, engine, system=recipe.prompt.system)
         self._kept: Teacher | None = None
 
-    def teacher(self) -> Teacher:
-        """Return the teacher that the recipe names; a kind that is kept is made once, for all stages."""
+    @property
+    def samples(self) -> int:
+        """How many answers to each training problem the recipe asks for."""
+        return samples_of(self._recipe.teacher)
+
+    def teacher(self, sample: int = 0) -> Teacher:
+        """Return the teacher that the recipe names; a kind that is kept is made once, for all stages.
+
+        Args:
+            sample: which of the answers to each question it gives.
+        """
         if self._kept is not None:
             return self._kept
         settings, kind = self._recipe.teacher, teacher_kind(self._recipe.teacher.kind)
-        around = self._around._replace(spent=self._ledger.spent, record=self._record)
+        around = self._around._replace(sample=sample, spent=self._ledger.spent, record=self._record)
         made: Teacher = kind.make(settings, around)
-        self._kept = made if kind.kept else None
+        # One for each sample begins with what all of them have spent.
+        self._kept = made if kind.kept and self.samples == 1 else None
         return made
 
-    def paid(self, progress: Callable[[int, int], None]) -> Paid:
+    def paid(self, progress: Counted) -> Paid:
         """Return the answers by key, with the function that keeps another.
 
         Args:
