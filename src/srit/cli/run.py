@@ -78,7 +78,19 @@ def _as_variant(recipe: str, overrides: Sequence[str], name: str, out: Path | No
     return settings, begin(settings, run_folder(read_recipe(recipe), out))
 
 
-def plan(recipe: RecipeName, overrides: Overrides = None, out: Out = None, workers: Workers = None) -> None:
+def plan(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    out: Out = None,
+    workers: Workers = None,
+    hardware: Annotated[
+        str | None,
+        typer.Option(metavar="NAME_OR_FILE", help="Other GPUs: h100, or the RESULT.json of make gpu-check there."),
+    ] = None,
+    dollars: Annotated[
+        float | None, typer.Option("--dollars-per-hour", min=0.0, help="Of one GPU; with --hardware.")
+    ] = None,
+) -> None:
     """Show what would run, why, and what it takes, and look whether all that it needs is there. Spends nothing."""
     from srit.recipe import read_recipe
 
@@ -94,9 +106,14 @@ def plan(recipe: RecipeName, overrides: Overrides = None, out: Out = None, worke
             typer.echo(f"WARN {planned.warning}")
         for ok, what, found in planned.looked.findings:
             typer.echo(printable(f"{'ok  ' if ok else 'WARN'} {what}: {found}"))
-        if planned.summary:
+        if hardware is not None:
+            from srit.pipeline.hardware import Planned, hardware_of, lines_of
+
+            stages = [Planned(stage.name, stage.work) for stage in planned.stages if stage.reason]
+            typer.echo("\n".join(lines_of(stages, settings, hardware_of(hardware), workers or 1, dollars)))
+        elif planned.summary:
             typer.echo(planned.summary)
-        if workers is not None:
+        if workers is not None and hardware is None:
             from srit.pipeline.engines.room import sharing_line
 
             typer.echo(sharing_line(settings, workers))
