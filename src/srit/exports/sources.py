@@ -62,6 +62,16 @@ def find_source(place: str, model: str | None) -> Source:
     return _in_run(folder) or _alone(folder)
 
 
+def trained_models(place: str) -> list[str]:
+    """Return the names of the models that a run has so far; [] for what is no run directory."""
+    folder = Path(place)
+    if not (folder / "recipe.yaml").is_file():
+        return []
+    found = models(read_recipe(str(folder / "recipe.yaml")))
+    places = {str(model): folder_of(model) for model in found if model.kind != "instructed-again"}
+    return [name for name, made in places.items() if made is None or (folder / made).is_dir()]
+
+
 def of_run(folder: Path, name: str | None) -> Source:
     """Find a model of a run by its name; None: the refined one, or the last before it. Errors as in `find_source`."""
     recipe = read_recipe(str(folder / "recipe.yaml"))
