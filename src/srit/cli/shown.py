@@ -10,6 +10,7 @@ import typer
 
 from srit.cli.ends import reported_errors
 from srit.cli.options import RunFolder
+from srit.cli.tables import aligned
 from srit.errors import DataError, MachineError, RecipeError
 from srit.printable import printable
 
@@ -158,5 +159,5 @@ def doctor() -> None:
     from srit.cli.doctor import diagnose
 
     with reported_errors():
-        for ok, what, found in diagnose(Path()):
-            typer.echo(f"{'ok  ' if ok else 'no  '} {what:55} {found}")
+        for line in aligned(("ok" if ok else "no", what, found) for ok, what, found in diagnose(Path())):
+            typer.echo(line)
