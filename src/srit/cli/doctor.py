@@ -46,6 +46,7 @@ def diagnose(folder: Path) -> list[Finding]:
     for name, embedded in EMBEDDED.items():
         findings.append(_installed(f"student {name}", embedded.package, embedded.install))
     findings.append(extra("qlora", "bitsandbytes", "adapters over a base of 4 bits"))
+    findings.append(extra("gguf", "xllamacpp", "llama.cpp, to check exported GGUF files"))
     findings.append(extra("figures", "matplotlib", "figures of a run for a paper"))
     for kinds, kind in _KINDS.items():
         findings += [finding for _, found in kinds.all(kind) for finding in found.doctor()]

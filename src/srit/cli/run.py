@@ -13,6 +13,7 @@ from srit.cli.ends import reported_errors
 from srit.cli.options import (
     AsJson,
     Begun,
+    MirrorUrl,
     Mixed,
     On,
     Out,
@@ -50,6 +51,7 @@ def run(
     workers: Workers = None,
     mixed: Mixed = False,
     train_workers: TrainWorkers = None,
+    mirror: MirrorUrl = None,
     variant: Annotated[
         str | None, typer.Option("--as", metavar="NAME", help="Keep the run, and make this variant beside it.")
     ] = None,
@@ -65,7 +67,7 @@ def run(
         if variant is not None:
             settings, out = _as_variant(recipe, overrides or [], variant, out)
         machines = Machines(on, workers, mixed, train_workers)
-        make_part(settings, out, None, machines, kind_of_display(quiet, as_json))
+        make_part(settings, out, None, machines, kind_of_display(quiet, as_json), mirror)
 
 
 def _as_variant(recipe: str, overrides: Sequence[str], name: str, out: Path | None) -> tuple[Recipe, Path]:
@@ -198,7 +200,9 @@ def watch(
             server.server_close()
 
 
-def make_part(recipe: Recipe, out: Path | None, part: str | None, machines: Machines, kind: Display) -> None:
+def make_part(
+    recipe: Recipe, out: Path | None, part: str | None, machines: Machines, kind: Display, mirror: str | None = None
+) -> None:
     """Make one part of a run, or all of it (None), and print where the result is."""
     from srit.api import load_results, load_verdict, make
     from srit.cli.tables import print_results
@@ -207,7 +211,7 @@ def make_part(recipe: Recipe, out: Path | None, part: str | None, machines: Mach
     if followed():
         return
     with display(kind) as watch:
-        folder = make(recipe, out, part, watch=watch, machines=machines)
+        folder = make(recipe, out, part, watch=watch, machines=machines, mirror=mirror)
     if kind == "json":
         print_object({"event": "finished", "folder": str(folder)})
     elif part in (None, "report"):

@@ -35,11 +35,11 @@ from srit.pipeline.planning import dependents, unsettled
 from srit.pipeline.resuming import left_over
 from srit.pipeline.stage import Stage, StageName
 from srit.recipe import Recipe
-from srit.run_directory import Json, Run, StageEntry, recorded_sum, write_bytes
+from srit.run_directory import Json, Mirror, Run, StageEntry, recorded_sum, write_bytes
 from srit.shortages import shortage
 from srit.students.loading import identity
 from srit.training.distributed.trainers import AloneTrainer, Trainers
-from srit.watching import Begun, Made, Taken, Watch
+from srit.watching import Begun, Event, Made, Progressed, Taken, Watch
 
 Declare = Callable[[Recipe], Sequence[Stage]]  # a recipe's stages in order, such as `stages.stages`
 
@@ -76,6 +76,7 @@ def open_run(
     shared: Shared | None = None,
     engine: Engine | None = None,
     trainers: Trainers | None = None,
+    mirror: Mirror | None = None,
 ) -> Iterator[OpenRun]:
     """Open a run directory for a recipe, write the recipe into it, and decide the precision of its student.
 
@@ -85,14 +86,15 @@ def open_run(
         shared: what the run has in common with others; its runs compute the same student in the same way.
         engine: what computes chunks; None: this process.
         trainers: what trains; None: this process.
+        mirror: the copy of the run directory elsewhere; None: there is none.
 
     Raises:
-        MachineError: the folder cannot be written, or another process has it open.
+        MachineError: the folder cannot be written, or another process has it or its mirror open.
         DataError: the student cannot be used.
     """
-    reports = Reports(watch)
-    report = reports.report
-    with closing(Run(folder)) as run:
+    with closing(Run(folder, mirror)) as run:
+        reports = Reports(_checked(watch, run))
+        report = reports.report
         run.refuse_links_out(output for stage in declare(recipe) for output in stage.outputs)
         recipe = pinned(recipe, begin_revisions(run, recipe, shared))
         computing = (engine or LocalEngine(), trainers or AloneTrainer())
@@ -109,6 +111,17 @@ def open_run(
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
         decided = _opened(run, recipe, declare(recipe), opened.reports, shared, *computing)
         yield replace(decided, plan=plan, texts=opened.texts, begun=tuple(begun))
+
+
+def _checked(watch: Watch, run: Run) -> Watch:
+    """Report progress as long as no other process may go on with the run."""
+
+    def checked(event: Event) -> None:
+        if isinstance(event, Progressed):
+            run.mirror.check()
+        watch(event)
+
+    return checked
 
 
 PROBLEMS = StageName("problems")
@@ -131,9 +144,9 @@ def _opened(
         recipe=recipe,
         stages=stages,
         plan=None,
-        texts=Texts(recipe.student, reports.report),
+        texts=Texts(recipe.student, recipe.prompt, reports.report),
         reports=reports,
-        teaching=Teaching(recipe, journal, limits, in_vain, engine, reports.report),
+        teaching=Teaching(recipe, journal, limits, in_vain, engine, run.mirror, reports.report),
         engine=engine,
         trainers=trainers,
         shared=shared,

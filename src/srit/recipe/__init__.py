@@ -35,6 +35,9 @@ from srit.settings import (
 MAX_NEW_TOKENS = 256
 
 
+TRIGGER = "Let's think step by step."  # Kojima et al. 2022, arXiv 2205.11916
+
+
 class Lora(Part):
     """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685)."""
 
@@ -107,6 +110,25 @@ class Demonstrations(Part):
 
     limit: int | None = Field(default=None, ge=0)  # training problems of each task that are demonstrated; None: all
     keep: Literal["correct", "all"] = "correct"
+
+
+class Example(Part):
+    """A question and its answer, shown before each problem."""
+
+    question: str
+    answer: str  # as it should be written, reasoning included
+
+
+class Prompt(Part):
+    """How problems are put to the student, and to a teacher that is asked, in every stage."""
+
+    instruction: str | None = None  # before each question; None: the task's own
+    system: str | None = None  # a system turn before each question; it is saved in the model's chat template
+    trigger: str = TRIGGER  # what the CoT prompt ends with
+    examples: tuple[Example, ...] = ()  # between the instruction and the question
+
+
+PLAIN = Prompt()
 
 
 class Optimization(Part):
@@ -265,6 +287,7 @@ class Recipe(Part):
     student: Student
     tasks: Tasks
     teacher: Annotated[TeacherSettings, OneOf(TEACHERS, "kind", "solver", TEACHER_FIELDS)] = _default({})
+    prompt: Prompt = Field(default=PLAIN, exclude_if=lambda prompt: prompt == PLAIN)
     demonstrations: Demonstrations = Demonstrations()
     instruct: Instruct = Instruct()
     sample: Sample = Sample()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from srit.errors import DataError, TrainingError
 from srit.pipeline.context import Context
@@ -171,7 +171,24 @@ def make_examples(
     """Make one example from each kept demonstration, with the CoT prompt for a `cot_fraction` of each task's."""
     from srit.training.instruction import Example
 
-    examples = []
+    return [
+        Example(prompts.problem_ids(problem, kind), prompts.completion_ids(target), problem.id)
+        for problem, kind, target in taught(demonstrations, problems, settings, seed)
+    ]
+
+
+class Taught(NamedTuple):
+    """What one demonstration teaches."""
+
+    problem: Problem
+    kind: PromptKind
+    target: str  # the answer that is trained
+
+
+def taught(
+    demonstrations: Sequence[Demonstration], problems: Mapping[str, Problem], settings: Instruct, seed: int
+) -> Iterator[Taught]:
+    """Yield what is taught by the kept demonstrations, as `make_examples`."""
     kept = [d for d in demonstrations if d.kept]
     for task in dict.fromkeys(d.task for d in kept):
         of_task = [d for d in kept if d.task == task]
@@ -180,9 +197,7 @@ def make_examples(
             kind: PromptKind = "cot" if index in under_cot else "direct"
             problem = problems[demonstration.problem_id]
             bare = kind == "direct" and settings.direct_target == "answer"
-            target = problem.answer if bare else demonstration.text
-            examples.append(Example(prompts.problem_ids(problem, kind), prompts.completion_ids(target), problem.id))
-    return examples
+            yield Taught(problem, kind, problem.answer if bare else demonstration.text)
 
 
 def _share(demonstrations: Sequence[Demonstration], settings: Instruct) -> int:

@@ -151,7 +151,7 @@ def teacher_predictions_stage(recipe: Recipe, task: Evaluated) -> Stage:
         name=StageName("predictions", model=model, task=task.place),
         version=2,
         settings=teacher_settings(recipe),
-        reads=(),
+        reads=("prompt",),
         inputs=(problems_file(task),),
         outputs=(predictions_file(model, task),),
         make=lambda inputs, out, context: _make_teachers(inputs, out, context, task),
@@ -162,7 +162,7 @@ def teacher_predictions_stage(recipe: Recipe, task: Evaluated) -> Stage:
 
 
 def _make_teachers(inputs: Inputs, out: Outputs, context: Context, task: Evaluated) -> Mapping[str, Json]:
-    questions = questions_of(inputs.records(problems_file(task), Problem), None)
+    questions = questions_of(inputs.records(problems_file(task), Problem), None, inputs.recipe.prompt)
     progress = context.reports.of(f"predictions/teacher/{task.place}")
     paid, teacher = context.teaching.paid(progress), context.teaching.teacher()
     said = ask(questions, teacher, paid)

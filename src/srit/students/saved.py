@@ -31,15 +31,20 @@ def save(folder: Path, model: LanguageModel, prompts: Prompts, student: Student,
         student: what it was trained from.
         name: the folder's name in its run.
     """
-    # PEFT would ask the hub whether the base's vocabulary has grown; srit never changes a vocabulary.
+    save_loadable(folder, model, prompts)
+    if (folder / ADAPTER).exists():
+        _name_base(folder / ADAPTER, student)
+    write_bytes(folder / "README.md", _card(prompts, student, name).encode())
+
+
+def save_loadable(folder: Path, model: LanguageModel, prompts: Prompts) -> None:
+    """Save all that other programs need to load a model: its weights or adapter, tokenizer and generation settings."""
     require_room(folder, _n_bytes(model))
+    # PEFT would ask the hub whether the base's vocabulary has grown; srit never changes a vocabulary.
     options: dict[str, Any] = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
     model.save_pretrained(str(folder), **options)
     prompts.save(folder)
     _save_ends(folder, model, prompts.stop_ids)
-    if (folder / ADAPTER).exists():
-        _name_base(folder / ADAPTER, student)
-    write_bytes(folder / "README.md", _card(prompts, student, name).encode())
 
 
 def _n_bytes(model: LanguageModel) -> int:

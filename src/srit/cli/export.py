@@ -1,0 +1,44 @@
+"""srit export: a trained model for other software."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from srit.cli.ends import reported_errors
+from srit.printable import printable
+
+Place = Annotated[
+    str,
+    typer.Argument(metavar="RUN_OR_MODEL", help="A run directory, a folder with a model, or the name of a student."),
+]
+OfRun = Annotated[
+    str | None,
+    typer.Option("--model", help="Of a run: base, instructed, refined, … Default: refined."),
+]
+
+
+def export(
+    place: Place,
+    to: Annotated[str, typer.Option(help="merged, adapter, gguf, ollama, datasets or lm-eval.")],
+    out: Annotated[Path, typer.Option(help="The folder to write, which must not exist.")],
+    model: OfRun = None,
+    questions: Annotated[int, typer.Option(min=1, help="Asked in the checks.")] = 20,
+    converter: Annotated[
+        Path | None, typer.Option(help="llama.cpp's convert_hf_to_gguf.py. Default: srit itself, or the one in PATH.")
+    ] = None,
+) -> None:
+    """Write a trained model for other software, and check that it answers as before."""
+    from srit.exports import export as write
+    from srit.exports.sources import find_source
+
+    with reported_errors():
+        source = find_source(place, model)
+        write(source, to, out, report=_said, questions=questions, converter=converter)
+        typer.echo(f"{to}: {out}")
+
+
+def _said(line: str) -> None:
+    typer.echo(printable(line), err=True)

@@ -1,0 +1,82 @@
+"""One GGUF file, as llama.cpp, Ollama and LM Studio read it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from srit.exports.gguf.converter import convert, find_converter
+from srit.exports.gguf.llama_cpp import Server, serving
+from srit.exports.gguf.writing import unwritable, write_gguf
+from srit.exports.sources import Source
+from srit.exports.trials import UNCHECKED, Answers, Trial, greedy, same
+from srit.records import Check
+from srit.students.loading import load_model
+from srit.students.saved import save_loadable
+
+FILE = "model.gguf"
+
+
+class Written(NamedTuple):
+    """The questions of a trial as something else than the model's chat template writes them."""
+
+    by: str
+    texts: Sequence[str]
+
+
+def make_gguf(
+    source: Source, folder: Path, trial: Trial, converter: Path | None, written: Written | None = None
+) -> list[Check]:
+    """Write the file in the model's precision, and have llama.cpp answer the same questions.
+
+    Args:
+        converter: llama.cpp's convert_hf_to_gguf.py; None: srit writes the file where it can, and otherwise the one
+            in PATH does.
+        written: the same questions by another chat template.
+
+    Raises:
+        DataError: the model cannot be written, or llama.cpp does not load the file.
+        MachineError: the converter is needed and missing.
+    """
+    import torch
+
+    model = load_model(source.student, source.trained)
+    path = folder / FILE
+    reason = unwritable(model, trial.prompts)
+    if converter is None and not reason:
+        write_gguf(path, model, trial.prompts, name=source.name)
+    else:
+        script = converter or find_converter(reason)
+        save_loadable(folder / "hf", model, trial.prompts)
+        convert(script, folder / "hf", path, source.student.dtype)
+        shutil.rmtree(folder / "hf")
+    return compare(path, trial, greedy(model.to(torch.float32), trial), written)  # type: ignore[arg-type]
+
+
+def compare(path: Path, trial: Trial, answers: Answers, written: Written | None) -> list[Check]:
+    """Compare llama.cpp with transformers: the prompts' token ids and the greedy answers.
+
+    Args:
+        answers: of the same weights by transformers.
+        written: as in `make_gguf`.
+    """
+    wanted = [question.ids for question in trial.questions]
+    with serving(path) as server:
+        if server is None:
+            line = "not checked in llama.cpp: pip install 'srit[gguf]', or put its llama-server into PATH, and repeat"
+            return [Check(UNCHECKED, False, line)]
+        checks = [_prompts("its chat template", map(server.chat_ids, trial.texts), wanted, server)]
+        if written is not None:
+            checks.append(_prompts(written.by, map(server.ids, written.texts), wanted, server))
+        stops, most = trial.prompts.stop_ids, trial.max_new_tokens
+        theirs = [server.answer(question.ids, most, stops) for question in trial.questions]
+    alike, line = same(answers, theirs)
+    return [*checks, Check("greedy answers in llama.cpp", alike, f"{line}, by transformers and {server.name}")]
+
+
+def _prompts(by: str, found: Iterable[tuple[int, ...]], wanted: Sequence[tuple[int, ...]], server: Server) -> Check:
+    n = sum(ids == trained for ids, trained in zip(found, wanted, strict=True))
+    line = f"{n} of {len(wanted)} prompts are those trained with, by {by}, in {server.name}"
+    return Check(f"prompts by {by}", n == len(wanted), line)

@@ -1,0 +1,134 @@
+"""What is exported or talked to: a model of a run, a model's folder, or a student by its name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from srit.errors import DataError, RecipeError
+from srit.machine.precision import begun_compute_plan
+from srit.recipe import PLAIN, Prompt, Recipe, Student, read_recipe
+from srit.recipe.compared import folder_of, models
+from srit.records import Model
+from srit.run_directory import read_manifest
+from srit.students.embedded import EMBEDDED
+from srit.students.loading import stored_dtype
+
+ADAPTER = "adapter_config.json"
+
+
+class FromRun(NamedTuple):
+    """The run that made a model."""
+
+    folder: Path
+    recipe: Recipe
+
+
+class Source(NamedTuple):
+    """A model: the student that it was made from, and what was trained."""
+
+    name: str  # "refined", or that of its folder
+    student: Student  # with its precision decided, on any device
+    trained: Path | None  # a folder of an adapter or of all weights; None: the student itself
+    run: FromRun | None
+
+    @property
+    def wording(self) -> Prompt:
+        """How problems are put to it."""
+        return PLAIN if self.run is None else self.run.recipe.prompt
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether what was trained is an adapter."""
+        return self.trained is not None and (self.trained / ADAPTER).exists()
+
+
+def find_source(place: str, model: str | None) -> Source:
+    """Find a model.
+
+    Args:
+        place: a run directory, a folder with a model or an adapter, or the name of a student.
+        model: of a run directory: "base", "instructed", "refined", "refined-1", …; None: the refined one.
+
+    Raises:
+        RecipeError: a run has no such model, or a model is named of what is no run directory.
+        DataError: there is nothing there, or the model is not trained yet.
+    """
+    folder = Path(place)
+    if (folder / "recipe.yaml").is_file():
+        return of_run(folder, model)
+    if model is not None:
+        raise RecipeError(f"--model: {place} is not a run directory, so it has only one model: leave --model out")
+    if not folder.is_dir():
+        return Source(
+            place.rpartition("/")[2], Student(model=place, dtype=stored_dtype(Student(model=place))), None, None
+        )
+    return _in_run(folder) or _alone(folder)
+
+
+def of_run(folder: Path, name: str | None) -> Source:
+    """Find a model of a run by its name; None: the refined one, or the last before it. Errors as in `find_source`."""
+    recipe = read_recipe(str(folder / "recipe.yaml"))
+    found = {str(model): model for model in models(recipe) if model.kind != "instructed-again"}
+    name = name or next(last for last in ("refined", "instructed", "base") if last in found)
+    if name not in found:
+        raise RecipeError(f"--model: {folder} has no model {name!r}; it has: {', '.join(found)}")
+    return _of_run(FromRun(folder, recipe), found[name])
+
+
+def _of_run(run: FromRun, model: Model) -> Source:
+    place = folder_of(model)
+    trained = run.folder / place if place else None
+    if trained is not None and not trained.is_dir():
+        raise DataError(f"{trained}: not trained yet: srit run {run.folder / 'recipe.yaml'} --out {run.folder}")
+    plan = begun_compute_plan(run.recipe, read_manifest(run.folder).way)
+    dtype = plan.dtype if plan else "float32"
+    if run.recipe.student.dtype != "auto":
+        dtype = run.recipe.student.dtype
+    student = run.recipe.student.model_copy(update={"dtype": dtype, "device": "auto"})
+    return Source(str(model), student, trained, run)
+
+
+def _in_run(folder: Path) -> Source | None:
+    """Return the model of a run whose folder this is: its recipe says exactly what it was trained from."""
+    for above in folder.absolute().parents[:3]:
+        if (above / "recipe.yaml").is_file():
+            run = FromRun(above, read_recipe(str(above / "recipe.yaml")))
+            place = str(folder.absolute().relative_to(above))
+            return next((_of_run(run, model) for model in models(run.recipe) if folder_of(model) == place), None)
+    return None
+
+
+def _alone(folder: Path) -> Source:
+    if not (folder / ADAPTER).exists():
+        return Source(folder.name, _stored(Student(model=str(folder))), None, None)
+    student = base_of(folder)
+    template = folder / "chat_template.jinja"
+    if template.exists():
+        student = student.model_copy(update={"chat_template": template.read_text("utf-8")})
+    return Source(folder.name, _stored(student), folder, None)
+
+
+def _stored(student: Student) -> Student:
+    """Return the student in the precision of its weights."""
+    return student.model_copy(update={"dtype": stored_dtype(student)})
+
+
+def base_of(adapter: Path) -> Student:
+    """Return the student that an adapter's configuration names.
+
+    Raises:
+        DataError: the configuration is damaged, or names no base.
+    """
+    path = adapter / ADAPTER
+    try:
+        stated = json.loads(path.read_bytes())
+        name, revision = stated["base_model_name_or_path"], stated.get("revision")
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: does not name the model that it adapts ({error}); restore a copy") from None
+    card = adapter / "README.md"
+    said = card.read_text("utf-8", errors="replace") if card.exists() else ""
+    # Trained on the weights of a package, an adapter names the model that these were made from, which others find.
+    packaged = next((own for own, e in EMBEDDED.items() if e.origin == name and f"package {e.package}" in said), None)
+    return Student(model=packaged or name, revision=None if packaged else revision)

@@ -1,0 +1,40 @@
+"""A finished run whose models are adapters."""
+
+import json
+
+import pytest
+from tiny import save_tiny_student
+
+import srit
+
+RECIPE = """\
+name: tiny
+student: {{model: "{student}", dtype: float32, lora: {{rank: 16}}}}
+tasks:
+  train: [{{task: sums, limit: 24}}]
+  evaluate: [{{task: sums, limit: 4}}, {{task: doors, limit: 4}}]
+instruct: {{epochs: 30, learning_rate: 2e-2, batch_size: 24, direct_target: answer}}
+sample: {{direct: 2, cot: 2, max_new_tokens: 12}}
+refine: {{epochs: 1}}
+evaluate: {{max_new_tokens: 8}}
+"""
+
+
+@pytest.fixture(scope="session")
+def student(tmp_path_factory):
+    """A tiny student whose tokenizer has a merge, without which llama.cpp takes no tokenizer of this kind."""
+    folder = save_tiny_student(tmp_path_factory.mktemp("exported-student"))
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["th"] = vocabulary.pop("ÿ")  # the byte 255, which no text in UTF-8 has
+    tokenizer["model"]["merges"] = [["t", "h"]]
+    path.write_text(json.dumps(tokenizer))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory, student):
+    folder = tmp_path_factory.mktemp("exported")
+    (folder / "tiny.yaml").write_text(RECIPE.format(student=student))
+    return srit.run(srit.read_recipe(str(folder / "tiny.yaml")), folder / "run")
