@@ -24,7 +24,6 @@ from srit.cli.options import (
     TrainWorkers,
     Workers,
 )
-from srit.cli.tables import aligned
 from srit.errors import MachineError, RecipeError, SritError
 from srit.printable import printable
 
@@ -87,6 +86,7 @@ def plan(recipe: RecipeName, overrides: Overrides = None, out: Out = None, worke
     with reported_errors():
         settings = read_recipe(recipe, overrides or [])
         from srit.api import plan as plan_run
+        from srit.cli.tables import aligned
 
         planned = plan_run(settings, out)
         for line in aligned(map(_row, planned.stages)):

@@ -10,7 +10,6 @@ import typer
 
 from srit.cli.ends import reported_errors
 from srit.cli.options import RunFolder
-from srit.cli.tables import aligned
 from srit.errors import DataError, MachineError, RecipeError
 from srit.printable import printable
 
@@ -157,6 +156,7 @@ def audit_text(found: Audit) -> str:
 def doctor() -> None:
     """Check this machine, and which parts of srit work on it."""
     from srit.cli.doctor import diagnose
+    from srit.cli.tables import aligned
 
     with reported_errors():
         for line in aligned(("ok" if ok else "no", what, found) for ok, what, found in diagnose(Path())):
