@@ -28,6 +28,7 @@ from srit.errors import MachineError, RecipeError, SritError
 from srit.printable import printable
 
 if TYPE_CHECKING:
+    from srit.api import PlannedStage
     from srit.pipeline.engines import Machines
     from srit.recipe import Recipe
 
@@ -97,11 +98,11 @@ def plan(
     with reported_errors():
         settings = read_recipe(recipe, overrides or [])
         from srit.api import plan as plan_run
+        from srit.cli.tables import aligned
 
         planned = plan_run(settings, out)
-        for stage in planned.stages:
-            status, work = ("run ", stage.work.summary()) if stage.reason else ("done", "")
-            typer.echo(f"{status}  {stage.name:32} {work:40} {stage.reason}".rstrip())
+        for line in aligned(map(_row, planned.stages)):
+            typer.echo(line)
         if planned.warning:
             typer.echo(f"WARN {planned.warning}")
         for ok, what, found in planned.looked.findings:
@@ -119,6 +120,10 @@ def plan(
             typer.echo(sharing_line(settings, workers))
         if planned.looked.faults:
             raise _together(planned.looked.faults)
+
+
+def _row(stage: PlannedStage) -> tuple[str, ...]:
+    return ("run ", stage.name, stage.work.summary(), stage.reason) if stage.reason else ("done", stage.name, "", "")
 
 
 def _together(faults: Sequence[SritError]) -> SritError:
