@@ -67,18 +67,22 @@ def _sources(place: str, names: Sequence[str]) -> list[Source]:
 
 def _around(source: Source, task: str | None, direct: bool) -> tuple[list[str], list[str]]:
     """Return the lines before and after a question."""
-    from srit.students.prompts import TRIGGER
     from srit.tasks import find_task
 
-    uses = [] if source.run is None else [use.task for use in source.run.recipe.tasks.train]
-    said = {find_task(name).instruction for name in ([task] if task else uses)}
-    return (list(said) if len(said) == 1 else []), ([] if direct else [TRIGGER])
+    wording, uses = source.wording, [] if source.run is None else [use.task for use in source.run.recipe.tasks.train]
+    own = {find_task(name).instruction for name in ([task] if task else uses)}
+    said = own if wording.instruction is None else {wording.instruction} - {""}
+    trigger = [] if direct else [wording.trigger]
+    examples = [line for one in wording.examples for line in (one.question, *trigger, f"{one.answer}\n")]
+    return [*(said if len(said) == 1 else ()), *examples], trigger
 
 
 def _loaded(source: Source) -> Speaker:
     from srit.students.loading import load_model, load_prompts
 
-    return Speaker(source.name, load_model(source.student, source.trained), load_prompts(source.student))
+    return Speaker(
+        source.name, load_model(source.student, source.trained), load_prompts(source.student, source.wording)
+    )
 
 
 def _questions() -> Iterator[str]:
