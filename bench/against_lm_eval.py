@@ -121,11 +121,11 @@ def generation(
     """Greedy answers and verdicts, ours and theirs."""
     settings = SamplingSettings(0.0, max_new_tokens, side.prompts.stop_ids)
     wanted = asked(problems, [("direct", range(1))])
-    requests = make_requests(wanted, side.prompts, "0/evaluate")
+    requests = list(make_requests(wanted, side.prompts, "0/evaluate"))
     texts = [side.text(request.prompt_ids) for request in requests]
     yield _same_prompts(harness, texts, [request.prompt_ids for request in requests], max_new_tokens)
     sampled = list(TransformersSampler(model, rows=16, pad_id=0).sample(requests, settings))
-    ours = make_predictions(wanted, sampled, side.prompts)
+    ours = list(make_predictions(wanted, sampled, side.prompts))
     rows = [
         {"id": p.id, "prompt": text, "question": p.question, "answer": p.answer}
         for p, text in zip(problems, texts, strict=True)

@@ -28,13 +28,13 @@ def main(folder: Path, n: int) -> None:
     greedy = SamplingSettings(0.0, recipe.evaluate.max_new_tokens, prompts.stop_ids)
     model = load_model(recipe.student, folder / "instructed")
     wanted = asked(problems, [("cot", range(1))])
-    requests = make_requests(wanted, prompts, "0")
+    requests = list(make_requests(wanted, prompts, "0"))
     found = []
     for rows in (1, 32):
         started = time.monotonic()
         sampled = list(TransformersSampler(model, rows=rows, pad_id=0).sample(requests, greedy))
         print(f"{rows} at a time: {len(sampled)} answers in {time.monotonic() - started:.0f} s")
-        found.append((sampled, make_predictions(wanted, sampled, prompts)))
+        found.append((sampled, list(make_predictions(wanted, sampled, prompts))))
     (alone, judged_alone), (together, judged_together) = found
     tokens = sum(a.token_ids != b.token_ids for a, b in zip(alone, together, strict=True))
     verdicts = sum(a.verdict != b.verdict for a, b in zip(judged_alone, judged_together, strict=True))

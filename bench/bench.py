@@ -170,7 +170,7 @@ def sampling(work: Work) -> Entry:
 
 def _sampling(work: Work, load: Callable[[], Any]) -> Entry:
     settings, kinds = work.settings(1.0), [("direct", range(1, 5)), ("cot", range(1, 5))]
-    requests = make_requests(asked(work.train[::7][:32], kinds), work.prompts, "0/bench")
+    requests = list(make_requests(asked(work.train[::7][:32], kinds), work.prompts, "0/bench"))
     prompts = list(dict.fromkeys(request.prompt_ids for request in requests))
     halves = [prompts[0::2], prompts[1::2]]  # once per prompt kind
     sampler = TransformersSampler(load(), rows=work.recipe.rows, pad_id=work.pad_id)
@@ -199,7 +199,7 @@ def windows(work: Work) -> Entry:
 
 def evaluation(work: Work) -> Entry:
     """Greedy answers of uneven length to 200 problems."""
-    requests = make_requests(asked(work.evaluated()[::3][:200], [("cot", range(1))]), work.prompts, "")
+    requests = list(make_requests(asked(work.evaluated()[::3][:200], [("cot", range(1))]), work.prompts, ""))
     settings = work.settings(0.0)
     sampler = TransformersSampler(work.instructed(), rows=work.recipe.rows, pad_id=work.pad_id)
     model = work.instructed()
@@ -352,7 +352,8 @@ def sft(work: Work) -> Entry:
     """One step's gradient over 48 demonstrations of uneven length."""
     demonstrations = read_records(work.folder / "demonstrations.jsonl", Demonstration)
     problems = {problem.id: problem for problem in work.train}
-    examples = make_examples(demonstrations, problems, work.prompts, work.recipe.instruct, 0)[::2][:48]
+    made = make_examples(demonstrations, lambda d: problems[d.problem_id], work.prompts, work.recipe.instruct, 0)
+    examples = list(made)[::2][:48]
     start = work.folder / "instructed"
     ours_model, theirs_model = (trainable(work.recipe.student, start, attention=a) for a in (work.attention, "sdpa"))
     layout = layout_of(ours_model, "shared")

@@ -48,7 +48,7 @@ def _ours(work: Work) -> Callable[..., float]:
     sampler = TransformersSampler(work.instructed(), rows=work.recipe.rows, pad_id=work.pad_id)
 
     def seconds(problems: int, answers: int, tokens: int) -> float:
-        requests = make_requests(asked(work.train[:problems], [("cot", range(answers))]), work.prompts, "0")
+        requests = list(make_requests(asked(work.train[:problems], [("cot", range(answers))]), work.prompts, "0"))
         started = time.perf_counter()
         list(sampler.sample(requests, SamplingSettings(1.0, tokens, stop_ids=())))
         return round(time.perf_counter() - started, 2)

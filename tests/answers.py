@@ -30,3 +30,9 @@ GOOD = completion("1 + 1 makes 2. The answer is 2.", right=True)
 ALSO_GOOD = completion("One and one is two. The answer is 2.", right=True, index=1)
 BAD = completion("1 + 1 makes 3. The answer is 3.", right=False, prompt="direct")
 BARE = completion("2", right=True, prompt="direct", index=1)
+
+
+def shown(demonstrations):
+    """What finds a problem's demonstration among these."""
+    found = {demonstration.problem_id: demonstration for demonstration in demonstrations}
+    return lambda problem: found.get(problem.id)

@@ -8,6 +8,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from srit.records import Problem
+from srit.stages.demonstrations import answered
 from srit.teachers import Question
 from srit.teachers.openai.endpoint import Endpoint
 from srit.teachers.openai.teacher import OpenAITeacher
@@ -115,3 +116,8 @@ def stored_answers():
     """An empty store of answers that lasts for one test."""
     kept = {}
     return Paid(kept, lambda key, one: kept.setdefault(key, []).append(one), (), set())
+
+
+def ask(questions, teacher, paid):
+    """The answers by problem."""
+    return {question.problem.id: answer for question, answer in answered(questions, teacher, paid)}

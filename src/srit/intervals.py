@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from srit.records.scores import Interval
+
+Verdicts = Sequence[bool] | NDArray[np.bool_]  # whether each problem is answered right
 
 SIGNIFICANT = 0.05
 POWER = 0.8
@@ -48,7 +51,7 @@ def mcnemar_exact(only_a: int, only_b: int) -> float:
     return float(binomtest(only_a, n).pvalue) if n else 1.0  # scipy refuses n = 0
 
 
-def paired_bootstrap(a: Sequence[bool], b: Sequence[bool], *, seed: int = 0, resamples: int = 10_000) -> Interval:
+def paired_bootstrap(a: Verdicts, b: Verdicts, *, seed: int = 0, resamples: int = 10_000) -> Interval:
     """Return the 95 % percentile interval of mean(a) - mean(b), with problems drawn with replacement."""
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     # Drawing problems is drawing how many are +1, 0 and -1: three numbers per resample, whatever n is.
@@ -99,7 +102,7 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
     return 1.0 - math.comb(n - correct, k) / math.comb(n, k)
 
 
-def compare(a: Sequence[bool], b: Sequence[bool], *, seed: int = 0) -> PairedDifference:
+def compare(a: Verdicts, b: Verdicts, *, seed: int = 0) -> PairedDifference:
     """Compare model a with model b, problem by problem.
 
     Raises:
@@ -107,8 +110,8 @@ def compare(a: Sequence[bool], b: Sequence[bool], *, seed: int = 0) -> PairedDif
     """
     if len(a) != len(b):
         raise ValueError(f"{len(a)} answers cannot be paired with {len(b)}")
-    only_a = sum(x and not y for x, y in zip(a, b, strict=True))
-    only_b = sum(y and not x for x, y in zip(a, b, strict=True))
+    right_a, right_b = (np.asarray(right, dtype=bool) for right in (a, b))
+    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     return PairedDifference(
         delta=(only_a - only_b) / len(a),
         ci95=paired_bootstrap(a, b, seed=seed),

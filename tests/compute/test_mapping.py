@@ -43,7 +43,7 @@ class Backward:
 
     def map(self, work, items):
         built = work.source.build()
-        for key in reversed(items):
+        for key in reversed(list(items)):
             for _ in range(2):
                 yield key, work.chunk(built, items[key])
 
@@ -58,7 +58,7 @@ def nothing_built():
 
 @pytest.mark.parametrize("engine", [LocalEngine(), Backward()], ids=["local", "backward"])
 def test_the_bytes_of_all_items_come_in_order_whatever_the_engine(engine, tmp_path):
-    found = mapped_once(engine, Words(Prefix("a-")), {"1": "x", "2": "y", "3": "z"}, kept=tmp_path)
+    found = list(mapped_once(engine, Words(Prefix("a-")), {"1": "x", "2": "y", "3": "z"}, kept=tmp_path))
 
     assert found == [b"a-x", b"a-y", b"a-z"]
 
@@ -71,7 +71,7 @@ def test_a_later_run_computes_what_is_missing_and_nothing_else(tmp_path):
     (tmp_path / "1").write_bytes(b"kept")
     arrived = []
 
-    found = mapped_once(LocalEngine(), Words(Prefix("a-")), items, kept=tmp_path, arrived=arrived.append)
+    found = list(mapped_once(LocalEngine(), Words(Prefix("a-")), items, kept=tmp_path, arrived=arrived.append))
 
     assert found == [b"kept", b"a-y", b"a-z"] and arrived == ["1", "2", "3"]
 

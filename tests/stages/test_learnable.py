@@ -4,7 +4,7 @@ import pytest
 from teacher_server import questions, stored_answers
 
 from srit.recipe import Demonstrations
-from srit.stages.demonstrations import make_demonstrations
+from srit.stages.demonstrations import Tally, make_demonstrations
 from srit.teachers import Answer, answer_key
 from srit.teachers.local import LocalTeacher
 
@@ -43,6 +43,6 @@ def test_only_a_text_that_can_be_learned_is_trained_on(keep, text, trained, reas
         paid.keep(answer_key({}, questions()[0].prompt), Answer("p0", None, "filtered", limit=64))
     paid.keep(answer_key({}, questions(2)[1].prompt), Answer("p1", "The answer is 2.", "", limit=64))
 
-    made, _, _ = make_demonstrations(questions(2), teacher, Demonstrations(keep=keep), paid)
+    made = list(make_demonstrations(questions(2), teacher, Demonstrations(keep=keep), paid, Tally()))
 
     assert (made[0].text if made[0].kept else None) == trained and reason in made[0].reason

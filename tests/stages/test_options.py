@@ -105,7 +105,7 @@ def test_chunks_of_options_have_the_scores_of_all_at_once(tmp_path, tiny_student
     source = FrozenSource(Student(model=str(tiny_student), tuning="full", dtype="float32"), None)
     work = ScoringWork(source, "shared", ROW_TOKENS, BATCH_TOKENS)
 
-    found = mapped_once(LocalEngine(), work, chunks_of(groups), kept=tmp_path)
+    found = list(mapped_once(LocalEngine(), work, chunks_of(groups), kept=tmp_path))
 
     model = source.build()
     # only then are the logits of a bfloat16 model summed in float32

@@ -1,14 +1,14 @@
 from dataclasses import replace
 
 import pytest
-from answers import ALSO_GOOD, BAD, BARE, DEMONSTRATION, GOOD, PROBLEM, completion, tokenize
+from answers import ALSO_GOOD, BAD, BARE, DEMONSTRATION, GOOD, PROBLEM, completion, shown, tokenize
 
 from srit.recipe import Pairs
 from srit.stages.pairs import is_bare, make_pairs, right_sides
 
 
 def texts(completions, demonstrations=(), **settings):
-    pairs, counts = make_pairs([PROBLEM], completions, demonstrations, Pairs(**settings), tokenize)
+    pairs, counts = make_pairs([PROBLEM], completions, shown(demonstrations), Pairs(**settings), tokenize)
     return [(pair.chosen, pair.rejected) for pair in pairs], counts
 
 
@@ -74,7 +74,7 @@ def test_identical_answers_are_one_and_every_answer_is_used_before_one_is_used_a
 
 
 def test_pairs_keep_the_ids_that_were_sampled_and_both_prompts_may_carry_them():
-    pairs, _ = make_pairs([PROBLEM], [GOOD, BAD], [], Pairs(prompt="both"), tokenize)
+    pairs, _ = make_pairs([PROBLEM], [GOOD, BAD], shown([]), Pairs(prompt="both"), tokenize)
 
     assert {pair.prompt for pair in pairs} == {"direct", "cot"}
     assert {pair.chosen_ids for pair in pairs} == {GOOD.token_ids}
@@ -113,7 +113,7 @@ def test_exchanged_sides_are_those_of_the_same_pairs():
     answers = [replace(answer, problem_id=problem.id) for problem in problems for answer in (GOOD, BAD)]
 
     plain, half, all_of_them = (
-        make_pairs(problems, answers, [], Pairs(swapped=share), tokenize)[0] for share in (0.0, 0.5, 1.0)
+        make_pairs(problems, answers, shown([]), Pairs(swapped=share), tokenize)[0] for share in (0.0, 0.5, 1.0)
     )
 
     assert {(pair.chosen, pair.rejected) for pair in all_of_them} == {(BAD.text, GOOD.text)}

@@ -1,12 +1,12 @@
 """What a round's answers teach under each loss."""
 
 import pytest
-from answers import ALSO_GOOD, BAD, BARE, GOOD, PROBLEM, tokenize
+from answers import ALSO_GOOD, BAD, BARE, GOOD, PROBLEM, shown, tokenize
 from tiny import tiny_tokenizer
 
 from srit.recipe import Pairs
 from srit.stages.pairs import make_pairs
-from srit.stages.refined import make_preferences
+from srit.stages.refined import each_preference
 from srit.students.prompts import Prompts
 from srit.training.losses import loss_kind
 
@@ -15,10 +15,10 @@ def taught(completions, **settings):
     """Texts of the pairs, and of the answers whose likelihood is raised."""
     limits = Pairs(prompt="cot")
     refine = loss_kind(settings.pop("loss", "sigmoid")).settings(**settings)
-    pairs, _ = make_pairs([PROBLEM], completions, [], limits, tokenize)
+    pairs, _ = make_pairs([PROBLEM], completions, shown([]), limits, tokenize)
     texts = {completion.token_ids: completion.text for completion in completions}
     prompts = Prompts(tiny_tokenizer(), "chatml")
-    made = make_preferences([PROBLEM], pairs, completions, prompts, limits, refine)
+    made = list(each_preference([PROBLEM], pairs, completions, prompts, limits, refine))
     assert all(set(p.likely) | {i for pair in p.pairs for i in pair} == set(range(len(p.group[1]))) for p in made)
     return (
         {(texts[p.group.completions[good]], texts[p.group.completions[bad]]) for p in made for good, bad in p.pairs},
@@ -47,7 +47,7 @@ def test_pairs_and_right_answers_are_taught_as_the_loss_says(settings, pairs, li
 def test_a_group_keeps_every_answer_with_its_advantage_and_one_without_contrast_is_dropped():
     def samples(*completions):
         prompts, refine = Prompts(tiny_tokenizer(), "chatml"), loss_kind("group").settings()
-        made = make_preferences([PROBLEM], [], completions, prompts, Pairs(prompt="cot"), refine)
+        made = list(each_preference([PROBLEM], [], completions, prompts, Pairs(prompt="cot"), refine))
         return [(p.group.completions[index], advantage) for p in made for index, advantage in p.samples]
 
     assert samples(GOOD, BAD, GOOD, BARE) == [

@@ -14,8 +14,9 @@ from srit.page.islands import island
 from srit.recipe import check_recipe
 from srit.records import Completion, Demonstration, Model, Pair, Prediction, Problem
 from srit.records.scores import PassAtK, Results
-from srit.run_directory import Manifest, StageEntry, write_json, write_records
-from srit.stages.report import make_report, provenance
+from srit.run_directory import Manifest, StageEntry, sha256_of, write_json, write_manifest, write_records
+from srit.stages import stages
+from srit.stages.report import make_report, provenance, report_so_far
 from srit.stages.report.curves import curves
 from srit.stages.report.headline import headline
 from srit.stages.report.logs import read_logs
@@ -244,3 +245,18 @@ def test_figures_without_matplotlib_say_what_to_install(tmp_path, monkeypatch):
 
     with pytest.raises(RecipeError, match=r"pip install 'srit\[figures\]'"):
         write_figures(Results((), (), (), ()), [], tmp_path)
+
+
+def test_files_that_are_damaged_or_gone_are_left_out_and_the_page_says_so(finished):
+    folder, manifest = finished
+    made = {name: sha256_of(folder / name) for name in ("demonstrations.jsonl", "round-1/pairs.jsonl", "results.json")}
+    entry = StageEntry(seconds=1.0, counts={}, outputs=made, fingerprint="")
+    write_manifest(folder, Manifest(stages={**manifest.stages, "results": entry}))
+    whole = report_so_far(folder, stages(RECIPE)[-1], RECIPE)
+    (folder / "demonstrations.jsonl").unlink()
+    (folder / "results.json").write_text('{"rows": [')
+
+    page = report_so_far(folder, stages(RECIPE)[-1], RECIPE)
+
+    assert "not shown" not in whole and "not shown: demonstrations.jsonl, results.json." in page
+    assert "there are no results yet" in page and unpacked(page, "index")["pairs"] == [1]

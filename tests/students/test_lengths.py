@@ -134,17 +134,20 @@ def test_a_limit_that_was_raised_after_stage_1_is_told_before_anything_is_sample
 def test_a_demonstration_that_is_too_long_is_left_out_and_told(run, tmp_path):
     long = {**SHORT, "id": "told_at_length", "question": "How many are 3 plus 4?"}
 
-    done = run("gpt2", [SHORT, long], told_at_length="Let me add. " * 25 + TOLD)
+    others = [{**SHORT, "id": f"b{n}", "question": f"How many are {n} plus 4?"} for n in (5, 6, 7)]
+    told = {other["id"]: TOLD for other in others}
 
-    assert "1 of 2 demonstrations with their prompts are longer than the student's 256 positions" in done.output
+    done = run("gpt2", [SHORT, *others, long], told_at_length="Let me add. " * 25 + TOLD, **told)
+
+    assert "1 of 5 demonstrations with their prompts are longer than the student's 256 positions" in done.output
     counts = json.loads((tmp_path / "run/manifest.json").read_bytes())["stages"]["instructed"]["counts"]
-    assert (counts["examples"], counts["left out: too long"]) == (1, 1)
+    assert (counts["examples"], counts["left out: too long"]) == (4, 1)
 
 
-def test_where_no_demonstration_fits_the_run_says_so(run):
-    done = run("gpt2", [LONG | {"question": SHORT["question"]}], lengthy="So. " * 90 + TOLD)
+def test_where_many_demonstrations_do_not_fit_the_run_says_so(run):
+    done = run("gpt2", [SHORT, LONG | {"question": "How many are 3 plus 4?"}], lengthy="So. " * 90 + TOLD)
 
-    assert done.exit_code == 3 and "none is left to train on" in done.output
+    assert done.exit_code == 3 and "1 of 2 demonstrations" in done.output and "more than 20%" in done.output
 
 
 def test_a_model_with_relative_positions_is_warned_of(run, tmp_path):

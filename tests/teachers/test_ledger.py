@@ -6,10 +6,10 @@ import resource
 import signal
 
 import pytest
-from teacher_server import Reply, answer, questions
+from teacher_server import Reply, answer, ask, questions
 
 from srit.errors import DataError, MachineError
-from srit.stages.demonstrations import ask, spent_on
+from srit.stages.demonstrations import spent_on
 from srit.teachers import Answer
 from srit.teachers.journal import NotWritten
 from srit.teachers.ledger import Ledger

@@ -1,10 +1,10 @@
 """Which stored answers are used again, and which questions are asked again."""
 
 import pytest
-from teacher_server import Reply, answer, failing_for, questions, stored_answers
+from teacher_server import Reply, answer, ask, failing_for, questions, stored_answers
 
 from srit.recipe import Demonstrations
-from srit.stages.demonstrations import ask, make_demonstrations, spent_on
+from srit.stages.demonstrations import Tally, make_demonstrations, spent_on
 from srit.teachers import Answer, answer_key
 from srit.teachers.openai.endpoint import Endpoint
 from srit.teachers.openai.teacher import OpenAITeacher
@@ -17,13 +17,14 @@ def test_a_stored_answer_is_never_asked_for_again(server):
 
     def demonstrate(n, keep):
         teacher = OpenAITeacher(Endpoint(server.url, "m", concurrency=3))
-        return make_demonstrations(questions(n), teacher, Demonstrations(keep=keep), paid)
+        tally = Tally()
+        return list(make_demonstrations(questions(n), teacher, Demonstrations(keep=keep), paid, tally)), tally
 
     demonstrate(4, "correct")
-    made, counts, unsettled = demonstrate(7, "all")
+    made, tally = demonstrate(7, "all")
 
-    assert len(server.requests) == 7 and unsettled == 0
-    assert len(made) == sum(counts.values()) == 7
+    assert len(server.requests) == 7 and tally.unsettled == 0
+    assert len(made) == sum(tally.counts.values()) == 7
     assert all(d.text.startswith("What is") for d in made)
 
 

@@ -4,13 +4,15 @@ import json
 import resource
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from srit.pipeline.context.teaching import Teaching
 from srit.pipeline.engines.local import LocalEngine
 from srit.recipe import check_recipe
 from srit.records import Problem
-from srit.stages.demonstrations import ask, spent_on
+from srit.run_directory import NoMirror
+from srit.stages.demonstrations import answered, spent_on
 from srit.teachers import Question
 
 
@@ -26,10 +28,11 @@ def main(folder, url, n):
     )
     questions = [Question(Problem(f"p{i}", "sums", "train", f"{i}?", "2"), f"What is {i} halved?") for i in range(n)]
     journal = Path(folder) / "teacher/answers.jsonl"
-    teaching = Teaching(recipe, journal, (), set(), LocalEngine(), lambda line: print(line, file=sys.stderr))
-    paid, teacher = teaching.paid(lambda done, total: None), teaching.teacher()
+    report = partial(print, file=sys.stderr)
+    teaching = Teaching(recipe, journal, (), set(), LocalEngine(), NoMirror(), report)
+    paid, teacher = teaching.paid(lambda *counted: None), teaching.teacher()
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
-    answers = ask(questions, teacher, paid)
+    answers = {question.problem.id: answer for question, answer in answered(questions, teacher, paid)}
     open_questions = sorted(q for q, a in answers.items() if not a.settled and not a.reason.startswith("refused"))
     print(
         json.dumps(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -68,6 +69,22 @@ class Engine(Protocol):
         ...
 
 
+class Later(Mapping[Key, Item]):
+    """Items that are made when they are asked for, each time anew: not all of them have to be in memory."""
+
+    def __init__(self, makers: Mapping[Key, Callable[[], Item]]) -> None:
+        self._makers = makers
+
+    def __getitem__(self, key: Key) -> Item:
+        return self._makers[key]()
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
 def mapped_once(
     engine: Engine,
     work: ChunkWork[Built, Item],
@@ -75,8 +92,8 @@ def mapped_once(
     *,
     kept: Path,
     arrived: Callable[[str], None] = lambda name: None,
-) -> list[bytes]:
-    """Return the bytes of every item in order; those that were kept are not computed again.
+) -> Iterator[bytes]:
+    """Compute every item, and return an iterator of their bytes in order; those that were kept are not computed again.
 
     Args:
         items: by the name of the file that keeps its bytes.
@@ -86,12 +103,12 @@ def mapped_once(
     Raises:
         MachineError: an item was computed twice, with different results.
     """
-    missing = {kept / name: item for name, item in items.items() if not (kept / name).exists()}
+    missing = {kept / name: partial(items.__getitem__, name) for name in items if not (kept / name).exists()}
     for name in items:
         if kept / name not in missing:
             arrived(name)
-    mapped(engine, work, missing, arrived=lambda path: arrived(path.name))
-    return [(kept / name).read_bytes() for name in items]
+    mapped(engine, work, Later(missing), arrived=lambda path: arrived(path.name))
+    return ((kept / name).read_bytes() for name in items)
 
 
 def mapped(

@@ -47,7 +47,7 @@ def _demonstrations(run: FromRun, prompts: Prompts) -> Iterator[Json]:
     if path.exists():
         problems = _by_id(run.folder / "problems/train.jsonl")
         demonstrations = list(each_record(path, Demonstration))
-        for one in taught(demonstrations, problems, run.recipe.instruct, run.recipe.seed):
+        for one in taught(demonstrations, lambda d: problems[d.problem_id], run.recipe.instruct, run.recipe.seed):
             yield _row(
                 one.problem,
                 {"prompt": _user(prompts.problem_text(one.problem, one.kind)), "completion": _said(one.target)},

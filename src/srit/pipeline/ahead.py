@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from srit.compute.mapping import Engine, mapped
+from srit.compute.mapping import Engine, Later, mapped
 from srit.pipeline.context import Chunks, adding_up
 from srit.pipeline.context.reports import Reports
 from srit.samplers import Request
@@ -28,18 +29,17 @@ def compute_ahead(
     """
     missing = {stage: [_missing(chunks) for chunks in of_stage] for stage, of_stage in by_stage.items()}
     n_answers = {stage: sum(sum(one.sizes.values()) for one in found) for stage, found in missing.items()}
-    by_work: dict[SamplingWork, dict[Path, Sequence[Request]]] = defaultdict(dict)
+    by_work: dict[SamplingWork, dict[Path, Callable[[], Sequence[Request]]]] = defaultdict(dict)
+    sizes: dict[Path, int] = {}
     for one in (one for found in missing.values() for one in found):
-        by_work[one.work] |= {one.kept / name: requests for name, requests in one.items.items()}
-    sizes = {path: len(requests) for items in by_work.values() for path, requests in items.items()}
+        by_work[one.work] |= {one.kept / name: partial(one.items.__getitem__, name) for name in one.sizes}
+        sizes |= {one.kept / name: n for name, n in one.sizes.items()}
     arrived, started = adding_up(sizes, reports.of(what)), time.monotonic()
     for work, items in by_work.items():
-        mapped(engine, work, items, arrived=arrived)
+        mapped(engine, work, Later(items), arrived=arrived)
     seconds, total = time.monotonic() - started, sum(n_answers.values())
     return {stage: seconds * n / total if total else 0.0 for stage, n in n_answers.items()}
 
 
 def _missing(chunks: Chunks) -> Chunks:
-    return chunks._replace(
-        items={name: item for name, item in chunks.items.items() if not (chunks.kept / name).exists()}
-    )
+    return chunks._replace(sizes={name: n for name, n in chunks.sizes.items() if not (chunks.kept / name).exists()})

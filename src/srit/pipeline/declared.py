@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +14,8 @@ from pydantic import BaseModel
 from srit.compute.plan import ComputePlan
 from srit.recipe import Recipe
 from srit.run_directory import (
+    Filed,
+    Grouped,
     Json,
     StageEntry,
     building,
@@ -65,6 +67,20 @@ class Inputs:
     def each_record(self, name: str, kind: type[Record]) -> Iterator[Record]:
         """Yield the records of a declared input one by one, so that not all are in memory; errors as in `records`."""
         return each_record(self.path(name), kind)
+
+    def filed(self, name: str, kind: type[Record]) -> Filed[Record]:
+        """Return the records of a declared input, which stay in their file until they are asked for."""
+        return Filed(self.path(name), kind)
+
+    def grouped(
+        self,
+        name: str,
+        kind: type[Record],
+        key: Callable[[Record], str],
+        wanted: Callable[[Record], bool] = lambda record: True,
+    ) -> Grouped[Record]:
+        """Return the wanted records of a declared input by a key; errors as in `records`."""
+        return Grouped(self.path(name), kind, key, wanted)
 
     def json(self, name: str) -> Json:
         """Read the JSON value of a declared input; errors as in `path`."""

@@ -79,12 +79,14 @@ class RoundPart(NamedTuple):
         """The file of the optimizer's state at its end, with which the next part goes on."""
         return f"{self.folder}/optimizer.safetensors"
 
-    def problems(self, of_round: Sequence[Problem]) -> list[Problem]:
+    def problems(self, of_round: Sequence[Problem]) -> Sequence[Problem]:
         """Return its problems in the order of the round's: of each task as many as every other part has, or one more.
 
         Raises:
             DataError: no task has enough problems for every part to have one.
         """
+        if self.parts == 1:
+            return of_round
         n_of = Counter(problem.task for problem in of_round)
         if of_round and max(n_of.values()) < self.parts:
             raise DataError(

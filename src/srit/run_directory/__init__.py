@@ -18,6 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from srit.errors import MachineError, RecipeError
+from srit.run_directory.chosen import Chosen
+from srit.run_directory.filed import Filed, Grouped, Lookup
 from srit.run_directory.files import (
     Json,
     building,
@@ -25,6 +27,7 @@ from srit.run_directory.files import (
     file_lock,
     json_bytes,
     link,
+    make_folder,
     read_json,
     remove,
     require_room,
@@ -32,6 +35,7 @@ from srit.run_directory.files import (
     sync,
     write_bytes,
     write_json,
+    written,
 )
 from srit.run_directory.manifest import (
     Manifest,
@@ -44,13 +48,19 @@ from srit.run_directory.manifest import (
 )
 from srit.run_directory.mirror import Mirror, NoMirror
 from srit.run_directory.rows import checked, each_record, fault_of, read_records, write_records
+from srit.run_directory.scratch import Scratch
 
 __all__ = [
+    "Chosen",
+    "Filed",
+    "Grouped",
     "Json",
+    "Lookup",
     "Manifest",
     "Mirror",
     "NoMirror",
     "Run",
+    "Scratch",
     "StageEntry",
     "building",
     "canonical",
@@ -60,16 +70,19 @@ __all__ = [
     "file_lock",
     "is_whole",
     "json_bytes",
+    "make_folder",
     "read_json",
     "read_manifest",
     "read_records",
     "recorded_sum",
     "require_room",
     "sha256_of",
+    "sync",
     "write_bytes",
     "write_json",
     "write_manifest",
     "write_records",
+    "written",
 ]
 
 
@@ -89,7 +102,7 @@ class Run:
         self.folder = folder
         self.mirror = mirror or NoMirror()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             self._lock = (folder / ".lock").open("a+")  # "w" would erase who holds it
             # The kernel releases it however the process ends; a pid file would stay.
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -226,7 +239,7 @@ def _shared_entry(kept: Path, outputs: Sequence[str]) -> StageEntry | None:
 
 def _place(source: Path, target: Path) -> None:
     """Link a file or folder to its place, in place of what is there."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     partial = target.with_name(f".{target.name}.partial")
     remove(partial)
     link(source, partial)

@@ -56,9 +56,9 @@ def written(path: Path, size: int | None = None) -> Iterator[IO[bytes]]:
     Args:
         size: bytes that will be written, if that is known.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
+        make_folder(path.parent)
         with partial.open("wb") as file:
             yield file
             file.flush()
@@ -122,7 +122,7 @@ def building(folder: Path) -> Iterator[Path]:
     partial = folder.with_name(f".{folder.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        make_folder(partial)
         yield partial
         for path in sorted(partial.rglob("*")):
             sync(path)
@@ -140,6 +140,14 @@ def building(folder: Path) -> Iterator[Path]:
         if not lacking or isinstance(error, SritError):
             raise
         raise MachineError(f"{folder}: cannot be written: {lacking}; {_RERUN}") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, so that none of them is lost with the power."""
+    if not folder.exists():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync(folder.parent)
 
 
 @contextmanager

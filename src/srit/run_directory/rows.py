@@ -36,7 +36,12 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
 
 def each_record(path: Path, kind: type[Record]) -> Iterator[Record]:
     """Yield the records of a file one by one, as `read_records` reads them."""
-    adapter = TypeAdapter(kind)
+    return (record for _, record in each_record_at(path, kind))
+
+
+def each_record_at(path: Path, kind: type[Record]) -> Iterator[tuple[int, Record]]:
+    """Yield each record with the byte at which it begins."""
+    adapter, begin = TypeAdapter(kind), 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
@@ -44,7 +49,8 @@ def each_record(path: Path, kind: type[Record]) -> Iterator[Record]:
                     record = checked(line, adapter)
                 except (ValueError, RecursionError) as error:
                     raise DataError(f"{path}:{number}: {fault_of(error)}") from None
-                yield record
+                yield begin, record
+            begin += len(line)
 
 
 def checked(line: bytes, adapter: TypeAdapter[Record]) -> Record:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
+from srit.compute.mapping import Later
 from srit.compute.plan import Decoding
 from srit.recipe import SamplerSettings, Student
 from srit.run_directory import json_bytes
@@ -71,15 +72,19 @@ def read_answers(data: bytes) -> list[Sampled]:
     return [Sampled(tuple(token_ids), logp, truncated) for token_ids, logp, truncated in json.loads(data)]
 
 
-def chunks_of(requests: Sequence[Request], size: int) -> dict[str, Sequence[Request]]:
+def chunks_of(requests: Sequence[Request], size: int) -> Mapping[str, Sequence[Request]]:
     """Cut requests into chunks, by the names of the files that keep their answers.
 
     Args:
         size: requests in a chunk; neighbors, since the prompts of a task begin alike and are alike in length.
     """
+
+    def members(start: int) -> Sequence[Request]:
+        return requests[start : start + size]
+
     starts = range(0, len(requests), size)
-    chunks = {start // size: requests[start : start + size] for start in starts}
-    return {f"chunk-{number:05d}-{_digest(members)}.json": members for number, members in chunks.items()}
+    names = {start: f"chunk-{start // size:05d}-{_digest(members(start))}.json" for start in starts}
+    return Later({name: partial(members, start) for start, name in names.items()})
 
 
 def _digest(requests: Sequence[Request]) -> str:

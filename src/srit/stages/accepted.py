@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from srit.intervals import compare
 from srit.pipeline.context import Context
@@ -87,7 +87,7 @@ def _make_accepted(inputs: Inputs, out: Outputs, context: Context, number: int) 
 
 def _answers(
     inputs: Inputs, context: Context, dev: Sequence[Problem], model: str, kept: str, number: int
-) -> list[Prediction]:
+) -> Iterator[Prediction]:
     source = context.models.sampler(inputs.trained(model), inputs.recipe.rows)
     wanted = Wanted(asked(dev, [("cot", range(1))]), 0.0)
     return answers(inputs.recipe, context, source, wanted, context.partial / kept, f"round-{number}/dev")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from random import Random
 
@@ -17,7 +19,7 @@ from srit.recipe import Recipe, Sample
 from srit.recipe.compared import refine_problems
 from srit.recipe.rounds import RoundPart
 from srit.records import Completion, Problem, PromptKind
-from srit.run_directory import Json
+from srit.run_directory import Chosen, Json
 from srit.samplers import Sampled, SamplingSettings
 from srit.stages.accepted import start_inputs, start_of
 from srit.stages.asked import Asked, asked, each, judging, make_requests
@@ -104,18 +106,22 @@ def _probe_file(number: int) -> str:
 
 
 def _make_probe(inputs: Inputs, out: Outputs, context: Context, file: str, first: RoundPart) -> Mapping[str, Json]:
-    probed = _probed(inputs, first.problems(inputs.records(file, Problem)), first)
-    completions = _sample(inputs, context, probed, context.partial / "probe", first)
-    out.records(_probe_file(first.round), completions)
-    return {"completions": len(completions)}
+    problems = first.problems(inputs.filed(file, Problem))
+    tally = Tally()
+    probed = [problems[place] for place in _probed(inputs, len(problems), first)]
+    out.records(
+        _probe_file(first.round), tally.counting(_sample(inputs, context, probed, context.partial / "probe", first))
+    )
+    return {"completions": tally.n}
 
 
 def _make_yield(
     inputs: Inputs, out: Outputs, context: Context, file: str, number: int, grouped: bool
 ) -> Mapping[str, Json]:
-    recipe, problems = inputs.recipe, inputs.records(file, Problem)
-    completions, by_id = inputs.records(_probe_file(number), Completion), {problem.id: problem for problem in problems}
-    probed = [by_id[problem_id] for problem_id in dict.fromkeys(c.problem_id for c in completions)]
+    recipe, completions = inputs.recipe, inputs.records(_probe_file(number), Completion)
+    wanted, n_problems = dict.fromkeys(c.problem_id for c in completions), len(inputs.filed(file, Problem))
+    by_id = {problem.id: problem for problem in inputs.each_record(file, Problem) if problem.id in wanted}
+    probed = [by_id[problem_id] for problem_id in wanted]
     what, counts = _mixed(probed, completions) if grouped else _paired(inputs, context, probed, completions)
     n, share = counts[f"problems with {what}"], counts[f"problems with {what}"] / len(probed)
     why = "; ".join(f"{name} ({n})" for name, n in counts.most_common() if name.startswith("none: "))
@@ -125,7 +131,7 @@ def _make_yield(
             f"of {len(probed)} problems tried, {n} give {what}: {why}. Use problems that the student "
             "sometimes gets right (tasks.train), more samples, or a higher sample.temperature"
         )
-    expected = round(share * len(problems))
+    expected = round(share * n_problems)
     context.reports.report(f"ok   yield: about {expected} problems will give {what}" + (f"; {why}" if why else ""))
     found = {"problems": len(probed), f"problems with {what}": n, "expected": expected}
     out.json(f"round-{number}/yield.json", found)
@@ -136,7 +142,7 @@ def _paired(
     inputs: Inputs, context: Context, probed: Sequence[Problem], completions: Sequence[Completion]
 ) -> tuple[str, Counter[str]]:
     """Return what a loss over pairs learns from, how many problems have it, and why the others have not."""
-    shown = demonstrations_for(inputs, context, probed)
+    shown = demonstrations_for(inputs, context)
     _, counts = make_pairs(probed, completions, shown, inputs.recipe.pairs, context.texts.prompts.completion_ids)
     return "pairs", counts
 
@@ -152,38 +158,84 @@ def _mixed(probed: Sequence[Problem], completions: Sequence[Completion]) -> tupl
 
 
 def _make_completions(inputs: Inputs, out: Outputs, context: Context, file: str, part: RoundPart) -> Mapping[str, Json]:
-    problems = part.problems(inputs.records(file, Problem))
-    probed = set() if part.before else {problem.id for problem in _probed(inputs, problems, part)}
-    rest = [problem for problem in problems if problem.id not in probed]
-    completions = inputs.records(_probe_file(part.round), Completion) if probed else []
-    completions += _sample(inputs, context, rest, context.partial / "rest", part) if rest else []
-    errors = sum(completion.verdict == "error" for completion in completions)
-    if errors > MOST_JUDGE_ERRORS * len(completions):
-        raise TrainingError(f"{errors} of {len(completions)} answers could not be judged: the rewards mean nothing")
-    ended = stop_rate(completions)
-    line = f"{ended:.1%} of the answers ended by themselves (the rest hit sample.max_new_tokens)"
-    stops = context.reports.check("stop rate", ended >= LEAST_STOP_RATE, line)
-    order = {problem.id: index for index, problem in enumerate(problems)}
-    completions.sort(key=lambda c: (order[c.problem_id], c.prompt != "direct", c.index))
-    out.records(part.completions, completions)
-    return {**summary(completions), "invariants": [stops]}
+    problems = part.problems(inputs.filed(file, Problem))
+    probed = set() if part.before else set(_probed(inputs, len(problems), part))
+    known = inputs.records(_probe_file(part.round), Completion) if probed else []
+    rest = Chosen(array("Q", (place for place in range(len(problems)) if place not in probed)), problems.__getitem__)
+    sampled = _sample(inputs, context, rest, context.partial / "rest", part) if rest else iter(())
+    tally = Tally()
+    out.records(part.completions, tally.judged(_in_order(problems, known, sampled)))
+    line = f"{tally.stop_rate:.1%} of the answers ended by themselves (the rest hit sample.max_new_tokens)"
+    stops = context.reports.check("stop rate", tally.stop_rate >= LEAST_STOP_RATE, line)
+    return {**tally.summary(), "invariants": [stops]}
 
 
-def summary(completions: Sequence[Completion]) -> dict[str, Json]:
-    """Return how many completions there are, and the share of right ones after each prompt."""
-    errors = sum(completion.verdict == "error" for completion in completions)
-    rewards = {kind: [c.reward for c in completions if c.prompt == kind] for kind in ("direct", "cot")}
-    means = {f"right, {kind}": round(sum(r) / len(r), 4) for kind, r in rewards.items() if r}
-    return {"completions": len(completions), "judge errors": errors, **means}
+def _in_order(
+    problems: Iterable[Problem], known: Iterable[Completion], sampled: Iterator[Completion]
+) -> Iterator[Completion]:
+    """Yield the completions in the order of the problems.
+
+    Args:
+        known: of the probe, in any order.
+        sampled: of the other problems, in order.
+    """
+    probed: dict[str, list[Completion]] = {}
+    for completion in known:
+        probed.setdefault(completion.problem_id, []).append(completion)
+    groups = groupby(sampled, key=lambda completion: completion.problem_id)
+    for problem in problems:
+        yield from probed[problem.id] if problem.id in probed else next(groups)[1]
 
 
-def _probed(inputs: Inputs, problems: Sequence[Problem], part: RoundPart) -> list[Problem]:
-    return probe(problems, f"{inputs.recipe.seed}/{part.round}")
+@dataclass
+class Tally:
+    """Counts completions while they pass."""
+
+    n: int = 0
+    errors: int = 0
+    truncated: int = 0
+    given: Counter[PromptKind] = field(default_factory=Counter)
+    right: Counter[PromptKind] = field(default_factory=Counter)
+
+    def counting(self, completions: Iterable[Completion]) -> Iterator[Completion]:
+        """Yield completions, and count them."""
+        for completion in completions:
+            self.n += 1
+            self.errors += completion.verdict == "error"
+            self.truncated += completion.truncated
+            self.given[completion.prompt] += 1
+            self.right[completion.prompt] += completion.reward == 1
+            yield completion
+
+    def judged(self, completions: Iterable[Completion]) -> Iterator[Completion]:
+        """Yield and count completions.
+
+        Raises:
+            TrainingError: too many of them could not be judged.
+        """
+        yield from self.counting(completions)
+        if self.errors > MOST_JUDGE_ERRORS * self.n:
+            raise TrainingError(f"{self.errors} of {self.n} answers could not be judged: the rewards mean nothing")
+
+    @property
+    def stop_rate(self) -> float:
+        """The share of answers that ended by themselves."""
+        return (self.n - self.truncated) / self.n
+
+    def summary(self) -> dict[str, Json]:
+        """Return how many completions there are, and the share of right ones after each prompt."""
+        kinds: tuple[PromptKind, ...] = ("direct", "cot")
+        means = {f"right, {kind}": round(self.right[kind] / self.given[kind], 4) for kind in kinds if self.given[kind]}
+        return {"completions": self.n, "judge errors": self.errors, **means}
+
+
+def _probed(inputs: Inputs, n: int, part: RoundPart) -> list[int]:
+    return probe(n, f"{inputs.recipe.seed}/{part.round}")
 
 
 def _sample(
     inputs: Inputs, context: Context, problems: Sequence[Problem], kept: Path, part: RoundPart
-) -> list[Completion]:
+) -> Iterator[Completion]:
     settings, prompts = inputs.recipe.sample, context.texts.prompts
     earlier, seed = part.pass_number, f"{inputs.recipe.seed}/sample/{part.round}"
     wanted = asked(problems, _kinds(settings, earlier))
@@ -202,19 +254,14 @@ def _sample(
     return make_completions(wanted, sampled, prompts)
 
 
-def make_completions(wanted: Sequence[Asked], sampled: Sequence[Sampled], prompts: Prompts) -> list[Completion]:
-    """Judge the answers that were drawn for `make_requests`."""
-    return [_judged(*one, answer, prompts) for one, answer in zip(each(wanted), sampled, strict=True)]
+def make_completions(wanted: Asked, sampled: Iterable[Sampled], prompts: Prompts) -> Iterator[Completion]:
+    """Judge the answers that were drawn for `make_requests`, one by one."""
+    return (_judged(*one, answer, prompts) for one, answer in zip(each(wanted), sampled, strict=True))
 
 
-def probe(problems: Sequence[Problem], seed: str) -> list[Problem]:
-    """Draw some problems that show, before everything is sampled, whether there will be pairs."""
-    return Random(f"{seed}/probe").sample(list(problems), min(PROBE_PROBLEMS, len(problems)))
-
-
-def stop_rate(completions: Sequence[Completion]) -> float:
-    """Return the share of answers that ended by themselves."""
-    return sum(not completion.truncated for completion in completions) / len(completions)
+def probe(n: int, seed: str) -> list[int]:
+    """Draw the places of some of n problems that show, before everything is sampled, whether there will be pairs."""
+    return Random(f"{seed}/probe").sample(range(n), min(PROBE_PROBLEMS, n))
 
 
 def _kinds(settings: Sample, earlier: int) -> tuple[tuple[PromptKind, range], ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 
@@ -19,7 +20,7 @@ from srit.pipeline.estimate import demonstrated, teaching
 from srit.pipeline.stage import UNSETTLED, Stage, StageName
 from srit.recipe import Demonstrations, Prompt, Recipe
 from srit.records import Demonstration, Problem
-from srit.run_directory import Json
+from srit.run_directory import Chosen, Json, Lookup
 from srit.stages.asked import said_to
 from srit.stages.lengths import LENGTHS
 from srit.students.prompts import prompt_text
@@ -49,15 +50,15 @@ def demonstrations_stage(recipe: Recipe) -> Stage:
 
 
 def _make_demonstrations(inputs: Inputs, out: Outputs, context: Context) -> Mapping[str, Json]:
-    settings = inputs.recipe.demonstrations
-    questions = questions_of(inputs.records("problems/train.jsonl", Problem), settings.limit, inputs.recipe.prompt)
+    settings, tally = inputs.recipe.demonstrations, Tally()
+    questions = questions_of(inputs.filed("problems/train.jsonl", Problem), settings.limit, inputs.recipe.prompt)
     paid, teacher_of = context.teaching.paid(context.reports.of("demonstrations")), context.teaching.teacher
     more = range(1, context.teaching.samples)
     # Each teacher is made in its turn: it begins with what the one before has spent.
-    made, counts, unsettled = make_demonstrations(questions, teacher_of(), settings, paid, map(teacher_of, more))
+    made = make_demonstrations(questions, teacher_of(), settings, paid, tally, map(teacher_of, more))
     out.records("demonstrations.jsonl", made)
     costs = total_of(spent(questions, teacher_of(sample), paid) for sample in (0, *more))
-    return counts | costs | asked_again(unsettled, context.reports.report)
+    return tally.counts | costs | asked_again(tally.unsettled, context.reports.report)
 
 
 def asked_again(n: int, report: Report) -> dict[str, int]:
@@ -68,15 +69,31 @@ def asked_again(n: int, report: Report) -> dict[str, int]:
     return {UNSETTLED: n}
 
 
-def questions_of(problems: Iterable[Problem], limit: int | None, wording: Prompt) -> list[Question]:
-    """Return the first `limit` problems of each task as questions to the teacher."""
+def questions_of(problems: Sequence[Problem], limit: int | None, wording: Prompt) -> Sequence[Question]:
+    """Return the first `limit` problems of each task as questions to the teacher, each made when it is asked for."""
+
+    def question(place: int) -> Question:
+        problem = problems[place]
+        return Question(problem, prompt_text(problem, "cot", wording))
+
+    if limit is None:
+        return Chosen(range(len(problems)), question)
     asked: Counter[str] = Counter()
-    questions = []
-    for problem in problems:
+    places = array("Q")
+    for place, problem in enumerate(problems):
         asked[problem.task] += 1
-        if limit is None or asked[problem.task] <= limit:
-            questions.append(Question(problem, prompt_text(problem, "cot", wording)))
-    return questions
+        if asked[problem.task] <= limit:
+            places.append(place)
+    return Chosen(places, question)
+
+
+@dataclass
+class Tally:
+    """Counts demonstrations while they pass."""
+
+    counts: Counter[str] = field(default_factory=Counter)  # the kept and refused, by reason
+    kept: int = 0
+    unsettled: int = 0  # answers that are still to come
 
 
 def make_demonstrations(
@@ -84,31 +101,37 @@ def make_demonstrations(
     teacher: Teacher,
     settings: Demonstrations,
     paid: Paid,
+    tally: Tally,
     more: Iterable[Teacher] = (),
-) -> tuple[list[Demonstration], Counter[str], int]:
-    """Ask the teacher and judge its answers.
+) -> Iterator[Demonstration]:
+    """Ask the teacher, judge its answers, and yield the demonstrations of each question, in order.
 
     Args:
         paid: answers of earlier calls, which are not asked for again.
         more: one for each further answer to every question.
 
-    Returns:
-        Demonstrations in problem order, counts of the kept and refused by reason, and how many questions are open.
-
     Raises:
         DataError: no answer can be trained on.
     """
-    rounds = [(one, ask(questions, one, paid)) for one in chain([teacher], more)]
-    made = [
-        one
-        for q in questions
-        for one in _distinct(_judged(q.problem, said[q.problem.id], who.name, settings) for who, said in rounds)
-    ]
-    counts = Counter(f"{'kept' if d.kept else 'refused'}: {d.reason}" for d in made)
-    if made and not any(d.kept for d in made):
-        reasons = "; ".join(f"{reason} ({n} times)" for reason, n in counts.most_common(3))
-        raise DataError(f"none of the {len(made)} demonstrations can be trained on: {reasons}")
-    return made, counts, sum(not said[q.problem.id].settled for q in questions for _, said in rounds)
+    teachers = [_asked(questions, one, paid) for one in chain([teacher], more)]
+    n = 0
+    for question in questions:
+        for made in _distinct(_demonstration(question, one, settings, paid, tally) for one in teachers):
+            tally.counts[f"{'kept' if made.kept else 'refused'}: {made.reason}"] += 1
+            tally.kept += made.kept
+            n += 1
+            yield made
+    if n and not tally.kept:
+        reasons = "; ".join(f"{reason} ({times} times)" for reason, times in tally.counts.most_common(3))
+        raise DataError(f"none of the {n} demonstrations can be trained on: {reasons}")
+
+
+def _demonstration(
+    question: Question, teacher: Teacher, settings: Demonstrations, paid: Paid, tally: Tally
+) -> Demonstration:
+    answer = _held(question, teacher, paid)
+    tally.unsettled += not answer.settled
+    return _judged(question.problem, answer, teacher.name, settings)
 
 
 def _distinct(samples: Iterable[Demonstration]) -> Iterator[Demonstration]:
@@ -120,30 +143,63 @@ def _distinct(samples: Iterable[Demonstration]) -> Iterator[Demonstration]:
         seen.add(one.text)
 
 
-def ask(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> dict[str, Answer]:
-    """Return the teacher's answers by problem: earlier ones that are still valid, and new ones for the others."""
-    keys = {q.problem.id: answer_key(teacher.identity, q.prompt) for q in questions}
-    problems = {q.problem.id: q.problem for q in questions}
-    answers, waiting = {}, []
+def answered(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> Iterator[tuple[Question, Answer]]:
+    """Ask what is not answered yet, and yield each question with its answer, in order.
+
+    Answers are stored as they come, and read again in their turn, so that not all of them are in memory.
+    """
+    _asked(questions, teacher, paid)
     for question in questions:
+        yield question, _held(question, teacher, paid)
+
+
+def _asked(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> Teacher:
+    """Ask a teacher the questions that no earlier answer holds for, store what comes, and return the teacher."""
+    numbers, failed, ids = array("Q"), set(), Lookup()
+    for number, question in enumerate(questions):
         earlier = earlier_answers(question, teacher, paid)
-        if (known := valid_answer(earlier, teacher.max_tokens)) is not None:
-            answers[question.problem.id] = known
-        elif earlier and keys[question.problem.id] in paid.in_vain:
-            answers[question.problem.id] = earlier[-1]
-        else:
-            waiting.append(question._replace(failed_before=any(not answer.settled for answer in earlier)))
-    if waiting and paid.unreadable is not None:
+        if _known(question, earlier, teacher, paid) is None:
+            numbers.append(number)
+            ids.add(question.problem.id)
+            if any(not answer.settled for answer in earlier):
+                failed.add(number)
+    if numbers and paid.unreadable is not None:
         raise DataError(str(paid.unreadable))
-    if answers and waiting:
-        paid.report(f"     {len(answers)} of {len(questions)} questions are answered already{_maybe_paid(keys, paid)}")
+    waiting = Chosen(numbers, lambda number: questions[number]._replace(failed_before=number in failed))
+    n = len(questions) - len(numbers)
+    if n and waiting:
+        paid.report(
+            f"     {n} of {len(questions)} questions are answered already{_maybe_paid(questions, teacher, paid)}"
+        )
+
+    def key_of(answer: Answer) -> str:
+        return answer_key(teacher.identity, waiting[ids.find(answer.problem_id)[0]].prompt)
+
     with closing(teacher.answer(waiting)) as arriving:
-        for answer in stored(arriving, lambda answer: keys[answer.problem_id], paid):
+        for answer in stored(arriving, key_of, paid):
             if not answer.settled:
-                paid.in_vain.add(keys[answer.problem_id])
-            answers[answer.problem_id] = answer
-            paid.progress(len(answers), len(questions), partial(_said, problems[answer.problem_id], answer))
-    return answers
+                paid.in_vain.add(key_of(answer))
+            n += 1
+            problem = waiting[ids.find(answer.problem_id)[0]].problem
+            paid.progress(n, len(questions), partial(_said, problem, answer))
+    return teacher
+
+
+def _held(question: Question, teacher: Teacher, paid: Paid) -> Answer:
+    """Return the answer to a question that was asked."""
+    found = _known(question, earlier_answers(question, teacher, paid), teacher, paid)
+    if found is None:
+        raise KeyError(f"the teacher {teacher.name} left the question {question.problem.id} without an answer")
+    return found
+
+
+def _known(question: Question, earlier: Sequence[Answer], teacher: Teacher, paid: Paid) -> Answer | None:
+    """Return the answer that holds for a question, its own before that of another with the same prompt."""
+    own_first = sorted(earlier, key=lambda answer: answer.problem_id != question.problem.id)
+    if (valid := valid_answer(own_first, teacher.max_tokens)) is not None:
+        return valid
+    in_vain = bool(earlier) and answer_key(teacher.identity, question.prompt) in paid.in_vain
+    return earlier[-1] if in_vain else None
 
 
 def _said(problem: Problem, answer: Answer) -> Iterator[Said]:
@@ -163,8 +219,12 @@ def spent(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> dict[s
     return found
 
 
-def _maybe_paid(keys: Mapping[str, str], paid: Paid) -> str:
-    n = sum(calls.maybe_paid for key in set(keys.values()) if (calls := paid.calls.get(key)))
+def _maybe_paid(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> str:
+    n = (
+        sum(paid.calls[key].maybe_paid for _, key in _once(questions, teacher) if key in paid.calls)
+        if paid.calls
+        else 0
+    )
     return f"; {n} call{'s' if n > 1 else ''} may have been paid for without an answer" if n else ""
 
 
@@ -178,24 +238,35 @@ def total_of(costs: Iterable[Mapping[str, Json]]) -> dict[str, Json]:
     return total
 
 
+def _once(questions: Iterable[Question], teacher: Teacher) -> Iterator[tuple[Question, str]]:
+    """Yield each prompt once, in the first question that has it, with its key."""
+    seen: set[bytes] = set()
+    for question in questions:
+        key = answer_key(teacher.identity, question.prompt)
+        if (short := bytes.fromhex(key)[:16]) not in seen:
+            seen.add(short)
+            yield question, key
+
+
 def spent_on(questions: Iterable[Question], teacher: Teacher, paid: Paid) -> dict[str, Json]:
     """Count the calls and tokens that a set of questions ever took, those without an answer included.
 
     The tokens are those that the server counted; `n_uncounted` answers, if there are any, came without a count.
     `maybe_paid` has the calls whose end is unknown by problem: they may have been charged.
     """
-    prompts = {question.prompt: question for question in questions}
-    found = [(question, earlier_answers(question, teacher, paid)) for question in prompts.values()]
-    calls = {q.problem.id: paid.calls.get(answer_key(teacher.identity, q.prompt), Calls()) for q, _ in found}
-    answers = [answer for _, given in found for answer in given]
-    asked = sum(max(calls[q.problem.id].sent, sum(answer.n_calls for answer in given)) for q, given in found)
-    spent: dict[str, Json] = {"n_calls": asked}
-    spent |= {name: sum(getattr(answer, name) for answer in answers) for name in _TOKENS}
-    uncounted = sum(answer.n_uncounted for answer in answers)
-    unknown = {problem_id: one.maybe_paid for problem_id, one in calls.items() if one.maybe_paid}
-    others = Counter(answer.model for answer in answers if answer.model)
-    return spent | {
-        **({"n_uncounted": uncounted} if uncounted else {}),
+    found: Counter[str] = Counter({"n_calls": 0, **dict.fromkeys(_TOKENS, 0), "n_uncounted": 0})
+    others: Counter[str] = Counter()
+    unknown: dict[str, Json] = {}
+    for question, key in _once(questions, teacher):
+        given, calls = earlier_answers(question, teacher, paid), paid.calls.get(key, Calls())
+        found["n_calls"] += max(calls.sent, sum(answer.n_calls for answer in given))
+        for answer in given:
+            found.update({name: getattr(answer, name) for name in (*_TOKENS, "n_uncounted")})
+            others.update([answer.model] if answer.model else [])
+        if calls.maybe_paid:
+            unknown[question.problem.id] = calls.maybe_paid
+    return {
+        **{name: n for name, n in found.items() if n or name != "n_uncounted"},
         **({"n_maybe_paid": sum(unknown.values()), "maybe_paid": unknown} if unknown else {}),
         **({"answered_as": dict(others)} if others else {}),
     }

@@ -20,7 +20,7 @@ from srit.recipe.rounds import RoundPart
 from srit.records import Completion, Pair, Problem, PromptKind
 from srit.run_directory import Json
 from srit.stages.accepted import start_inputs, start_of
-from srit.stages.completions import summary
+from srit.stages.completions import Tally
 from srit.stages.pairs import prompts_of
 from srit.students.lengths import Asked, too_long
 from srit.students.prompts import Prompts
@@ -105,9 +105,10 @@ def _make_completions(inputs: Inputs, out: Outputs, context: Context, file: str,
     kept = [c for c, fits in zip(found, _fitting(context, problems, found), strict=True) if fits]
     logps = _scored(inputs, context, problems, kept, start_of(inputs, part))
     made = [replace(completion, logp=logp) for completion, logp in zip(kept, logps, strict=True)]
-    out.records(part.completions, made)
+    tally = Tally()
+    out.records(part.completions, tally.counting(made))
     counts["left out: too long for the student"] = len(found) - len(kept)
-    return {**summary(made), **+counts}
+    return {**tally.summary(), **+counts}
 
 
 def _fitting(context: Context, problems: Sequence[Problem], completions: Sequence[Completion]) -> list[bool]:

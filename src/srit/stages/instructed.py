@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from random import Random
@@ -14,8 +15,9 @@ from srit.pipeline.estimate import Work, demonstrated, tokens_of, training
 from srit.pipeline.stage import TRAINS, Stage, StageName
 from srit.recipe import Instruct, Optimization, Recipe
 from srit.records import Demonstration, Problem, PromptKind
-from srit.run_directory import Json
+from srit.run_directory import Json, Scratch
 from srit.stages.lengths import LENGTHS
+from srit.stages.own import key_of
 from srit.students.loading import dropout
 from srit.students.prompts import Prompts
 from srit.students.saved import save
@@ -23,6 +25,8 @@ from srit.students.saved import save
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
     from srit.training.instruction import Example
+
+MOST_LONG = 0.2  # of the demonstrations may be left out as too long
 
 
 def instructed_stage(recipe: Recipe) -> Stage:
@@ -114,11 +118,15 @@ def instruct_on(
     return counts | ({"left out: too long": n_long} if n_long else {})
 
 
-def _examples(inputs: Inputs, context: Context) -> list[Example]:
+def _examples(inputs: Inputs, context: Context) -> Sequence[Example]:
     recipe = inputs.recipe
-    demonstrations = inputs.records("demonstrations.jsonl", Demonstration)
-    problems = {problem.id: problem for problem in inputs.records("problems/train.jsonl", Problem)}
-    return make_examples(demonstrations, problems, context.texts.prompts, recipe.instruct, recipe.seed)
+    demonstrations = inputs.filed("demonstrations.jsonl", Demonstration)
+    problems = inputs.grouped("problems/train.jsonl", Problem, key_of)
+
+    def problem_of(demonstration: Demonstration) -> Problem:
+        return problems.of(key_of(demonstration))[0]
+
+    return Scratch(make_examples(demonstrations, problem_of, context.texts.prompts, recipe.instruct, recipe.seed))
 
 
 def _check_ends(context: Context, examples: Sequence[Example]) -> Json:
@@ -134,7 +142,7 @@ def _check_ends(context: Context, examples: Sequence[Example]) -> Json:
     return context.reports.check("one beginning and one end of turn a row", True, line)
 
 
-def _fitting(context: Context, examples: Sequence[Example]) -> tuple[list[Example], int]:
+def _fitting(context: Context, examples: Sequence[Example]) -> tuple[Sequence[Example], int]:
     """Return the examples that fit the student's positions, and how many do not.
 
     Raises:
@@ -144,15 +152,18 @@ def _fitting(context: Context, examples: Sequence[Example]) -> tuple[list[Exampl
     sizes = [len(example.prompt_ids) + len(example.completion_ids) for example in examples]
     n_long = sum(size > room.tokens for size in sizes) if room else 0
     if room is None or not n_long:
-        return list(examples), 0
+        return examples, 0
     line = f"{n_long} of {len(examples)} demonstrations with their prompts are longer than the student's {room.tokens} "
     if not room.hard:
         context.reports.check("demonstrations fit", False, f"{line}tokens: it was not made for such texts")
-        return list(examples), 0
-    if n_long == len(examples):
-        raise DataError(f"{line}positions: none is left to train on. Use shorter ones, or another student")
+        return examples, 0
+    if n_long > MOST_LONG * len(examples):
+        raise DataError(
+            f"{line}positions, which is more than {MOST_LONG:.0%}: what is left would teach short answers alone. Use "
+            "shorter ones, or another student"
+        )
     context.reports.check("demonstrations fit", False, f"{line}positions: they are left out")
-    return [e for e, size in zip(examples, sizes, strict=True) if size <= room.tokens], n_long
+    return Scratch(e for e, size in zip(examples, sizes, strict=True) if size <= room.tokens), n_long
 
 
 def save_trained(out: Outputs, context: Context, model: LanguageModel, name: str) -> None:
@@ -163,18 +174,16 @@ def save_trained(out: Outputs, context: Context, model: LanguageModel, name: str
 
 def make_examples(
     demonstrations: Sequence[Demonstration],
-    problems: Mapping[str, Problem],
+    problem_of: Callable[[Demonstration], Problem],
     prompts: Prompts,
     settings: Instruct,
     seed: int,
-) -> list[Example]:
-    """Make one example from each kept demonstration, with the CoT prompt for a `cot_fraction` of each task's."""
+) -> Iterator[Example]:
+    """Yield one example for each kept demonstration, with the CoT prompt for a `cot_fraction` of each task's."""
     from srit.training.instruction import Example
 
-    return [
-        Example(prompts.problem_ids(problem, kind), prompts.completion_ids(target), problem.id)
-        for problem, kind, target in taught(demonstrations, problems, settings, seed)
-    ]
+    for problem, kind, target in taught(demonstrations, problem_of, settings, seed):
+        yield Example(prompts.problem_ids(problem, kind), prompts.completion_ids(target), problem.id)
 
 
 class Taught(NamedTuple):
@@ -186,19 +195,18 @@ class Taught(NamedTuple):
 
 
 def taught(
-    demonstrations: Sequence[Demonstration], problems: Mapping[str, Problem], settings: Instruct, seed: int
+    demonstrations: Sequence[Demonstration],
+    problem_of: Callable[[Demonstration], Problem],
+    settings: Instruct,
+    seed: int,
 ) -> Iterator[Taught]:
     """Yield what is taught by the kept demonstrations, as `make_examples`."""
-    kept = [d for d in demonstrations if d.kept]
-    for task in dict.fromkeys(d.task for d in kept):
-        of_task = [d for d in kept if d.task == task]
-        under_cot = set(Random(f"{seed}/instruct/{task}").sample(range(len(of_task)), _share(of_task, settings)))
+    n_of = Counter(d.task for d in demonstrations if d.kept)
+    for task, n in n_of.items():
+        under_cot = set(Random(f"{seed}/instruct/{task}").sample(range(n), round(settings.cot_fraction * n)))
+        of_task = (d for d in demonstrations if d.kept and d.task == task)
         for index, demonstration in enumerate(of_task):
             kind: PromptKind = "cot" if index in under_cot else "direct"
-            problem = problems[demonstration.problem_id]
+            problem = problem_of(demonstration)
             bare = kind == "direct" and settings.direct_target == "answer"
             yield Taught(problem, kind, problem.answer if bare else demonstration.text)
-
-
-def _share(demonstrations: Sequence[Demonstration], settings: Instruct) -> int:
-    return round(settings.cot_fraction * len(demonstrations))

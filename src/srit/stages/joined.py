@@ -10,7 +10,7 @@ from srit.pipeline.stage import Stage, StageName
 from srit.recipe.rounds import RoundPart
 from srit.records import Completion, Pair
 from srit.run_directory import Json
-from srit.stages.completions import summary
+from srit.stages.completions import Tally
 
 
 def joined_stages(parts: Sequence[RoundPart]) -> list[Stage]:
@@ -44,14 +44,15 @@ def joined_stages(parts: Sequence[RoundPart]) -> list[Stage]:
 
 
 def _join_completions(inputs: Inputs, out: Outputs, parts: Sequence[RoundPart], whole: RoundPart) -> Mapping[str, Json]:
-    completions = [one for part in parts for one in inputs.records(part.completions, Completion)]
-    out.records(whole.completions, completions)
-    return summary(completions)
+    tally = Tally()
+    joined = (one for part in parts for one in inputs.each_record(part.completions, Completion))
+    out.records(whole.completions, tally.counting(joined))
+    return tally.summary()
 
 
 def _join_pairs(inputs: Inputs, out: Outputs, parts: Sequence[RoundPart], whole: RoundPart) -> Mapping[str, Json]:
     """Join the pairs and add up their counts, in which a problem counts once for each pass."""
-    out.records(whole.pairs, [pair for part in parts for pair in inputs.records(part.pairs, Pair)])
+    out.records(whole.pairs, (pair for part in parts for pair in inputs.each_record(part.pairs, Pair)))
     counts: Counter[str] = Counter()
     for entry in inputs.entries.values():
         counts.update({what: int(n) for what, n in entry.counts.items()})

@@ -17,12 +17,14 @@ from srit.recipe.compared import refine_problems
 from srit.recipe.rounds import RoundPart
 from srit.records import Completion, Demonstration, Pair, Problem, PromptKind
 from srit.run_directory import Json
+from srit.stages.own import key_of, with_own
 from srit.students.lengths import Asked, too_long
 
 # A direct answer with fewer words than this before its final sentence has no chain of thought.
 _BARE_WORDS = 4
 _FINAL_SENTENCE = re.compile(r"\s*(so |therefore,? )?(the )?answer is[^.]*\.?\s*$", re.IGNORECASE)
 Tokenize = Callable[[str], tuple[int, ...]]
+Demonstrated = Callable[[Problem], Demonstration | None]
 
 
 def pairs_stage(recipe: Recipe, part: RoundPart) -> Stage:
@@ -45,30 +47,36 @@ def pair_settings(recipe: Recipe) -> dict[str, Json]:
 
 
 def _make_pairs(inputs: Inputs, out: Outputs, context: Context, file: str, part: RoundPart) -> Mapping[str, Json]:
-    problems = part.problems(inputs.records(file, Problem))
-    pairs, counts = make_pairs(
-        problems,
-        inputs.records(part.completions, Completion),
-        demonstrations_for(inputs, context, problems),
+    counts: Counter[str] = Counter()
+    pairs = each_pair(
+        part.problems(inputs.filed(file, Problem)),
+        inputs.each_record(part.completions, Completion),
+        demonstrations_for(inputs, context),
         inputs.recipe.pairs,
         context.texts.prompts.completion_ids,
+        counts,
     )
     out.records(part.pairs, pairs)
     return counts
 
 
-def demonstrations_for(inputs: Inputs, context: Context, problems: Sequence[Problem]) -> list[Demonstration]:
-    """Return the demonstrations of these problems that the student has room for; ids are unique only in their task."""
-    wanted = {(problem.task, problem.id): problem for problem in problems}
-    made = inputs.records("demonstrations.jsonl", Demonstration)
-    shown = [d for d in made if (d.task, d.problem_id) in wanted]
+def demonstrations_for(inputs: Inputs, context: Context) -> Demonstrated:
+    """Return what finds the kept demonstration of a problem, if the student has room for it."""
+    kept = inputs.grouped("demonstrations.jsonl", Demonstration, key_of, lambda demonstration: demonstration.kept)
     prompts, room = context.texts.prompts, context.texts.room
-    if room is None or not room.hard:
-        return shown
-    kinds, answers = prompts_of(inputs.recipe.pairs.prompt), {d: len(prompts.completion_ids(d.text)) for d in shown}
-    needs = (Asked(wanted[d.task, d.problem_id], kind, answers[d], "") for d in shown for kind in kinds)
-    long = {(one.asked.problem.task, one.asked.problem.id) for one in too_long(needs, prompts, room)}
-    return [d for d in shown if (d.task, d.problem_id) not in long]
+    kinds = prompts_of(inputs.recipe.pairs.prompt)
+
+    def found(problem: Problem) -> Demonstration | None:
+        of_problem = kept.of(key_of(problem))
+        if not of_problem:
+            return None
+        if room is not None and room.hard:
+            tokens = len(prompts.completion_ids(of_problem[-1].text))
+            if too_long((Asked(problem, kind, tokens, "") for kind in kinds), prompts, room):
+                return None
+        return of_problem[-1]
+
+    return found
 
 
 class Side(NamedTuple):
@@ -80,38 +88,44 @@ class Side(NamedTuple):
 
 
 def make_pairs(
-    problems: Sequence[Problem],
+    problems: Iterable[Problem],
     completions: Iterable[Completion],
-    demonstrations: Iterable[Demonstration],
+    shown: Demonstrated,
     settings: Pairs,
     tokenize: Tokenize,
 ) -> tuple[list[Pair], Counter[str]]:
-    """Make the preference pairs of each problem, and count how many problems gave none and why.
+    """Return the pairs of `each_pair`, and its counts."""
+    counts: Counter[str] = Counter()
+    return list(each_pair(problems, completions, shown, settings, tokenize, counts)), counts
+
+
+def each_pair(
+    problems: Iterable[Problem],
+    completions: Iterable[Completion],
+    shown: Demonstrated,
+    settings: Pairs,
+    tokenize: Tokenize,
+    counts: Counter[str],
+) -> Iterator[Pair]:
+    """Yield the preference pairs of each problem, and count how many problems gave none and why.
 
     Args:
+        completions: in the order of the problems.
         tokenize: turns a demonstration's text into the ids of a completion, end of turn included.
-
-    Returns:
-        Pairs in problem order, and counts: "problems", "problems with pairs", "pairs", one
-        "none: …" for each reason why a problem gave no pair, and one "left out: …" for each kind of answer.
+        counts: gets "problems", "problems with pairs", "pairs", one "none: …" for each reason why a problem gave no
+            pair, and one "left out: …" for each kind of answer.
     """
-    counts: Counter[str] = Counter()
-    by_problem: dict[str, list[Completion]] = {problem.id: [] for problem in problems}
-    for completion in completions:
-        by_problem[completion.problem_id].append(completion)
-    shown = {d.problem_id: d for d in demonstrations if d.kept}
-    pairs: list[Pair] = []
-    for problem in problems:
-        answers = list(usable(by_problem[problem.id], counts))
-        demonstration = shown.get(problem.id)
+    n = n_pairs = 0
+    for problem, own in with_own(problems, completions):
+        answers, demonstration = list(usable(own, counts)), shown(problem)
         fallback = (
             [] if demonstration is None else [Side(demonstration.text, tokenize(demonstration.text), "demonstration")]
         )
         made, reason = _pair_one(problem, answers, fallback, settings)
         counts[f"none: {reason}" if reason else "problems with pairs"] += 1
-        pairs.extend(_some_swapped(problem, made, settings.swapped))
-    counts["problems"], counts["pairs"] = len(problems), len(pairs)
-    return pairs, counts
+        yield from _some_swapped(problem, made, settings.swapped)
+        n, n_pairs = n + 1, n_pairs + len(made)
+    counts["problems"], counts["pairs"] = n, n_pairs
 
 
 def _some_swapped(problem: Problem, pairs: Sequence[Pair], share: float) -> Iterator[Pair]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from srit.run_directory import Json
 from srit.samplers import Sampled, SamplingSettings
 from srit.samplers.chunks import SamplerSource
 from srit.stages.asked import Asked, asked, each, judging, make_requests
-from srit.stages.demonstrations import ask, asked_again, questions_of, spent
+from srit.stages.demonstrations import answered, asked_again, questions_of, spent
 from srit.stages.lengths import LENGTHS
 from srit.students.prompts import Prompts
 from srit.tasks import find_task, judge
@@ -79,13 +79,22 @@ def _make_predictions(
 ) -> Mapping[str, Json]:
     source = _source(inputs, context, model, rows)
     what = f"predictions/{model}/{task.place}"
-    predictions = [
+    counts: Counter[str] = Counter()
+    predictions = (
         prediction
         for kept, wanted in _wanted(inputs, task, limit).items()
         for prediction in answers(inputs.recipe, context, source, wanted, context.partial / kept, what)
-    ]
-    out.records(predictions_file(model, task), predictions)
-    return Counter(f"{p.prompt}: {p.verdict}" for p in predictions if p.index == 0)
+    )
+    out.records(predictions_file(model, task), _counted(predictions, counts))
+    return counts
+
+
+def _counted(predictions: Iterable[Prediction], counts: Counter[str]) -> Iterator[Prediction]:
+    """Yield predictions, and count the verdicts of greedy ones."""
+    for p in predictions:
+        if p.index == 0:
+            counts[f"{p.prompt}: {p.verdict}"] += 1
+        yield p
 
 
 def _chunks(
@@ -106,13 +115,14 @@ def _source(inputs: Inputs, context: Context, model: Model, rows: int) -> Sample
 class Wanted(NamedTuple):
     """The answers that are wanted."""
 
-    asked: Sequence[Asked]
+    asked: Asked
     temperature: float  # 0: greedy
 
 
 def _wanted(inputs: Inputs, task: Evaluated, limit: int | None) -> dict[str, Wanted]:
     """Return the answers that are wanted, by the folder of their finished chunks."""
-    evaluate, problems = inputs.recipe.evaluate, inputs.records(problems_file(task), Problem)[:limit]
+    evaluate, problems = inputs.recipe.evaluate, inputs.filed(problems_file(task), Problem)
+    problems = problems if limit is None else problems[:limit]
     greedy = Wanted(asked(problems, [(kind, range(1)) for kind in evaluate.prompts]), 0.0)
     if not evaluate.pass_at:
         return {"greedy": greedy}
@@ -123,8 +133,8 @@ def _wanted(inputs: Inputs, task: Evaluated, limit: int | None) -> dict[str, Wan
 
 def answers(
     recipe: Recipe, context: Context, source: SamplerSource, wanted: Wanted, kept: Path, what: str
-) -> list[Prediction]:
-    """Draw a model's answers and judge them.
+) -> Iterator[Prediction]:
+    """Draw a model's answers, and judge them one by one.
 
     Args:
         recipe: with the seed and the settings of the evaluation.
@@ -162,16 +172,22 @@ def teacher_predictions_stage(recipe: Recipe, task: Evaluated) -> Stage:
 
 
 def _make_teachers(inputs: Inputs, out: Outputs, context: Context, task: Evaluated) -> Mapping[str, Json]:
-    questions = questions_of(inputs.records(problems_file(task), Problem), None, inputs.recipe.prompt)
+    questions = questions_of(inputs.filed(problems_file(task), Problem), None, inputs.recipe.prompt)
     progress = context.reports.of(f"predictions/teacher/{task.place}")
     paid, teacher = context.teaching.paid(progress), context.teaching.teacher()
-    said = ask(questions, teacher, paid)
-    predictions = [_taught(q.problem, said[q.problem.id]) for q in questions]
-    out.records(predictions_file(Model("teacher"), task), predictions)
-    found = [said[q.problem.id] for q in questions]
-    counts = Counter(p.verdict for p in predictions) | {"no answer": sum(a.text is None for a in found)}
-    unsettled = sum(not a.settled for a in found)
-    return counts | spent(questions, teacher, paid) | asked_again(unsettled, context.reports.report)
+    counts: Counter[str] = Counter({"no answer": 0})
+    unsettled: Counter[bool] = Counter()
+
+    def predictions() -> Iterator[Prediction]:
+        for question, answer in answered(questions, teacher, paid):
+            prediction = _taught(question.problem, answer)
+            counts[prediction.verdict] += 1
+            counts["no answer"] += answer.text is None
+            unsettled[not answer.settled] += 1
+            yield prediction
+
+    out.records(predictions_file(Model("teacher"), task), predictions())
+    return counts | spent(questions, teacher, paid) | asked_again(unsettled[True], context.reports.report)
 
 
 def _taught(problem: Problem, answer: Answer) -> Prediction:
@@ -194,13 +210,13 @@ def _taught(problem: Problem, answer: Answer) -> Prediction:
 
 
 def make_predictions(
-    wanted: Sequence[Asked], sampled: Sequence[Sampled], prompts: Prompts, stop: Sequence[str] = ()
-) -> list[Prediction]:
-    """Judge the answers to `make_requests` by what they say before the first `stop` text."""
-    return [
+    wanted: Asked, sampled: Iterable[Sampled], prompts: Prompts, stop: Sequence[str] = ()
+) -> Iterator[Prediction]:
+    """Judge the answers to `make_requests`, one by one, by what they say before the first `stop` text."""
+    return (
         judged(*one, _before(prompts.text(a.token_ids), stop), n_tokens=len(a.token_ids), truncated=a.truncated)
         for one, a in zip(each(wanted), sampled, strict=True)
-    ]
+    )
 
 
 def _before(text: str, stop: Sequence[str]) -> str:

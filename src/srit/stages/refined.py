@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain, tee
 from typing import TYPE_CHECKING
 
+from srit.compute.mapping import Later
 from srit.errors import TrainingError
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
@@ -15,10 +17,11 @@ from srit.pipeline.stage import TRAINS, Stage, StageName
 from srit.recipe import LOSS_FIELDS, Pairs, Recipe, Referenced, Refine, with_former, without_later
 from srit.recipe.compared import refine_problems
 from srit.recipe.rounds import RoundPart
-from srit.records import Completion, Pair, Problem, PromptKind
-from srit.run_directory import Json
+from srit.records import Completion, Pair, Problem
+from srit.run_directory import Json, Scratch
 from srit.stages.accepted import start_inputs, start_of
 from srit.stages.instructed import save_trained
+from srit.stages.own import with_own
 from srit.stages.pairs import prompts_of, right_sides, usable
 from srit.students.prompts import Prompts
 from srit.students.sources import ScoringWork, read_scores
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 # so little trained that rounding hides what it adds. Another model instead of the instructed one: 0.15 or more.
 AGREEMENT = {"float32": 0.02, "bfloat16": 0.05}
 AGREEMENT_SAMPLES = 16
+SCORED_TOGETHER = 65_536  # groups
 
 # For estimates: the share of problems with something to learn from, and how many distinct answers these had, as a share
 # of the most that they could have. Measured over the 960 and the 600 problems
@@ -199,21 +203,25 @@ def _of_round(inputs: Inputs, part: RoundPart, history: Sequence[Metrics]) -> li
     return steps
 
 
-def preferences_of(inputs: Inputs, context: Context, settings: Refine, file: str, part: RoundPart) -> list[Preference]:
-    """Return what the answers of a part teach under these settings; `file` as in `make_refined`."""
-    return make_preferences(
-        part.problems(inputs.records(file, Problem)),
-        inputs.records(part.pairs, Pair),
-        inputs.records(part.completions, Completion),
-        context.texts.prompts,
-        inputs.recipe.pairs,
-        settings,
+def preferences_of(
+    inputs: Inputs, context: Context, settings: Refine, file: str, part: RoundPart
+) -> Sequence[Preference]:
+    """Return what the answers of a part teach under these settings, set aside; `file` as in `make_refined`."""
+    return Scratch(
+        each_preference(
+            part.problems(inputs.filed(file, Problem)),
+            inputs.each_record(part.pairs, Pair),
+            inputs.each_record(part.completions, Completion),
+            context.texts.prompts,
+            inputs.recipe.pairs,
+            settings,
+        )
     )
 
 
 def _before(
     inputs: Inputs, context: Context, preferences: Sequence[Preference], settings: Refine, file: str, part: RoundPart
-) -> tuple[Json, list[list[float]]]:
+) -> tuple[Json, Sequence[Sequence[float]]]:
     """Check that the model before its first step is the one that was sampled from, and score groups with the reference.
 
     Returns:
@@ -221,18 +229,20 @@ def _before(
     """
     from srit.training.preference import answer_groups, disagreement
 
-    completions = inputs.records(part.completions, Completion)
-    some = completions[:: max(1, len(completions) // AGREEMENT_SAMPLES)][:AGREEMENT_SAMPLES]
-    problems = {problem.id: problem for problem in inputs.records(file, Problem)}
+    completions = inputs.filed(part.completions, Completion)
+    some = list(completions[:: max(1, len(completions) // AGREEMENT_SAMPLES)][:AGREEMENT_SAMPLES])
+    asked = {completion.problem_id for completion in some}
+    problems = {problem.id: problem for problem in inputs.each_record(file, Problem) if problem.id in asked}
     start, frozen = (start_of(inputs, one) for one in (part, reference_of(settings, part)))
     own = answer_groups(some, problems, context.texts.prompts)
-    compared = {"reference-logps.json": [p.group for p in preferences if p.is_compared]}
+    compared = _chunks([number for number, p in enumerate(preferences) if p.is_compared], preferences)
     by_token = loss_kind(settings.loss).token_loss is not None
     if start == frozen and not by_token:
-        sampled, scored = _scored(inputs, context, start, {"agreement.json": own, **compared})
+        found = _scored(inputs, context, start, {"agreement.json": own, **compared})
+        sampled, scored = next(found), found
     else:
-        [sampled] = _scored(inputs, context, start, {"agreement.json": own})
-        [scored] = _scored(inputs, context, frozen, compared, by_token=by_token)
+        sampled = next(_scored(inputs, context, start, {"agreement.json": own}))
+        scored = _scored(inputs, context, frozen, compared, by_token=by_token)
     gap, dtype = disagreement(some, sampled), context.models.plan.dtype
     if gap > AGREEMENT[dtype]:
         raise TrainingError(
@@ -242,15 +252,31 @@ def _before(
         )
     line = f"sampler and trainer agree on {len(some)} answers: {gap:.0e} nats a token apart"
     line = line if some else "the pairs are a file's: there are no sampled answers to score again"
-    scores = iter(scored)
-    reference = [next(scores) if preference.is_compared else [] for preference in preferences]
+    scores = chain.from_iterable(scored)
+    reference = Scratch(next(scores) if preference.is_compared else [] for preference in preferences)
     return context.reports.check("sampler and trainer agree", True, line), reference
+
+
+def _chunks(numbers: Sequence[int], preferences: Sequence[Preference]) -> Mapping[str, Sequence[Group]]:
+    """Return the groups of the preferences of these numbers, by the name of the file that keeps their scores.
+
+    They are packed into rows together, as many as fit into the memory: one file for all but the largest rounds.
+    """
+    starts = range(0, max(1, len(numbers)), SCORED_TOGETHER)
+    names = {start: f"reference-logps{f'-{start // SCORED_TOGETHER:05d}' if start else ''}.json" for start in starts}
+    return Later(
+        {name: partial(_groups, numbers[start : start + SCORED_TOGETHER], preferences) for start, name in names.items()}
+    )
+
+
+def _groups(numbers: Sequence[int], preferences: Sequence[Preference]) -> list[Group]:
+    return [preferences[number].group for number in numbers]
 
 
 def _scored(
     inputs: Inputs, context: Context, model: str, items: Mapping[str, Sequence[Group]], *, by_token: bool = False
-) -> list[list[list[float]]]:
-    """Return the log-probabilities of groups under a model of the run, as it computes before a training step.
+) -> Iterator[list[list[float]]]:
+    """Yield the log-probabilities of groups under a model of the run, as it computes before a training step.
 
     Args:
         items: by the name of the file that keeps them.
@@ -259,39 +285,32 @@ def _scored(
     batch_tokens = 2 * context.models.budget.batch_tokens  # nothing is kept for a gradient
     work = ScoringWork(source, context.models.plan.rows, inputs.recipe.refine.row_tokens, batch_tokens, by_token)
     sizes = {name: len(groups) for name, groups in items.items()}
-    return list(map(read_scores, context.map_once(work, items, sizes=sizes, what=f"reference of {model}")))
+    return map(read_scores, context.map_once(work, items, sizes=sizes, what=f"reference of {model}"))
 
 
-def make_preferences(
-    problems: Sequence[Problem],
-    pairs: Sequence[Pair],
-    completions: Sequence[Completion],
+def each_preference(
+    problems: Iterable[Problem],
+    pairs: Iterable[Pair],
+    completions: Iterable[Completion],
     prompts: Prompts,
     limits: Pairs,
     settings: Refine,
-) -> list[Preference]:
-    """Return the groups that stage 2 trains on, in problem order."""
+) -> Iterator[Preference]:
+    """Yield the groups that stage 2 trains on, in problem order, in which pairs and completions are too."""
     kind = loss_kind(settings.loss)
-    own: dict[str, list[Completion]] = {problem.id: [] for problem in problems}
-    for completion in completions:
-        own[completion.problem_id].append(completion)
-    paired: dict[tuple[str, PromptKind], list[Pair]] = {}
-    for pair in pairs:
-        paired.setdefault((pair.problem_id, pair.prompt), []).append(pair)
-    preferences = []
-    for problem in problems:
-        right = right_sides(own[problem.id], limits) if learns_right(settings) else []
-        samples = _advantages(own[problem.id]) if kind.token_loss else []
+    once, again = tee(problems)
+    for (problem, own), (_, paired) in zip(with_own(once, completions), with_own(again, pairs), strict=True):
+        right = right_sides(own, limits) if learns_right(settings) else []
+        samples = _advantages(own) if kind.token_loss else []
         for prompt in prompts_of(limits.prompt):
-            of_prompt = paired.get((problem.id, prompt), [])
+            of_prompt = [pair for pair in paired if pair.prompt == prompt]
             likely = [side.token_ids for side in right]
             if settings.nll_on == "chosen" and (kind.loss or settings.nll_weight):  # logged with a weight of 0, too
                 likely = list(dict.fromkeys(pair.chosen_ids for pair in of_prompt))
             compared = of_prompt if kind.loss else []
             if compared or likely or samples:
                 preference = _preference(prompts.problem_ids(problem, prompt), compared, likely, samples)
-                preferences.append(preference._replace(problem_id=problem.id))
-    return preferences
+                yield preference._replace(problem_id=problem.id)
 
 
 def _advantages(completions: Sequence[Completion]) -> list[tuple[tuple[int, ...], float]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,6 +11,8 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from srit.errors import DataError
@@ -25,8 +27,9 @@ from srit.records import Domain, Model, OptionScores, Prediction, PromptKind, Sc
 from srit.records.scores import Comparison, OptionAccuracy, Overlap, PassAtK, Results, Score
 from srit.run_directory import Json, checked, fault_of, write_json
 from srit.stages.anatomy.overlaps import count_overlap
+from srit.stages.columns import KINDS, VERDICTS, Columns, Problems, pass_counts, right_of
 
-Predictions = Mapping[tuple[Model, str], Sequence[Prediction]]  # by model and task
+Predictions = Mapping[tuple[Model, str], Iterable[Prediction]]  # by model and task
 
 BASE, INSTRUCTED, REFINED = Model("base"), Model("instructed"), Model("refined")
 DOMAINS = {"in": "in-domain", "out": "out-of-domain", "any": "on all tasks"}  # in words
@@ -56,13 +59,13 @@ def results_stage(recipe: Recipe) -> Stage:
 def _make_results(inputs: Inputs, out: Outputs, context: Context) -> Mapping[str, Json]:
     recipe, report = inputs.recipe, context.reports
     predictions = {
-        (model, task.label): inputs.records(predictions_file(model, task), Prediction)
+        (model, task.label): inputs.each_record(predictions_file(model, task), Prediction)
         for model, task in answered(recipe)
     }
     results = make_results(predictions, tuned_on(recipe), pass_at=recipe.evaluate.pass_at, seed=recipe.seed)
     if recipe.evaluate.options:
         options = option_rows(
-            (model, [replace(one, task=task.label) for one in inputs.records(options_file(model, task), OptionScores)])
+            (model, task.label, inputs.each_record(options_file(model, task), OptionScores))
             for model, task in scored(recipe)
         )
         results = replace(results, options=options)
@@ -118,17 +121,18 @@ class _Greedy(NamedTuple):
     """The greedy answers under one prompt."""
 
     prompt: PromptKind
-    answers: Predictions
+    answers: Mapping[tuple[Model, str], Columns]
     domains: Mapping[str, Domain]  # of each task
     models: Sequence[Model]
+    sizes: Mapping[str, int]  # problems of each task
 
-    def of_domain(self, model: Model, domain: Domain) -> list[Prediction]:
-        """Return a model's answers to all tasks of a domain."""
-        return [p for task in self.domains if self.domains[task] == domain for p in self.answers[model, task]]
+    def of_domain(self, model: Model, domain: Domain) -> list[Columns]:
+        """Return a model's answers to the tasks of a domain."""
+        return [self.answers[model, task] for task in self.domains if self.domains[task] == domain]
 
-    def right(self, model: Model, tasks: Sequence[str]) -> dict[tuple[str, str], bool]:
-        """Return whether a model is right, by task and problem."""
-        return {(p.task, p.problem_id): p.verdict == "right" for task in tasks for p in self.answers[model, task]}
+    def right(self, model: Model, tasks: Sequence[str]) -> NDArray[np.int8]:
+        """Return whether a model is right, problem by problem, as `right_of`."""
+        return right_of({task: self.answers[model, task] for task in tasks}, self.sizes)
 
 
 def make_results(predictions: Predictions, trained: set[str], *, pass_at: Sequence[int] = (), seed: int) -> Results:
@@ -142,88 +146,108 @@ def make_results(predictions: Predictions, trained: set[str], *, pass_at: Sequen
     """
     models = list(dict.fromkeys(model for model, _ in predictions))
     domains: dict[str, Domain] = {task: "in" if task in trained else "out" for _, task in predictions}
+    problems = {task: Problems() for task in domains}
+    columns = {(model, task): problems[task].columns(found) for (model, task), found in predictions.items()}
+    sizes = {task: len(found) for task, found in problems.items()}
     by_prompt = [
         _Greedy(
-            prompt,
-            {key: [p for p in found if p.prompt == prompt and p.index == 0] for key, found in predictions.items()},
+            KINDS[kind],
+            {key: found.where((found.kind == kind) & (found.draw == 0)) for key, found in columns.items()},
             domains,
             models,
+            sizes,
         )
-        for prompt in dict.fromkeys(p.prompt for found in predictions.values() for p in found)
+        for kind in dict.fromkeys(kind for found in columns.values() for kind in _in_order(found.kind))
     ]
     return Results(
         rows=tuple(score for greedy in by_prompt for score in _rows(greedy)),
         pooled=tuple(score for greedy in by_prompt for score in _pooled(greedy)),
         comparisons=tuple(comparison for greedy in by_prompt for comparison in _comparisons(greedy, seed)),
-        pass_at_k=tuple(_passes(predictions, pass_at)),
+        pass_at_k=tuple(_passes(columns, pass_at)),
         overlaps=tuple(overlap for greedy in by_prompt for overlap in _overlaps(greedy)),
     )
 
 
-def option_rows(scores: Iterable[tuple[Model, Sequence[OptionScores]]]) -> tuple[OptionAccuracy, ...]:
+def _in_order(codes: NDArray[np.uint8]) -> list[int]:
+    """Return the different values of a column, in the order in which they first come."""
+    values, first = np.unique(codes, return_index=True)
+    found: list[int] = values[np.argsort(first)].tolist()
+    return found
+
+
+def option_rows(scores: Iterable[tuple[Model, str, Iterable[OptionScores]]]) -> tuple[OptionAccuracy, ...]:
     """Count how often the likeliest option is the right one: a row for each model, task, prompt and kind of scoring.
 
     Args:
-        scores: by model, each of one task.
+        scores: by model and task.
     """
     rows = []
-    for model, of_task in scores:
-        for key in dict.fromkeys((s.task, s.prompt, s.scored) for s in of_task):
-            alike = [s for s in of_task if (s.task, s.prompt, s.scored) == key]
-            rows.append(_option_accuracy(model, *key, alike))
+    for model, task, of_task in scores:
+        found: dict[tuple[PromptKind, ScoredBy], _Options] = {}
+        for one in of_task:
+            found.setdefault((one.prompt, one.scored), _Options()).add(one)
+        rows += [options.accuracy(model, task, *key) for key, options in found.items()]
     return tuple(rows)
 
 
-def _option_accuracy(
-    model: Model, task: str, prompt: PromptKind, scored: ScoredBy, scores: Sequence[OptionScores]
-) -> OptionAccuracy:
-    n, correct, correct_norm = len(scores), sum(s.right for s in scores), sum(s.right_norm for s in scores)
-    return OptionAccuracy(
-        model=model,
-        task=task,
-        prompt=prompt,
-        scored=scored,
-        n=n,
-        correct=correct,
-        accuracy=correct / n,
-        ci95=wilson(correct, n),
-        correct_norm=correct_norm,
-        accuracy_norm=correct_norm / n,
-        ci95_norm=wilson(correct_norm, n),
-        probability=sum(s.probability for s in scores) / n,
-        confidence=sum(s.confidence for s in scores) / n,
-        margin=sum(s.margin for s in scores) / n,
-    )
+class _Options:
+    """What is known of a model's option scores, a few bytes each."""
+
+    def __init__(self) -> None:
+        self.correct = self.correct_norm = 0
+        self.figures = {name: array("d") for name in ("probability", "confidence", "margin")}
+
+    def add(self, scores: OptionScores) -> None:
+        self.correct += scores.right
+        self.correct_norm += scores.right_norm
+        for name, values in self.figures.items():
+            values.append(getattr(scores, name))
+
+    def accuracy(self, model: Model, task: str, prompt: PromptKind, scored: ScoredBy) -> OptionAccuracy:
+        n = len(self.figures["margin"])
+        return OptionAccuracy(
+            model=model,
+            task=task,
+            prompt=prompt,
+            scored=scored,
+            n=n,
+            correct=self.correct,
+            accuracy=self.correct / n,
+            ci95=wilson(self.correct, n),
+            correct_norm=self.correct_norm,
+            accuracy_norm=self.correct_norm / n,
+            ci95_norm=wilson(self.correct_norm, n),
+            **{name: sum(values) / n for name, values in self.figures.items()},
+        )
 
 
-def _passes(predictions: Predictions, pass_at: Sequence[int]) -> Iterator[PassAtK]:
-    for (model, task), found in predictions.items():
-        drawn: dict[tuple[PromptKind, str], list[bool]] = {}
-        for p in found:
-            if p.index > 0:
-                drawn.setdefault((p.prompt, p.problem_id), []).append(p.verdict == "right")
-        for prompt in dict.fromkeys(prompt for prompt, _ in drawn):
-            right = [of_problem for (kind, _), of_problem in drawn.items() if kind == prompt]
+def _passes(columns: Mapping[tuple[Model, str], Columns], pass_at: Sequence[int]) -> Iterator[PassAtK]:
+    for (model, task), found in columns.items():
+        drawn = found.where(found.draw > 0)
+        for kind in _in_order(drawn.kind):
+            n, right = pass_counts(drawn.where(drawn.kind == kind))
             for k in pass_at:
-                share = sum(pass_at_k(len(of_one), sum(of_one), k) for of_one in right) / len(right)
-                yield PassAtK(model, task, prompt, k, len(right), len(right[0]), share)
+                share = sum(pass_at_k(*counts, k) for counts in zip(n.tolist(), right.tolist(), strict=True)) / len(n)
+                yield PassAtK(model, task, KINDS[kind], k, len(n), int(n[0]), share)
 
 
 def _rows(greedy: _Greedy) -> Iterator[Score]:
     for model, task in product(greedy.models, greedy.domains):
-        if answered := greedy.answers[model, task]:  # a teacher answers the CoT prompt alone
-            yield _score(model, greedy.prompt, greedy.domains[task], answered, task)
+        if (answered := greedy.answers[model, task]).n:  # a teacher answers the CoT prompt alone
+            yield _score(model, greedy.prompt, greedy.domains[task], [answered], task)
 
 
 def _pooled(greedy: _Greedy) -> Iterator[Score]:
     for model, domain in product(greedy.models, sorted(set(greedy.domains.values()))):
-        if together := greedy.of_domain(model, domain):
+        together = greedy.of_domain(model, domain)
+        if any(answered.n for answered in together):
             yield _score(model, greedy.prompt, domain, together, None)
 
 
-def _score(model: Model, prompt: PromptKind, domain: Domain, answers: Sequence[Prediction], task: str | None) -> Score:
-    verdicts = Counter(p.verdict for p in answers)
-    n, correct = len(answers), verdicts["right"]
+def _score(model: Model, prompt: PromptKind, domain: Domain, answers: Sequence[Columns], task: str | None) -> Score:
+    counts = np.bincount(np.concatenate([of_task.verdict for of_task in answers]), minlength=len(VERDICTS))
+    verdicts = dict(zip(VERDICTS, counts.tolist(), strict=True))
+    n, correct = sum(of_task.n for of_task in answers), verdicts["right"]
     return Score(
         model=model,
         round=model.round,
@@ -235,8 +259,8 @@ def _score(model: Model, prompt: PromptKind, domain: Domain, answers: Sequence[P
         ci95=wilson(correct, n),
         unread=verdicts["unread"],
         errors=verdicts["error"],
-        truncated=sum(p.truncated for p in answers),
-        mean_tokens=sum(p.n_tokens for p in answers) / n,
+        truncated=sum(int(of_task.truncated.sum()) for of_task in answers),
+        mean_tokens=sum(int(of_task.n_tokens.sum()) for of_task in answers) / n,
         task=task,
     )
 
@@ -244,7 +268,8 @@ def _score(model: Model, prompt: PromptKind, domain: Domain, answers: Sequence[P
 def _comparisons(greedy: _Greedy, seed: int) -> Iterator[Comparison]:
     """Yield the comparisons of all pairs of models, task by task and then over each domain."""
     first = next(iter(greedy.domains))
-    if not any(greedy.answers.get((model, first)) for model in (BASE, INSTRUCTED)):
+    students = [greedy.answers.get((model, first)) for model in (BASE, INSTRUCTED)]
+    if not any(found.n for found in students if found is not None):
         return  # students that were not asked in this way have nothing to be compared by
     for a, b in _compared(greedy.models):
         for name, domain, tasks in _places(greedy):
@@ -261,13 +286,14 @@ def _places(greedy: _Greedy) -> Iterator[tuple[str, Domain, list[str]]]:
 
 def _overlaps(greedy: _Greedy) -> Iterator[Overlap]:
     """Yield what the first round's model and each control have in common, place by place."""
-    if not greedy.answers.get((INSTRUCTED, next(iter(greedy.domains)))):
+    instructed = greedy.answers.get((INSTRUCTED, next(iter(greedy.domains))))
+    if instructed is None or not instructed.n:
         return  # students that were not asked in this way
     controls = [model for model in greedy.models if model.kind == "control"]
     for a, b in product(_first_round(greedy.models), controls):
         for name, domain, tasks in _places(greedy):
             before, of_a, of_b = (greedy.right(model, tasks) for model in (INSTRUCTED, a, b))
-            counts = count_overlap(*([right[key] for key in before] for right in (before, of_a, of_b)))
+            counts = count_overlap(*(right[before >= 0] > 0 for right in (before, of_a, of_b)))
             yield Overlap(a, b, name, domain, greedy.prompt, **counts._asdict())
 
 
@@ -295,6 +321,6 @@ def _comparison(
 ) -> Comparison:
     """Compare two models on the problems that both answered: base may have answered fewer (`evaluate.base_limit`)."""
     right_a, right_b = greedy.right(a, tasks), greedy.right(b, tasks)
-    both = [key for key in right_a if key in right_b]
-    found = compare([right_a[key] for key in both], [right_b[key] for key in both], seed=seed)
-    return Comparison(a, b, name, domain, greedy.prompt, len(both), **found._asdict())
+    both = (right_a >= 0) & (right_b >= 0)
+    found = compare(right_a[both] > 0, right_b[both] > 0, seed=seed)
+    return Comparison(a, b, name, domain, greedy.prompt, int(both.sum()), **found._asdict())

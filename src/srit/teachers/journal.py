@@ -10,12 +10,12 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from srit.run_directory import Json, write_bytes
+from srit.run_directory import Json, make_folder, sync, write_bytes, written
 
 _MARK = b', "sum": "'
 _DIGITS = 16  # of the SHA-256 of a line
@@ -41,28 +41,32 @@ class Journal:
     """Rows that survive a kill: each is appended in one write, and, if `synced`, is on disk before it counts."""
 
     def __init__(
-        self, path: Path, *, synced: bool = True, is_earlier: Callable[[Json], bool] = lambda row: False
+        self,
+        path: Path,
+        take: Callable[[Json], None],
+        *,
+        synced: bool = True,
+        is_earlier: Callable[[Json], bool] = lambda row: False,
     ) -> None:
         """Read the file, and mend what a crash left of it.
 
         Args:
+            take: is called with each row that holds, in order.
             synced: whether an appended row waits for the disk. Rows that do not are kept by the next that does.
             is_earlier: whether a row was written before rows had sums.
         """
         self.path = path
-        self.rows: list[Json] = []
         self.notes: list[str] = []  # what was found, for a person
         self._synced = synced
         self._size = path.with_name(f"{path.stem}.size")
         self._is_earlier = is_earlier
-        data = path.read_bytes() if path.exists() else b""
-        self._missing = max(0, self._recorded() - len(data))
-        whole, damaged = self._read(data)
+        size = path.stat().st_size if path.exists() else 0
+        self._missing = max(0, self._recorded() - size)
+        self._end, damaged = self._read(size, take)
         if damaged or self._missing:
             self._keep_aside(damaged)
-        if whole != data:
-            write_bytes(path, whole)
-        self._end = len(whole)
+        if damaged or self._end != size:
+            self._mend()
         if synced and self._recorded() > self._end:
             self._record_size()
 
@@ -115,24 +119,38 @@ class Journal:
         finally:
             os.close(descriptor)
         if is_new:
-            _sync(self.path.parent)
+            sync(self.path.parent)
 
-    def _read(self, data: bytes) -> tuple[bytes, list[Damaged]]:
-        """Fill `rows` and `notes`, and return the bytes of the lines that hold, and the lines that do not."""
-        whole: list[bytes] = []
+    def _read(self, size: int, take: Callable[[Json], None]) -> tuple[int, list[Damaged]]:
+        """Fill `notes`, and return the bytes of the lines that hold with their ends, and the lines that do not hold."""
+        end = begin = 0
         damaged: list[Damaged] = []
-        *lines, last = data.split(b"\n")
-        for number, line in enumerate([*lines, *([last] if last else [])], start=1):
+        for number, line in enumerate(self._lines(), start=1):
             try:
-                self.rows.append(decoded(line, self._is_earlier))
-                whole.append(line + b"\n")
+                row = decoded(line.removesuffix(b"\n"), self._is_earlier)
             except (ValueError, RecursionError) as error:
-                begin = len(data) - len(last)
-                if number > len(lines) and begin >= self._recorded():
-                    self.notes.append(f"{self.path}: its last line was cut at byte {len(data):,} and is dropped")
+                if not line.endswith(b"\n") and begin >= self._recorded():
+                    self.notes.append(f"{self.path}: its last line was cut at byte {size:,} and is dropped")
                 else:
-                    damaged.append(Damaged(number, line, str(error)))
-        return b"".join(whole), damaged
+                    damaged.append(Damaged(number, line.removesuffix(b"\n"), str(error)))
+            else:
+                take(row)
+                end += len(line.removesuffix(b"\n")) + 1
+            begin += len(line)
+        return end, damaged
+
+    def _lines(self) -> Iterator[bytes]:
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                yield from file
+
+    def _mend(self) -> None:
+        """Leave only the lines that hold, each with its end."""
+        with written(self.path) as file:
+            for line in self._lines():
+                with suppress(ValueError, RecursionError):
+                    decoded(line.removesuffix(b"\n"), self._is_earlier)
+                    file.write(line.removesuffix(b"\n") + b"\n")
 
     def _keep_aside(self, damaged: Collection[Damaged]) -> None:
         known = self.aside.read_bytes().split(b"\n") if self.aside.exists() else []
@@ -185,21 +203,5 @@ def decoded(line: bytes, is_earlier: Callable[[Json], bool]) -> Json:
     return row
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, so that none of them is lost with the power."""
-    if not folder.exists():
-        make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
-
-
 def _sum(text: bytes) -> bytes:
     return hashlib.sha256(text).hexdigest()[:_DIGITS].encode()
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

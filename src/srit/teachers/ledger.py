@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from srit.run_directory import Json
-from srit.teachers import Answer, CallEvent, Spent
+from srit.run_directory import Json, Lookup, Scratch
+from srit.teachers import UNSPENT, Answer, CallEvent, Spent
 from srit.teachers.journal import Journal
 
 _ENDS: tuple[CallEvent, ...] = ("answered", "unusable", "not accepted", "lost")
@@ -37,6 +37,35 @@ class Calls:
         self.lost += event == "lost"
 
 
+class Answers(Mapping[str, Sequence[Answer]]):
+    """Answers by key, in the order in which they came; 40 bytes of memory each."""
+
+    def __init__(self) -> None:
+        self._keys = Lookup()
+        self._rows: Scratch[tuple[str, Answer]] = Scratch()
+
+    def add(self, key: str, answer: Answer) -> None:
+        """Add an answer to those of its key."""
+        self._keys.add(key)
+        self._rows.append((key, answer))
+
+    def __getitem__(self, key: str) -> list[Answer]:
+        found = [answer for same, answer in map(self._rows.__getitem__, self._keys.find(key)) if same == key]
+        if not found:
+            raise KeyError(key)
+        return found
+
+    def rows(self) -> Iterator[tuple[str, Answer]]:
+        """Yield every answer with its key, in the order in which they came."""
+        return iter(self._rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return (self._rows[group[0]][0] for group in self._keys.groups())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._keys.groups())
+
+
 class Unreadable(NamedTuple):
     """What is missing of the answers that were paid for."""
 
@@ -60,18 +89,12 @@ class Ledger:
             answers: the file of the answers; that of the calls is beside it.
             free: they cost nothing to get again, so that nothing waits for the disk, and nothing damaged is missed.
         """
-        self.answers: dict[str, list[Answer]] = {}
+        self.answers = Answers()
         self.calls: dict[str, Calls] = {}
         self._free = free
-        self._answers = Journal(answers, synced=not free, is_earlier=_is_unsummed_answer)
-        self._calls = Journal(answers.with_name("calls.jsonl"), synced=False)
+        self._answers = Journal(answers, self._take_answer, synced=not free, is_earlier=_is_unsummed_answer)
+        self._calls = Journal(answers.with_name("calls.jsonl"), self._take_call, synced=False)
         self.notes = [*self._answers.notes, *self._calls.notes]
-        for row in self._answers.rows:
-            self._add(row["key"], _answer(row["answer"]))
-        for row in self._calls.rows:
-            self.calls.setdefault(row["key"], Calls()).add(row["call"])
-        self._answers.rows.clear()  # `answers` and `calls` hold them now
-        self._calls.rows.clear()
 
     @property
     def aside(self) -> Path:
@@ -86,13 +109,15 @@ class Ledger:
     @property
     def spent(self) -> Spent:
         """What was spent so far."""
-        answers = [answer for found in self.answers.values() for answer in found]
-        uncalled = (answer.n_calls for key, found in self.answers.items() if key not in self.calls for answer in found)
-        return Spent(
-            calls=sum(calls.sent for calls in self.calls.values()) + sum(uncalled),
-            prompt_tokens=sum(answer.n_prompt_tokens for answer in answers),
-            completion_tokens=sum(answer.n_completion_tokens for answer in answers),
-        )
+        if self._free:
+            return UNSPENT
+        calls = sum(calls.sent for calls in self.calls.values())
+        prompt_tokens = completion_tokens = 0
+        for key, answer in self.answers.rows():
+            calls += 0 if key in self.calls else answer.n_calls
+            prompt_tokens += answer.n_prompt_tokens
+            completion_tokens += answer.n_completion_tokens
+        return Spent(calls, prompt_tokens, completion_tokens)
 
     def check_writable(self) -> None:
         """Look whether answers can be stored, before any is paid for.
@@ -109,7 +134,7 @@ class Ledger:
             NotWritten: it could not be stored.
         """
         self._answers.append(as_row(key, answer))
-        self._add(key, answer)
+        self.answers.add(key, answer)
 
     def record(self, key: str, event: CallEvent, raw: str = "") -> None:
         """Record what became of a call; `raw` is what came in place of an answer.
@@ -120,8 +145,11 @@ class Ledger:
         self._calls.append({"key": key, "call": event, **({"raw": raw} if raw else {})})
         self.calls.setdefault(key, Calls()).add(event)
 
-    def _add(self, key: str, answer: Answer) -> None:
-        self.answers.setdefault(key, []).append(answer)
+    def _take_answer(self, row: Json) -> None:
+        self.answers.add(row["key"], _answer(row["answer"]))
+
+    def _take_call(self, row: Json) -> None:
+        self.calls.setdefault(row["key"], Calls()).add(row["call"])
 
 
 def as_row(key: str, answer: Answer) -> dict[str, Json]:

@@ -10,7 +10,7 @@ from srit.errors import DataError
 from srit.kinds import Finding
 from srit.recipe import TEACHER_FIELDS, TeacherSettings, with_former
 from srit.records import Problem
-from srit.run_directory import Json, sha256_of
+from srit.run_directory import Json, Lookup, Scratch, sha256_of
 from srit.sums import NOT_THERE, sum_of
 from srit.tasks.lines import Row, answered_rows, id_field, label, output_field
 from srit.teachers import Answer, Question, Surroundings, TeacherKind
@@ -47,19 +47,24 @@ class RecordingTeacher:
             DataError: a file does not exist, or a line is not such a row.
         """
         self.name = ", ".join(dict.fromkeys(path.parent.name or path.name.split(".")[0] for path in paths))
-        self._texts: dict[Key, str | None] = {}  # None: there is a row without an answer
+        self._keys = Lookup()
+        self._rows: Scratch[tuple[Key, str | None]] = Scratch()  # None: there is a row without an answer
         for key, text in (answer for path in paths for answer in _recorded(path, variant)):
-            if self._texts.get(key) is None:
-                self._texts[key] = text
+            self._keys.add(repr(key))
+            self._rows.append((key, text))
         self.identity: dict[str, object] = {"recordings": [sha256_of(path) for path in paths], "variant": variant}
 
     def answer(self, questions: Sequence[Question]) -> Generator[Answer]:
         """Yield one Answer for each question, without a text if none was recorded."""
         for problem in (question.problem for question in questions):
-            found = [self._texts[key] for key in _keys(problem) if key in self._texts]
+            found = [text for key in _keys(problem) for text in self._texts(key)]
             text = next((text for text in found if text is not None), None)
             missing = "the recording has no answer to it" if found else "not in the recording"
             yield Answer(problem.id, text, "" if text is not None else missing)
+
+    def _texts(self, key: Key) -> list[str | None]:
+        rows = [self._rows[number] for number in self._keys.find(repr(key))]
+        return [text for same, text in rows if same == key]
 
 
 def _keys(problem: Problem) -> list[Key]:
@@ -82,8 +87,8 @@ def _recorded(path: Path, variant: str | None) -> Iterator[tuple[Key, str | None
         text, identity = output_field(row), id_field(row, "id", "problem_id")
         variants.add(_variant(row))
         if variant in (None, _variant(row)):
-            yield (label(row, "task"), label(row, "split"), identity), text
-            yield (None, None, identity), text
+            key = (label(row, "task"), label(row, "split"), identity)
+            yield from ((same, text) for same in dict.fromkeys((key, (None, None, identity))))
     if variant is not None and variant not in variants:
         raise DataError(
             f"{path}: teacher.variant {variant!r} is not in the file; it has {', '.join(sorted(variants)) or 'none'}"

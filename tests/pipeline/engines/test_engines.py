@@ -60,7 +60,7 @@ def mortal(request, monkeypatch):
 
 
 def computed(engine, work, words, kept):
-    return mapped_once(engine, work, {word: word for word in words}, kept=kept)
+    return list(mapped_once(engine, work, {word: word for word in words}, kept=kept))
 
 
 @pytest.fixture
@@ -75,7 +75,9 @@ def names(kept):
 def test_all_chunks_come_once_and_in_order(engine, kept, tmp_path):
     arrived = []
 
-    found = mapped_once(engine, Words(Prefix("x-", tmp_path)), {w: w for w in WORDS}, kept=kept, arrived=arrived.append)
+    found = list(
+        mapped_once(engine, Words(Prefix("x-", tmp_path)), {w: w for w in WORDS}, kept=kept, arrived=arrived.append)
+    )
 
     assert found == [f"x-{word}".encode() for word in WORDS]
     assert sorted(arrived) == sorted(WORDS)

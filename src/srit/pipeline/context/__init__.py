@@ -59,8 +59,8 @@ class Context:
         kept: Path | None = None,
         sizes: Mapping[str, int],
         what: str,
-    ) -> list[bytes]:
-        """Return the bytes of every item in order; a later run does not compute again what this one has kept.
+    ) -> Iterator[bytes]:
+        """Compute every item, and return an iterator of their bytes in order; a later run computes no kept one again.
 
         Args:
             items: by the name of the file that keeps its bytes.
@@ -81,8 +81,8 @@ class Context:
         """
         return self.trainers.train(start, Task(self.models.reference(None), work), self.reports.steps(name))
 
-    def sample(self, wanted: Chunks, what: str, judged: Judged) -> list[Sampled]:
-        """Return the answers of all chunks in the order of their requests.
+    def sample(self, wanted: Chunks, what: str, judged: Judged) -> Iterator[Sampled]:
+        """Draw the answers of all chunks, and return them in the order of their requests.
 
         Args:
             what: the name of the progress.
@@ -90,7 +90,7 @@ class Context:
         """
         arrived = seen(wanted, what, judged, self.reports.watch)
         found = mapped_once(self.engine, wanted.work, wanted.items, kept=wanted.kept, arrived=arrived)
-        return [answer for data in found for answer in read_answers(data)]
+        return (answer for data in found for answer in read_answers(data))
 
 
 class Chunks(NamedTuple):
@@ -98,12 +98,8 @@ class Chunks(NamedTuple):
 
     work: SamplingWork
     items: Mapping[str, Sequence[Request]]  # by the name of the file
+    sizes: Mapping[str, int]  # the number of answers in each
     kept: Path
-
-    @property
-    def sizes(self) -> Mapping[str, int]:
-        """The number of answers in each."""
-        return {name: len(requests) for name, requests in self.items.items()}
 
 
 def sampling(source: SamplerSource, requests: Sequence[Request], settings: SamplingSettings, kept: Path) -> Chunks:
@@ -112,7 +108,9 @@ def sampling(source: SamplerSource, requests: Sequence[Request], settings: Sampl
     What is in a chunk does not depend on the number of workers: it decides how the chunk's numbers are rounded.
     """
     size = chunk_size(source.rows, settings.max_new_tokens)
-    return Chunks(SamplingWork(source, settings), chunks_of(requests, size), kept)
+    items = chunks_of(requests, size)
+    sizes = {name: min(size, len(requests) - number * size) for number, name in enumerate(items)}
+    return Chunks(SamplingWork(source, settings), items, sizes, kept)
 
 
 def chunk_size(rows: int, max_new_tokens: int) -> int:

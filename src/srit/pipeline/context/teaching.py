@@ -15,7 +15,7 @@ from srit.recipe import Recipe, Student, TeacherSettings
 from srit.run_directory import Json, Mirror, StageEntry
 from srit.teachers import Answer, CallEvent, Surroundings, Teacher, teacher_kind
 from srit.teachers.journal import NotCopied, NotWritten
-from srit.teachers.ledger import Ledger
+from srit.teachers.ledger import Answers, Ledger
 from srit.teachers.paid import Paid
 from srit.watching import Counted
 
@@ -107,10 +107,10 @@ class Teaching:
                 f"{error.filename}: cannot be written ({error.strerror}), so that no answer could be kept; nothing was "
                 "asked. Mend that and rerun the same command"
             ) from None
-        remembered = teacher_kind(self._recipe.teacher.kind).remembered
+        remembered, anew = teacher_kind(self._recipe.teacher.kind).remembered, Answers()
         return Paid(
-            ledger.answers if remembered else {},
-            self._keep if remembered else lambda key, answer: None,
+            ledger.answers if remembered else anew,
+            self._keep if remembered else anew.add,
             self._limits,
             self._in_vain,
             ledger.calls,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
+
+import numpy as np
+
+from srit.intervals import Verdicts
 
 
 class OverlapCounts(NamedTuple):
@@ -20,20 +23,20 @@ class OverlapCounts(NamedTuple):
     lost_both: int
 
 
-def count_overlap(before: Sequence[bool], a: Sequence[bool], b: Sequence[bool]) -> OverlapCounts:
+def count_overlap(before: Verdicts, a: Verdicts, b: Verdicts) -> OverlapCounts:
     """Count the verdicts of two models on the same problems, and of the model that both were trained from."""
-    rows = list(zip(before, a, b, strict=True))
-    return OverlapCounts(
-        n=len(rows),
-        agree=sum(x == y for _, x, y in rows),
-        wrong_before=sum(not was for was, _, _ in rows),
-        newly_a=sum(x and not was for was, x, _ in rows),
-        newly_b=sum(y and not was for was, _, y in rows),
-        newly_both=sum(x and y and not was for was, x, y in rows),
-        lost_a=sum(was and not x for was, x, _ in rows),
-        lost_b=sum(was and not y for was, _, y in rows),
-        lost_both=sum(was and not x and not y for was, x, y in rows),
-    )
+    was, now_a, now_b = (np.asarray(right, dtype=bool) for right in (before, a, b))
+    counts = {
+        "agree": now_a == now_b,
+        "wrong_before": ~was,
+        "newly_a": ~was & now_a,
+        "newly_b": ~was & now_b,
+        "newly_both": ~was & now_a & now_b,
+        "lost_a": was & ~now_a,
+        "lost_b": was & ~now_b,
+        "lost_both": was & ~now_a & ~now_b,
+    }
+    return OverlapCounts(n=len(was), **{name: int(found.sum()) for name, found in counts.items()})
 
 
 def in_common(newly_a: int, newly_b: int, newly_both: int) -> float | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from srit.records import Pair
@@ -20,11 +21,15 @@ class SidesLogps(NamedTuple):
     rejected: float
 
 
-def count_pairs(pairs: Sequence[Pair], samples: ByProblem) -> tuple[PairCounts, ...]:
+def count_pairs(pairs: Iterable[Pair], samples: ByProblem) -> tuple[PairCounts, ...]:
     """Count by task, and then over all tasks; nothing where there are no pairs."""
-    tasks = dict.fromkeys(pair.task for pair in pairs)
-    counted = [_counts(task, [pair for pair in pairs if pair.task == task], samples) for task in tasks]
-    return (*counted, _counts(None, pairs, samples)) if counted else ()
+    found: dict[str, _Tally] = {}
+    together = _Tally()
+    for pair in pairs:
+        looked = _look(pair, samples)
+        for tally in (found.setdefault(pair.task, _Tally()), together):
+            tally.add(looked)
+    return (*(tally.counts(task) for task, tally in found.items()), together.counts(None)) if found else ()
 
 
 def pooled(counts: Sequence[PairCounts]) -> PairCounts | None:
@@ -75,28 +80,74 @@ def rejects_likeliest(pair: Pair, samples: ByProblem) -> bool:
     return bool(found) and pair.rejected == likeliest(found or ()).text
 
 
-def _counts(task: str | None, pairs: Sequence[Pair], samples: ByProblem) -> PairCounts:
-    scored = [logps for pair in pairs if (logps := _logps(pair, samples)) is not None]
-    differences = Counter(first_difference(pair.chosen, pair.rejected) for pair in pairs)
-    return PairCounts(
-        task=task,
-        pairs=len(pairs),
-        scored=len(scored),
-        chosen_likelier=sum(logps.chosen > logps.rejected for logps in scored),
-        chosen_logp=_mean([logps.chosen for logps in scored]),
-        rejected_logp=_mean([logps.rejected for logps in scored]),
-        rejected_above=tuple(sum(logps.rejected > math.log(p) for logps in scored) for p in PROBABILITIES),
-        rejected_likeliest=sum(rejects_likeliest(pair, samples) for pair in pairs),
-        rejected_direct=sum(pair.rejected_from.startswith("direct") for pair in pairs),
-        demonstrated=sum(pair.chosen_from == "demonstration" for pair in pairs),
-        chosen_tokens=sum(len(pair.chosen_ids) for pair in pairs) / len(pairs),
-        rejected_tokens=sum(len(pair.rejected_ids) for pair in pairs) / len(pairs),
-        shared=_mean([_shared(pair) for pair in pairs]) or 0.0,
-        shared_after=_mean([_shared_after(pair) for pair in pairs]) or 0.0,
-        first_difference=sum(n_alike(pair.chosen_ids, pair.rejected_ids) for pair in pairs) / len(pairs),
-        same_but_numbers=sum(same_but_numbers(pair.chosen, pair.rejected) for pair in pairs),
-        differences=dict(differences.most_common()),
-    )
+class _Looked(NamedTuple):
+    """What is counted of a pair."""
+
+    counts: dict[str, int]
+    logps: SidesLogps | None
+    shared: float
+    shared_after: float
+    difference: str
+
+
+def _look(pair: Pair, samples: ByProblem) -> _Looked:
+    counts = {
+        "pairs": 1,
+        "rejected_likeliest": int(rejects_likeliest(pair, samples)),
+        "rejected_direct": int(pair.rejected_from.startswith("direct")),
+        "demonstrated": int(pair.chosen_from == "demonstration"),
+        "chosen_tokens": len(pair.chosen_ids),
+        "rejected_tokens": len(pair.rejected_ids),
+        "first_difference": n_alike(pair.chosen_ids, pair.rejected_ids),
+        "same_but_numbers": int(same_but_numbers(pair.chosen, pair.rejected)),
+    }
+    difference = first_difference(pair.chosen, pair.rejected)
+    return _Looked(counts, _logps(pair, samples), _shared(pair), _shared_after(pair), difference)
+
+
+class _Tally:
+    """Counts pairs one by one; of figures that are no whole numbers, each is kept, for their exact sum."""
+
+    def __init__(self) -> None:
+        self._n: Counter[str] = Counter()
+        self._above = [0] * len(PROBABILITIES)
+        self._differences: Counter[str] = Counter()
+        self._figures = {name: array("d") for name in ("chosen", "rejected", "shared", "shared_after")}
+
+    def add(self, looked: _Looked) -> None:
+        """Count a pair."""
+        if (logps := looked.logps) is not None:
+            self._n.update({"scored": 1, "chosen_likelier": int(logps.chosen > logps.rejected)})
+            self._figures["chosen"].append(logps.chosen)
+            self._figures["rejected"].append(logps.rejected)
+            self._above = [n + (logps.rejected > math.log(p)) for n, p in zip(self._above, PROBABILITIES, strict=True)]
+        self._n.update(looked.counts)
+        self._figures["shared"].append(looked.shared)
+        self._figures["shared_after"].append(looked.shared_after)
+        self._differences[looked.difference] += 1
+
+    def counts(self, task: str | None) -> PairCounts:
+        """Return the counts of all pairs that were added."""
+        n, pairs = self._n, self._n["pairs"]
+        return PairCounts(
+            task=task,
+            pairs=pairs,
+            scored=n["scored"],
+            chosen_likelier=n["chosen_likelier"],
+            chosen_logp=_mean(self._figures["chosen"]),
+            rejected_logp=_mean(self._figures["rejected"]),
+            rejected_above=tuple(self._above),
+            rejected_likeliest=n["rejected_likeliest"],
+            rejected_direct=n["rejected_direct"],
+            demonstrated=n["demonstrated"],
+            chosen_tokens=n["chosen_tokens"] / pairs,
+            rejected_tokens=n["rejected_tokens"] / pairs,
+            shared=_mean(self._figures["shared"]) or 0.0,
+            shared_after=_mean(self._figures["shared_after"]) or 0.0,
+            first_difference=n["first_difference"] / pairs,
+            same_but_numbers=n["same_but_numbers"],
+            differences=dict(self._differences.most_common()),
+        )
 
 
 def _logps(pair: Pair, samples: ByProblem) -> SidesLogps | None:

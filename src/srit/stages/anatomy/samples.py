@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import starmap
 
 from srit.records import Completion
 from srit.records.anatomy import SampleCounts
+from srit.run_directory import Grouped
 
-ByProblem = Mapping[tuple[str, str], Sequence[Completion]]  # by task and id
+Key = tuple[str, str]  # task and id of a problem
+ByProblem = Mapping[Key, Sequence[Completion]]
+
+
+class Samples(Mapping[Key, Sequence[Completion]]):
+    """The completions of a file by their problems, which stay in the file."""
+
+    def __init__(self, completions: Grouped[Completion]) -> None:
+        """
+        Args:
+            completions: by `key_of`.
+        """
+        self._completions = completions
+        self._last: tuple[Key, Sequence[Completion]] = ("", ""), ()  # several pairs in a row are of one problem
+
+    def __getitem__(self, key: Key) -> Sequence[Completion]:
+        if self._last[0] != key:
+            self._last = key, self._completions.of("\0".join(key))
+        if not self._last[1]:
+            raise KeyError(key)
+        return self._last[1]
+
+    def __iter__(self) -> Iterator[Key]:
+        return ((of[0].task, of[0].problem_id) for of in self._completions)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._completions)
 
 
 def by_problem(completions: Iterable[Completion]) -> ByProblem:
@@ -25,25 +54,30 @@ def likeliest(samples: Sequence[Completion]) -> Completion:
 
 def count_samples(samples: ByProblem) -> tuple[SampleCounts, ...]:
     """Count by task, and then over all tasks."""
-    tasks = dict.fromkeys(task for task, _ in samples)
-    counted = [_counts(task, [of for (one, _), of in samples.items() if one == task]) for task in tasks]
-    return (*counted, _counts(None, list(samples.values()))) if counted else ()
+    found: dict[str, Counter[str]] = {}
+    for (task, _), of in samples.items():
+        found.setdefault(task, Counter()).update(_counts(of))
+    together = sum(found.values(), Counter[str]())
+    return (*starmap(_of_task, found.items()), _of_task(None, together)) if found else ()
 
 
-def _counts(task: str | None, groups: Sequence[Sequence[Completion]]) -> SampleCounts:
-    n_right = [sum(c.reward == 1 for c in of) for of in groups]
-    sizes = [len(of) for of in groups]
-    mixed = [0 < right < n for right, n in zip(n_right, sizes, strict=True)]
-    best = [likeliest(of).reward == 1 for of in groups]
-    return SampleCounts(
-        task=task,
-        problems=len(groups),
-        samples=sum(sizes),
-        right=sum(n_right),
-        all_right=sum(right == n for right, n in zip(n_right, sizes, strict=True)),
-        all_wrong=n_right.count(0),
-        mixed=sum(mixed),
-        distinct=sum(len({c.text.strip() for c in of}) for of in groups) / len(groups),
-        likeliest_right=sum(best),
-        can_flip=sum(not good and right > 0 for good, right in zip(best, n_right, strict=True)),
-    )
+def _counts(of: Sequence[Completion]) -> dict[str, int]:
+    """Count the samples of one problem."""
+    right, best = sum(c.reward == 1 for c in of), likeliest(of).reward == 1
+    return {
+        "problems": 1,
+        "samples": len(of),
+        "right": right,
+        "all_right": right == len(of),
+        "all_wrong": right == 0,
+        "mixed": 0 < right < len(of),
+        "distinct": len({c.text.strip() for c in of}),
+        "likeliest_right": best,
+        "can_flip": not best and right > 0,
+    }
+
+
+def _of_task(task: str | None, counts: Counter[str]) -> SampleCounts:
+    whole = {name: counts[name] for name in ("problems", "samples", "right", "all_right", "all_wrong", "mixed")}
+    flips = {name: counts[name] for name in ("likeliest_right", "can_flip")}
+    return SampleCounts(task=task, **whole, distinct=counts["distinct"] / counts["problems"], **flips)

@@ -18,7 +18,8 @@ from srit.records import Completion, Pair
 from srit.records.anatomy import Anatomy, Learned, PairCounts
 from srit.run_directory import Json, checked, fault_of
 from srit.stages.anatomy.pairs import count_pairs
-from srit.stages.anatomy.samples import by_problem, count_samples
+from srit.stages.anatomy.samples import Samples, count_samples
+from srit.stages.own import key_of
 from srit.training.losses import loss_kind
 
 
@@ -39,8 +40,8 @@ def anatomy_stage(recipe: Recipe, number: int) -> Stage:
 
 def _make_anatomy(inputs: Inputs, out: Outputs, context: Context, whole: RoundPart) -> Mapping[str, Json]:
     learned = _learned(inputs.recipe.refine.loss)
-    samples = by_problem(inputs.records(whole.completions, Completion))
-    anatomy = Anatomy(count_samples(samples), count_pairs(inputs.records(whole.pairs, Pair), samples), learned)
+    samples = Samples(inputs.grouped(whole.completions, Completion, key_of))
+    anatomy = Anatomy(count_samples(samples), count_pairs(inputs.each_record(whole.pairs, Pair), samples), learned)
     out.json(f"{whole.folder}/anatomy.json", _adapter().dump_python(anatomy, mode="json"))
     if not anatomy.pairs:
         return {"pairs": 0}

@@ -22,6 +22,7 @@ from srit.run_directory import (
     StageEntry,
     read_manifest,
     recorded_sum,
+    sha256_of,
     write_bytes,
 )
 from srit.stages.anatomy.overlaps import by_chance, in_common
@@ -79,7 +80,7 @@ def write_report(folder: Path, stage: Stage, recipe: Recipe) -> Path:
         stage: the run's, as `report_stage` declares it.
 
     Raises:
-        DataError: a file of the run is damaged.
+        DataError: the manifest is damaged. Other files that are are left out, and the page says so.
     """
     write_bytes(folder / "report.html", report_so_far(folder, stage, recipe).encode())
     return folder / "report.html"
@@ -88,11 +89,20 @@ def write_report(folder: Path, stage: Stage, recipe: Recipe) -> Path:
 def report_so_far(folder: Path, stage: Stage, recipe: Recipe, *, live: News | None = None) -> str:
     """Return the page of what a run has made so far; arguments and errors as in `write_report` and `make_report`."""
     entries, shown = read_manifest(folder).stages, set(map(str, stage.shows))
-    there = {name: recorded_sum(entries, name) for name in stage.inputs if (folder / name).exists()}
+    left_out = (
+        [] if live else [name for name in stage.inputs if _is_damaged(folder / name, recorded_sum(entries, name))]
+    )
+    sums = {name: recorded_sum(entries, name) for name in stage.inputs if name not in left_out}
+    there = {name: sum for name, sum in sums.items() if (folder / name).exists()}
     inputs = Inputs("report", folder, there, recipe, {})
     with TemporaryDirectory() as place, inputs.gathered(Path(place) / "files") as files:
         kept = _in_order({name: entry for name, entry in entries.items() if name in shown})
-        return make_report(files, kept, recipe, live=live)
+        return make_report(files, kept, recipe, live=live, left_out=left_out)
+
+
+def _is_damaged(path: Path, made: str) -> bool:
+    """Return whether a file is not what a run made; `made` is its sum, "" if it is not made yet."""
+    return bool(made) and (not path.exists() or sha256_of(path) != made)
 
 
 def _in_order(entries: Mapping[str, StageEntry]) -> Manifest:
@@ -103,11 +113,14 @@ def _in_order(entries: Mapping[str, StageEntry]) -> Manifest:
     )
 
 
-def make_report(folder: Path, manifest: Manifest, recipe: Recipe, *, live: News | None = None) -> str:
+def make_report(
+    folder: Path, manifest: Manifest, recipe: Recipe, *, live: News | None = None, left_out: Sequence[str] = ()
+) -> str:
     """Return the page's HTML. Answers are untrusted text, which the page only ever shows as text.
 
     Args:
         live: on a page that is made again as the run goes on; None: the page stays as it is.
+        left_out: files that the run made and that are missing or damaged, which the page says.
 
     Raises:
         DataError: a file of the run is damaged.
@@ -123,6 +136,7 @@ def make_report(folder: Path, manifest: Manifest, recipe: Recipe, *, live: News 
         "name": recipe.name,
         "seed": recipe.seed,
         "live": live,
+        "left_out": left_out,
         "curves_drawn": bool(drawn),
         "curves": island([one._asdict() | {"lines": [line._asdict() for line in one.lines]} for one in drawn]),
         "rounds": anatomy.rounds(folder),

@@ -14,7 +14,7 @@ from srit.printable import printable
 from srit.recipe import PLAIN, Prompt
 from srit.records import Completion, Model, Pair, Prediction, Problem, PromptKind
 from srit.run_directory import Json
-from srit.stages.report.said import Said, in_order
+from srit.stages.report.said import Gathered, Said
 
 CHUNK = 256  # problems that are compressed together
 MOST = 100_000  # problems that a page holds
@@ -32,7 +32,7 @@ class Browser(NamedTuple):
     chunks: list[str]
 
 
-def browser(found: Sequence[Said], prompt: PromptKind, wording: Prompt = PLAIN) -> Browser:
+def browser(found: Gathered, prompt: PromptKind, wording: Prompt = PLAIN) -> Browser:
     """Pack the problems that something was said about, evaluated ones first.
 
     Args:
@@ -40,31 +40,47 @@ def browser(found: Sequence[Said], prompt: PromptKind, wording: Prompt = PLAIN) 
         prompt: whose greedy answers the index has.
         wording: of the prompts.
     """
-    there = sorted((said for said in found if not said.is_silent), key=lambda said: not said.predictions)
+    there = found.spoken_of()
     kept = there if len(there) <= MOST else [there[i * len(there) // MOST] for i in range(MOST)]
-    models = sorted({model for said in kept for model, _ in said.predictions}, key=in_order)
-    chunks = [packed([_detail(said, wording) for said in kept[i : i + CHUNK]]) for i in range(0, len(kept), CHUNK)]
-    return Browser(len(kept), len(there) - len(kept), packed(_index(kept, models, prompt)), chunks)
+    listed, chunks = _Listed(found.models(kept), prompt), []
+    for start in range(0, len(kept), CHUNK):
+        some = [found[number] for number in kept[start : start + CHUNK]]
+        chunks.append(packed([_detail(said, wording) for said in some]))
+        for said in some:
+            listed.add(said)
+    return Browser(len(kept), len(there) - len(kept), packed(listed.index()), chunks)
 
 
-def _index(kept: Sequence[Said], models: Sequence[Model], prompt: PromptKind) -> Json:
-    """Return columns: what the list shows and filters by."""
-    tasks = {task: number for number, task in enumerate(dict.fromkeys(said.problem.task for said in kept))}
-    return {
-        "chunk": CHUNK,
-        "models": list(map(str, models)),
-        "tasks": list(map(printable, tasks)),
-        "id": [printable(said.problem.id) for said in kept],
-        "task": [tasks[said.problem.task] for said in kept],
-        "question": [" ".join(_cut(said.problem.question, _LISTED).split()) for said in kept],
-        "gold": [_cut(said.problem.answer, _LISTED) for said in kept],
-        "verdicts": ["".join(_verdicts(said, models, prompt)) for said in kept],
-        "right": [sum(c.verdict == "right" for _, c in said.completions) for said in kept],
-        "samples": [len(said.completions) for said in kept],
-        "pairs": [len(said.pairs) for said in kept],
-        "cut": [int(any(a.truncated for a in _answers(said))) for said in kept],
-        "unread": [int(any(a.verdict in ("unread", "error") for a in _answers(said))) for said in kept],
-    }
+class _Listed:
+    """What the list shows and filters by, in columns that grow problem by problem."""
+
+    def __init__(self, models: Sequence[Model], prompt: PromptKind) -> None:
+        self._models, self._prompt = models, prompt
+        self._tasks: dict[str, int] = {}
+        self._columns: dict[str, list[Json]] = {name: [] for name in ("id", "task", "question", "gold", "verdicts")}
+        self._columns |= {name: [] for name in ("right", "samples", "pairs", "cut", "unread")}
+
+    def add(self, said: Said) -> None:
+        """Add a problem."""
+        row = {
+            "id": printable(said.problem.id),
+            "task": self._tasks.setdefault(said.problem.task, len(self._tasks)),
+            "question": " ".join(_cut(said.problem.question, _LISTED).split()),
+            "gold": _cut(said.problem.answer, _LISTED),
+            "verdicts": "".join(_verdicts(said, self._models, self._prompt)),
+            "right": sum(c.verdict == "right" for _, c in said.completions),
+            "samples": len(said.completions),
+            "pairs": len(said.pairs),
+            "cut": int(any(a.truncated for a in _answers(said))),
+            "unread": int(any(a.verdict in ("unread", "error") for a in _answers(said))),
+        }
+        for name, value in row.items():
+            self._columns[name].append(value)
+
+    def index(self) -> Json:
+        """Return the columns."""
+        tasks = list(map(printable, self._tasks))
+        return {"chunk": CHUNK, "models": list(map(str, self._models)), "tasks": tasks, **self._columns}
 
 
 def _answers(said: Said) -> Iterator[Completion | Prediction]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar, cast, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from srit.recipe.compared import OPTIONS
 from srit.records import Completion, Demonstration, Model, Pair, Prediction, Problem
-from srit.run_directory import read_records
+from srit.run_directory import Chosen, Filed, Lookup
 
 TRAINED = "train"
 
-_Place = tuple[str, str, str]  # where a problem is asked, its task and id
-_Question = tuple[object, ...]  # what makes two problems one, whichever files they are in
+_AnyRecord = Demonstration | Completion | Pair | Prediction
 _Record = TypeVar("_Record", Demonstration, Completion, Pair, Prediction)
 
 
@@ -28,43 +31,153 @@ class Said:
     pairs: list[tuple[int, Pair]] = field(default_factory=list)
     predictions: list[tuple[Model, Prediction]] = field(default_factory=list)
 
-    @property
-    def is_silent(self) -> bool:
-        """Whether nothing was said."""
-        return not (self.demonstrations or self.completions or self.pairs or self.predictions)
+
+class _Source(NamedTuple, Generic[_Record]):
+    """The records of one file, and whose they are."""
+
+    label: object  # the round or the model that they are of
+    records: Filed[_Record]
+    numbers: NDArray[np.int64]  # of their problems, sorted
+    places: NDArray[np.int64]  # in the file, in the same order
+
+    def of(self, number: int) -> list[_Record]:
+        """Return what is said about a problem."""
+        first, last = np.searchsorted(self.numbers, (number, number + 1)).tolist()
+        return [self.records[place] for place in self.places[first:last].tolist()]
 
 
-def gather(folder: Path, wanted: Callable[[Problem], bool] = lambda problem: True) -> list[Said]:
+class Gathered(Sequence[Said]):
+    """What was said about the wanted problems of a run, in the order of their files; read when it is asked for."""
+
+    def __init__(self, folder: Path, wanted: Callable[[Problem], bool]) -> None:
+        """
+        Raises:
+            DataError: a file of the run is damaged.
+        """
+        self._problems = _Problems(folder, wanted)
+        self._demonstrations = list(self._sources([folder / "demonstrations.jsonl"], Demonstration, lambda path: ""))
+        rounds = sorted(folder.glob("round-*/completions.jsonl"), key=_round)
+        self._completions = list(self._sources(rounds, Completion, _round))
+        pairs = [path.with_name("pairs.jsonl") for path in rounds]
+        self._pairs = list(self._sources(pairs, Pair, _round))
+        files = sorted(folder.glob("predictions/*/*.jsonl"), key=_by_model)
+        answers = [path for path in files if not path.stem.endswith(OPTIONS)]
+        self._predictions = list(self._sources(answers, Prediction, lambda path: Model.named(path.parent.name)))
+
+    def __len__(self) -> int:
+        return len(self._problems)
+
+    @overload
+    def __getitem__(self, number: int) -> Said: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Said]: ...
+    def __getitem__(self, number: int | slice) -> Said | Sequence[Said]:
+        if isinstance(number, slice):
+            return Chosen(range(len(self))[number], self.__getitem__)
+        if number >= len(self):
+            raise IndexError(number)
+        return Said(
+            self._problems[number],
+            [one for source in self._demonstrations for one in source.of(number)],
+            [(cast(int, source.label), one) for source in self._completions for one in source.of(number)],
+            [(cast(int, source.label), one) for source in self._pairs for one in source.of(number)],
+            [(cast(Model, source.label), one) for source in self._predictions for one in source.of(number)],
+        )
+
+    def spoken_of(self) -> list[int]:
+        """Return the numbers of the problems that something was said about, evaluated ones first."""
+        predicted, any_said = np.zeros((2, len(self)), bool)
+        trained = [source.numbers for part in (self._demonstrations, self._completions, self._pairs) for source in part]
+        for numbers in trained:
+            any_said[numbers] = True
+        for source in self._predictions:
+            predicted[source.numbers] = any_said[source.numbers] = True
+        there = np.flatnonzero(any_said)
+        ordered: list[int] = there[np.argsort(~predicted[there], kind="stable")].tolist()
+        return ordered
+
+    def models(self, numbers: Sequence[int]) -> list[Model]:
+        """Return the models that answered any of these problems."""
+        answered = (source for source in self._predictions if np.isin(source.numbers, numbers).any())
+        return sorted({cast(Model, source.label) for source in answered}, key=in_order)
+
+    def _sources(
+        self, paths: Iterable[Path], kind: type[_Record], label: Callable[[Path], object]
+    ) -> Iterator[_Source[_Record]]:
+        for path in paths:
+            if path.exists():
+                place = f"evaluate-{path.stem}" if kind is Prediction else TRAINED
+                records = Filed(path, kind)
+                found = np.fromiter(
+                    (self._problems.number(place, record) for record in records), np.int64, len(records)
+                )
+                places = np.flatnonzero(found >= 0)
+                places = places[np.argsort(found[places], kind="stable")]
+                yield _Source(label(path), records, found[places], places)
+
+
+class _Problems:
+    """The wanted problems of a run by number."""
+
+    def __init__(self, folder: Path, wanted: Callable[[Problem], bool]) -> None:
+        self._files = [Filed(path, Problem) for path in sorted((folder / "problems").glob("*.jsonl"))]
+        self._asked, self._last = Lookup(), array("Q")  # by place, task and id; where each stands last, file and row
+        for file, records in enumerate(self._files):
+            self._ask(file, records)
+        self._questions, self._names = Lookup(), Lookup()  # of those that are wanted
+        self._shown = array("Q")  # which of the asked ones each number shows
+        for entry in range(len(self._asked)):
+            if wanted(problem := self._entry(entry)):
+                self._number(entry, problem)
+        self._numbers = array("q", (self._found(self._entry(entry)) for entry in range(len(self._asked))))
+
+    def __len__(self) -> int:
+        return len(self._shown)
+
+    def __getitem__(self, number: int) -> Problem:
+        return self._entry(self._shown[number])
+
+    def number(self, place: str, record: _AnyRecord) -> int:
+        """Return whose a record is, -1 if nobody's: an id is unique in training, and in each evaluated task."""
+        if there := self._asked.find(_key(place, record.task, record.problem_id)):
+            return self._numbers[there[0]]
+        anywhere = self._names.find(_key("", record.task, record.problem_id))
+        return anywhere[-1] if anywhere else -1
+
+    def _ask(self, file: int, records: Filed[Problem]) -> None:
+        stem = records.path.stem
+        place = TRAINED if stem in ("train", "refine") else stem
+        for row, problem in enumerate(records):
+            key = _key(place, problem.task, problem.id)
+            if earlier := self._asked.find(key):
+                self._last[2 * earlier[0]], self._last[2 * earlier[0] + 1] = file, row
+            else:
+                self._asked.add(key)
+                self._last.extend((file, row))
+
+    def _entry(self, entry: int) -> Problem:
+        return self._files[self._last[2 * entry]][self._last[2 * entry + 1]]
+
+    def _number(self, entry: int, problem: Problem) -> None:
+        """Give a problem a number; two that ask the same have one, and the later is shown."""
+        if (number := self._found(problem)) >= 0:
+            self._shown[number] = entry
+            return
+        self._questions.add(_question(problem))
+        self._names.add(_key("", problem.task, problem.id))
+        self._shown.append(entry)
+
+    def _found(self, problem: Problem) -> int:
+        return next(iter(self._questions.find(_question(problem))), -1)
+
+
+def gather(folder: Path, wanted: Callable[[Problem], bool] = lambda problem: True) -> Gathered:
     """Gather what was said about the wanted problems, in the order of their files.
 
     Raises:
         DataError: a file of the run is damaged.
     """
-    asked = _asked(folder)
-    found = {_question(problem): Said(problem) for problem in asked.values() if wanted(problem)}
-    anywhere = {(said.problem.task, said.problem.id): said for said in found.values()}
-    ids = {said.problem.id for said in found.values()}
-
-    def about(place: str, record: _Record) -> Said | None:
-        """Find the problem of a record: an id is unique in training, and in each evaluated task."""
-        there = asked.get((place, record.task, record.problem_id))
-        return found.get(_question(there)) if there else anywhere.get((record.task, record.problem_id))
-
-    for demonstration in _records(folder / "demonstrations.jsonl", Demonstration, ids):
-        if said := about(TRAINED, demonstration):
-            said.demonstrations.append(demonstration)
-    for path in sorted(folder.glob("round-*/completions.jsonl"), key=_round):
-        for completion in _records(path, Completion, ids):
-            if said := about(TRAINED, completion):
-                said.completions.append((_round(path), completion))
-        for pair in _records(path.with_name("pairs.jsonl"), Pair, ids):
-            if said := about(TRAINED, pair):
-                said.pairs.append((_round(path), pair))
-    for path in sorted(folder.glob("predictions/*/*.jsonl"), key=_by_model):
-        for prediction in () if path.stem.endswith(OPTIONS) else _records(path, Prediction, ids):
-            if said := about(f"evaluate-{path.stem}", prediction):
-                said.predictions.append((Model.named(path.parent.name), prediction))
-    return list(found.values())
+    return Gathered(folder, wanted)
 
 
 def in_order(model: Model) -> tuple[int, int, str]:
@@ -73,17 +186,13 @@ def in_order(model: Model) -> tuple[int, int, str]:
     return kinds.index(model.kind), model.round + 1000 * model.is_last, model.control
 
 
-def _asked(folder: Path) -> dict[_Place, Problem]:
-    """Map a run's problems by where they are asked."""
-    return {
-        (TRAINED if path.stem in ("train", "refine") else path.stem, problem.task, problem.id): problem
-        for path in sorted((folder / "problems").glob("*.jsonl"))
-        for problem in read_records(path, Problem)
-    }
+def _question(problem: Problem) -> str:
+    """Return what makes two problems one, whichever files they are in."""
+    return repr((problem.task, problem.id, problem.question, problem.choices))
 
 
-def _question(problem: Problem) -> _Question:
-    return problem.task, problem.id, problem.question, problem.choices
+def _key(place: str, task: str, problem_id: str) -> str:
+    return repr((place, task, problem_id))
 
 
 def _round(path: Path) -> int:
@@ -92,8 +201,3 @@ def _round(path: Path) -> int:
 
 def _by_model(path: Path) -> tuple[tuple[int, int, str], str]:
     return in_order(Model.named(path.parent.name)), path.name
-
-
-def _records(path: Path, kind: type[_Record], wanted: set[str]) -> Iterator[_Record]:
-    if path.exists():
-        yield from (record for record in read_records(path, kind) if record.problem_id in wanted)
