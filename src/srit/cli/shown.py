@@ -25,7 +25,7 @@ def show(
     problem: Annotated[str | None, typer.Option(help="A problem's id. Default: a few problems are shown.")] = None,
 ) -> None:
     """Follow problems through a run: demonstration, answers, pairs, and each model's answer."""
-    from srit.api import recipe_of
+    from srit.finished import recipe_of
     from srit.stages.report.traces import traces, visible
 
     with reported_errors():
