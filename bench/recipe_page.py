@@ -27,6 +27,7 @@ _WORDS = {
     "int": "whole number",
     "float": "number",
     "TaskUse": "tasks",
+    "Example": "examples",
     "tuple[Positive, Positive]": "two numbers above 0",
     "str | tuple[str, ...]": "text, or list of text",
 }
@@ -129,6 +130,8 @@ PARTS: tuple[tuple[str, type[Part]], ...] = (
     ("student.lora.", recipe.Lora),
     ("tasks.", recipe.Tasks),
     ("tasks.….", recipe.TaskUse),
+    ("prompt.", recipe.Prompt),
+    ("prompt.examples.….", recipe.Example),
     ("demonstrations.", recipe.Demonstrations),
     ("instruct.", recipe.Instruct),
     ("sample.", recipe.Sample),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from srit.errors import RecipeError
 from srit.machine.precision import known_rates
+from srit.pipeline.begun import Shared
 from srit.pipeline.context.reports import Progress
 from srit.pipeline.engines import HERE, Machines, working
 from srit.pipeline.estimate import Work, total_summary
@@ -17,11 +19,12 @@ from srit.pipeline.planning import plan as plan_stages
 from srit.pipeline.planning import versions_line
 from srit.pipeline.running import open_run, run_stages
 from srit.pipeline.variants import begin_variant, shared_by
-from srit.recipe import Recipe, read_recipe
-from srit.recipe.evaluation import evaluation_recipe
+from srit.recipe import PLAIN, Recipe, read_recipe
+from srit.recipe.evaluation import evaluation_recipe, recipe_around
 from srit.records import Completion, Demonstration, Model, Pair
 from srit.records.scores import Results
 from srit.run_directory import read_manifest, read_records
+from srit.run_directory.mirror import Mirror, mirror_of
 from srit.side_by_side import SideBySide, compare_runs, side_of
 from srit.stages import part as part_of
 from srit.stages import stages
@@ -33,6 +36,7 @@ from srit.stages.report.logs import read_logs
 from srit.stages.results import read_results
 from srit.students.merged import is_adapter, merge
 from srit.training.distributed.choice import followed, trainers_for
+from srit.watching import Line, Watch, in_words
 
 Log = Callable[[str], None]
 
@@ -63,6 +67,7 @@ def run(
     log: Log | None = None,
     progress: Progress | None = None,
     machines: Machines = HERE,
+    mirror: str | None = None,
 ) -> Path:
     """Run a recipe from start to end, or resume it: only what is missing or out of date is made.
 
@@ -74,6 +79,9 @@ def run(
         machines: where answers and scores are computed and models trained, such as `Machines(workers=4)`: four
             processes. Under torchrun, srun or Ray Train (RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are set), each
             process calls this: the first one makes the run, and the others only take part in its trainings.
+        mirror: a folder on object storage, such as "s3://bucket/runs/mine", that the run directory is copied to while
+            it is made. If it holds the run already, the run goes on from it, on any machine. None: none, or the one
+            that the run directory has had so far.
 
     Returns:
         The run directory. It now holds the models, results.json and report.html.
@@ -82,7 +90,7 @@ def run(
         SritError: the recipe, the data, the teacher, the machine or the training is at fault (`srit.errors` lists the
             kinds). What was finished is kept, and the same call continues from there.
     """
-    return make(recipe, out, None, log=log, progress=progress, machines=machines)
+    return make(recipe, out, None, watch=_watch(log, progress), machines=machines, mirror=mirror)
 
 
 def demonstrate(
@@ -100,7 +108,7 @@ def demonstrate(
     Returns:
         Every demonstration in problem order; `kept` says which of them are trained on.
     """
-    folder = make(recipe, out, "demonstrations", log=log, progress=progress, machines=machines)
+    folder = make(recipe, out, "demonstrations", watch=_watch(log, progress), machines=machines)
     return read_records(folder / "demonstrations.jsonl", Demonstration)
 
 
@@ -119,7 +127,7 @@ def instruct(
     Returns:
         The folder of the model or adapter; `from_pretrained` loads it.
     """
-    return make(recipe, out, "instructed", log=log, progress=progress, machines=machines) / "instructed"
+    return make(recipe, out, "instructed", watch=_watch(log, progress), machines=machines) / "instructed"
 
 
 def sample(
@@ -138,7 +146,7 @@ def sample(
     Returns:
         The completions of the last round, in problem order.
     """
-    folder = make(recipe, out, "completions", log=log, progress=progress, machines=machines)
+    folder = make(recipe, out, "completions", watch=_watch(log, progress), machines=machines)
     return read_records(_last_round(folder, recipe) / "completions.jsonl", Completion)
 
 
@@ -158,7 +166,7 @@ def pair(
     Returns:
         The pairs of the last round, in problem order.
     """
-    folder = make(recipe, out, "pairs", log=log, progress=progress, machines=machines)
+    folder = make(recipe, out, "pairs", watch=_watch(log, progress), machines=machines)
     return read_records(_last_round(folder, recipe) / "pairs.jsonl", Pair)
 
 
@@ -178,7 +186,7 @@ def refine(
     Returns:
         The folder of the last round's model or adapter; `from_pretrained` loads it.
     """
-    return _last_round(make(recipe, out, "refined", log=log, progress=progress, machines=machines), recipe) / "refined"
+    return _last_round(make(recipe, out, "refined", watch=_watch(log, progress), machines=machines), recipe) / "refined"
 
 
 def evaluate(
@@ -196,7 +204,7 @@ def evaluate(
     Returns:
         The results, as `load_results` reads them.
     """
-    return load_results(make(recipe, out, "report", log=log, progress=progress, machines=machines))
+    return load_results(make(recipe, out, "report", watch=_watch(log, progress), machines=machines))
 
 
 def report(folder: Path | str) -> Path:
@@ -346,13 +354,31 @@ def evaluate_model(
     Returns:
         The run directory, which `load_results` reads. The other arguments and the errors are those of `run`.
     """
+    watch = _watch(log, progress)
+    return make_evaluation(model, tasks, out, limit=limit, overrides=overrides, watch=watch, machines=machines)
+
+
+def make_evaluation(
+    model: str,
+    tasks: Sequence[str],
+    out: Path | str | None,
+    *,
+    limit: int | None,
+    overrides: Sequence[str],
+    watch: Watch,
+    machines: Machines,
+) -> Path:
+    """Make what `evaluate_model` describes; `watch` takes all that happens."""
     student: dict[str, Any] = {"model": model}
-    recipe = evaluation_recipe(student, tasks, limit=limit, overrides=overrides)
+    made_by = recipe_around(Path(model)) if Path(model).is_dir() else None
+    wording = made_by.prompt if made_by else PLAIN
+    recipe = evaluation_recipe(student, tasks, limit=limit, wording=wording, overrides=overrides)
     folder = run_folder(recipe, out)
     if is_adapter(Path(model)):
         student = merge(Path(model), folder / "model")
-        recipe = evaluation_recipe(student, tasks, limit=limit, overrides=[f"name={recipe.name}", *overrides])
-    return make(recipe, folder, "results", log=log, progress=progress, machines=machines)
+        named = [f"name={recipe.name}", *overrides]
+        recipe = evaluation_recipe(student, tasks, limit=limit, wording=wording, overrides=named)
+    return make(recipe, folder, "results", watch=watch, machines=machines)
 
 
 def side_by_side(a: Path | str, b: Path | str, models: Sequence[tuple[Model, Model]] = ()) -> SideBySide:
@@ -375,14 +401,15 @@ def make(
     out: Path | str | None,
     part: str | None,
     *,
-    log: Log | None = None,
-    progress: Progress | None = None,
+    watch: Watch,
     machines: Machines = HERE,
+    mirror: str | None = None,
 ) -> Path:
     """Make one part of a run and what it needs.
 
     Args:
-        part: one of `stages.PARTS`; None: everything. The others as for `run`.
+        part: one of `stages.PARTS`; None: everything.
+        watch: takes all that happens. The others are as for `run`.
 
     Returns:
         The run directory.
@@ -391,21 +418,50 @@ def make(
     declare = stages if part is None else part_of(part)
     if followed():
         return folder
-    shown, log = progress or _silent, log or _logged
+
+    def report(line: str) -> None:
+        watch(Line(line))
+
     with (
         shared_by(folder, stages) as shared,
-        working(machines, recipe, log) as engine,
-        trainers_for(machines.train_workers, log) as trainers,
+        working(machines, recipe, report) as engine,
+        trainers_for(machines.train_workers, report) as trainers,
         open_run(
-            folder, recipe, declare, progress=shown, report=log, shared=shared, engine=engine, trainers=trainers
+            folder,
+            recipe,
+            declare,
+            watch=watch,
+            shared=shared,
+            engine=engine,
+            trainers=trainers,
+            mirror=_mirror(folder, mirror, shared, report),
         ) as opened,
     ):
         run_stages(opened)
     return folder
 
 
+def _mirror(folder: Path, url: str | None, shared: Shared | None, log: Log) -> Mirror | None:
+    """
+    Raises:
+        RecipeError: as in `mirror_of`, or the run is a variant.
+    """
+    if shared is None:
+        return mirror_of(folder, url, log)
+    if url is not None:
+        raise RecipeError(f"--mirror {url}: a variant's answers are in the folder of its run: mirror that run instead")
+    return None
+
+
 def run_folder(recipe: Recipe, out: Path | str | None) -> Path:
-    """Return the run directory: `out`, or runs/NAME."""
+    """Return the run directory: `out`, or runs/NAME.
+
+    Raises:
+        RecipeError: it is no folder of this machine.
+    """
+    if out is not None and (found := re.match(r"(s3|gs|az):/+(.*)", str(out))):
+        url = f"{found[1]}://{found[2]}"
+        raise RecipeError(f"--out {url}: a run works in a folder of this machine: copy it there with --mirror {url}")
     return Path("runs") / recipe.name if out is None else Path(out)
 
 
@@ -423,6 +479,10 @@ def recipe_of(folder: Path) -> Recipe:
 
 def _last_round(folder: Path, recipe: Recipe) -> Path:
     return folder / f"round-{recipe.rounds}"
+
+
+def _watch(log: Log | None, progress: Progress | None) -> Watch:
+    return in_words(log or _logged, progress or _silent)
 
 
 def _silent(what: str, done: int, total: int) -> None:

@@ -17,7 +17,7 @@ EXAMPLES = PAGE.split("\n## ")[1:]
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: text.splitlines()[0])
 def test_an_example_of_the_page_makes_demonstrations(tmp_path, monkeypatch, tiny_student, example):
     monkeypatch.chdir(tmp_path)
-    for name, rows in re.findall(r"`([^`\n]+\.jsonl)`.*?```jsonl\n(.*?)```", example, re.DOTALL):
+    for name, rows in re.findall(r"`([^`\n]+\.(?:jsonl|py))`.*?```(?:jsonl|python)\n(.*?)```", example, re.DOTALL):
         Path(name).write_text(rows)
     [recipe] = re.findall(r"```yaml\n(.*?)```", example, re.DOTALL)
     student = {"model": str(tiny_student), "dtype": "float32", "tuning": "full"}
@@ -31,5 +31,5 @@ def test_an_example_of_the_page_makes_demonstrations(tmp_path, monkeypatch, tiny
     assert made and all(row["kept"] for row in made)
 
 
-def test_there_are_three_examples():
-    assert len(EXAMPLES) == 3
+def test_there_are_four_examples():
+    assert len(EXAMPLES) == 4

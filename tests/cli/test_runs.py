@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from small_runs import sums
-from teacher_server import KEY, Reply, TeacherServer, failing_for
+from teacher_server import KEY, Reply, TeacherServer, answer
 from typer.testing import CliRunner
 
 from srit.cli import app
@@ -74,9 +74,10 @@ def own_sums(folder):
 def test_a_variant_pays_for_no_answer_that_its_run_or_another_variant_has(run, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     server = TeacherServer()
-    server.default = failing_for("nobody", Reply())
+    server.default = lambda body: Reply(answer(f"{body['messages'][-1]['content']} The answer is 2."))
     fields = {"kind": "openai", "model": "m", "base_url": server.url, "prices": [1.0, 1.0]}
     recipe = yaml.safe_load((run.parent / "small.yaml").read_text()) | {"teacher": fields, "rounds": 0}
+    recipe["prompt"] = {"system": "Be brief."}
     (tmp_path / "paid.yaml").write_text(yaml.safe_dump(recipe | {"demonstrations": {"keep": "all", "limit": 4}}))
     command = ("run", tmp_path / "paid.yaml", "--out", tmp_path / "paid")
     with contextlib.closing(server):
@@ -87,6 +88,8 @@ def test_a_variant_pays_for_no_answer_that_its_run_or_another_variant_has(run, t
         srit("demonstrate", tmp_path / "six", "demonstrations.limit=7")  # a variant stays one
 
     assert asked == [4, 6] and len(server.requests) == 7
+    assert {body["messages"][0]["content"] for _, _, body in server.requests} == {"Be brief."}
+    assert all([turn["role"] for turn in body["messages"]] == ["system", "user"] for _, _, body in server.requests)
 
 
 def test_a_variant_of_nothing_or_in_place_of_another_run_is_refused(run, tmp_path):

@@ -88,6 +88,14 @@ BAD = {
         GOOD + "  loss: group\n  reference: round\n",
         "refine.reference: the loss group does not use it (only apo_zero and ipo",
     ),
+    "an extra field that has a place of its own": (
+        GOOD + "teacher: {kind: openai, model: m, base_url: 'https://x.org/v1', extra: {n: 4}}\n",
+        "extra: n is teacher.samples, each in a request of its own: remove it from extra",
+    ),
+    "samples that are all alike": (
+        GOOD + "teacher: {kind: openai, model: m, base_url: 'https://x.org/v1', samples: 4}\n",
+        "samples: at temperature 0 all answers to a question are alike: raise teacher.temperature",
+    ),
     "nothing demonstrated, and a stage 1 to learn it": (
         GOOD + "demonstrations: {limit: 0}\n",
         "recipe.yaml: demonstrations.limit: 0 leaves stage 1 nothing to learn: set instruct.epochs: 0 as well",
@@ -223,6 +231,17 @@ def test_every_shipped_recipe_is_a_plan(name):
 
     assert recipe.name == name
     assert [str(stage.name) for stage in stages(recipe)[-2:]] == ["results", "report"]
+
+
+def test_another_prompt_makes_again_every_stage_that_asks_or_trains(tmp_path):
+    plain, worded = (
+        {str(stage.name): stage for stage in stages(read_recipe(written(tmp_path, GOOD), fields))}
+        for fields in ([], ["prompt.trigger=Think."])
+    )
+
+    assert {name for name, stage in plain.items() if stage.settings == worded[name].settings} == {
+        *("problems", "round-1/anatomy", "results")
+    }
 
 
 def test_the_smallest_recipe_trains_as_the_studied_one_does():

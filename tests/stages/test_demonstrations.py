@@ -115,6 +115,58 @@ def test_a_question_that_cannot_be_asked_again_leaves_what_was_made(taught):
     assert (kept, n_requests) == (["p1", "p3"], 1) and "WARN demonstrations: m: a request without a key" in shown
 
 
+def test_several_samples_of_a_question_are_each_paid_once_and_the_right_ones_kept(taught):
+    said = iter(["5 and 6. The answer is 11.", "The answer is 12.", "5 and 6. The answer is 11.", "The answer is 11."])
+    taught.replies["p1"] = lambda body: Reply(answer(next(said)))
+    run, fields = str(taught.folder / "run"), ["teacher.temperature=0.8"]
+
+    for samples, requests in ((3, 9), (3, 9), (4, 12)):
+        done = CliRunner().invoke(app, ["demonstrate", run, f"teacher.samples={samples}", *fields])
+        assert done.exit_code == 0 and len(taught.server.requests) == requests, done.output
+
+    of_first = [(row["text"][-3:-1], row["kept"], row["reason"]) for row in taught.rows() if row["problem_id"] == "p1"]
+    assert of_first == [
+        *(("11", True, "right"), ("12", False, "wrong")),
+        *(("11", False, "another sample says the same"), ("11", True, "right")),
+    ]
+    assert taught.entry()["counts"]["n_calls"] == 12
+    keys = [headers["idempotency-key"] for _, headers, _ in taught.server.requests]
+    assert len(set(keys)) == 12 and {body["temperature"] for _, _, body in taught.server.requests} == {0.8}
+
+
+def test_the_budget_is_that_of_all_samples_together(taught):
+    fields = ["teacher.samples=3", "teacher.temperature=0.8", "teacher.max_calls=5"]
+
+    done = CliRunner().invoke(app, ["demonstrate", str(taught.folder / "run"), *fields])
+
+    assert done.exit_code == 4 and "max_calls" in done.output and len(taught.server.requests) == 5
+
+
+def test_extra_fields_are_sent_and_are_part_of_what_was_paid_for(taught):
+    run, extra = str(taught.folder / "run"), ["teacher.extra={top_k: 5, chat: {deep: true}}"]
+
+    for fields, requests in (([], 3), (extra, 6), (extra, 6)):
+        done = CliRunner().invoke(app, ["demonstrate", run, *fields])
+        assert done.exit_code == 0 and len(taught.server.requests) == requests, done.output
+
+    bodies = [body for _, _, body in taught.server.requests]
+    assert [(body.get("top_k"), body.get("chat")) for body in bodies] == [(None, None)] * 3 + [(5, {"deep": True})] * 3
+
+
+def test_thoughts_beside_an_answer_are_learned_only_if_the_recipe_says_so(taught):
+    message = {"role": "assistant", "content": "So the answer is 11.", "reasoning_content": "Five and six. "}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    taught.replies["p1"] = Reply(answer() | {"choices": [choice]})
+    run, texts = str(taught.folder / "run"), []
+
+    for fields in ([], ["teacher.thoughts=true"]):
+        done = CliRunner().invoke(app, ["demonstrate", run, *fields])
+        assert done.exit_code == 0, done.output
+        texts.append(next(row["text"] for row in taught.rows() if row["problem_id"] == "p1"))
+
+    assert texts == ["So the answer is 11.", "<think>\nFive and six.\n</think>\n\nSo the answer is 11."]
+
+
 def test_a_raised_limit_asks_again_what_was_cut_before_a_word(taught):
     def short(body):
         thought = {"role": "assistant", "content": None, "reasoning_content": "There are 40 chairs. I take away"}
@@ -176,7 +228,7 @@ def test_runs_that_share_their_work_ask_again_once_and_all_get_what_came_of_it(t
     def kept(shared, name):
         taught.server.requests.clear()
         folder = taught.folder / name
-        with open_run(folder, recipe, part("demonstrations"), progress=print, report=print, shared=shared) as opened:
+        with open_run(folder, recipe, part("demonstrations"), watch=print, shared=shared) as opened:
             run_stages(opened)
         made = read_records(folder / "demonstrations.jsonl", Demonstration)
         return [d.problem_id for d in made if d.kept], len(taught.server.requests)
@@ -219,7 +271,7 @@ def test_what_a_teacher_did_not_answer_counts_as_not_right(tmp_path, tiny_studen
         return [s for s in stages(recipe) if s.name.product == "problems" or s.name.model == Model("teacher")]
 
     recipe = read_recipe(str(path))
-    with open_run(tmp_path / "run", recipe, declare, progress=print, report=print) as opened:
+    with open_run(tmp_path / "run", recipe, declare, watch=print) as opened:
         name = run_stages(opened)[-1]
         counts = opened.run.manifest.stages[name].counts
     found = read_records(tmp_path / "run" / f"{name}.jsonl", Prediction)

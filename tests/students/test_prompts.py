@@ -3,11 +3,13 @@ from tiny import chat_tokenizer, tiny_tokenizer
 from transformers import ByT5Tokenizer
 
 from srit.errors import DataError
+from srit.recipe import Example, Prompt
 from srit.samplers import Sampled
 from srit.stages.asked import asked
 from srit.stages.completions import make_completions
 from srit.stages.predictions import make_predictions
 from srit.students.prompts import Prompts, prompt_text
+from srit.students.templates import CHATML as CHATML_WITH_SYSTEM
 from srit.tasks import find_task
 
 
@@ -24,6 +26,53 @@ def test_the_two_prompts_of_a_problem_differ_by_the_trigger_alone():
 
     assert cot == f"{direct}\nLet's think step by step."
     assert direct == f"{task.instruction}\n{problem.question}"
+
+
+def test_a_recipe_words_the_prompt_of_every_problem():
+    task = find_task("sums")
+    [problem] = task.load("train", data=None, limit=1, seed=0)
+    shown = [Example(question="1 + 1?", answer="One and one. The answer is 2."), Example(question="0?", answer="0")]
+    wording = Prompt(instruction="Add.", trigger="Think.", examples=tuple(shown))
+
+    direct, cot = (prompt_text(problem, kind, wording) for kind in ("direct", "cot"))
+
+    assert direct == f"Add.\n1 + 1?\nOne and one. The answer is 2.\n\n0?\n0\n\n{problem.question}"
+    assert cot == (
+        f"Add.\n1 + 1?\nThink.\nOne and one. The answer is 2.\n\n0?\nThink.\n0\n\n{problem.question}\nThink."
+    )
+    assert prompt_text(problem, "direct", Prompt(instruction="")) == problem.question
+    prompts = Prompts(tiny_tokenizer(), "chatml", wording=wording)
+    assert cot in prompts._tokenizer.decode(prompts.problem_ids(problem, "cot"))
+
+
+SYSTEM = 'Be "brief" – {{ x }} %}\nTwo lines \\ 😀.'
+
+
+def test_a_system_prompt_is_rendered_as_by_a_chat_that_brings_it_and_saved_with_the_template(tmp_path):
+    from transformers import AutoTokenizer
+
+    tokenizer = tiny_tokenizer()
+    prompts = Prompts(tokenizer, "chatml", wording=Prompt(system=SYSTEM))
+    asked, said = ({"role": role, "content": text} for role, text in (("user", "Hi?"), ("assistant", "Yes.")))
+    prompts.save(tmp_path)
+    saved = AutoTokenizer.from_pretrained(tmp_path)
+
+    def rendered(tokenizer, *chat, template=None):
+        return tokenizer.apply_chat_template(chat, chat_template=template, tokenize=False, add_generation_prompt=True)
+
+    given = rendered(tokenizer, {"role": "system", "content": SYSTEM}, asked, template=CHATML_WITH_SYSTEM)
+    assert tokenizer.decode(prompts.prompt_ids("Hi?", where="")) == given == rendered(saved, asked)
+    own = {"role": "system", "content": "Mine."}
+    assert SYSTEM not in rendered(saved, own, asked, said, asked) and "Mine." in rendered(saved, own, asked)
+
+
+@pytest.mark.parametrize("fault", ["{{ raise_exception('no system') }}", ""])
+def test_a_template_that_takes_no_system_turn_is_refused(fault):
+    template = "{% for m in messages %}{% if m.role == 'system' %}" + fault + "{% else %}"
+    template += "<|im_start|>{{ m.content }}<|im_end|>{% endif %}{% endfor %}"
+
+    with pytest.raises(DataError, match=r"prompt\.system: .*put the text into prompt\.instruction"):
+        Prompts(tiny_tokenizer(), template, wording=Prompt(system="Be brief."))
 
 
 def turns(user, assistant, opening, start=""):

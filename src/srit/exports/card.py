@@ -16,7 +16,6 @@ from srit.records.scores import Score
 from srit.stages.results import over_domain, read_results
 from srit.students.embedded import EMBEDDED
 from srit.students.loading import load_prompts, locate
-from srit.students.prompts import TRIGGER
 from srit.students.saved import base
 from srit.tasks import find_task
 
@@ -42,7 +41,7 @@ def card(source: Source, kind: str, name: str, checks: Sequence[Check]) -> str:
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(loader=PackageLoader("srit.exports", "."), trim_blocks=True, lstrip_blocks=True)
-    student, prompts = source.student, load_prompts(source.student)
+    student, prompts = source.student, load_prompts(source.student, source.wording)
     return environment.get_template("card.md.jinja").render(
         source=source,
         kind=kind,
@@ -55,7 +54,7 @@ def card(source: Source, kind: str, name: str, checks: Sequence[Check]) -> str:
         lines=prompts.lines,
         ends=prompts.ends,
         question="A pen costs 3 dollars. How much are 2 pens?",
-        trigger=TRIGGER,
+        trigger=source.wording.trigger,
         trained=None if source.run is None else trained_by(source.run),
         version=version("srit"),
     )

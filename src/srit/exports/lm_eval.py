@@ -16,7 +16,7 @@ from srit.exports.trials import Trial
 from srit.recipe.compared import Evaluated, evaluated, predictions_file, problems_file
 from srit.records import Check, Model, Prediction, Problem, PromptKind
 from srit.run_directory import Json, each_record, write_bytes
-from srit.students.prompts import Prompts, prompt_text
+from srit.students.prompts import Prompts
 from srit.tasks import find_task, judge
 
 if TYPE_CHECKING:
@@ -61,7 +61,11 @@ def _write_task(run: FromRun, task: Evaluated, kind: PromptKind, folder: Path, p
         raise DataError(f"{path}: not there yet: srit run {run.folder / 'recipe.yaml'} --out {run.folder}")
     name, adapter = f"srit_{task.place}_{kind}", TypeAdapter(Problem)
     rows = (
-        {"prompt": prompt_text(problem, kind), "answer": problem.answer, "problem": adapter.dump_json(problem).decode()}
+        {
+            "prompt": prompts.problem_text(problem, kind),
+            "answer": problem.answer,
+            "problem": adapter.dump_json(problem).decode(),
+        }
         for problem in each_record(path, Problem)
     )
     write_bytes(folder / f"{name}.jsonl", b"".join(json.dumps(row).encode() + b"\n" for row in rows))

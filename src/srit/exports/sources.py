@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from srit.errors import DataError, RecipeError
 from srit.machine.precision import begun_compute_plan
-from srit.recipe import Recipe, Student, read_recipe
+from srit.recipe import PLAIN, Prompt, Recipe, Student, read_recipe
 from srit.recipe.compared import folder_of, models
 from srit.records import Model
 from srit.run_directory import read_manifest
@@ -29,6 +29,11 @@ class Source(NamedTuple):
     student: Student  # with its precision decided, on any device
     trained: Path | None  # a folder of an adapter or of all weights; None: the student itself
     run: FromRun | None
+
+    @property
+    def wording(self) -> Prompt:
+        """How problems are put to it."""
+        return PLAIN if self.run is None else self.run.recipe.prompt
 
     @property
     def is_adapter(self) -> bool:

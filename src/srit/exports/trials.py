@@ -12,7 +12,7 @@ from srit.records import Problem, PromptKind
 from srit.run_directory import each_record
 from srit.samplers import Request, SamplingSettings
 from srit.students.loading import load_prompts
-from srit.students.prompts import Prompts, prompt_text
+from srit.students.prompts import Prompts
 from srit.tasks import find_task
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ def trial_of(source: Source, n: int) -> Trial:
     Args:
         n: questions at most.
     """
-    prompts = load_prompts(source.student)
+    prompts = load_prompts(source.student, source.wording)
     kind, most = _asked(source)
-    texts = [prompt_text(problem, kind) for problem in islice(_problems(source), n)]
+    texts = [prompts.problem_text(problem, kind) for problem in islice(_problems(source), n)]
     questions = tuple(Question(text, prompts.prompt_ids(text, where="an evaluation problem")) for text in texts)
     return Trial(prompts, questions, most)
 

@@ -14,7 +14,7 @@ from srit.recipe.rounds import rounds_of
 from srit.records import Check, Demonstration, Pair, Problem
 from srit.run_directory import Json, each_record, write_bytes
 from srit.stages.instructed import taught
-from srit.students.prompts import Prompts, prompt_text
+from srit.students.prompts import Prompts
 
 DEMONSTRATIONS, PREFERENCES = "demonstrations.jsonl", "preferences.jsonl"
 
@@ -27,7 +27,10 @@ def make_datasets(source: Source, folder: Path, trial: Trial) -> list[Check]:
     """
     if source.run is None:
         raise RecipeError("--to datasets: only a run has demonstrations and pairs: name a run directory")
-    rows = {DEMONSTRATIONS: list(_demonstrations(source.run)), PREFERENCES: list(_preferences(source.run))}
+    rows = {
+        DEMONSTRATIONS: list(_demonstrations(source.run, trial.prompts)),
+        PREFERENCES: list(_preferences(source.run, trial.prompts)),
+    }
     if not any(rows.values()):
         raise RecipeError(f"--to datasets: {source.run.folder} has no demonstrations yet: srit run it first")
     checks = []
@@ -38,7 +41,7 @@ def make_datasets(source: Source, folder: Path, trial: Trial) -> list[Check]:
     return checks
 
 
-def _demonstrations(run: FromRun) -> Iterator[Json]:
+def _demonstrations(run: FromRun, prompts: Prompts) -> Iterator[Json]:
     """Yield the demonstrations trained on, each under the prompt that it was trained under."""
     path = run.folder / "demonstrations.jsonl"
     if path.exists():
@@ -46,11 +49,12 @@ def _demonstrations(run: FromRun) -> Iterator[Json]:
         demonstrations = list(each_record(path, Demonstration))
         for one in taught(demonstrations, problems, run.recipe.instruct, run.recipe.seed):
             yield _row(
-                one.problem, {"prompt": _user(prompt_text(one.problem, one.kind)), "completion": _said(one.target)}
+                one.problem,
+                {"prompt": _user(prompts.problem_text(one.problem, one.kind)), "completion": _said(one.target)},
             )
 
 
-def _preferences(run: FromRun) -> Iterator[Json]:
+def _preferences(run: FromRun, prompts: Prompts) -> Iterator[Json]:
     """Yield the pairs of all rounds, each with its round."""
     for number in rounds_of(run.recipe):
         path = run.folder / f"round-{number}/pairs.jsonl"
@@ -59,7 +63,9 @@ def _preferences(run: FromRun) -> Iterator[Json]:
             for pair in each_record(path, Pair):
                 problem = problems[pair.problem_id]
                 sides = {"chosen": _said(pair.chosen), "rejected": _said(pair.rejected)}
-                yield _row(problem, {"prompt": _user(prompt_text(problem, pair.prompt)), **sides, "round": number})
+                yield _row(
+                    problem, {"prompt": _user(prompts.problem_text(problem, pair.prompt)), **sides, "round": number}
+                )
 
 
 def _by_id(path: Path) -> dict[str, Problem]:

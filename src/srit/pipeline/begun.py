@@ -10,9 +10,11 @@ from srit.compute.plan import ComputePlan
 from srit.errors import SritError
 from srit.machine.precision import compute_plan_of
 from srit.pipeline.context.teaching import models_of
-from srit.recipe import Recipe
+from srit.pipeline.estimate import uses_of
+from srit.recipe import Recipe, Tasks, TaskUse
 from srit.run_directory import Json, Manifest, Run, read_json, write_json
 from srit.students.loading import commit_of, hub_name, identity
+from srit.tasks.hub_data import commit_of_data, data_set_of, pinned_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,11 @@ def begin_revisions(run: Run, recipe: Recipe, shared: Shared | None) -> dict[str
     for model in models_of(recipe):
         if hub_name(model) not in known and (commit := commit_of(model)) is not None:
             known[hub_name(model)] = commit
+    for data in filter(None, (data_set_of(use.task) for _, uses in uses_of(recipe) for use in uses)):
+        name = f"datasets/{data.place}"
+        unknown = not (data.is_local or data.revision or name in known)
+        if unknown and (commit := commit_of_data(data.place)) is not None:
+            known[name] = commit
     if place is not None:
         write_json(place, known)
     run.manifest = run.manifest.model_copy(update={"revisions": known})
@@ -76,4 +83,13 @@ def pinned(recipe: Recipe, revisions: Mapping[str, str]) -> Recipe:
     for model in models_of(recipe)[1:]:
         commit = revisions.get(hub_name(model), model.revision)
         teacher = teacher.model_copy(update={"revision": commit})
-    return recipe.model_copy(update={"student": student, "teacher": teacher})
+    return recipe.model_copy(update={"student": student, "teacher": teacher, "tasks": _pinned_tasks(recipe, revisions)})
+
+
+def _pinned_tasks(recipe: Recipe, revisions: Mapping[str, str]) -> Tasks:
+    sides: dict[str, tuple[TaskUse, ...]] = {
+        side: tuple(use.model_copy(update={"task": pinned_task(use.task, revisions)}) for use in uses)
+        for side, uses in recipe.tasks
+        if side in ("train", "refine", "dev", "evaluate")
+    }
+    return recipe.tasks.model_copy(update=sides)

@@ -17,11 +17,11 @@ from typing import Literal, NamedTuple
 
 from srit.compute.plan import Rates
 from srit.errors import SritError
-from srit.recipe import Optimization, Recipe, TaskUse
+from srit.recipe import Optimization, Prompt, Recipe, TaskUse
 from srit.records import Split
 from srit.students.adapted import base_student
 from srit.students.prompts import prompt_text
-from srit.tasks import Counted, find_task
+from srit.tasks import Counted, Task, find_task
 from srit.tasks.benchmarks import BenchmarkTask
 from srit.tasks.jsonl import JsonlTask
 from srit.tasks.story import StoryTask
@@ -98,7 +98,7 @@ def tokens_of(recipe: Recipe, use: TaskUse, split: Split, most: int) -> Tokens:
     Args:
         most: how many tokens an answer may have.
     """
-    prompt, solution = _lengths(use.task, use.data, split, recipe.tasks.seed)
+    prompt, solution = _lengths(use.task, use.data, split, recipe.tasks.seed, recipe.prompt)
     answer = solution if writes_solutions(recipe) else None
     return Tokens(prompt or PROMPT_TOKENS, min(answer or most / 2, most))
 
@@ -109,22 +109,30 @@ def writes_solutions(recipe: Recipe) -> bool:
 
 
 @cache
-def _lengths(name: str, data: str | None, split: Split, seed: int) -> tuple[float | None, float | None]:
+def _lengths(
+    name: str, data: str | None, split: Split, seed: int, wording: Prompt
+) -> tuple[float | None, float | None]:
     """Return the mean tokens of a task's prompts and worked solutions; None where they are not known here."""
     folder = None if data is None else Path(data)
     try:
         task = find_task(name)
-        is_here = isinstance(task, StoryTask | JsonlTask) or (isinstance(task, BenchmarkTask) and folder is not None)
+        is_here = _reads(task, split) or (isinstance(task, BenchmarkTask) and folder is not None)
         if not is_here:  # the hub would be asked, or a plug-in that may ask anyone
             return None, None
         limit = EXAMPLES if isinstance(task, StoryTask) else None  # a file is read no further than its first rows
         problems = list(islice(task.load(split, data=folder, limit=limit, seed=seed), EXAMPLES))
     except (SritError, OSError, ValueError):
         return None, None  # the run reports it in full
-    prompts = [CHAT_TOKENS + n_pieces(prompt_text(problem, "cot")) for problem in problems]
+    around = CHAT_TOKENS + n_pieces(wording.system or "")
+    prompts = [around + n_pieces(prompt_text(problem, "cot", wording)) for problem in problems]
     worked = [task.solve(problem) or worked_solution(problem) for problem in problems]
     solutions = [1 + n_pieces(solution) for solution in worked if solution is not None]
     return _mean(prompts), _mean(solutions)
+
+
+def _reads(task: Task, split: Split) -> bool:
+    """Return whether a task's problems are made or read without the network."""
+    return isinstance(task, StoryTask) or (isinstance(task, JsonlTask) and task.is_here(split))
 
 
 def n_pieces(text: str) -> int:

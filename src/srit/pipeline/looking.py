@@ -137,7 +137,7 @@ def _student(recipe: Recipe) -> Iterator[Finding]:
         yield Finding(True, f"adapter {student.model}", f"of {base.model}: it {does}")
         yield from _student(recipe.model_copy(update={"student": base}))
         return
-    lines = load_prompts(student).lines
+    lines = load_prompts(student, recipe.prompt).lines
     size = n_parameters(recipe)
     yield Finding(True, f"student {student.model}", f"{size / 1e6:,.0f}M parameters" if size else "there")
     yield from (Finding(False, "chat template", line) for line in lines if line.startswith("WARN"))

@@ -7,6 +7,7 @@ gained most in the kept studies (docs/choosing.md).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -32,6 +33,9 @@ from srit.settings import (
 # Longer than all but 1 in 1,000 recorded answers of Llama-3-70B and Gemini 1.5 Flash to GSM8K and of GPT-4o to
 # OpenBookQA, in tokens of SmolLM2; 96 tokens cut 7 to 49 % of them. Competition mathematics takes more.
 MAX_NEW_TOKENS = 256
+
+
+TRIGGER = "Let's think step by step."  # Kojima et al. 2022, arXiv 2205.11916
 
 
 class Lora(Part):
@@ -106,6 +110,25 @@ class Demonstrations(Part):
 
     limit: int | None = Field(default=None, ge=0)  # training problems of each task that are demonstrated; None: all
     keep: Literal["correct", "all"] = "correct"
+
+
+class Example(Part):
+    """A question and its answer, shown before each problem."""
+
+    question: str
+    answer: str  # as it should be written, reasoning included
+
+
+class Prompt(Part):
+    """How problems are put to the student, and to a teacher that is asked, in every stage."""
+
+    instruction: str | None = None  # before each question; None: the task's own
+    system: str | None = None  # a system turn before each question; it is saved in the model's chat template
+    trigger: str = TRIGGER  # what the CoT prompt ends with
+    examples: tuple[Example, ...] = ()  # between the instruction and the question
+
+
+PLAIN = Prompt()
 
 
 class Optimization(Part):
@@ -264,6 +287,7 @@ class Recipe(Part):
     student: Student
     tasks: Tasks
     teacher: Annotated[TeacherSettings, OneOf(TEACHERS, "kind", "solver", TEACHER_FIELDS)] = _default({})
+    prompt: Prompt = Field(default=PLAIN, exclude_if=lambda prompt: prompt == PLAIN)
     demonstrations: Demonstrations = Demonstrations()
     instruct: Instruct = Instruct()
     sample: Sample = Sample()
@@ -331,11 +355,11 @@ def _waiting(recipe: Recipe) -> str:
     return ""
 
 
-def read_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+def read_recipe(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
     """Read and check a recipe.
 
     Args:
-        name: a .yaml file, or the name of a shipped recipe.
+        source: a .yaml file, the name of a shipped recipe, or the fields as a mapping.
         overrides: KEY=VALUE for fields to replace, such as "refine.beta=0.2".
 
     Returns:
@@ -344,13 +368,16 @@ def read_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: it does not exist, is not YAML, or is not a recipe. Names every field at fault, with its line.
     """
-    path = find_yaml(name, SHIPPED, "recipe")
-    text = read_text(path)
-    tree = parse(text, path)
+    if isinstance(source, Mapping):
+        name, text, tree = "the recipe", "", deepcopy(dict(source))
+    else:
+        path = find_yaml(str(source), SHIPPED, "recipe")
+        name, text = str(path), read_text(path)
+        tree = parse(text, path)
     for override in overrides:
         key, value = parse_override(override)
         set_field(tree, key, value)
-    return check_recipe(tree, source=str(path), text=text)
+    return check_recipe(tree, source=name, text=text)
 
 
 def check_recipe(tree: Any, *, source: str, text: str = "") -> Recipe:

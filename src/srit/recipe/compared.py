@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from srit.errors import RecipeError
+from srit.errors import RecipeError, SritError
 from srit.recipe import Recipe, TaskUse
 from srit.recipe.rounds import rounds_of
 from srit.records import Model
-from srit.run_directory import canonical
-from srit.tasks import find_task, kinds_of
+from srit.run_directory import Json, canonical
+from srit.tasks import JudgedByFile, find_task, kinds_of
 
 TEACHER = "teacher"
 OPTIONS = ".options"  # ends the name of a file that has the likelihoods of options, not answers
@@ -118,6 +118,19 @@ def options_file(model: Model, task: Evaluated) -> str:
 def problems_file(task: Evaluated) -> str:
     """Return where the problems of a task are kept."""
     return f"problems/evaluate-{task.place}.jsonl"
+
+
+def judge_sources(recipe: Recipe) -> dict[str, Json]:
+    """Return the sums of the files that judge answers; {}: none does."""
+    found: dict[str, Json] = {}
+    tasks = recipe.tasks
+    for use in (*tasks.train, *tasks.refine, *tasks.dev, *tasks.evaluate):
+        try:
+            task = find_task(use.task)
+        except SritError:
+            continue  # the stage of the problems reports it
+        found |= task.judge_sources() if isinstance(task, JudgedByFile) else {}
+    return found
 
 
 def tuned_on(recipe: Recipe) -> set[str]:

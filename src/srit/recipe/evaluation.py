@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from srit.recipe import Recipe, check_recipe
+from srit.recipe import PLAIN, Prompt, Recipe, check_recipe, read_recipe
 from srit.recipe.compared import slug
 from srit.settings import parse_override, set_field
 from srit.tasks import is_task
 
 
+def recipe_around(folder: Path) -> Recipe | None:
+    """Return the recipe of the run directory that a folder lies in; None: it lies in none."""
+    runs = [above for above in folder.absolute().parents if (above / "manifest.json").is_file()]
+    return read_recipe(str(runs[0] / "recipe.yaml")) if runs and (runs[0] / "recipe.yaml").is_file() else None
+
+
 def evaluation_recipe(
-    student: dict[str, Any], tasks: Sequence[str], *, limit: int | None = None, overrides: Sequence[str] = ()
+    student: dict[str, Any],
+    tasks: Sequence[str],
+    *,
+    limit: int | None = None,
+    wording: Prompt = PLAIN,
+    overrides: Sequence[str] = (),
 ) -> Recipe:
     """Return the recipe that trains nothing and evaluates a model.
 
@@ -20,6 +32,7 @@ def evaluation_recipe(
         student: fields of the recipe's student; "model" is a folder, a hub id or an embedded student.
         tasks: their names; one text may hold several, joined by commas.
         limit: problems of each task; None: all.
+        wording: how the problems are put to it.
         overrides: KEY=VALUE for other fields, such as "evaluate.max_new_tokens=512".
 
     Raises:
@@ -29,6 +42,7 @@ def evaluation_recipe(
     uses = [{"task": name, **limited} for text in tasks for name in names_in_list(text)]
     name = slug(f"evaluate-{student['model']}")[:64].strip(".-")
     tree: dict[str, Any] = {"name": name, "student": student, "tasks": {"train": [], "evaluate": uses}}
+    tree["prompt"] = wording.model_dump(mode="json")
     for override in overrides:
         key, value = parse_override(override)
         set_field(tree, key, value)

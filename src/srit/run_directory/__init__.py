@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from srit.errors import DataError, MachineError, RecipeError
+from srit.errors import MachineError, RecipeError
 from srit.run_directory.files import (
     Json,
     building,
@@ -42,11 +42,14 @@ from srit.run_directory.manifest import (
     recorded_sum,
     write_manifest,
 )
+from srit.run_directory.mirror import Mirror, NoMirror
 from srit.run_directory.rows import checked, each_record, fault_of, read_records, write_records
 
 __all__ = [
     "Json",
     "Manifest",
+    "Mirror",
+    "NoMirror",
     "Run",
     "StageEntry",
     "building",
@@ -73,13 +76,18 @@ __all__ = [
 class Run:
     """A run directory, open in one process at a time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mirror: Mirror | None = None) -> None:
         """
+        Args:
+            mirror: its copy elsewhere, which it is brought up to date from; None: it has none.
+
         Raises:
-            MachineError: the folder cannot be written, or another process has it open.
-            DataError: its manifest is damaged.
+            MachineError: the folder cannot be written, or another process has it or its copy open.
+            DataError: its manifest or its copy is damaged.
+            RecipeError: its copy is one of another run.
         """
         self.folder = folder
+        self.mirror = mirror or NoMirror()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = (folder / ".lock").open("a+")  # "w" would erase who holds it
@@ -91,8 +99,9 @@ class Run:
             raise MachineError(f"{folder}: cannot be written ({error.strerror}); choose another with --out") from None
         self._hold()
         try:
+            self.mirror.begin()
             self.manifest = read_manifest(folder)
-        except DataError:
+        except BaseException:
             self.close()
             raise
 
@@ -111,6 +120,7 @@ class Run:
 
     def close(self) -> None:
         """Let another process, or another part of this one, open the folder."""
+        self.mirror.end()
         with suppress(OSError):
             os.ftruncate(self._lock.fileno(), 0)
         self._lock.close()
@@ -153,10 +163,15 @@ class Run:
         return {name: sha256_of(self.path(name)) for name in outputs}
 
     def commit(self, stage: str, entry: StageEntry) -> None:
-        """Record a stage as done, and remove its partial work."""
+        """Record a stage as done, and remove its partial work.
+
+        Raises:
+            MachineError: it is done here, and could not be copied to the mirror.
+        """
         self.manifest.stages[stage] = entry
         write_manifest(self.folder, self.manifest)
         self.clear(stage)
+        self.mirror.committed()
 
     def clear(self, stage: str) -> None:
         """Remove a finished stage's partial work; a kill may have come between writing the manifest and this."""

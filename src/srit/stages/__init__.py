@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from srit.pipeline.stage import Stage
-from srit.recipe import Recipe
-from srit.recipe.compared import evaluated, models, scored
+from srit.recipe import PLAIN, Recipe
+from srit.recipe.compared import evaluated, judge_sources, models, scored
 from srit.recipe.rounds import parts_of, rounds_of
 from srit.stages.accepted import accepted_stage
 from srit.stages.anatomy.effect import effect_stage
@@ -44,7 +45,20 @@ def measured(recipe: Recipe) -> list[Stage]:
         declared += [options_stage(recipe, model, task) for who, task in scored(recipe) if who == model]
     if recipe.evaluate.teacher:
         declared += [teacher_predictions_stage(recipe, task) for task in evaluated(recipe)]
-    return [*declared, results_stage(recipe)]
+    return [*(_worded(stage, recipe) for stage in declared), results_stage(recipe)]
+
+
+def _worded(stage: Stage, recipe: Recipe) -> Stage:
+    """Return a stage with what it depends on through the prompts that it reads and the answers that it judges."""
+    if recipe.prompt != PLAIN and stage.name.product not in ("problems", "anatomy"):
+        stage = replace(stage, settings={**stage.settings, **recipe.model_dump(mode="json", include={"prompt"})})
+    if stage.name.product in _JUDGING and judge_sources(recipe):
+        sources = stage.sources
+        stage = replace(stage, sources=lambda: {**sources(), **judge_sources(recipe)})
+    return stage
+
+
+_JUDGING = ("demonstrations", "probe", "completions", "accepted", "effect", "predictions")
 
 
 def _trainings(recipe: Recipe) -> list[Stage]:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from itertools import chain
 
 from srit.errors import DataError
 from srit.pipeline.context import Context
 from srit.pipeline.context.reports import Report
-from srit.pipeline.context.teaching import teacher_settings, teacher_sources
+from srit.pipeline.context.teaching import samples_of, teacher_settings, teacher_sources
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.estimate import demonstrated, teaching
 from srit.pipeline.stage import UNSETTLED, Stage, StageName
-from srit.recipe import Demonstrations, Recipe
+from srit.recipe import Demonstrations, Prompt, Recipe
 from srit.records import Demonstration, Problem
 from srit.run_directory import Json
+from srit.stages.asked import said_to
 from srit.stages.lengths import LENGTHS
 from srit.students.prompts import prompt_text
 from srit.tasks import find_task, judge
@@ -24,6 +28,7 @@ from srit.tasks.reading.turns import opens_thought, own_turn
 from srit.teachers import Answer, Question, Teacher, answer_key
 from srit.teachers.ledger import Calls
 from srit.teachers.paid import Paid, earlier_answers, stored, valid_answer
+from srit.watching import Said
 
 
 def demonstrations_stage(recipe: Recipe) -> Stage:
@@ -32,11 +37,11 @@ def demonstrations_stage(recipe: Recipe) -> Stage:
         name=StageName("demonstrations"),
         version=2,
         settings=teacher_settings(recipe) | recipe.model_dump(mode="json", include={"demonstrations"}),
-        reads=("demonstrations",),
+        reads=("demonstrations", "prompt"),
         inputs=("problems/train.jsonl",),
         outputs=("demonstrations.jsonl",),
         make=_make_demonstrations,
-        work=lambda recipe: teaching(recipe, sum(n for _, n in demonstrated(recipe))),
+        work=lambda recipe: teaching(recipe, samples_of(recipe.teacher) * sum(n for _, n in demonstrated(recipe))),
         uses_student=False,
         sources=lambda: teacher_sources(recipe.teacher),
         after=(LENGTHS,),
@@ -45,11 +50,14 @@ def demonstrations_stage(recipe: Recipe) -> Stage:
 
 def _make_demonstrations(inputs: Inputs, out: Outputs, context: Context) -> Mapping[str, Json]:
     settings = inputs.recipe.demonstrations
-    questions = questions_of(inputs.records("problems/train.jsonl", Problem), settings.limit)
-    paid, teacher = context.teaching.paid(context.reports.of("demonstrations")), context.teaching.teacher()
-    made, counts, unsettled = make_demonstrations(questions, teacher, settings, paid)
+    questions = questions_of(inputs.records("problems/train.jsonl", Problem), settings.limit, inputs.recipe.prompt)
+    paid, teacher_of = context.teaching.paid(context.reports.of("demonstrations")), context.teaching.teacher
+    more = range(1, context.teaching.samples)
+    # Each teacher is made in its turn: it begins with what the one before has spent.
+    made, counts, unsettled = make_demonstrations(questions, teacher_of(), settings, paid, map(teacher_of, more))
     out.records("demonstrations.jsonl", made)
-    return counts | spent(questions, teacher, paid) | asked_again(unsettled, context.reports.report)
+    costs = total_of(spent(questions, teacher_of(sample), paid) for sample in (0, *more))
+    return counts | costs | asked_again(unsettled, context.reports.report)
 
 
 def asked_again(n: int, report: Report) -> dict[str, int]:
@@ -60,24 +68,29 @@ def asked_again(n: int, report: Report) -> dict[str, int]:
     return {UNSETTLED: n}
 
 
-def questions_of(problems: Iterable[Problem], limit: int | None) -> list[Question]:
+def questions_of(problems: Iterable[Problem], limit: int | None, wording: Prompt) -> list[Question]:
     """Return the first `limit` problems of each task as questions to the teacher."""
     asked: Counter[str] = Counter()
     questions = []
     for problem in problems:
         asked[problem.task] += 1
         if limit is None or asked[problem.task] <= limit:
-            questions.append(Question(problem, prompt_text(problem, "cot")))
+            questions.append(Question(problem, prompt_text(problem, "cot", wording)))
     return questions
 
 
 def make_demonstrations(
-    questions: Sequence[Question], teacher: Teacher, settings: Demonstrations, paid: Paid
+    questions: Sequence[Question],
+    teacher: Teacher,
+    settings: Demonstrations,
+    paid: Paid,
+    more: Iterable[Teacher] = (),
 ) -> tuple[list[Demonstration], Counter[str], int]:
     """Ask the teacher and judge its answers.
 
     Args:
         paid: answers of earlier calls, which are not asked for again.
+        more: one for each further answer to every question.
 
     Returns:
         Demonstrations in problem order, counts of the kept and refused by reason, and how many questions are open.
@@ -85,18 +98,32 @@ def make_demonstrations(
     Raises:
         DataError: no answer can be trained on.
     """
-    answers = ask(questions, teacher, paid)
-    made = [_judged(q.problem, answers[q.problem.id], teacher.name, settings) for q in questions]
+    rounds = [(one, ask(questions, one, paid)) for one in chain([teacher], more)]
+    made = [
+        one
+        for q in questions
+        for one in _distinct(_judged(q.problem, said[q.problem.id], who.name, settings) for who, said in rounds)
+    ]
     counts = Counter(f"{'kept' if d.kept else 'refused'}: {d.reason}" for d in made)
     if made and not any(d.kept for d in made):
         reasons = "; ".join(f"{reason} ({n} times)" for reason, n in counts.most_common(3))
         raise DataError(f"none of the {len(made)} demonstrations can be trained on: {reasons}")
-    return made, counts, sum(not answers[q.problem.id].settled for q in questions)
+    return made, counts, sum(not said[q.problem.id].settled for q in questions for _, said in rounds)
+
+
+def _distinct(samples: Iterable[Demonstration]) -> Iterator[Demonstration]:
+    """Yield the samples of one problem; of those with the same text, the first is kept."""
+    seen: set[str] = set()
+    for one in samples:
+        again = one.kept and one.text in seen
+        yield replace(one, kept=False, reason="another sample says the same") if again else one
+        seen.add(one.text)
 
 
 def ask(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> dict[str, Answer]:
     """Return the teacher's answers by problem: earlier ones that are still valid, and new ones for the others."""
     keys = {q.problem.id: answer_key(teacher.identity, q.prompt) for q in questions}
+    problems = {q.problem.id: q.problem for q in questions}
     answers, waiting = {}, []
     for question in questions:
         earlier = earlier_answers(question, teacher, paid)
@@ -115,8 +142,13 @@ def ask(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> dict[str
             if not answer.settled:
                 paid.in_vain.add(keys[answer.problem_id])
             answers[answer.problem_id] = answer
-            paid.progress(len(answers), len(questions))
+            paid.progress(len(answers), len(questions), partial(_said, problems[answer.problem_id], answer))
     return answers
+
+
+def _said(problem: Problem, answer: Answer) -> Iterator[Said]:
+    if answer.text is not None:
+        yield said_to(problem, answer.text)
 
 
 def spent(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> dict[str, Json]:
@@ -134,6 +166,16 @@ def spent(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> dict[s
 def _maybe_paid(keys: Mapping[str, str], paid: Paid) -> str:
     n = sum(calls.maybe_paid for key in set(keys.values()) if (calls := paid.calls.get(key)))
     return f"; {n} call{'s' if n > 1 else ''} may have been paid for without an answer" if n else ""
+
+
+def total_of(costs: Iterable[Mapping[str, Json]]) -> dict[str, Json]:
+    """Add up what `spent_on` returned."""
+    total: dict[str, Json] = {}
+    for cost in costs:
+        for name, value in cost.items():
+            known = total.get(name, {} if isinstance(value, Mapping) else 0)
+            total[name] = total_of([known, value]) if isinstance(value, Mapping) else known + value
+    return total
 
 
 def spent_on(questions: Iterable[Question], teacher: Teacher, paid: Paid) -> dict[str, Json]:

@@ -23,7 +23,7 @@ from srit.stages.accepted import start_inputs, start_of
 from srit.stages.completions import summary
 from srit.stages.pairs import prompts_of
 from srit.students.lengths import Asked, too_long
-from srit.students.prompts import Prompts, prompt_text
+from srit.students.prompts import Prompts
 from srit.students.sources import ScoringWork, read_scores
 from srit.sums import NOT_THERE, sum_of
 from srit.tasks import find_task, judge
@@ -212,7 +212,7 @@ def read_pairs(
     Raises:
         DataError: a row cannot be used, or none is about one of the problems.
     """
-    of_id, of_text, counts = _by_id(problems), _by_text(problems, kinds), Counter[str]()
+    of_id, of_text, counts = _by_id(problems), _by_text(problems, kinds, prompts), Counter[str]()
     made: dict[str, list[Pair]] = {problem.id: [] for problem in problems}
     for row in read_rows(path):
         found, sides = _asked_in(row, of_id, of_text, kinds), [_said(row, name) for name in ("chosen", "rejected")]
@@ -253,11 +253,11 @@ def _by_id(problems: Sequence[Problem]) -> dict[str, list[Problem]]:
     return found
 
 
-def _by_text(problems: Sequence[Problem], kinds: Sequence[PromptKind]) -> dict[str, _Found]:
+def _by_text(problems: Sequence[Problem], kinds: Sequence[PromptKind], prompts: Prompts) -> dict[str, _Found]:
     """Map questions to their problems with all prompts, and whole prompts to theirs with that one."""
     every: tuple[PromptKind, ...] = ("direct", "cot")
     whole = {
-        prompt_text(problem, kind).strip(): _Found(problem, [kind] if kind in kinds else [])
+        prompts.problem_text(problem, kind).strip(): _Found(problem, [kind] if kind in kinds else [])
         for problem in problems
         for kind in every
     }

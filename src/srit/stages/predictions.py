@@ -18,7 +18,7 @@ from srit.records import Model, Prediction, Problem, PromptKind
 from srit.run_directory import Json
 from srit.samplers import Sampled, SamplingSettings
 from srit.samplers.chunks import SamplerSource
-from srit.stages.asked import Asked, asked, each, make_requests
+from srit.stages.asked import Asked, asked, each, judging, make_requests
 from srit.stages.demonstrations import ask, asked_again, questions_of, spent
 from srit.stages.lengths import LENGTHS
 from srit.students.prompts import Prompts
@@ -131,8 +131,9 @@ def answers(
         kept: the folder of the finished chunks.
         what: the name of the progress.
     """
-    sampled = context.sample(_sampling(recipe, context, source, wanted, kept), what)
     prompts, stop = context.texts.prompts, recipe.evaluate.stop
+    judged = judging(wanted.asked, lambda answer: _before(prompts.text(answer.token_ids), stop))
+    sampled = context.sample(_sampling(recipe, context, source, wanted, kept), what, judged)
     return make_predictions(wanted.asked, sampled, prompts, stop)
 
 
@@ -150,7 +151,7 @@ def teacher_predictions_stage(recipe: Recipe, task: Evaluated) -> Stage:
         name=StageName("predictions", model=model, task=task.place),
         version=2,
         settings=teacher_settings(recipe),
-        reads=(),
+        reads=("prompt",),
         inputs=(problems_file(task),),
         outputs=(predictions_file(model, task),),
         make=lambda inputs, out, context: _make_teachers(inputs, out, context, task),
@@ -161,7 +162,7 @@ def teacher_predictions_stage(recipe: Recipe, task: Evaluated) -> Stage:
 
 
 def _make_teachers(inputs: Inputs, out: Outputs, context: Context, task: Evaluated) -> Mapping[str, Json]:
-    questions = questions_of(inputs.records(problems_file(task), Problem), None)
+    questions = questions_of(inputs.records(problems_file(task), Problem), None, inputs.recipe.prompt)
     progress = context.reports.of(f"predictions/teacher/{task.place}")
     paid, teacher = context.teaching.paid(progress), context.teaching.teacher()
     said = ask(questions, teacher, paid)

@@ -20,7 +20,7 @@ from srit.records import Problem, Split
 from srit.run_directory import Json
 from srit.students.prompts import RENDERED_AT_ONCE, Prompts
 from srit.sums import NOT_THERE
-from srit.tasks import Task, find_task, kinds_of
+from srit.tasks import JudgedByFile, Task, find_task, kinds_of
 
 
 def problems_stage(recipe: Recipe) -> Stage:
@@ -209,9 +209,12 @@ def _normal(problem: Problem) -> str:
 
 
 def _check_gold(problem: Problem, task: Task) -> None:
+    failed = ""
     try:
         readable = task.equal(problem.answer, problem.answer)
-    except JudgeError:
-        readable = False
-    if not readable:
-        raise DataError(f"problem {problem.id}: its own judge cannot read the gold answer {problem.answer!r}")
+    except JudgeError as error:
+        readable, failed = False, f": {error}"
+    # A file's judge may take something else as gold than a right answer, such as the tests of a program.
+    by_file = isinstance(task, JudgedByFile) and bool(task.judge_sources()) and not failed
+    if not (readable or by_file):
+        raise DataError(f"problem {problem.id}: its own judge cannot read the gold answer {problem.answer!r}{failed}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from srit.errors import DataError
 from srit.records import Problem, PromptKind
-from srit.students.prompts import Prompts, prompt_text
+from srit.students.prompts import Prompts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -60,7 +60,7 @@ def too_long(asked: Iterable[Asked], prompts: Prompts, room: Room) -> list[Long]
     """Return the prompts that do not fit together with their answers."""
     found, around = [], len(prompts.prompt_ids("x", where="a template"))
     for one in asked:
-        text = prompt_text(one.problem, one.kind)
+        text = prompts.problem_text(one.problem, one.kind)
         # A byte is at most one token, or a few if the tokenizer splits a character.
         if 4 * len(text.encode(errors="surrogatepass")) + around + one.answer_tokens <= room.tokens:
             continue

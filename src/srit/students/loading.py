@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from srit.compute.plan import Attention, Targets
 from srit.errors import DataError
-from srit.recipe import Student
+from srit.recipe import PLAIN, Prompt, Student
 from srit.run_directory import canonical
 from srit.shortages import shortage
 from srit.students.adapted import adapter_of, base_student
@@ -139,17 +139,19 @@ def _check_sizes(student: Student, place: str) -> None:
             )
 
 
-def load_prompts(student: Student, *, field: str = "student.chat_template") -> Prompts:
+def load_prompts(student: Student, wording: Prompt = PLAIN, *, field: str = "student.chat_template") -> Prompts:
     """Load a model's tokenizer with its chat template and everything that ends its answers.
 
     Args:
+        wording: how problems are put to it.
         field: the recipe field that can name another template.
 
     Raises:
         DataError: there is no tokenizer, or its template cannot be used.
     """
     tokenizer = load_tokenizer(student)
-    return Prompts(tokenizer, student.chat_template, stated_ends=_stated_ends(student, tokenizer), field=field)
+    ends = _stated_ends(student, tokenizer)
+    return Prompts(tokenizer, student.chat_template, stated_ends=ends, field=field, wording=wording)
 
 
 def _stated_ends(student: Student, tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from srit.errors import DataError
-from srit.recipe import Student, read_recipe
+from srit.recipe import Student
+from srit.recipe.evaluation import recipe_around
 from srit.run_directory import building, read_json, write_json
 from srit.students.loading import load_model, load_prompts
 from srit.sums import sum_of
@@ -49,9 +50,8 @@ def merge(adapter: Path, out: Path) -> dict[str, Any]:
 
 def _trained_on(adapter: Path) -> Student:
     """Return the student of the run that the adapter lies in, or else the base that the adapter names."""
-    runs = [folder for folder in adapter.absolute().parents if (folder / "manifest.json").is_file()]
-    if runs and (runs[0] / "recipe.yaml").is_file():
-        return read_recipe(str(runs[0] / "recipe.yaml")).student
+    if (made_by := recipe_around(adapter)) is not None:
+        return made_by.student
     try:
         named = json.loads((adapter / ADAPTER).read_bytes())
         return Student(model=named["base_model_name_or_path"], revision=named.get("revision"))

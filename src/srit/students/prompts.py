@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srit.errors import DataError
+from srit.recipe import PLAIN, Prompt
 from srit.records import Problem, PromptKind
 from srit.students.templates import QUESTION, Chat, beginning, is_thought, is_token, mend, repeats, token_ids_of
 from srit.tasks import find_task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-TRIGGER = "Let's think step by step."  # Kojima et al. 2022, arXiv 2205.11916
 
 RENDERED_AT_ONCE = 64  # prompts; more save nothing
 
@@ -26,11 +25,18 @@ _TAG = re.compile(
 )  # an end that is text rather than a token; answers contain it for no other reason
 
 
-def prompt_text(problem: Problem, kind: PromptKind) -> str:
-    """Return the prompt: x = (i, q) for "direct", x̂ = (i, q, "Let's think step by step.") for "cot"."""
+def prompt_text(problem: Problem, kind: PromptKind, wording: Prompt = PLAIN) -> str:
+    """Return the prompt: x = (i, q) for "direct", x̂ = (i, q, "Let's think step by step.") for "cot".
+
+    Examples stand between i and q, each as the question will, with its answer and a blank line after it.
+    """
     task = find_task(problem.task)
-    parts = [task.instruction, task.phrase(problem)]
-    return "\n".join([*parts, TRIGGER] if kind == "cot" else parts)
+    trigger = [wording.trigger] if kind == "cot" else []
+    instruction = task.instruction if wording.instruction is None else wording.instruction
+    parts = [] if wording.instruction == "" else [instruction]
+    for example in wording.examples:
+        parts += [example.question, *trigger, f"{example.answer}\n"]
+    return "\n".join([*parts, task.phrase(problem), *trigger])
 
 
 class Prompts:
@@ -43,6 +49,7 @@ class Prompts:
         *,
         stated_ends: Iterable[int] = (),
         field: str = "student.chat_template",
+        wording: Prompt = PLAIN,
     ) -> None:
         """Mend the chat template and find what ends an answer.
 
@@ -51,13 +58,15 @@ class Prompts:
             template: "chatml", "gemma", a Jinja chat template, or None for the tokenizer's own.
             stated_ends: ids that end an answer according to the model's generation settings.
             field: the recipe field that can name another template.
+            wording: the recipe's prompt.
 
         Raises:
             DataError: there is no template, it fails, nothing ends an answer in it, or it begins a text more than
                 once.
         """
-        self._tokenizer = tokenizer
-        self._chat, self.lines = mend(tokenizer, template, field=field)
+        self._tokenizer, self._wording = tokenizer, wording
+        self._chat, mended = mend(tokenizer, template, field=field, system=wording.system)
+        self.lines = (*mended, *_about(wording))
         self._beginning = beginning(tokenizer) or _bos(tokenizer)
         self._special, marks = _special_ids(tokenizer), _marks(tokenizer)
         eos = tokenizer.eos_token_id
@@ -102,13 +111,17 @@ class Prompts:
         Raises:
             DataError: as `prompt_ids`.
         """
-        return self.prompt_ids(prompt_text(problem, kind), where=f"problem {problem.id}")
+        return self.prompt_ids(self.problem_text(problem, kind), where=f"problem {problem.id}")
+
+    def problem_text(self, problem: Problem, kind: PromptKind) -> str:
+        """Return a problem's prompt, without its turn."""
+        return prompt_text(problem, kind, self._wording)
 
     def each_problem_ids(self, problems: Iterable[Problem], kind: PromptKind) -> Iterator[tuple[int, ...]]:
         """Yield the `problem_ids` of each problem, in order; the template writes many at once."""
         remaining = iter(problems)
         while batch := list(islice(remaining, RENDERED_AT_ONCE)):
-            texts = [prompt_text(problem, kind) for problem in batch]
+            texts = [self.problem_text(problem, kind) for problem in batch]
             if all(map(_is_whole, texts)):
                 written = self._chat.write_each([(text,) for text in texts], opens=True)
                 for problem, text in zip(batch, written, strict=True):
@@ -188,6 +201,18 @@ class Prompts:
 
     def _count_control(self, ids: tuple[int, ...]) -> int:
         return sum(token_id in self._control for token_id in ids)
+
+
+def _about(wording: Prompt) -> Iterator[str]:
+    """Yield a line for each part of the prompt that is not the tasks' own."""
+    if wording.instruction is not None:
+        yield f"before each question stands {wording.instruction!r}"
+    if wording.system is not None:
+        yield f"the chat template begins with the system prompt {wording.system!r} unless a chat brings its own"
+    if wording.examples:
+        yield f"{len(wording.examples)} examples stand before each question"
+    if wording.trigger != PLAIN.trigger:
+        yield f"the CoT prompt ends with {wording.trigger!r}"
 
 
 def _is_whole(text: str) -> bool:

@@ -132,18 +132,22 @@ class Chat:
         return [{"type": "text", "text": text}] if self.in_parts else text
 
 
-def mend(tokenizer: PreTrainedTokenizerBase, template: str | None, *, field: str) -> tuple[Chat, tuple[str, ...]]:
+def mend(
+    tokenizer: PreTrainedTokenizerBase, template: str | None, *, field: str, system: str | None = None
+) -> tuple[Chat, tuple[str, ...]]:
     """Return a template that writes the same text for everyone and leads to the answer, and a line for each change.
 
     Args:
         template: a name in `NAMED`, a Jinja template, or None for the tokenizer's own.
         field: the recipe field that errors name.
+        system: what the system says in a chat that does not begin with a turn of it.
 
     Raises:
         DataError: there is no template, or it cannot be used.
     """
     source, named = _source(tokenizer, template, field)
     chat = _readable(Chat(tokenizer, source, field, Renderer(_rendering(tokenizer))))
+    chat = chat if system is None else _led(chat, system)
     lines = [named]
     for change in (_dated, _thoughtless, _introduced, _begun):
         chat, line = change(chat)
@@ -238,6 +242,27 @@ def _readable(chat: Chat) -> Chat:
 
 def _is_whole(chat: Chat) -> bool:
     return QUESTION in chat.write(QUESTION, opens=True) and ANSWER in chat.answered()
+
+
+def _led(chat: Chat, system: str) -> Chat:
+    """Have the template begin each chat with a system turn.
+
+    Raises:
+        DataError: it takes none.
+    """
+    text = json.dumps(system, ensure_ascii=False)  # Jinja reads the same escapes
+    content = f"[{{'type': 'text', 'text': {text}}}]" if chat.in_parts else text
+    turn = f"[{{'role': 'system', 'content': {content}}}]"
+    led = _before(
+        chat, f"{{% if messages[0]['role'] != 'system' %}}{{% set messages = {turn} + messages %}}{{% endif %}}"
+    )
+    advice = "put the text into prompt.instruction, or name another template"
+    try:
+        if system.strip() in led.write(QUESTION, opens=True):
+            return led
+    except DataError as error:
+        raise DataError(f"prompt.system: {error}; or {advice}") from None
+    raise DataError(f"prompt.system: the chat template leaves the system's turn out: {advice}")
 
 
 def _dated(chat: Chat) -> tuple[Chat, str]:

@@ -115,6 +115,15 @@ class Counted(Protocol):
         ...
 
 
+@runtime_checkable
+class JudgedByFile(Protocol):
+    """A task whose answers may be judged by a file of the user's own."""
+
+    def judge_sources(self) -> dict[str, str]:
+        """Sums of the files that decide whether an answer is right; {}: srit's own code does."""
+        ...
+
+
 @dataclass(frozen=True)
 class Family:
     """All that srit has to know of a family of tasks."""

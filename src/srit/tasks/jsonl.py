@@ -18,6 +18,7 @@ Alpaca, ShareGPT, chat messages, and prompt and completion are read too; [own-da
 After a "?" the task says what the file does not: `jsonl:PATH?question=problem&answer=solution` names the columns
 (`choices=A,B,C,D` if options stand in several), and `split=80/10/10` puts that many percent of the rows in train, dev,
 and test, drawn by `tasks.seed` from the question alone: a row stays where it is when others are added or moved.
+`judge=judge.py:right` has a function of yours decide: [own-data.md](own-data.md) says how.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from functools import cache, partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from srit.errors import DataError
 from srit.records import Problem, Split
@@ -55,16 +56,34 @@ _STEMS: dict[Split, tuple[str, ...]] = {"train": ("train",), "dev": ("dev", "val
 _SPLIT_OF = {"train": "train", "dev": "dev", "validation": "dev", "valid": "dev", "test": "test"}
 
 
+class Fetched(Protocol):
+    """Rows that come from elsewhere."""
+
+    def file(self, split: Split) -> Path:
+        """A JSON Lines file of the rows of a split, fetched if it is not here yet."""
+        ...
+
+    def is_here(self, split: Split) -> bool:
+        """Whether nothing has to be fetched."""
+        ...
+
+    def source(self, split: Split) -> str:
+        """What decides the rows of a split; nobody is asked."""
+        ...
+
+
 class JsonlTask:
     """Problems of a file; see `srit.tasks.Task`. Each row decides how its answer is read."""
 
     instruction = 'Answer the question. End with "The answer is" and the answer.'
 
-    def __init__(self, path: Path, name: str = "", options: Options = NONE) -> None:
+    def __init__(self, path: Path, name: str = "", options: Options = NONE, fetched: Fetched | None = None) -> None:
         """
         Args:
             name: that a recipe calls it; "": by its path alone.
+            fetched: where its rows come from if the path is no file of them.
         """
+        self._fetched = fetched
         self.name = name or f"{_PREFIX}{path}"
         self.about = f"rows of {path}: choices, numbers or text"
         self._path, self._options = path, options
@@ -88,8 +107,14 @@ class JsonlTask:
         problems = partial(read_problems, path, self.name, split, self._options.columns, division)
         return drawn(problems, limit=limit, draw=draw)
 
-    def count(self, split: Split, *, data: Path | None, limit: int | None) -> int:
+    def is_here(self, split: Split) -> bool:
+        """Whether its rows are on this machine."""
+        return self._fetched is None or self._fetched.is_here(split)
+
+    def count(self, split: Split, *, data: Path | None, limit: int | None) -> int | None:
         """Counts the rows of a split; those that name none are divided as with seed 0: another has about as many."""
+        if not self.is_here(split):
+            return None
         division = Division(self._options.shares)
         columns = self._options.columns
         rows = sum(_belongs(as_ours(row, columns), split, division) for row in read_rows(self._file(split)))
@@ -97,6 +122,8 @@ class JsonlTask:
 
     def source(self, split: Split, *, data: Path | None) -> str:
         """Returns the SHA-256 sum of the split's file, marked where its rows are not what they once were."""
+        if self._fetched is not None:
+            return self._fetched.source(split)
         path = self._file(split)
         first = list(islice(read_rows(path), 1))
         as_ever = all(is_ours(row) and row.fields.get("id") is not None for row in first)
@@ -108,6 +135,8 @@ class JsonlTask:
 
     def read(self, text: str, problem: Problem) -> Reading:
         """Reads a letter if there are options, a number or formula if the gold answer is one, or else text."""
+        if self._options.judge is not None:
+            return self._options.judge.read(text)
         if not problem.choices and is_formula(problem.answer):
             return read_math(text, problem.question)
         return read_as_gold(text, problem)
@@ -118,6 +147,8 @@ class JsonlTask:
         Raises:
             JudgeError: the formulas could not be compared.
         """
+        if self._options.judge is not None:
+            return self._options.judge.right(answer, gold)
         if is_formula(gold):
             from srit.tasks.math_judge import math_equal
 
@@ -126,11 +157,17 @@ class JsonlTask:
             return True
         return texts_equal(answer, gold)
 
+    def judge_sources(self) -> dict[str, str]:
+        """Returns the sum of the file that judges its answers, if one does."""
+        return {} if self._options.judge is None else self._options.judge.sources()
+
     def solve(self, problem: Problem) -> str | None:
         """Returns None, as there is no solver."""
         return None
 
     def _file(self, split: Split) -> Path:
+        if self._fetched is not None:
+            return self._fetched.file(split)
         if not self._path.is_dir():
             return self._path
         for stem in _STEMS[split]:

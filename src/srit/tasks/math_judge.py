@@ -28,6 +28,9 @@ START_SECONDS = 120.0  # to import sympy on a busy machine
 SPARE_SECONDS = 30.0  # beyond what the process gives a question: then it hangs itself
 
 
+_PROGRAM = "from srit.tasks.judging.sympy_worker import serve; serve({})"
+
+
 def decide_by_writing(answer: str, gold: str) -> bool | None:
     """Whether two answers are equal; None unless how they are written, or their being numbers, decides."""
     return equal(form(answer), form(gold), BY_WRITING)
@@ -57,8 +60,13 @@ class Worker:
     Safe to share between threads; replaced if it fails itself.
     """
 
-    def __init__(self, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-        self._timeout = timeout_seconds
+    def __init__(self, timeout_seconds: float = TIMEOUT_SECONDS, program: str = _PROGRAM) -> None:
+        """
+        Args:
+            timeout_seconds: of processor time for one question.
+            program: what it runs, given that time: a server as `judging.forked.serve`.
+        """
+        self._timeout, self._program = timeout_seconds, program
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
@@ -92,7 +100,7 @@ class Worker:
         self.close()
         self._process = subprocess.Popen(
             # Not "-m": runpy would import the package's other parts first.
-            [sys.executable, "-c", f"from srit.tasks.judging.sympy_worker import serve; serve({self._timeout})"],
+            [sys.executable, "-c", self._program.format(self._timeout)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from srit.errors import DataError
 from srit.tasks.formats import OURS
+from srit.tasks.own_judge import OwnJudge, own_judge
 
 
 class Options(NamedTuple):
@@ -18,9 +19,11 @@ class Options(NamedTuple):
 
     columns: Mapping[str, str] = MappingProxyType({})  # where our fields stand in them
     shares: tuple[int, int, int] | None = None  # percent of train, dev and test
+    judge: OwnJudge | None = None  # what decides whether an answer is right
 
 
 NONE = Options()
+_OTHERS = ("split", "judge")
 _COLUMNS = tuple(name for name in OURS if name != "split")
 
 
@@ -37,12 +40,13 @@ def options_of(said: str, name: str) -> Options:
     found = dict(pairs)
     if said and (len(found) < len(pairs) or not all(found.values()) or not found):
         raise DataError(f"{name}: after the ? stand names and values, such as question=problem&split=80/10/10")
-    for unknown in found.keys() - {*_COLUMNS, "split"}:
-        near = difflib.get_close_matches(unknown, [*_COLUMNS, "split"], n=1)
+    for unknown in found.keys() - {*_COLUMNS, *_OTHERS}:
+        near = difflib.get_close_matches(unknown, [*_COLUMNS, *_OTHERS], n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise DataError(f"{name}: {unknown!r}: {hint}there is {', '.join(_COLUMNS)} (a column each), and split")
+        raise DataError(f"{name}: {unknown!r}: {hint}there is {', '.join(_COLUMNS)} (a column each), split, and judge")
     columns = {ours: column for ours, column in found.items() if ours in _COLUMNS}
-    return Options(columns, _shares(found["split"], name) if "split" in found else None)
+    shares = _shares(found["split"], name) if "split" in found else None
+    return Options(columns, shares, own_judge(found["judge"], name) if "judge" in found else None)
 
 
 def _shares(said: str, name: str) -> tuple[int, int, int]:

@@ -108,6 +108,8 @@ class Surroundings(NamedTuple):
     rows: int  # answers decoded at once on this machine
     report: Callable[[str], None]  # shows a line to a person
     engine: Engine  # computes what this machine, or others, do for the teacher
+    system: str | None = None  # what a system turn before each question says; None: there is no such turn
+    sample: int = 0  # which of several answers to each question is wanted
     spent: Spent = UNSPENT  # by the run so far, or by the study that it is part of
     # Records a call that costs money, by the key of its answer: before it is sent, and once its end is known.
     record: Record = not_recorded
@@ -143,6 +145,10 @@ def _no_model(settings: TeacherSettings) -> Student | None:
     return None
 
 
+def _one(settings: TeacherSettings) -> int:
+    return 1
+
+
 def _not_looked(settings: TeacherSettings) -> Iterable[Finding]:
     return ()
 
@@ -156,6 +162,7 @@ class TeacherKind(Configured[Settings]):
     price: Callable[[Settings, int, int], float | None] = _no_price  # dollars of calls with prompts of so many tokens
     shaping: Callable[[Settings], Mapping[str, Json]] = _all_fields  # settings that its answers depend on
     sources: Callable[[Settings], Mapping[str, Json]] = _no_sources  # sums of the files that its answers depend on
+    samples: Callable[[Settings], int] = _one  # answers to each training problem
     model: Callable[[Settings], Student | None] = _no_model  # that this machine loads for it
     doctor: Callable[[], Sequence[Finding]] = tuple  # lines of `srit doctor`
     # Looks for `srit plan` whether the teacher is there, without asking it anything; raises the error of the run.

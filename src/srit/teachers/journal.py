@@ -25,6 +25,10 @@ class NotWritten(OSError):
     """A row could not be written; the file is as it was before."""
 
 
+class NotCopied(NotWritten):
+    """A row is in the file, and not where it is copied to; or nothing may be asked any more."""
+
+
 class Damaged(NamedTuple):
     """A line that cannot be believed."""
 

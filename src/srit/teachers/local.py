@@ -12,7 +12,7 @@ from pydantic import Field
 
 from srit.errors import DataError
 from srit.kinds import SAMPLERS, Finding
-from srit.recipe import TEACHER_FIELDS, SamplerSettings, Student, TeacherSettings, with_former
+from srit.recipe import TEACHER_FIELDS, Prompt, SamplerSettings, Student, TeacherSettings, with_former
 from srit.run_directory import Json
 from srit.samplers import Request, SamplingSettings
 from srit.settings import Count, OneOf
@@ -91,7 +91,7 @@ def _make(settings: LocalSettings, surroundings: Surroundings) -> LocalTeacher:
     from srit.students.loading import identity, load_prompts, load_room
 
     model = _model(settings).model_copy(update={"dtype": surroundings.dtype})
-    prompts = load_prompts(model, field="teacher.chat_template")
+    prompts = load_prompts(model, Prompt(system=surroundings.system), field="teacher.chat_template")
     for line in prompts.lines:
         _log.warning("the teacher %s: %s", model.model, line)
     room = load_room(model)
@@ -117,7 +117,7 @@ def _make(settings: LocalSettings, surroundings: Surroundings) -> LocalTeacher:
     made_from = {"weights": identity(model), "template": model.chat_template, "dtype": model.dtype}
     return LocalTeacher(
         model.model,
-        {**made_from, **_other_sampler(settings)},
+        {**made_from, **_other_sampler(settings), **({"system": surroundings.system} if surroundings.system else {})},
         complete,
         max_tokens=greedy.max_new_tokens,
         rows=surroundings.rows,

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from srit.errors import MachineError
 from srit.teachers import CUT, Answer, Question, Teacher, answer_key
-from srit.teachers.journal import NotWritten, encoded
+from srit.teachers.journal import NotCopied, NotWritten, encoded
 from srit.teachers.ledger import Calls, Unreadable, as_row
+from srit.watching import Counted, uncounted
 
 
 class Paid(NamedTuple):
@@ -21,7 +22,7 @@ class Paid(NamedTuple):
     calls: Mapping[str, Calls] = {}  # by `answer_key`, of teachers that record them
     unreadable: Unreadable | None = None  # answers that were paid for and cannot be read
     report: Callable[[str], None] = lambda line: None  # shows a line to a person
-    progress: Callable[[int, int], None] = lambda done, total: None  # answers so far, of how many
+    progress: Counted = uncounted  # takes how many answers there are so far
 
 
 def stored(arriving: Generator[Answer], key_of: Callable[[Answer], str], paid: Paid) -> Iterator[Answer]:
@@ -30,19 +31,23 @@ def stored(arriving: Generator[Answer], key_of: Callable[[Answer], str], paid: P
     Raises:
         MachineError: an answer could not be stored. Each such answer was shown as the line that stores it.
     """
-    unstored = 0
+    unstored, is_stopping = 0, False
     try:
         answer = next(arriving, None)
         while answer is not None:
             try:
                 paid.keep(key_of(answer), answer)
             except NotWritten as error:
-                paid.report(encoded(as_row(key_of(answer), answer)).decode().rstrip())
-                unstored += 1
-                answer = arriving.throw(error) if unstored == 1 else next(arriving, None)
+                if not isinstance(error, NotCopied):
+                    paid.report(encoded(as_row(key_of(answer), answer)).decode().rstrip())
+                    unstored += 1
+                answer = next(arriving, None) if is_stopping else arriving.throw(error)
+                is_stopping = True
             else:
                 yield answer
                 answer = next(arriving, None)
+    except NotCopied as error:
+        raise MachineError(str(error.strerror)) from None
     except NotWritten as error:
         shown = f"{unstored} answer{'s' if unstored > 1 else ''} could not be stored: append the lines above to it. "
         message = f"{error.filename}: {error.strerror}. {shown if unstored else ''}Mend that and rerun to continue"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import errno
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -10,11 +12,12 @@ from srit.compute.mapping import Engine
 from srit.errors import MachineError
 from srit.pipeline.context.reports import Report
 from srit.recipe import Recipe, Student, TeacherSettings
-from srit.run_directory import Json, StageEntry
-from srit.teachers import Surroundings, Teacher, teacher_kind
-from srit.teachers.journal import NotWritten
+from srit.run_directory import Json, Mirror, StageEntry
+from srit.teachers import Answer, CallEvent, Surroundings, Teacher, teacher_kind
+from srit.teachers.journal import NotCopied, NotWritten
 from srit.teachers.ledger import Ledger
 from srit.teachers.paid import Paid
+from srit.watching import Counted
 
 
 def teacher_settings(recipe: Recipe) -> dict[str, Json]:
@@ -23,6 +26,11 @@ def teacher_settings(recipe: Recipe) -> dict[str, Json]:
     on_this_machine = kind.model(recipe.teacher) is not None
     computed = {"dtype": recipe.student.dtype, "rows": recipe.rows} if on_this_machine else {}
     return {"teacher": kind.shaping(recipe.teacher), **computed}
+
+
+def samples_of(teacher: TeacherSettings) -> int:
+    """Return how many answers to each training problem a teacher is asked for."""
+    return teacher_kind(teacher.kind).samples(teacher)
 
 
 def teacher_sources(teacher: TeacherSettings) -> dict[str, Json]:
@@ -40,7 +48,14 @@ class Teaching:
     """A run's teacher and its answers, those of all runs that share them included."""
 
     def __init__(
-        self, recipe: Recipe, journal: Path, limits: tuple[int, ...], in_vain: set[str], engine: Engine, report: Report
+        self,
+        recipe: Recipe,
+        journal: Path,
+        limits: tuple[int, ...],
+        in_vain: set[str],
+        engine: Engine,
+        mirror: Mirror,
+        report: Report,
     ) -> None:
         """
         Args:
@@ -48,22 +63,34 @@ class Teaching:
                 so that no changed setting pays for them again.
             limits: as in `Paid.earlier_limits`.
             in_vain: as in `Paid`.
+            mirror: where each answer is copied before it counts.
         """
         self._recipe, self._journal, self._limits, self._in_vain = recipe, journal, limits, in_vain
-        self._around = Surroundings(recipe.student.dtype, recipe.rows, report, engine)
+        self._mirror = mirror
+        self._around = Surroundings(recipe.student.dtype, recipe.rows, report, engine, system=recipe.prompt.system)
         self._kept: Teacher | None = None
 
-    def teacher(self) -> Teacher:
-        """Return the teacher that the recipe names; a kind that is kept is made once, for all stages."""
+    @property
+    def samples(self) -> int:
+        """How many answers to each training problem the recipe asks for."""
+        return samples_of(self._recipe.teacher)
+
+    def teacher(self, sample: int = 0) -> Teacher:
+        """Return the teacher that the recipe names; a kind that is kept is made once, for all stages.
+
+        Args:
+            sample: which of the answers to each question it gives.
+        """
         if self._kept is not None:
             return self._kept
         settings, kind = self._recipe.teacher, teacher_kind(self._recipe.teacher.kind)
-        around = self._around._replace(spent=self._ledger.spent, record=self._ledger.record)
+        around = self._around._replace(sample=sample, spent=self._ledger.spent, record=self._record)
         made: Teacher = kind.make(settings, around)
-        self._kept = made if kind.kept else None
+        # One for each sample begins with what all of them have spent.
+        self._kept = made if kind.kept and self.samples == 1 else None
         return made
 
-    def paid(self, progress: Callable[[int, int], None]) -> Paid:
+    def paid(self, progress: Counted) -> Paid:
         """Return the answers by key, with the function that keeps another.
 
         Args:
@@ -83,7 +110,7 @@ class Teaching:
         remembered = teacher_kind(self._recipe.teacher.kind).remembered
         return Paid(
             ledger.answers if remembered else {},
-            ledger.keep if remembered else lambda key, answer: None,
+            self._keep if remembered else lambda key, answer: None,
             self._limits,
             self._in_vain,
             ledger.calls,
@@ -92,12 +119,37 @@ class Teaching:
             progress,
         )
 
+    def _keep(self, key: str, answer: Answer) -> None:
+        """As `Ledger.keep`, in the mirror too."""
+        self._ledger.keep(key, answer)
+        with _as_not_copied():
+            self._mirror.answered(free=teacher_kind(self._recipe.teacher.kind).free)
+
+    def _record(self, key: str, event: CallEvent, raw: str = "") -> None:
+        """As `Ledger.record`; nothing is sent once another process may ask the same."""
+        if event == "sent":
+            with _as_not_copied():
+                self._mirror.check()
+        self._ledger.record(key, event, raw)
+
     @cached_property
     def _ledger(self) -> Ledger:
         ledger = Ledger(self._journal, free=teacher_kind(self._recipe.teacher.kind).free)
         for line in ledger.notes:
             self._around.report(f"WARN {line}")
         return ledger
+
+
+@contextmanager
+def _as_not_copied() -> Iterator[None]:
+    """
+    Raises:
+        NotCopied: the block raised a MachineError. What is on its way is then still taken.
+    """
+    try:
+        yield
+    except MachineError as error:
+        raise NotCopied(errno.EIO, str(error)) from None
 
 
 def earlier_limits(entries: Iterable[StageEntry]) -> Iterator[int]:

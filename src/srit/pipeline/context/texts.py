@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from srit.pipeline.context.reports import Report
-from srit.recipe import Student
+from srit.recipe import Prompt, Student
 from srit.students.lengths import Room
 from srit.students.loading import load_prompts, load_room
 from srit.students.prompts import Prompts
@@ -14,13 +14,13 @@ from srit.students.prompts import Prompts
 class Texts:
     """The student's tokenizer and its room for text, loaded on first use."""
 
-    def __init__(self, student: Student, report: Report) -> None:
-        self._student, self._report = student, report
+    def __init__(self, student: Student, wording: Prompt, report: Report) -> None:
+        self._student, self._wording, self._report = student, wording, report
 
     @cached_property
     def prompts(self) -> Prompts:
         """The tokenizer with its chat template; loading it reports what was mended in the template."""
-        prompts = load_prompts(self._student)
+        prompts = load_prompts(self._student, self._wording)
         for line in prompts.lines:
             self._report(line if line.startswith("WARN") else f"     {line}")
         return prompts

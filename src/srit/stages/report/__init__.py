@@ -131,7 +131,7 @@ def make_report(folder: Path, manifest: Manifest, recipe: Recipe, *, live: News 
         "differences": anatomy.differences,
         "checks": _checks(stages, logs),
         "counts": {name: _numbers(entry.counts) for name, entry in stages.items() if "predictions" not in name},
-        "browser": browser(gather(folder), main_prompt(results)),
+        "browser": browser(gather(folder), main_prompt(results), recipe.prompt),
         "spent": provenance.spent(seconds, stages, recipe),
         "duration": provenance.duration,
         "fields": provenance.fields(recipe),

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from srit.page.islands import packed
 from srit.printable import printable
+from srit.recipe import PLAIN, Prompt
 from srit.records import Completion, Model, Pair, Prediction, Problem, PromptKind
 from srit.run_directory import Json
 from srit.stages.report.said import Said, in_order
@@ -31,17 +32,18 @@ class Browser(NamedTuple):
     chunks: list[str]
 
 
-def browser(found: Sequence[Said], prompt: PromptKind) -> Browser:
+def browser(found: Sequence[Said], prompt: PromptKind, wording: Prompt = PLAIN) -> Browser:
     """Pack the problems that something was said about, evaluated ones first.
 
     Args:
         found: all problems of a run; above `MOST`, some spread evenly are kept.
         prompt: whose greedy answers the index has.
+        wording: of the prompts.
     """
     there = sorted((said for said in found if not said.is_silent), key=lambda said: not said.predictions)
     kept = there if len(there) <= MOST else [there[i * len(there) // MOST] for i in range(MOST)]
     models = sorted({model for said in kept for model, _ in said.predictions}, key=in_order)
-    chunks = [packed([_detail(said) for said in kept[i : i + CHUNK]]) for i in range(0, len(kept), CHUNK)]
+    chunks = [packed([_detail(said, wording) for said in kept[i : i + CHUNK]]) for i in range(0, len(kept), CHUNK)]
     return Browser(len(kept), len(there) - len(kept), packed(_index(kept, models, prompt)), chunks)
 
 
@@ -76,14 +78,14 @@ def _verdicts(said: Said, models: Sequence[Model], prompt: PromptKind) -> Iterat
     yield from (_VERDICTS[greedy[model]] if model in greedy else "-" for model in models)
 
 
-def _detail(said: Said) -> Json:
+def _detail(said: Said, wording: Prompt) -> Json:
     """Return all that is shown of one problem."""
     problem = said.problem
     return {
         "question": _cut(problem.question),
         "choices": [_cut(choice) for choice in problem.choices or ()],
         "gold": _cut(problem.answer),
-        "prompts": _prompts(said),
+        "prompts": _prompts(said, wording),
         "demonstrations": [
             [printable(d.teacher), d.verdict, int(d.kept), printable(d.reason), _cut(d.text)]
             for d in said.demonstrations
@@ -115,18 +117,19 @@ def _answer_text(answer: str | None) -> str | None:
     return None if answer is None else _cut(answer, _LISTED)
 
 
-def _prompts(said: Said) -> Json:
+def _prompts(said: Said, wording: Prompt) -> Json:
     """Return the prompts that the problem was put in, as text; none where its task is not installed here."""
     kinds = {a.prompt for a in _answers(said)}
-    return {kind: text for kind in sorted(kinds) if (text := _prompt(said.problem, kind))}
+    return {kind: text for kind in sorted(kinds) if (text := _prompt(said.problem, kind, wording))}
 
 
-def _prompt(problem: Problem, kind: PromptKind) -> str:
+def _prompt(problem: Problem, kind: PromptKind, wording: Prompt) -> str:
     from srit.errors import SritError
     from srit.students.prompts import prompt_text
 
     try:
-        return _cut(prompt_text(problem, kind))
+        system = f"[system] {wording.system}\n\n" if wording.system else ""
+        return _cut(f"{system}{prompt_text(problem, kind, wording)}")
     except SritError:
         return ""
 

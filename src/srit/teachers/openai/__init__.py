@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -37,6 +37,11 @@ class OpenAISettings(TeacherSettings):
     temperature: float | None = Field(default=0.0, ge=0)  # null: the server's own
     max_tokens: Count = 512  # of one answer; if it is raised, only those that were cut are asked for again
     concurrency: Count = 8  # questions asked at once
+    # More fields of the request's body, such as {top_p: 0.9, reasoning_effort: low}.
+    extra: dict[str, Any] = Field(default_factory=dict, exclude_if=lambda extra: not extra)
+    samples: Count = Field(default=1, exclude_if=lambda samples: samples == 1)  # answers to each training problem
+    # Whether the thoughts that the server sends beside an answer (reasoning_content) are learned with it.
+    thoughts: bool = Field(default=False, exclude_if=lambda thoughts: not thoughts)
     max_calls: Count | None = None  # a budget of the whole run (or study); None: as many as it takes
     max_spent_tokens: Count | None = None  # likewise, of prompt and completion tokens together
     max_dollars: Positive | None = None  # likewise, at `prices`
@@ -50,6 +55,29 @@ class OpenAISettings(TeacherSettings):
             raise ValueError("max_dollars needs prices")
         return self
 
+    @model_validator(mode="after")
+    def _fields_have_one_place(self) -> OpenAISettings:
+        if own := sorted(_OWN.keys() & self.extra.keys()):
+            raise ValueError(f"extra: {own[0]} is {_OWN[own[0]]}: remove it from extra")
+        return self
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> OpenAISettings:
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError("samples: at temperature 0 all answers to a question are alike: raise teacher.temperature")
+        return self
+
+
+# Fields of a request that are not extra.
+_OWN = {
+    "model": "teacher.model",
+    "messages": "made of the problem and of prompt.system",
+    "max_tokens": "teacher.max_tokens",
+    "max_completion_tokens": "teacher.max_tokens",
+    "temperature": "teacher.temperature",
+    "n": "teacher.samples, each in a request of its own",
+    "stream": "never set: answers come whole",
+}
 
 # What stops the teacher or prices its work shapes none of its answers.
 _SHAPELESS = {"max_dollars", "max_refused", "give_up_seconds"}
@@ -60,7 +88,15 @@ def _make(settings: OpenAISettings, surroundings: Surroundings) -> Teacher:
     from srit.teachers.openai.teacher import OpenAITeacher
 
     shaped = settings.model_dump(include={field.name for field in fields(Endpoint)})
-    return OpenAITeacher(Endpoint(**shaped), surroundings.report, surroundings.record, surroundings.spent)
+    endpoint = Endpoint(**shaped)
+    return OpenAITeacher(
+        endpoint,
+        surroundings.report,
+        surroundings.record,
+        surroundings.spent,
+        system=surroundings.system,
+        sample=surroundings.sample,
+    )
 
 
 def _work(settings: OpenAISettings, questions: int) -> TeacherWork:
@@ -90,5 +126,13 @@ def _look(settings: OpenAISettings) -> Iterable[Finding]:
 
 
 TEACHER = TeacherKind(
-    OpenAISettings, _make, work=_work, price=_price, shaping=_shaping, doctor=_doctor, look=_look, kept=True
+    OpenAISettings,
+    _make,
+    work=_work,
+    price=_price,
+    shaping=_shaping,
+    samples=lambda settings: settings.samples,
+    doctor=_doctor,
+    look=_look,
+    kept=True,
 )

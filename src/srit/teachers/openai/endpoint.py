@@ -6,8 +6,10 @@ import json
 import os
 import re
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from srit.errors import RecipeError
@@ -32,6 +34,8 @@ class Endpoint:
     api_key_env: str | None = "OPENAI_API_KEY"  # the variable that holds the key; None: no key is sent
     temperature: float | None = 0.0  # None: not sent
     max_tokens: int = 512
+    extra: Mapping[str, Any] = field(default_factory=dict)  # more fields of the request's body
+    thoughts: bool = False  # whether an answer has the thoughts that are sent beside it
     concurrency: int = 8
     max_calls: int | None = None  # of the whole run; None: no limit
     max_spent_tokens: int | None = None  # prompt and completion tokens of the whole run, as the server counts them

@@ -64,11 +64,12 @@ _BROKEN = r"error|abort|cancel|interrupt|fail|time|insufficient|network|unavaila
 _TEXTS = ("text", "output_text", "")  # the types of the parts that belong to the answer; thoughts do not
 
 
-def read_reply(received: Received, limit: int) -> Reply | Fault:
+def read_reply(received: Received, limit: int, *, thoughts: bool = False) -> Reply | Fault:
     """Classify a response.
 
     Args:
         limit: tokens that the answer may have; one that used them all was cut, whatever its server says.
+        thoughts: whether the answer begins with the thoughts that were sent beside it, as <think>…</think>.
     """
     value = _json(received.body)
     if received.status >= 300:
@@ -79,7 +80,7 @@ def read_reply(received: Received, limit: int) -> Reply | Fault:
     if not isinstance(value, dict):
         return _unusable(received.body)
     if (choice := _choice(value)) is not None:
-        reply, error = _reply_of(choice, value.get("usage"), limit), _error_in(value, choice)
+        reply, error = _reply_of(choice, value.get("usage"), limit, thoughts=thoughts), _error_in(value, choice)
         reply = reply._replace(model=_model(value))
         if not _is_invalidated(reply, _finish(choice), error):
             return reply
@@ -102,7 +103,7 @@ def _maybe_broken_off(reply: Reply, error: ErrorText) -> Reply:
     return reply._replace(text=None, reason=reason, settled=False, raw=reply.raw or reply.text or "")
 
 
-def _reply_of(choice: Mapping[str, Any], usage: Any, limit: int) -> Reply:
+def _reply_of(choice: Mapping[str, Any], usage: Any, limit: int, *, thoughts: bool) -> Reply:
     message = choice.get("message")
     message = message if isinstance(message, dict) else {"content": message or choice.get("text")}
     text, refusal = _content(message)
@@ -117,6 +118,8 @@ def _reply_of(choice: Mapping[str, Any], usage: Any, limit: int) -> Reply:
             (f"refused by the model: {one_line(refusal)}", True) if refusal else ("unusable answer: no text", False)
         )
     if not reason:
+        thought = _thought(message).strip() if thoughts else ""
+        text = f"<think>\n{thought}\n</think>\n\n{text.lstrip()}" if thought else text
         return Reply(text, n_prompt_tokens=n_prompt, n_completion_tokens=n_completion, is_counted=is_counted)
     return Reply(None, reason, settled, reason == CUT, text or _thought(message), n_prompt, n_completion, is_counted)
 

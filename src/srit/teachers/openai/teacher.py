@@ -43,12 +43,16 @@ class OpenAITeacher:
         report: Callable[[str], None] = lambda line: None,
         record: Record = not_recorded,
         spent: Spent = UNSPENT,
+        system: str | None = None,
+        sample: int = 0,
     ) -> None:
         """
         Args:
             report: shows a line to the user: what the server does not accept, and long waits.
             record: as in `Surroundings`.
             spent: on the budgets so far.
+            system: what a system turn before each question says; None: there is none.
+            sample: which of several answers to each question it gives, from 0; each is kept under a key of its own.
 
         Raises:
             RecipeError: the address would expose a key, or the key is not in the environment.
@@ -58,8 +62,13 @@ class OpenAITeacher:
             "base_url": endpoint.base_url,
             "model": endpoint.model,
             "temperature": endpoint.temperature,
+            **({} if system is None else {"system": system}),
+            **({"extra": dict(endpoint.extra)} if endpoint.extra else {}),
+            **({"thoughts": True} if endpoint.thoughts else {}),
+            **({"sample": sample} if sample else {}),
         }
         self.max_tokens = endpoint.max_tokens
+        self._leading = [] if system is None else [{"role": "system", "content": system}]
         self._endpoint = endpoint
         self._report = report
         self._record = record
@@ -154,13 +163,14 @@ class OpenAITeacher:
         # A changed limit or field makes another request: a server that caches by this key must not repeat its reply.
         shaped = self.identity | {"max_tokens": endpoint.max_tokens}
         shaped |= {} if sent == Parameters() else {"sent": [sent.limit, sorted(sent.refused)]}
-        fields: dict[str, Any] = {"model": endpoint.model, "messages": [{"role": "user", "content": attempt.prompt}]}
+        turns = [*self._leading, {"role": "user", "content": attempt.prompt}]
+        fields: dict[str, Any] = {"model": endpoint.model, "messages": turns}
         fields |= sent.fields(endpoint.max_tokens, endpoint.temperature)
-        return send(connection, fields, answer_key(shaped, attempt.prompt))
+        return send(connection, fields, answer_key(shaped, attempt.prompt), endpoint.extra)
 
     def _outcome(self, arrived: Received | Exception) -> Outcome:
         if isinstance(arrived, Received):
-            return read_reply(arrived, self._endpoint.max_tokens)
+            return read_reply(arrived, self._endpoint.max_tokens, thoughts=self._endpoint.thoughts)
         if isinstance(arrived, (NoConnection, Lost)):
             return arrived
         raise arrived

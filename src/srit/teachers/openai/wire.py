@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from queue import Empty, SimpleQueue
+from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import httpx2
@@ -18,6 +19,9 @@ MAX_BYTES = 16 << 20  # of a response
 CONNECT_SECONDS = 30.0
 
 Request = TypeVar("Request")
+
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class NoConnection(Exception):
@@ -48,8 +52,11 @@ def client(base_url: str, key: str, deadline_seconds: float, idle_seconds: float
     )
 
 
-def send(client: Any, fields: dict[str, Any], idempotency_key: str) -> Received:
+def send(client: Any, fields: dict[str, Any], idempotency_key: str, extra: Mapping[str, Any] = _NOTHING) -> Received:
     """Send one request for a chat completion and return the response, whatever its status.
+
+    Args:
+        extra: fields that the client library does not know.
 
     Raises:
         NoConnection: the server could not be reached.
@@ -59,7 +66,7 @@ def send(client: Any, fields: dict[str, Any], idempotency_key: str) -> Received:
 
     try:
         raw = client.chat.completions.with_raw_response.create(
-            **fields, extra_headers={"Idempotency-Key": idempotency_key}
+            **fields, extra_headers={"Idempotency-Key": idempotency_key}, extra_body=dict(extra) or None
         )
         response = raw.http_response
     except openai.APIStatusError as error:

@@ -1,0 +1,114 @@
+"""A copy of a run directory on object storage, from which another machine goes on: `srit run X --mirror s3://…`.
+
+The run works in its folder, which has the locks, links and renames that object storage lacks. A file that exists under
+its name there is complete, so copying what has changed needs no word from whoever wrote it.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from srit.errors import RecipeError
+from srit.run_directory.files import write_json
+
+if TYPE_CHECKING:
+    from srit.run_directory.mirror.copying import Copying
+
+MARK = ".mirror.json"
+
+
+class Mirror(Protocol):
+    """What a run tells its copy."""
+
+    def begin(self) -> None:
+        """Bring the folder to what the copy holds, and let no other process go on with it.
+
+        Raises:
+            MachineError: another process goes on with it, or the storage cannot be reached.
+            RecipeError: the folder holds another run.
+        """
+        ...
+
+    def committed(self) -> None:
+        """Copy what is finished; errors as in `check`, and where the storage cannot be reached."""
+        ...
+
+    def answered(self, *, free: bool) -> None:
+        """Copy answers before they count; errors as in `committed`. Free ones may wait for others."""
+        ...
+
+    def check(self) -> None:
+        """
+        Raises:
+            MachineError: another process may go on with the run, so that this one must not.
+        """
+        ...
+
+    def end(self) -> None:
+        """Copy what is left, and let another process go on."""
+        ...
+
+
+class NoMirror:
+    """The folder is all there is."""
+
+    def begin(self) -> None:
+        """Do nothing."""
+
+    def committed(self) -> None:
+        """Do nothing."""
+
+    def answered(self, *, free: bool) -> None:
+        """Do nothing."""
+
+    def check(self) -> None:
+        """Do nothing."""
+
+    def end(self) -> None:
+        """Do nothing."""
+
+
+class Mark(NamedTuple):
+    """What a folder knows of its copy."""
+
+    url: str
+    place: str  # a name for the folder that no other has
+    number: int = 0  # of the newest snapshot that the folder has all of; 0: of none
+
+
+def read_mark(folder: Path) -> Mark | None:
+    """Return what a folder knows of its copy; None: it has none."""
+    path = folder / MARK
+    return Mark(**json.loads(path.read_bytes())) if path.exists() else None
+
+
+def write_mark(folder: Path, mark: Mark) -> None:
+    """Keep it."""
+    write_json(folder / MARK, mark._asdict())
+
+
+def mirror_of(folder: Path, url: str | None, report: Callable[[str], None]) -> Mirror:
+    """Return the mirror of a run directory: at `url`, or where it has been so far.
+
+    Raises:
+        RecipeError: it is mirrored at another URL, or the URL cannot be used.
+    """
+    mark = read_mark(folder)
+    if mark is not None and url is not None and mark.url != url.rstrip("/"):
+        raise RecipeError(
+            f"--mirror {url}: {folder} is mirrored at {mark.url}; go on there, or, to begin another mirror, delete "
+            f"{folder / MARK}"
+        )
+    if mark is None and url is None:
+        return NoMirror()
+    return _copying(folder, mark or Mark((url or "").rstrip("/"), uuid.uuid4().hex), report)
+
+
+def _copying(folder: Path, mark: Mark, report: Callable[[str], None]) -> Copying:
+    from srit.run_directory.mirror.copying import Copying
+
+    return Copying(folder, mark, report)
