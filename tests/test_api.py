@@ -43,6 +43,24 @@ def test_importing_srit_loads_nothing_and_sets_how_threads_wait():
     assert done.stdout == "PASSIVE set()\n"
 
 
+@pytest.mark.parametrize("of", [str, Path, lambda path: yaml.safe_load(path.read_text())], ids=["name", "path", "dict"])
+def test_a_recipe_is_read_from_a_file_by_its_name_its_path_or_its_fields(of, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nstudent: {model: x}\ntasks: {train: [{task: sums}], evaluate: [{task: sums}]}")
+
+    recipe = srit.read_recipe(of(path), ["seed=3"])
+
+    assert (recipe.name, recipe.seed, recipe.student.model) == ("mine", 3, "x")
+
+
+def test_a_fault_in_the_fields_of_a_recipe_names_the_field_and_leaves_the_fields_alone():
+    fields = {"name": "mine", "refine": {"bta": 1}}
+
+    with pytest.raises(srit.SritError, match=r"the recipe: .*refine\.bta.*did you mean"):
+        srit.read_recipe(fields, ["seed=3"])
+    assert fields == {"name": "mine", "refine": {"bta": 1}}
+
+
 def test_a_name_that_is_not_public_is_an_attribute_error():
     with pytest.raises(AttributeError, match="rnu"):
         srit.rnu  # noqa: B018

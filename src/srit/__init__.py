@@ -4,7 +4,7 @@ The whole method:
 
     import srit
 
-    recipe = srit.read_recipe("quickstart", ["seed=1"])  # a shipped recipe or a .yaml file, and KEY=VALUE overrides
+    recipe = srit.read_recipe("quickstart", ["seed=1"])  # a .yaml file, a shipped recipe or a dict; KEY=VALUE overrides
     folder = srit.run(recipe, "runs/quickstart")
     results = srit.load_results(folder)
 
@@ -14,7 +14,8 @@ All public names; `help(srit.run)` and so on describe each:
 - `plan`: what a run would do and take
 - `run`: the whole method, started or resumed
 - `demonstrate`, `instruct`, `sample`, `pair`, `refine`, `evaluate`: the run up to one stage, and what that made
-- `report`, `load_results`, `load_verdict`: the page and the figures of a run, and whether its pairs mattered
+- `report`, `figures`, `load_results`, `load_verdict`: the page of a run, figures for a paper, the numbers, and whether
+  its pairs mattered
 - `SritError`: the base class of the errors that a user can act on; `srit.errors` has its kinds
 """
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from srit.api import (
         demonstrate,
         evaluate,
+        figures,
         instruct,
         load_results,
         load_verdict,
@@ -63,6 +65,7 @@ __all__ = [
     "SritError",
     "demonstrate",
     "evaluate",
+    "figures",
     "instruct",
     "load_results",
     "load_verdict",

@@ -36,6 +36,7 @@ from srit.stages.report.logs import read_logs
 from srit.stages.results import read_results
 from srit.students.merged import is_adapter, merge
 from srit.training.distributed.choice import followed, trainers_for
+from srit.watching import Line, Watch, in_words
 
 Log = Callable[[str], None]
 
@@ -89,7 +90,7 @@ def run(
         SritError: the recipe, the data, the teacher, the machine or the training is at fault (`srit.errors` lists the
             kinds). What was finished is kept, and the same call continues from there.
     """
-    return make(recipe, out, None, log=log, progress=progress, machines=machines, mirror=mirror)
+    return make(recipe, out, None, watch=_watch(log, progress), machines=machines, mirror=mirror)
 
 
 def demonstrate(
@@ -107,7 +108,7 @@ def demonstrate(
     Returns:
         Every demonstration in problem order; `kept` says which of them are trained on.
     """
-    folder = make(recipe, out, "demonstrations", log=log, progress=progress, machines=machines)
+    folder = make(recipe, out, "demonstrations", watch=_watch(log, progress), machines=machines)
     return read_records(folder / "demonstrations.jsonl", Demonstration)
 
 
@@ -126,7 +127,7 @@ def instruct(
     Returns:
         The folder of the model or adapter; `from_pretrained` loads it.
     """
-    return make(recipe, out, "instructed", log=log, progress=progress, machines=machines) / "instructed"
+    return make(recipe, out, "instructed", watch=_watch(log, progress), machines=machines) / "instructed"
 
 
 def sample(
@@ -145,7 +146,7 @@ def sample(
     Returns:
         The completions of the last round, in problem order.
     """
-    folder = make(recipe, out, "completions", log=log, progress=progress, machines=machines)
+    folder = make(recipe, out, "completions", watch=_watch(log, progress), machines=machines)
     return read_records(_last_round(folder, recipe) / "completions.jsonl", Completion)
 
 
@@ -165,7 +166,7 @@ def pair(
     Returns:
         The pairs of the last round, in problem order.
     """
-    folder = make(recipe, out, "pairs", log=log, progress=progress, machines=machines)
+    folder = make(recipe, out, "pairs", watch=_watch(log, progress), machines=machines)
     return read_records(_last_round(folder, recipe) / "pairs.jsonl", Pair)
 
 
@@ -185,7 +186,7 @@ def refine(
     Returns:
         The folder of the last round's model or adapter; `from_pretrained` loads it.
     """
-    return _last_round(make(recipe, out, "refined", log=log, progress=progress, machines=machines), recipe) / "refined"
+    return _last_round(make(recipe, out, "refined", watch=_watch(log, progress), machines=machines), recipe) / "refined"
 
 
 def evaluate(
@@ -203,7 +204,7 @@ def evaluate(
     Returns:
         The results, as `load_results` reads them.
     """
-    return load_results(make(recipe, out, "report", log=log, progress=progress, machines=machines))
+    return load_results(make(recipe, out, "report", watch=_watch(log, progress), machines=machines))
 
 
 def report(folder: Path | str) -> Path:
@@ -353,6 +354,21 @@ def evaluate_model(
     Returns:
         The run directory, which `load_results` reads. The other arguments and the errors are those of `run`.
     """
+    watch = _watch(log, progress)
+    return make_evaluation(model, tasks, out, limit=limit, overrides=overrides, watch=watch, machines=machines)
+
+
+def make_evaluation(
+    model: str,
+    tasks: Sequence[str],
+    out: Path | str | None,
+    *,
+    limit: int | None,
+    overrides: Sequence[str],
+    watch: Watch,
+    machines: Machines,
+) -> Path:
+    """Make what `evaluate_model` describes; `watch` takes all that happens."""
     student: dict[str, Any] = {"model": model}
     made_by = recipe_around(Path(model)) if Path(model).is_dir() else None
     wording = made_by.prompt if made_by else PLAIN
@@ -362,7 +378,7 @@ def evaluate_model(
         student = merge(Path(model), folder / "model")
         named = [f"name={recipe.name}", *overrides]
         recipe = evaluation_recipe(student, tasks, limit=limit, wording=wording, overrides=named)
-    return make(recipe, folder, "results", log=log, progress=progress, machines=machines)
+    return make(recipe, folder, "results", watch=watch, machines=machines)
 
 
 def side_by_side(a: Path | str, b: Path | str, models: Sequence[tuple[Model, Model]] = ()) -> SideBySide:
@@ -385,15 +401,15 @@ def make(
     out: Path | str | None,
     part: str | None,
     *,
-    log: Log | None = None,
-    progress: Progress | None = None,
+    watch: Watch,
     machines: Machines = HERE,
     mirror: str | None = None,
 ) -> Path:
     """Make one part of a run and what it needs.
 
     Args:
-        part: one of `stages.PARTS`; None: everything. The others as for `run`.
+        part: one of `stages.PARTS`; None: everything.
+        watch: takes all that happens. The others are as for `run`.
 
     Returns:
         The run directory.
@@ -402,21 +418,23 @@ def make(
     declare = stages if part is None else part_of(part)
     if followed():
         return folder
-    shown, log = progress or _silent, log or _logged
+
+    def report(line: str) -> None:
+        watch(Line(line))
+
     with (
         shared_by(folder, stages) as shared,
-        working(machines, recipe, log) as engine,
-        trainers_for(machines.train_workers, log) as trainers,
+        working(machines, recipe, report) as engine,
+        trainers_for(machines.train_workers, report) as trainers,
         open_run(
             folder,
             recipe,
             declare,
-            progress=shown,
-            report=log,
+            watch=watch,
             shared=shared,
             engine=engine,
             trainers=trainers,
-            mirror=_mirror(folder, mirror, shared, log),
+            mirror=_mirror(folder, mirror, shared, report),
         ) as opened,
     ):
         run_stages(opened)
@@ -461,6 +479,10 @@ def recipe_of(folder: Path) -> Recipe:
 
 def _last_round(folder: Path, recipe: Recipe) -> Path:
     return folder / f"round-{recipe.rounds}"
+
+
+def _watch(log: Log | None, progress: Progress | None) -> Watch:
+    return in_words(log or _logged, progress or _silent)
 
 
 def _silent(what: str, done: int, total: int) -> None:

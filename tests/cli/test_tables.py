@@ -1,6 +1,7 @@
 """Results as tables: whole without a terminal, narrower on a narrow one."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -51,3 +52,36 @@ def test_without_a_terminal_a_table_is_printed_whole(columns, monkeypatch, capsy
 def test_a_narrow_table_has_no_intervals_of_models():
     assert "(65-85)" not in printed(accuracy_table(RESULTS, wide=False), 200)
     assert "(65-85)" in printed(accuracy_table(RESULTS, wide=True), 200)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def shown(results, columns, monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    print_results(results)
+    return re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).splitlines()
+
+
+SHORT = Results(scores("commonsense-qa"), scores(None), (comparison("all in-domain"), comparison("commonsense-qa")), ())
+
+
+@pytest.mark.parametrize(
+    ("results", "columns", "expected"),
+    [
+        (SHORT, 150, "│ in │ commonsense-qa │ cot    │ 40 │ 20.0 of 10 (10-30) │ 50.0 (40-60) │ 75.0 (65-85) │"),
+        (SHORT, 80, "in commonsense-qa cot    40 20.0 of 10 50.0       75.0    +25.0 (+5.0 to +45.0)"),
+        (SHORT, 60, "  refined - instructed +25.0 (+5.0 to +45.0), p 0.012"),
+        (RESULTS, 80, f"{TASK} (in), cot, n 40"),
+    ],
+)
+def test_a_terminal_gets_the_fullest_form_that_fits_and_no_name_is_wrapped(results, columns, expected, monkeypatch):
+    lines = shown(results, columns, monkeypatch)
+
+    assert any(line.startswith(expected) for line in lines), lines
+    assert all(len(line) <= columns for line in lines if TASK not in line)

@@ -74,7 +74,7 @@ def test_a_stage_that_touches_more_than_it_declared_is_an_internal_error(tmp_pat
         name = StageName("nosy")
         return [Stage(name=name, version=1, settings={}, reads=("seed",), inputs=(), outputs=("x.json",), make=make)]
 
-    opening = open_run(tmp_path / "run", check_recipe(tree, source="x"), declare, progress=print, report=print)
+    opening = open_run(tmp_path / "run", check_recipe(tree, source="x"), declare, watch=print)
     with opening as opened, pytest.raises((UndeclaredError, AttributeError)):
         run_stages(opened)
 

@@ -18,6 +18,7 @@ from srit.pipeline.running import open_run, run_stages
 from srit.recipe import check_recipe
 from srit.run_directory import write_json
 from srit.stages import part, stages
+from srit.watching import in_words
 
 
 def rows(*answers):
@@ -57,7 +58,7 @@ def recipe_of(student, folder, **fields):
 
 def make(folder, recipe, product="demonstrations"):
     told = []
-    with open_run(folder, recipe, part(product), progress=lambda *_: None, report=told.append) as opened:
+    with open_run(folder, recipe, part(product), watch=in_words(told.append, print)) as opened:
         made = [name for name in run_stages(opened) if name != "lengths"]
     return made, told
 
@@ -257,12 +258,12 @@ def test_a_run_does_not_go_on_in_the_way_of_another_student(begun, tmp_path, stu
         tmp_path / "run/manifest.json", {"stages": {}, "way": WAY._replace(decoding="whole")._asdict(), "way of": []}
     )
 
-    with open_run(tmp_path / "run", begun_with, stages, progress=lambda *_: None, report=lambda _: None) as opened:
+    with open_run(tmp_path / "run", begun_with, stages, watch=lambda _: None) as opened:
         assert opened.plan.decoding != "whole"
         kept = opened.plan
     manifest = {"stages": {}, "way": kept._replace(line="kept")._asdict(), "way of": opened.run.manifest.way_of}
     write_json(tmp_path / "run/manifest.json", manifest)
-    with open_run(tmp_path / "run", begun_with, stages, progress=lambda *_: None, report=lambda _: None) as opened:
+    with open_run(tmp_path / "run", begun_with, stages, watch=lambda _: None) as opened:
         assert opened.plan.line == "kept"
 
 
@@ -285,7 +286,7 @@ def test_other_versions_make_nothing_again_and_are_told_of(begun, student, tmp_p
     write_json(folder / "manifest.json", manifest)
 
     plans = [p for p in plan(folder, recipe, stages) if not p.stage.auxiliary]
-    with open_run(folder, recipe, part("instructed"), progress=lambda *_: None, report=lambda _: None) as opened:
+    with open_run(folder, recipe, part("instructed"), watch=lambda _: None) as opened:
         assert run_stages(opened) == []
 
     assert [str(p.stage.name) for p in plans if not p.reason] == ["problems", "demonstrations", "instructed"]

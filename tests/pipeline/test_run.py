@@ -233,7 +233,7 @@ def test_the_probe_keeps_its_chunks_where_completions_always_had_them(recipe, wh
 
     def sample(engine):
         declare, settings = part("completions"), read_recipe(str(recipe))
-        with open_run(copied, settings, declare, progress=print, report=print, engine=engine) as opened:
+        with open_run(copied, settings, declare, watch=print, engine=engine) as opened:
             run_stages(opened)
 
     with pytest.raises(KeyboardInterrupt):
@@ -264,7 +264,7 @@ def test_where_several_workers_compute_the_tasks_of_a_model_come_together(recipe
     predictions = [name for name in read_manifest(copied).stages if name.startswith("predictions/")]
     without(copied, *predictions)
 
-    with open_run(copied, read_recipe(str(recipe)), stages, progress=print, report=print, engine=Wide()) as opened:
+    with open_run(copied, read_recipe(str(recipe)), stages, watch=print, engine=Wide()) as opened:
         made = run_stages(opened)
 
     assert set(made) == set(predictions)

@@ -228,7 +228,7 @@ def test_runs_that_share_their_work_ask_again_once_and_all_get_what_came_of_it(t
     def kept(shared, name):
         taught.server.requests.clear()
         folder = taught.folder / name
-        with open_run(folder, recipe, part("demonstrations"), progress=print, report=print, shared=shared) as opened:
+        with open_run(folder, recipe, part("demonstrations"), watch=print, shared=shared) as opened:
             run_stages(opened)
         made = read_records(folder / "demonstrations.jsonl", Demonstration)
         return [d.problem_id for d in made if d.kept], len(taught.server.requests)
@@ -271,7 +271,7 @@ def test_what_a_teacher_did_not_answer_counts_as_not_right(tmp_path, tiny_studen
         return [s for s in stages(recipe) if s.name.product == "problems" or s.name.model == Model("teacher")]
 
     recipe = read_recipe(str(path))
-    with open_run(tmp_path / "run", recipe, declare, progress=print, report=print) as opened:
+    with open_run(tmp_path / "run", recipe, declare, watch=print) as opened:
         name = run_stages(opened)[-1]
         counts = opened.run.manifest.stages[name].counts
     found = read_records(tmp_path / "run" / f"{name}.jsonl", Prediction)

@@ -143,7 +143,7 @@ def finished(tmp_path_factory, tiny_student):
 
 
 def run(folder, recipe):
-    with open_run(folder / "out", recipe, stages, progress=lambda *_: None, report=lambda _: None) as opened:
+    with open_run(folder / "out", recipe, stages, watch=lambda _: None) as opened:
         return run_stages(opened)
 
 

@@ -15,6 +15,7 @@ from srit.records import Completion
 from srit.run_directory import read_records, write_json
 from srit.stages import part, stages
 from srit.study.grid import read_study
+from srit.watching import in_words
 
 
 def test_no_work_is_done_twice(finished):
@@ -115,7 +116,7 @@ def test_the_teacher_is_asked_once_over_runs_that_share_a_folder(tmp_path, tiny_
         told = []
         folder = tmp_path / str(limit)
         wanted, shared = part("demonstrations"), Shared(tmp_path, {})
-        with open_run(folder, cell.recipes[0], wanted, progress=print, report=told.append, shared=shared) as opened:
+        with open_run(folder, cell.recipes[0], wanted, watch=in_words(told.append, print), shared=shared) as opened:
             run_stages(opened)
         assert len((folder / "demonstrations.jsonl").read_text().splitlines()) == limit
 
@@ -130,5 +131,5 @@ def test_runs_that_share_a_folder_compute_a_student_in_one_way(tmp_path, tiny_st
     write_json(tmp_path / "ways.json", {f"{student.model} None full auto": way._asdict()})
 
     shared = Shared(tmp_path, {})
-    with open_run(tmp_path / "run", cell.recipes[0], stages, progress=print, report=print, shared=shared) as opened:
+    with open_run(tmp_path / "run", cell.recipes[0], stages, watch=print, shared=shared) as opened:
         assert opened.plan == way

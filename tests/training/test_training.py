@@ -43,7 +43,7 @@ class Killed(Exception):
 def trained(folder, *, kill_at=None, model=None, settings=SETTINGS):
     model = model or tiny_model().train()
 
-    def progress(done, total):
+    def progress(done, total, metrics):
         if done == kill_at:
             raise Killed
 
@@ -66,7 +66,7 @@ def test_an_interrupted_training_keeps_every_step_that_it_took(tmp_path, monkeyp
     monkeypatch.setattr("srit.training.loop.LEAST_SECONDS", CHECKPOINT_SECONDS)  # no other checkpoint, however slow
     before = signal.signal(number, signal.default_int_handler)
 
-    def interrupted(done, total):
+    def interrupted(done, total, metrics):
         if done == 3:
             signal.raise_signal(number)
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import typer
 
+from srit.cli.display import print_object
+from srit.cli.display.others import Heard
 from srit.errors import MachineError, SritError
 from srit.printable import printable
 from srit.shortages import shortage
+from srit.watching import as_line
 
 if TYPE_CHECKING:
     from srit.study.running import Failure
@@ -26,20 +28,33 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def reported_errors() -> Iterator[None]:
-    """Report an error as a message on stderr and an exit code; let signals stop the work in order."""
+def reported_errors(*, as_json: bool = False) -> Iterator[None]:
+    """Report an error as a message on stderr and an exit code; let signals stop the work in order.
+
+    Args:
+        as_json: report it as an object on stdout, too.
+    """
     _set_up()
     try:
         yield
     except BaseException as error:
         if _received or isinstance(error, KeyboardInterrupt):
-            typer.echo("srit: interrupted; rerun the same command to continue", err=True)
-            raise typer.Exit(128 + next(iter(_received), signal.SIGINT)) from None
+            message, exit_code = "interrupted; rerun the same command to continue", 128 + _first_signal()
+            _end("Interrupted", message, exit_code, as_json=as_json)
         if isinstance(error, (typer.Exit, BrokenPipeError)) or not isinstance(error, Exception):
             raise
-        message, exit_code = explain(error)
-        typer.echo(f"srit: {printable(message)}", err=True)
-        raise typer.Exit(exit_code) from None
+        _end(type(error).__name__, *explain(error), as_json=as_json)
+
+
+def _first_signal() -> int:
+    return next(iter(_received), signal.SIGINT)
+
+
+def _end(kind: str, message: str, exit_code: int, *, as_json: bool) -> NoReturn:
+    if as_json:
+        print_object({"event": "error", "kind": kind, "exit_code": exit_code, "message": message})
+    typer.echo(f"srit: {printable(message)}", err=True)
+    raise typer.Exit(exit_code) from None
 
 
 def explain(error: Exception) -> tuple[str, int]:
@@ -83,7 +98,11 @@ _received: list[int] = []
 
 def _set_up() -> None:
     _received.clear()
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, handlers=[Heard(lambda event: typer.echo(as_line(event), err=True))])
+    logging.getLogger("srit").setLevel(logging.INFO)
+    # The bars of other libraries would be drawn over our own display.
+    for name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
+        os.environ.setdefault(name, "1")
     # It warns of a faster kernel that it did not find each time peft is imported.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     # transformers and peft warn each other's users of renamed arguments; the reader cannot act on it.

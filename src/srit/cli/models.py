@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from srit.cli.display import Display, display, kind_of_display, print_object
 from srit.cli.ends import reported_errors
-from srit.cli.options import Mixed, On, Out, Overrides, TrainWorkers, Workers
+from srit.cli.options import AsJson, Mixed, On, Out, Overrides, Quiet, TrainWorkers, Workers
 from srit.cli.run import make_part, settings_of
 from srit.errors import RecipeError
 from srit.printable import printable
@@ -38,36 +39,37 @@ def evaluate(
     workers: Workers = None,
     mixed: Mixed = False,
     train_workers: TrainWorkers = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Evaluate the models of a run, making what that needs, or any model: a folder, an adapter, or a hub id."""
     from srit.pipeline.engines import Machines
 
-    with reported_errors():
-        machines = Machines(on, workers, mixed, train_workers)
+    with reported_errors(as_json=as_json):
+        machines, kind = Machines(on, workers, mixed, train_workers), kind_of_display(quiet, as_json)
         if tasks is None:
-            make_part(*settings_of(target, overrides or [], out), "report", machines)
+            make_part(*settings_of(target, overrides or [], out), "report", machines, kind)
         else:
-            _evaluate_model(target, tasks, limit, overrides or [], out, machines)
+            _evaluate_model(target, tasks, limit, overrides or [], out, machines, kind)
 
 
 def _evaluate_model(
-    model: str, tasks: list[str], limit: int | None, overrides: list[str], out: Path | None, machines: Machines
+    model: str,
+    tasks: list[str],
+    limit: int | None,
+    overrides: list[str],
+    out: Path | None,
+    machines: Machines,
+    kind: Display,
 ) -> None:
-    from srit.api import evaluate_model, load_results
-    from srit.cli.display import display
+    from srit.api import load_results, make_evaluation
     from srit.cli.tables import print_results
 
-    with display() as shown:
-        folder = evaluate_model(
-            model,
-            tasks,
-            out,
-            limit=limit,
-            overrides=overrides,
-            log=shown.log,
-            progress=shown.progress,
-            machines=machines,
-        )
+    with display(kind) as watch:
+        folder = make_evaluation(model, tasks, out, limit=limit, overrides=overrides, watch=watch, machines=machines)
+    if kind == "json":
+        print_object({"event": "finished", "folder": str(folder)})
+        return
     print_results(load_results(folder))
     typer.echo(f"answers: {folder / 'predictions'}")
 

@@ -32,6 +32,8 @@ MirrorUrl = Annotated[
         help="Copy the run directory to object storage, such as s3://bucket/run, and go on from what is there.",
     ),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show warnings and the result alone.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print events as JSON, one a line, in place of all else.")]
 TrainWorkers = Annotated[
     int | None,
     typer.Option(min=1, help="Processes that train together, to the same bytes as one of as many threads. Default: 1."),

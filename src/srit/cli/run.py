@@ -8,9 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srit.cli.display import display
+from srit.cli.display import Display, display, kind_of_display, print_object
 from srit.cli.ends import reported_errors
-from srit.cli.options import Begun, MirrorUrl, Mixed, On, Out, Overrides, RecipeName, RunFolder, TrainWorkers, Workers
+from srit.cli.options import (
+    AsJson,
+    Begun,
+    MirrorUrl,
+    Mixed,
+    On,
+    Out,
+    Overrides,
+    Quiet,
+    RecipeName,
+    RunFolder,
+    TrainWorkers,
+    Workers,
+)
 from srit.errors import MachineError, RecipeError, SritError
 from srit.printable import printable
 
@@ -40,16 +53,19 @@ def run(
     variant: Annotated[
         str | None, typer.Option("--as", metavar="NAME", help="Keep the run, and make this variant beside it.")
     ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run a recipe, or resume it."""
     from srit.pipeline.engines import Machines
     from srit.recipe import read_recipe
 
-    with reported_errors():
+    with reported_errors(as_json=as_json):
         settings = read_recipe(recipe, overrides or [])
         if variant is not None:
             settings, out = _as_variant(recipe, overrides or [], variant, out)
-        make_part(settings, out, None, Machines(on, workers, mixed, train_workers), mirror)
+        machines = Machines(on, workers, mixed, train_workers)
+        make_part(settings, out, None, machines, kind_of_display(quiet, as_json), mirror)
 
 
 def _as_variant(recipe: str, overrides: Sequence[str], name: str, out: Path | None) -> tuple[Recipe, Path]:
@@ -109,11 +125,14 @@ def stage_command(part: str, summary: str) -> Callable[..., None]:
         workers: Workers = None,
         mixed: Mixed = False,
         train_workers: TrainWorkers = None,
+        quiet: Quiet = False,
+        as_json: AsJson = False,
     ) -> None:
         from srit.pipeline.engines import Machines
 
-        with reported_errors():
-            make_part(*settings_of(target, overrides or [], out), part, Machines(on, workers, mixed, train_workers))
+        with reported_errors(as_json=as_json):
+            machines = Machines(on, workers, mixed, train_workers)
+            make_part(*settings_of(target, overrides or [], out), part, machines, kind_of_display(quiet, as_json))
 
     command.__doc__ = summary
     return command
@@ -177,7 +196,7 @@ def watch(
 
 
 def make_part(
-    recipe: Recipe, out: Path | None, part: str | None, machines: Machines, mirror: str | None = None
+    recipe: Recipe, out: Path | None, part: str | None, machines: Machines, kind: Display, mirror: str | None = None
 ) -> None:
     """Make one part of a run, or all of it (None), and print where the result is."""
     from srit.api import load_results, load_verdict, make
@@ -186,9 +205,11 @@ def make_part(
 
     if followed():
         return
-    with display() as shown:
-        folder = make(recipe, out, part, log=shown.log, progress=shown.progress, machines=machines, mirror=mirror)
-    if part in (None, "report"):
+    with display(kind) as watch:
+        folder = make(recipe, out, part, watch=watch, machines=machines, mirror=mirror)
+    if kind == "json":
+        print_object({"event": "finished", "folder": str(folder)})
+    elif part in (None, "report"):
         print_results(load_results(folder))
         if (verdict := load_verdict(folder)) is not None:
             typer.echo(verdict.sentence)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.core import TyperGroup
 
-from srit.cli.display import display
+from srit.cli.display import display, kind_of_display, print_object
 from srit.cli.ends import attempt, reported_errors
-from srit.cli.options import Mixed, On, Overrides, StudyPlace, Workers
+from srit.cli.options import AsJson, Mixed, On, Overrides, Quiet, StudyPlace, Workers
 from srit.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def run(
     on: On = "local",
     workers: Workers = None,
     mixed: Mixed = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run a study, or resume it. The exit code is that of the first cell that failed.
 
@@ -49,7 +52,7 @@ def run(
     """
     from srit.study.grid import read_study
 
-    with reported_errors():
+    with reported_errors(as_json=as_json):
         grid = read_study(name, overrides or [])
         folder = out or Path("runs/studies") / grid.study.name
         if dry_run:
@@ -61,11 +64,11 @@ def run(
         from srit.study.running import run_study
 
         machines = Machines(on, workers, mixed)
-        with display() as shown:
-            exit_code = run_study(
-                grid, folder, attempt=attempt, progress=shown.progress, report=shown.log, machines=machines
-            )
-        _write_pages(folder / "study.json", folder)
+        with display(kind_of_display(quiet, as_json)) as watch:
+            exit_code = run_study(grid, folder, attempt=attempt, watch=watch, machines=machines)
+        _write_pages(folder / "study.json", folder, say=(lambda line: None) if as_json else typer.echo)
+        if as_json:
+            print_object({"event": "finished", "folder": str(folder)})
         if exit_code:
             raise typer.Exit(exit_code)
 
@@ -147,10 +150,10 @@ def _study_json(place: Path) -> Path:
     return place / "study.json" if place.is_dir() else place
 
 
-def _write_pages(path: Path, out: Path) -> None:
+def _write_pages(path: Path, out: Path, say: Callable[[str], None] = typer.echo) -> None:
     """Write the page and tables; print the claims' sentences and where the page is."""
     from srit.study.estimates import read_study_results
     from srit.study.page import write_pages
 
     for line in write_pages(read_study_results(path), out):
-        typer.echo(line)
+        say(line)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from srit.records import Model
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from srit.records.scores import Comparison, Results, Score
@@ -18,23 +19,35 @@ UNLIMITED = 10_000  # columns: more than any table has
 def print_results(results: Results) -> None:
     """Print the accuracies of a run, and the likelihoods of options if it has them.
 
-    A terminal that is too narrow for the intervals and p-values gets the table without them; where there is no
-    terminal, nothing is left out or wrapped.
+    A terminal gets the fullest form that fits into its width: the whole table, one without the models' intervals, or a
+    list; nothing is wrapped. Where there is no terminal, nothing is left out.
     """
     from rich.console import Console
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=UNLIMITED)
-    if not any((c.a, c.b) == CHANGE for c in results.comparisons):
-        console.print(scores_table(results))
-        return
-    table = accuracy_table(results, wide=True)
-    if console.measure(table, options=console.options.update(width=UNLIMITED)).maximum > console.width:
-        table = accuracy_table(results, wide=False)
-    console.print(table)
+    tables, plain = _forms(results)
+    fitting = next((table for table in tables if _fits(table, console)), None)
+    if fitting is None:
+        console.print(plain, soft_wrap=True, highlight=False, markup=False)
+    else:
+        console.print(fitting)
     if results.options:
-        console.print(options_table(results))
+        options = options_table(results)
+        console.print(options if _fits(options, console) else _as_list(options), soft_wrap=True)
+
+
+def _forms(results: Results) -> tuple[list[Table], str]:
+    """Return the tables of a run, the fullest first, and the list in their place."""
+    if any((c.a, c.b) == CHANGE for c in results.comparisons):
+        return [accuracy_table(results, wide=wide) for wide in (True, False)], accuracy_list(results)
+    table = scores_table(results)
+    return [table], _as_list(table)
+
+
+def _fits(table: Table, console: Console) -> bool:
+    return console.measure(table, options=console.options.update(width=UNLIMITED)).maximum <= console.width
 
 
 def accuracy_table(results: Results, *, wide: bool) -> Table:
@@ -43,19 +56,48 @@ def accuracy_table(results: Results, *, wide: bool) -> Table:
     Args:
         wide: with the models' intervals and the p-value of the difference.
     """
+    from rich.box import HEAVY_HEAD
     from rich.table import Table
 
     models = _models(results)
-    table = Table(title="accuracy, % (95 % interval)" if wide else "accuracy, %")
-    for column in ("", "task", "prompt", "n", *map(str, models), "refined - instructed"):
-        table.add_column(column)
-    changes = [c for c in results.comparisons if (c.a, c.b) == CHANGE]
-    for change in sorted(changes, key=lambda c: (c.domain, c.task.startswith("all "), c.task, c.prompt)):
+    if wide:
+        table = Table(title="accuracy, % (95 % interval)", box=HEAVY_HEAD)
+    else:
+        title = "accuracy, %; change: refined - instructed (95 % interval)"
+        table = Table(title=title, box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in ("", "task", "prompt", "n", *map(str, models), "refined - instructed" if wide else "change"):
+        table.add_column(column, no_wrap=True)
+    for change in _changes(results):
         scores = _scores(results, change)
         n = scores[Model("instructed")].n
         cells = [_accuracy(scores[model], n, wide) if model in scores else "" for model in models]
-        table.add_row(change.domain, change.task, change.prompt, str(n), *cells, _difference(change, wide))
+        task = change.task if wide else _short(change)
+        table.add_row(change.domain, task, change.prompt, str(n), *cells, _difference(change, wide))
     return table
+
+
+def _short(change: Comparison) -> str:
+    from srit.stages.results import DOMAINS
+
+    return "all tasks" if change.task == f"all {DOMAINS[change.domain]}" else change.task
+
+
+def accuracy_list(results: Results) -> str:
+    """Return the same with a line for each figure, for terminals that are narrower than any table."""
+    blocks = ["accuracy, % (95 % interval)"]
+    for change in _changes(results):
+        scores = _scores(results, change)
+        n = scores[Model("instructed")].n
+        figures = [(str(model), _accuracy(scores[model], n, True)) for model in _models(results) if model in scores]
+        figures.append(("refined - instructed", _difference(change, True)))
+        blocks.append(f"\n{change.task} ({change.domain}), {change.prompt}, n {n}")
+        blocks += [f"  {name:21}{figure}" for name, figure in figures]
+    return "\n".join(blocks)
+
+
+def _changes(results: Results) -> list[Comparison]:
+    changes = [c for c in results.comparisons if (c.a, c.b) == CHANGE]
+    return sorted(changes, key=lambda c: (c.domain, c.task.startswith("all "), c.task, c.prompt))
 
 
 def scores_table(results: Results) -> Table:
@@ -64,7 +106,7 @@ def scores_table(results: Results) -> Table:
 
     table = Table(title="accuracy, % (95 % interval)")
     for column in ("model", "task", "prompt", "n", "right", "not read", "cut"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for row in results.rows:
         counts = (row.n, _accuracy(row, row.n, wide=True), row.unread + row.errors, row.truncated)
         table.add_row(str(row.model), row.task, row.prompt, *map(str, counts))
@@ -79,12 +121,20 @@ def options_table(results: Results) -> Table:
     scored = [model for model in _models(results) if any(row.model == model for row in options)]
     table = Table(title="right by likelihood of the options, % (per character)")
     for column in ("task", "prompt", "scored", "n", *map(str, scored)):
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for place in dict.fromkeys((row.task, row.prompt, row.scored, row.n) for row in options):
         found = {row.model: row for row in options if (row.task, row.prompt, row.scored) == place[:3]}
         shares = [f"{100 * found[m].accuracy:.1f} ({100 * found[m].accuracy_norm:.1f})" for m in scored]
         table.add_row(*map(str, place), *shares)
     return table
+
+
+def _as_list(table: Table) -> str:
+    """Return a table's rows with a line for each cell."""
+    names = [str(column.header) for column in table.columns]
+    rows = zip(*(column.cells for column in table.columns), strict=True)
+    blocks = ["\n".join(f"  {name:21}{cell}" for name, cell in zip(names, row, strict=True)) for row in rows]
+    return "\n\n".join([str(table.title), *blocks])
 
 
 def _models(results: Results) -> list[Model]:

@@ -146,7 +146,7 @@ def trained_sum(folder: Path, *, kill_after: int | None = None) -> str:
         source="check",
     )
 
-    def progress(done: int, total: int) -> None:
+    def progress(done: int, total: int, metrics: loop.Metrics) -> None:
         if done == kill_after:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -98,7 +98,7 @@ def lacking_memory(size: str) -> Iterator[tuple[str, dict[str, Any]]]:
             budget=Budget(batch_tokens=1 << 20),
             seed="0",
             checkpoints=Path(folder),
-            progress=lambda done, total: None,
+            progress=lambda done, total, metrics: None,
         )
         yield "training", _refused(train)
     del taken

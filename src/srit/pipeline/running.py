@@ -24,7 +24,7 @@ from srit.pipeline.ahead import compute_ahead
 from srit.pipeline.begun import Shared, begin_revisions, begin_way, kept_way, pinned
 from srit.pipeline.context import Chunks, Context
 from srit.pipeline.context.models import Models
-from srit.pipeline.context.reports import Progress, Report, Reports
+from srit.pipeline.context.reports import Report, Reports
 from srit.pipeline.context.teaching import Teaching, earlier_limits, models_of
 from srit.pipeline.context.texts import Texts
 from srit.pipeline.declared import Inputs, Outputs, only, only_computes
@@ -39,6 +39,7 @@ from srit.run_directory import Json, Mirror, Run, StageEntry, recorded_sum, writ
 from srit.shortages import shortage
 from srit.students.loading import identity
 from srit.training.distributed.trainers import AloneTrainer, Trainers
+from srit.watching import Begun, Event, Made, Progressed, Taken, Watch
 
 Declare = Callable[[Recipe], Sequence[Stage]]  # a recipe's stages in order, such as `stages.stages`
 
@@ -71,8 +72,7 @@ def open_run(
     recipe: Recipe,
     declare: Declare,
     *,
-    progress: Progress,
-    report: Report,
+    watch: Watch,
     shared: Shared | None = None,
     engine: Engine | None = None,
     trainers: Trainers | None = None,
@@ -81,6 +81,7 @@ def open_run(
     """Open a run directory for a recipe, write the recipe into it, and decide the precision of its student.
 
     Args:
+        watch: takes all that happens.
         declare: returns the wanted stages. If none of them computes with the student, its weights are not needed.
         shared: what the run has in common with others; its runs compute the same student in the same way.
         engine: what computes chunks; None: this process.
@@ -92,10 +93,12 @@ def open_run(
         DataError: the student cannot be used.
     """
     with closing(Run(folder, mirror)) as run:
+        reports = Reports(_checked(watch, run))
+        report = reports.report
         run.refuse_links_out(output for stage in declare(recipe) for output in stage.outputs)
         recipe = pinned(recipe, begin_revisions(run, recipe, shared))
         computing = (engine or LocalEngine(), trainers or AloneTrainer())
-        opened = _opened(run, recipe, declare(recipe), Reports(report, _checked(progress, run)), shared, *computing)
+        opened = _opened(run, recipe, declare(recipe), reports, shared, *computing)
         # To find the fastest way to compute a model takes minutes, and problems that cannot be used take seconds.
         begun = run_stages(replace(opened, stages=[stage for stage in opened.stages if stage.name == PROBLEMS]))
         plan = _plan_for(recipe, opened.stages, run, shared, report)
@@ -110,12 +113,13 @@ def open_run(
         yield replace(decided, plan=plan, texts=opened.texts, begun=tuple(begun))
 
 
-def _checked(progress: Progress, run: Run) -> Progress:
+def _checked(watch: Watch, run: Run) -> Watch:
     """Report progress as long as no other process may go on with the run."""
 
-    def checked(what: str, done: int, total: int) -> None:
-        run.mirror.check()
-        progress(what, done, total)
+    def checked(event: Event) -> None:
+        if isinstance(event, Progressed):
+            run.mirror.check()
+        watch(event)
 
     return checked
 
@@ -276,7 +280,7 @@ def _make(
     )
     opened.run.commit(str(stage.name), entry)
     _given(opened, stage, mark, anew=reopened)
-    opened.report(f"{stage.name} done in {seconds:.0f} s  {_line(counts)}".rstrip())
+    opened.reports.watch(Made(str(stage.name), seconds, counts))
     return True
 
 
@@ -285,7 +289,7 @@ def _taken(opened: OpenRun, stage: Stage, mark: str) -> bool:
     shared = opened.shared
     if shared is None or not opened.run.adopt(str(stage.name), stage.outputs, shared.folder / "pool" / mark):
         return False
-    opened.report(f"{stage.name} taken from a run that did the same work")
+    opened.reports.watch(Taken(str(stage.name)))
     return True
 
 
@@ -303,7 +307,7 @@ def _made(opened: OpenRun, stage: Stage, mark: str, student: str, ahead: dict[st
     failed = {} if opened.shared is None else opened.shared.failed
     if mark in failed:
         raise failed[mark]
-    opened.report(f"{stage.name} …")
+    opened.reports.watch(Begun(str(stage.name)))
     if stage.computes and opened.plan is not None:
         check_kind(opened.plan.device)
     partial = _partial(opened, stage, mark, student)
@@ -364,7 +368,3 @@ def _context(opened: OpenRun, stage: Stage, partial: Path) -> Context:
         partial=partial,
         seconds={name: entries[name].seconds for name in declared if name in entries},
     )
-
-
-def _line(counts: Mapping[str, Json]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in counts.items() if isinstance(value, (int, float, bool)))

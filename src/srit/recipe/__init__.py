@@ -7,6 +7,7 @@ gained most in the kept studies (docs/choosing.md).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -367,11 +368,11 @@ def _waiting(recipe: Recipe) -> str:
     return ""
 
 
-def read_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+def read_recipe(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
     """Read and check a recipe.
 
     Args:
-        name: a .yaml file, or the name of a shipped recipe.
+        source: a .yaml file, the name of a shipped recipe, or the fields as a mapping.
         overrides: KEY=VALUE for fields to replace, such as "refine.beta=0.2".
 
     Returns:
@@ -380,13 +381,16 @@ def read_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: it does not exist, is not YAML, or is not a recipe. Names every field at fault, with its line.
     """
-    path = find_yaml(name, SHIPPED, "recipe")
-    text = read_text(path)
-    tree = parse(text, path)
+    if isinstance(source, Mapping):
+        name, text, tree = "the recipe", "", deepcopy(dict(source))
+    else:
+        path = find_yaml(str(source), SHIPPED, "recipe")
+        name, text = str(path), read_text(path)
+        tree = parse(text, path)
     for override in overrides:
         key, value = parse_override(override)
         set_field(tree, key, value)
-    return check_recipe(tree, source=str(path), text=text)
+    return check_recipe(tree, source=name, text=text)
 
 
 def check_recipe(tree: Any, *, source: str, text: str = "") -> Recipe:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from srit.records import Problem, PromptKind
-from srit.samplers import Request
+from srit.samplers import Request, Sampled
 from srit.students.prompts import Prompts
+from srit.tasks import find_task, judge
+from srit.watching import Said
 
 
 class Asked(NamedTuple):
@@ -36,3 +39,18 @@ def make_requests(wanted: Sequence[Asked], prompts: Prompts, seed: str) -> list[
         for prompt_ids in [prompts.problem_ids(problem, kind)]
         for index in indices
     ]
+
+
+def judging(wanted: Sequence[Asked], text_of: Callable[[Sampled], str]) -> Callable[[int, Sampled], Said]:
+    """Return what judges one of the answers to `make_requests` by its place, for whoever watches."""
+
+    @cache
+    def problems() -> list[Problem]:
+        return [problem for problem, _, _ in each(wanted)]
+
+    return lambda place, answer: said_to(problems()[place], text_of(answer))
+
+
+def said_to(problem: Problem, text: str) -> Said:
+    """Judge what was answered to a problem."""
+    return Said(text, judge(find_task(problem.task), problem, text).verdict)

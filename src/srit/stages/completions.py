@@ -20,7 +20,7 @@ from srit.records import Completion, Problem, PromptKind
 from srit.run_directory import Json
 from srit.samplers import Sampled, SamplingSettings
 from srit.stages.accepted import start_inputs, start_of
-from srit.stages.asked import Asked, asked, each, make_requests
+from srit.stages.asked import Asked, asked, each, judging, make_requests
 from srit.stages.lengths import LENGTHS
 from srit.stages.pairs import demonstrations_for, make_pairs, pair_settings, usable
 from srit.students.prompts import Prompts
@@ -197,7 +197,8 @@ def _sample(
     )
     source = context.models.sampler(inputs.trained(start_of(inputs, part)), inputs.recipe.rows)
     requests = make_requests(wanted, prompts, seed)
-    sampled = context.sample(sampling(source, requests, drawn, kept), f"{part.folder}/completions")
+    judged = judging(wanted, lambda answer: prompts.text(answer.token_ids))
+    sampled = context.sample(sampling(source, requests, drawn, kept), f"{part.folder}/completions", judged)
     return make_completions(wanted, sampled, prompts)
 
 

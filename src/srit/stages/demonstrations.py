@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 
 from srit.errors import DataError
@@ -19,6 +20,7 @@ from srit.pipeline.stage import UNSETTLED, Stage, StageName
 from srit.recipe import Demonstrations, Prompt, Recipe
 from srit.records import Demonstration, Problem
 from srit.run_directory import Json
+from srit.stages.asked import said_to
 from srit.stages.lengths import LENGTHS
 from srit.students.prompts import prompt_text
 from srit.tasks import find_task, judge
@@ -26,6 +28,7 @@ from srit.tasks.reading.turns import opens_thought, own_turn
 from srit.teachers import Answer, Question, Teacher, answer_key
 from srit.teachers.ledger import Calls
 from srit.teachers.paid import Paid, earlier_answers, stored, valid_answer
+from srit.watching import Said
 
 
 def demonstrations_stage(recipe: Recipe) -> Stage:
@@ -120,6 +123,7 @@ def _distinct(samples: Iterable[Demonstration]) -> Iterator[Demonstration]:
 def ask(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> dict[str, Answer]:
     """Return the teacher's answers by problem: earlier ones that are still valid, and new ones for the others."""
     keys = {q.problem.id: answer_key(teacher.identity, q.prompt) for q in questions}
+    problems = {q.problem.id: q.problem for q in questions}
     answers, waiting = {}, []
     for question in questions:
         earlier = earlier_answers(question, teacher, paid)
@@ -138,8 +142,13 @@ def ask(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> dict[str
             if not answer.settled:
                 paid.in_vain.add(keys[answer.problem_id])
             answers[answer.problem_id] = answer
-            paid.progress(len(answers), len(questions))
+            paid.progress(len(answers), len(questions), partial(_said, problems[answer.problem_id], answer))
     return answers
+
+
+def _said(problem: Problem, answer: Answer) -> Iterator[Said]:
+    if answer.text is not None:
+        yield said_to(problem, answer.text)
 
 
 def spent(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> dict[str, Json]:

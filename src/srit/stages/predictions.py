@@ -18,7 +18,7 @@ from srit.records import Model, Prediction, Problem, PromptKind
 from srit.run_directory import Json
 from srit.samplers import Sampled, SamplingSettings
 from srit.samplers.chunks import SamplerSource
-from srit.stages.asked import Asked, asked, each, make_requests
+from srit.stages.asked import Asked, asked, each, judging, make_requests
 from srit.stages.demonstrations import ask, asked_again, questions_of, spent
 from srit.stages.lengths import LENGTHS
 from srit.students.prompts import Prompts
@@ -131,8 +131,9 @@ def answers(
         kept: the folder of the finished chunks.
         what: the name of the progress.
     """
-    sampled = context.sample(_sampling(recipe, context, source, wanted, kept), what)
     prompts, stop = context.texts.prompts, recipe.evaluate.stop
+    judged = judging(wanted.asked, lambda answer: _before(prompts.text(answer.token_ids), stop))
+    sampled = context.sample(_sampling(recipe, context, source, wanted, kept), what, judged)
     return make_predictions(wanted.asked, sampled, prompts, stop)
 
 

@@ -71,8 +71,8 @@ def locate_embedded(name: str) -> Path:
         with file_lock(folder):
             if not folder.exists():
                 if embedded.terms:
-                    _log.warning("%s is used under its terms: %s", name, files[0][embedded.terms])
-                _log.warning("%s: converting its weights, once; this takes a minute or a few", name)
+                    _log.info("%s is used under its terms: %s", name, files[0][embedded.terms])
+                _log.info("%s: converting its weights, once; this takes a minute or a few", name)
                 _convert(embedded, {name: path for of_package in files for name, path in of_package.items()}, folder)
     return folder
 

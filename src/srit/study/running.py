@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from srit.errors import DataError, RecipeError
 from srit.pipeline.begun import Shared
-from srit.pipeline.context.reports import Progress, Report
 from srit.pipeline.engines import HERE, Machines, working
 from srit.pipeline.environment import environment
 from srit.pipeline.running import open_run, run_stages
@@ -34,6 +33,7 @@ from srit.study.records import (
     read_study_record,
     study_bytes,
 )
+from srit.watching import Line, Watch, headed
 
 
 class Failure(NamedTuple):
@@ -49,14 +49,13 @@ Attempt = Callable[[Callable[[], DoneRun]], "DoneRun | Failure"]
 _Found = Mapping[tuple[str, int], RunRecord]  # by cell and seed
 
 
-def run_study(
-    grid: Grid, out: Path, *, attempt: Attempt, progress: Progress, report: Report, machines: Machines = HERE
-) -> int:
+def run_study(grid: Grid, out: Path, *, attempt: Attempt, watch: Watch, machines: Machines = HERE) -> int:
     """Run what is not done of a study, and write study.json and timings.json after each cell.
 
     Seeds are outermost: the whole grid has run once before any cell is repeated.
 
     Args:
+        watch: takes all that happens; stages and their progress are headed by the cell.
         machines: where the chunks of each cell are computed.
 
     Returns:
@@ -76,12 +75,12 @@ def run_study(
         for done, (cell, number) in enumerate(wanted):
             seed = study.seeds[number]
             heading = f"[{done + 1}/{len(wanted)}] {cell.name}, seed {seed}"
-            report(heading)
-            ran = attempt(partial(_run_cell, cell, number, seed, shared, machines, heading, progress, report))
+            watch(Line(heading))
+            ran = attempt(partial(_run_cell, cell, number, seed, shared, machines, headed(heading, watch)))
             if isinstance(ran, Failure):
                 exit_code = exit_code or ran.exit_code
                 reason = re.sub(rf"(?<![\w./-]){re.escape(str(out))}/", "STUDY/", ran.reason)
-                report(f"{heading}: failed: {reason}")
+                watch(Line(f"{heading}: failed: {reason}"))
                 found[cell.name, seed] = FailedRun(seed=seed, kind=ran.kind, exit_code=ran.exit_code, reason=reason)
             else:
                 found[cell.name, seed] = ran
@@ -119,21 +118,12 @@ def _run_cell(
     seed: int,
     shared: Shared,
     machines: Machines,
-    heading: str,
-    progress: Progress,
-    report: Report,
+    watch: Watch,
 ) -> DoneRun:
     folder, recipe = folder_of(shared.folder, cell, seed), cell.recipes[number]
-
-    def in_grid(what: str, done: int, total: int) -> None:
-        progress(f"{heading}: {what}", done, total)
-
-    def indented(line: str) -> None:
-        report(f"  {line}")
-
     with (
-        working(machines, recipe, indented) as engine,
-        open_run(folder, recipe, measured, progress=in_grid, report=indented, shared=shared, engine=engine) as opened,
+        working(machines, recipe, lambda line: watch(Line(line))) as engine,
+        open_run(folder, recipe, measured, watch=watch, shared=shared, engine=engine) as opened,
     ):
         run_stages(opened)
     return outcome(folder, recipe)

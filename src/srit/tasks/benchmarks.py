@@ -132,7 +132,10 @@ class BenchmarkTask:
                 return files[stem]
         there = ", ".join(files) or "no file at all"
         wanted = f"{_FILES[split][0]}.jsonl[.gz]"
-        raise MissingSplit(f"{data / self.name}: no {split} split ({wanted}) of {self.name} here; there is: {there}")
+        raise MissingSplit(
+            f"{data / self.name}: no {split} split ({wanted}) of {self.name} here; there is: {there}. Put it there "
+            "(docs/tasks.md), or leave out `data` to load it from the hub"
+        )
 
     def _hub(self, split: Split) -> Hub:
         hub = self._benchmark.hub

@@ -9,6 +9,7 @@ from srit.errors import MachineError
 from srit.teachers import CUT, Answer, Question, Teacher, answer_key
 from srit.teachers.journal import NotCopied, NotWritten, encoded
 from srit.teachers.ledger import Calls, Unreadable, as_row
+from srit.watching import Counted, uncounted
 
 
 class Paid(NamedTuple):
@@ -21,7 +22,7 @@ class Paid(NamedTuple):
     calls: Mapping[str, Calls] = {}  # by `answer_key`, of teachers that record them
     unreadable: Unreadable | None = None  # answers that were paid for and cannot be read
     report: Callable[[str], None] = lambda line: None  # shows a line to a person
-    progress: Callable[[int, int], None] = lambda done, total: None  # answers so far, of how many
+    progress: Counted = uncounted  # takes how many answers there are so far
 
 
 def stored(arriving: Generator[Answer], key_of: Callable[[Answer], str], paid: Paid) -> Iterator[Answer]:

@@ -67,10 +67,16 @@ def _keys(problem: Problem) -> list[Key]:
     return [(task, split, problem.id) for task in (problem.task, None) for split in (problem.split, None)]
 
 
+def _missing(path: str | Path) -> DataError:
+    return DataError(
+        f"teacher.path: there is no file {path}: it is yours to bring, with a row of id and output for each answer"
+    )
+
+
 def _recorded(path: Path, variant: str | None) -> Iterator[tuple[Key, str | None]]:
     """Yield the answers of a file, each under all that its row says of the problem, and under the id alone."""
     if not path.is_file():
-        raise DataError(f"teacher.path: there is no file {path}")
+        raise _missing(path)
     variants: set[str] = set()
     for row in answered_rows(path):
         text, identity = output_field(row), id_field(row, "id", "problem_id")
@@ -103,7 +109,7 @@ def _sources(settings: RecordingSettings) -> Mapping[str, Json]:
 def _look(settings: RecordingSettings) -> Iterator[Finding]:
     for path in settings.paths:
         if not Path(path).is_file():
-            raise DataError(f"teacher.path: there is no file {path}")
+            raise _missing(path)
         rows = sum(1 for _ in answered_rows(Path(path)))
         yield Finding(True, f"recording {path}", f"{rows:,} rows")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +14,7 @@ from srit.compute.rows import Group, layout_of, micro_batches
 from srit.recipe import Optimization
 from srit.training.distributed.world import ALONE, World
 from srit.training.gradients import Gradients
-from srit.training.loop import Metrics, steps_of, steps_up_to, train
+from srit.training.loop import Metrics, Progress, steps_of, steps_up_to, train
 
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
@@ -37,7 +37,7 @@ def instruct(
     budget: Budget = ON_CPU,
     seed: str,
     checkpoints: Path,
-    progress: Callable[[int, int], None],
+    progress: Progress,
     max_tokens: int | None = None,
     world: World = ALONE,
 ) -> list[Metrics]:
@@ -47,7 +47,7 @@ def instruct(
         rows: how completions are put into rows.
         budget: how many tokens go through the model at once.
         checkpoints: the folder of this training alone.
-        progress: called with the number of steps that are done and their total.
+        progress: called after each step.
         max_tokens: stop after this many tokens in rows, repeating the examples as often as necessary (for a control of
             equal compute); None: after `settings.epochs` epochs.
         world: the processes that train together; each has the model and calls this with the same arguments.

@@ -41,6 +41,7 @@ LEAST_SECONDS = 1.0
 SAVING_SHARE = 0.02
 
 Metrics = dict[str, float]
+Progress = Callable[[int, int, Metrics], None]  # steps that are done, their total, and the last one's metrics
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ def train(
     settings: Optimization,
     seed: str,
     checkpoints: Path,
-    progress: Callable[[int, int], None],
+    progress: Progress,
     leg: Leg = WHOLE,
     problems: Callable[[int], Sequence[str]] = lambda step: (),
     world: World = ALONE,
@@ -111,7 +112,7 @@ def train(
         model: its parameters that require a gradient are trained in place.
         accumulate: adds the gradient of a step and returns what to log, which must include "loss".
         checkpoints: the folder of this training alone.
-        progress: called with the number of steps that are done and their total.
+        progress: called after each step.
         problems: the ids of those that a step learns from, for messages.
         leg: the schedule is that of a training whose parts all have as many steps as this one.
         world: the processes that train together. All take the same steps; the one that leads has the files, and the
@@ -150,7 +151,7 @@ def train(
                 schedule.step()
                 optimizer.zero_grad(set_to_none=True)
                 history.append({"step": float(step), **metrics, "grad_norm": norm, "learning_rate": rate})
-            progress(step + 1, n_steps)
+            progress(step + 1, n_steps, history[-1])
             if world.leads and step + 1 < n_steps and pace.is_due():
                 with pace.saving():
                     _save(checkpoints, _checkpoint(weights, optimizer, schedule, history), len(history))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +19,7 @@ from srit.records import Completion, Problem
 from srit.students.prompts import Prompts
 from srit.training.distributed.world import ALONE, World
 from srit.training.gradients import Gradients
-from srit.training.loop import WHOLE, Leg, Metrics, steps_of, steps_up_to, train
+from srit.training.loop import WHOLE, Leg, Metrics, Progress, steps_of, steps_up_to, train
 from srit.training.objective import LOGGED, Preference, objective_of
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def refine(
     max_tokens: int | None = None,
     seed: str,
     checkpoints: Path,
-    progress: Callable[[int, int], None],
+    progress: Progress,
     leg: Leg = WHOLE,
     is_reference: bool = True,
     world: World = ALONE,
@@ -102,7 +102,7 @@ def refine(
         max_tokens: stop after this many tokens in rows, repeating the preferences as often as necessary (for a control
             of equal compute); None: after `settings.epochs` epochs.
         checkpoints: the folder of this training alone.
-        progress: called with the number of steps that are done and their total.
+        progress: called after each step.
         leg: as in `train`.
         is_reference: whether the model is the reference before its first step here; then that is checked.
         world: the processes that train together; each has the model and calls this with the same arguments.

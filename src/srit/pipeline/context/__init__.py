@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,10 +17,14 @@ from srit.pipeline.context.texts import Texts
 from srit.samplers import Request, Sampled, SamplingSettings
 from srit.samplers.chunks import SamplerSource, SamplingWork, chunks_of, read_answers
 from srit.training.distributed.trainers import Done, Task, Trainers, Work
+from srit.watching import Progressed, Said, Watch
 
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
 
+Judged = Callable[[int, Sampled], Said]  # judges an answer by its place among those that were asked for
+
+LOOKED_AT = 8  # answers of a chunk that may be judged while others are drawn
 CHUNK = 4  # rows times this are committed together: a row that ends early is given to another answer of the chunk
 SHORT = 128  # tokens; where answers may be longer, fewer are committed together, so that a kill costs no more work
 
@@ -60,11 +66,10 @@ class Context:
             items: by the name of the file that keeps its bytes.
             kept: the folder of those files; None: `partial`.
             sizes: how much progress each item is.
-            what: the name of that progress.
+            what: the name of that progress, whose unit is a group of answers.
         """
-        return mapped_once(
-            self.engine, work, items, kept=kept or self.partial, arrived=adding_up(sizes, self.reports.of(what))
-        )
+        arrived = adding_up(sizes, self.reports.of(what, "groups"))
+        return mapped_once(self.engine, work, items, kept=kept or self.partial, arrived=arrived)
 
     def train(self, start: Callable[[], LanguageModel], work: Work, name: str) -> Done:
         """Train a model, and return it with the metrics of each step.
@@ -74,11 +79,17 @@ class Context:
             work: the training: a picklable value.
             name: of its progress.
         """
-        return self.trainers.train(start, Task(self.models.reference(None), work), self.reports.of(name))
+        return self.trainers.train(start, Task(self.models.reference(None), work), self.reports.steps(name))
 
-    def sample(self, wanted: Chunks, what: str) -> list[Sampled]:
-        """Return the answers of all chunks in the order of their requests; `what` as in `map_once`."""
-        found = self.map_once(wanted.work, wanted.items, kept=wanted.kept, sizes=wanted.sizes, what=what)
+    def sample(self, wanted: Chunks, what: str, judged: Judged) -> list[Sampled]:
+        """Return the answers of all chunks in the order of their requests.
+
+        Args:
+            what: the name of the progress.
+            judged: judges an answer by its place among all, for whoever watches.
+        """
+        arrived = seen(wanted, what, judged, self.reports.watch)
+        found = mapped_once(self.engine, wanted.work, wanted.items, kept=wanted.kept, arrived=arrived)
         return [answer for data in found for answer in read_answers(data)]
 
 
@@ -119,3 +130,34 @@ def adding_up(sizes: Mapping[Key, int], progress: Callable[[int, int], None]) ->
         progress(done, total)
 
     return arrived
+
+
+def seen(wanted: Chunks, what: str, judged: Judged, watch: Watch) -> Callable[[str], None]:
+    """Turn chunks that arrive into progress, with their tokens and some of their answers; arguments as in `sample`."""
+    places = dict(zip(wanted.items, accumulate(wanted.sizes.values(), initial=0), strict=False))  # of the first answer
+    earlier = sum(n for name, n in wanted.sizes.items() if (wanted.kept / name).exists())
+    done, total = 0, sum(wanted.sizes.values())
+
+    def arrived(name: str) -> None:
+        nonlocal done
+        done += wanted.sizes[name]
+        answers = partial(_answers, wanted.kept / name)
+        said = partial(_judged, answers, places[name], judged)
+        n_tokens = partial(_n_tokens, answers)
+        watch(Progressed(what, done, total, earlier=earlier, n_tokens=n_tokens, said=said))
+
+    return arrived
+
+
+def _answers(path: Path) -> list[Sampled]:
+    return read_answers(path.read_bytes())
+
+
+def _n_tokens(answers: Callable[[], Sequence[Sampled]]) -> int:
+    return sum(len(answer.token_ids) for answer in answers())
+
+
+def _judged(answers: Callable[[], Sequence[Sampled]], first: int, judged: Judged) -> Iterator[Said]:
+    found = answers()
+    for place in range(0, len(found), max(1, len(found) // LOOKED_AT)):
+        yield judged(first + place, found[place])

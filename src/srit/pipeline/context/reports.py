@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from srit.records import Check
 from srit.run_directory import Json
+from srit.watching import Counted, Line, Progressed, Said, Watch
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
 Report = Callable[[str], None]  # a line
@@ -16,12 +17,28 @@ Report = Callable[[str], None]  # a line
 class Reports:
     """Where lines and progress go."""
 
-    report: Report
-    progress: Progress
+    watch: Watch
 
-    def of(self, what: str) -> Callable[[int, int], None]:
+    def report(self, line: str) -> None:
+        """Report a line."""
+        self.watch(Line(line))
+
+    def of(self, what: str, unit: str = "answers") -> Counted:
         """Return the progress of one thing: called with how much is done, of how much."""
-        return lambda done, total: self.progress(what, done, total)
+
+        def counted(done: int, total: int, said: Callable[[], Iterator[Said]] = lambda: iter(()), /) -> None:
+            self.watch(Progressed(what, done, total, unit, said=said))
+
+        return counted
+
+    def steps(self, what: str) -> Callable[[int, int, Mapping[str, float]], None]:
+        """Return the progress of a training: called with its steps so far, their total, and the last one's metrics."""
+
+        def stepped(done: int, total: int, metrics: Mapping[str, float]) -> None:
+            n_tokens = int(metrics.get("tokens", 0))
+            self.watch(Progressed(what, done, total, "steps", n_tokens=lambda: n_tokens, loss=metrics["loss"]))
+
+        return stepped
 
     def check(self, name: str, ok: bool, line: str) -> Json:
         """Report something that must be true, and return it for the record."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from srit.teachers import Answer, CallEvent, Surroundings, Teacher, teacher_kind
 from srit.teachers.journal import NotCopied, NotWritten
 from srit.teachers.ledger import Ledger
 from srit.teachers.paid import Paid
+from srit.watching import Counted
 
 
 def teacher_settings(recipe: Recipe) -> dict[str, Json]:
@@ -89,7 +90,7 @@ class Teaching:
         self._kept = made if kind.kept and self.samples == 1 else None
         return made
 
-    def paid(self, progress: Callable[[int, int], None]) -> Paid:
+    def paid(self, progress: Counted) -> Paid:
         """Return the answers by key, with the function that keeps another.
 
         Args:

@@ -18,6 +18,8 @@ def serve(descriptor: int) -> None:
     connection: Connection = Connection(descriptor)
     # They warn each other's users of renamed arguments; the reader cannot act on it.
     warnings.filterwarnings("ignore", category=FutureWarning)
+    # The process that shows what happens says it once; workers would write over its display.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     sys.path[:] = pickle.loads(connection.recv_bytes())
     messages: SimpleQueue[bytes] = SimpleQueue()
     Thread(target=_listen, args=(connection, messages), daemon=True).start()

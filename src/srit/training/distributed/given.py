@@ -17,12 +17,13 @@ import torch.distributed as dist
 
 from srit.errors import MachineError
 from srit.training.distributed.meeting import Meeting, follow, introduce
-from srit.training.distributed.trainers import Done, Place, Progress, Task
+from srit.training.distributed.trainers import Done, Place, Task
 
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import Store  # typed only there
 
     from srit.compute.model import LanguageModel
+    from srit.training.loop import Progress
 
 
 def follow_given(place: Place) -> None:

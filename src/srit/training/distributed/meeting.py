@@ -12,13 +12,14 @@ from uuid import uuid4
 
 import torch.distributed as dist
 
-from srit.training.distributed.trainers import Done, Progress, Task
+from srit.training.distributed.trainers import Done, Task
 from srit.training.distributed.world import TIMEOUT, joined
 
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import Store  # typed only there
 
     from srit.compute.model import LanguageModel
+    from srit.training.loop import Progress
 
 WAIT = timedelta(minutes=10)  # one look for a training that has not begun; it is repeated for as long as it takes
 POLL_SECONDS = 0.05
@@ -111,7 +112,7 @@ def _take_part(store: Store, ready: str, place: str, rank: int, size: int, task:
     model = task.source.build()
     store.set(ready, "")
     with joined(_part(store, place), rank, size) as world:
-        task.work(model, world=world, progress=lambda done, total: None)
+        task.work(model, world=world, progress=lambda done, total, metrics: None)
 
 
 def _awaited(store: Store, key: str) -> bytes:

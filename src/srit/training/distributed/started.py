@@ -15,12 +15,13 @@ import torch.distributed as dist
 
 from srit.errors import MachineError
 from srit.training.distributed.meeting import POLL_SECONDS, Meeting, introduce
-from srit.training.distributed.trainers import Done, Progress, Task
+from srit.training.distributed.trainers import Done, Task
 
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import Store, TCPStore  # typed only there
 
     from srit.compute.model import LanguageModel
+    from srit.training.loop import Progress
 
 ATTEMPTS = 3  # of one training; each goes on from the newest checkpoint
 END_SECONDS = 10.0  # that a process has to end by itself, or to be seen to have ended

@@ -15,9 +15,7 @@ from srit.compute.mapping import Source
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
     from srit.training.distributed.world import World
-    from srit.training.loop import Metrics
-
-Progress = Callable[[int, int], None]
+    from srit.training.loop import Metrics, Progress
 
 # Those by which torch.distributed knows which of several processes it is in, and where they meet.
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -58,7 +56,7 @@ class Trainers(Protocol):
 
         Args:
             start: builds the model with the values that it starts from.
-            progress: called with the number of steps that are done and their total.
+            progress: called after each step.
         """
         ...
 

@@ -1,0 +1,112 @@
+"""What is shown while a command works: on a terminal, in a log, or to a program."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, Literal
+
+from srit.cli.display.course import Course, clock, following, in_words
+from srit.printable import printable
+from srit.watching import Begun, Event, Line, Made, Taken, Watch, as_line
+
+Display = Literal["lively", "quiet", "json"]
+
+LINE_SECONDS = 60.0  # between lines of progress where there is no terminal
+OBJECT_SECONDS = 1.0  # between JSON objects about one piece of work
+
+
+def kind_of_display(quiet: bool, as_json: bool) -> Display:
+    """Return the display that the options ask for."""
+    return "json" if as_json else "quiet" if quiet else "lively"
+
+
+@contextmanager
+def display(kind: Display) -> Iterator[Watch]:
+    """Show what happens while the block runs, warnings of other libraries included, on stderr; JSON on stdout."""
+    from rich.console import Console
+
+    from srit.cli.display.others import heard
+
+    console = Console(stderr=True, markup=False, highlight=False)
+
+    def say(line: str) -> None:
+        console.print(printable(line), soft_wrap=True)
+
+    if kind == "lively" and console.is_terminal:
+        from srit.cli.display.screen import screen
+
+        with screen(console) as watch, heard(watch):
+            yield watch
+        return
+    watch = {"json": objects(print_object), "quiet": warnings_alone(say), "lively": lines(say)}[kind]
+    with heard(watch):
+        yield watch
+
+
+def lines(say: Callable[[str], None]) -> Watch:
+    """Say each line, and how far the work is once a minute."""
+    spoken = time.monotonic()
+
+    def progressed(course: Course, now: float) -> None:
+        nonlocal spoken
+        if now - spoken > LINE_SECONDS:
+            spoken, figures = now, course.figures(now)
+            left = "" if figures.seconds_left is None else f"{clock(figures.seconds_left)} left"
+            rest = ", ".join(filter(None, (in_words(figures), left)))
+            say(f"     {figures.what} {figures.done}/{figures.total}  {rest}".rstrip())
+
+    def happened(event: Event) -> None:
+        if (line := as_line(event)) is not None:
+            say(line)
+
+    return following(progressed, happened)
+
+
+def warnings_alone(say: Callable[[str], None]) -> Watch:
+    """Say nothing but warnings."""
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Line) and event.text.lstrip().startswith("WARN"):
+            say(event.text)
+
+    return watch
+
+
+def objects(put: Callable[[Mapping[str, Any]], None]) -> Watch:
+    """Put each event as an object for JSON; progress once a second, and when it ends."""
+    spoken: dict[str, float] = {}
+
+    def progressed(course: Course, now: float) -> None:
+        figures = course.figures(now)
+        if figures.done == figures.total or now - spoken.get(figures.what, 0.0) > OBJECT_SECONDS:
+            spoken[figures.what] = now
+            put({"event": "progress", **asdict(figures), "said": figures.said and figures.said._asdict()})
+
+    def happened(event: Event) -> None:
+        match event:
+            case Begun(stage):
+                put({"event": "begun", "stage": stage})
+            case Made(stage, seconds, counts):
+                put({"event": "done", "stage": stage, "seconds": seconds, "counts": counts})
+            case Taken(stage):
+                put({"event": "taken", "stage": stage})
+            case Line(text):
+                put(_of_line(text.strip()))
+
+    return following(progressed, happened)
+
+
+def _of_line(text: str) -> dict[str, str]:
+    for mark, event in (("WARN", "warning"), ("ok", "check")):
+        if text.startswith(f"{mark} "):
+            return {"event": event, "message": text.removeprefix(mark).strip()}
+    return {"event": "note", "message": text}
+
+
+def print_object(found: Mapping[str, Any]) -> None:
+    """Print one line of JSON on stdout; a reader sees it at once."""
+    print(json.dumps(found, ensure_ascii=False), flush=True)

@@ -1,0 +1,138 @@
+"""How far a piece of work is, how fast it goes, and what was last seen of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from srit.watching import Event, Line, Progressed, Said, Watch
+
+LOOK_SECONDS = 1.0  # between looks at what was said: answers are judged for them
+JUDGING_SECONDS = 0.05  # that a look may take before it begins with another answer
+MINUTE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What is known of a piece of work; None where nothing is known yet."""
+
+    what: str
+    done: int
+    total: int
+    unit: str
+    per_second: float | None
+    tokens_per_second: float | None
+    seconds_left: float | None
+    loss: float | None
+    looked_at: int  # answers that were judged for the display
+    right: int  # of these
+    said: Said | None  # the last of them
+
+
+class _Mark(NamedTuple):
+    time: float
+    done: int
+    n_tokens: int
+
+
+class Course:
+    """Follows one piece of work by its reports."""
+
+    def __init__(self, first: Progressed, began: float) -> None:
+        """
+        Args:
+            began: when the work began, which is before its first report, on the clock of `time.monotonic`.
+        """
+        earlier = first.done - 1 if first.earlier is None else first.earlier
+        # The first interval also has the model's loading: it counts until there is another.
+        self._marks = [_Mark(began, earlier, 0)]
+        self._last, self._looked = first, -LOOK_SECONDS
+        self._looked_at = self._right = 0
+        self._said: Said | None = None
+
+    def hear(self, event: Progressed, now: float) -> None:
+        """Take a report."""
+        self._last = event
+        begin = self._marks[0]
+        if event.done <= begin.done:  # of an earlier run
+            return
+        n_tokens = self._marks[-1].n_tokens + event.n_tokens()
+        self._marks = [*self._marks[:2], _Mark(now, event.done, n_tokens)]
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            self._look(event)
+
+    def _look(self, event: Progressed) -> None:
+        began = time.monotonic()
+        for said in event.said():
+            self._said = said
+            self._looked_at += 1
+            self._right += said.verdict == "right"
+            if time.monotonic() - began > JUDGING_SECONDS:
+                return
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing of it is left."""
+        return self._last.done == self._last.total
+
+    def figures(self, now: float) -> Figures:
+        """Return what is known at a time."""
+        event, last = self._last, self._marks[-1]
+        since = self._marks[min(1, max(0, len(self._marks) - 2))]
+        seconds = last.time - since.time
+        rate = (last.done - since.done) / seconds if seconds > 0 else None
+        tokens = (last.n_tokens - since.n_tokens) / seconds if seconds > 0 and last.n_tokens else None
+        left = max(0.0, (event.total - event.done) / rate - (now - last.time)) if rate else None
+        counts = (self._looked_at, self._right, self._said)
+        return Figures(event.what, event.done, event.total, event.unit, rate, tokens, left, event.loss, *counts)
+
+
+def following(progressed: Callable[[Course, float], None], happened: Callable[[Event], None]) -> Watch:
+    """Return what hands on each piece of work with the time at each of its reports, and all other events."""
+    began, course, what = time.monotonic(), None, ""
+
+    def watch(event: Event) -> None:
+        nonlocal began, course, what
+        now = time.monotonic()
+        if not isinstance(event, Progressed):
+            if not isinstance(event, Line):
+                began, course = now, None
+            return happened(event)
+        if course is None or what != event.what:
+            course, what = Course(event, began), event.what
+        course.hear(event, now)
+        progressed(course, now)
+        if event.done == event.total:
+            began, course = now, None
+
+    return watch
+
+
+def in_words(figures: Figures) -> str:
+    """Return the rates, the loss and the share of right answers, as far as they are known."""
+    parts = []
+    if figures.per_second:
+        parts.append(_rate(figures.per_second, figures.unit))
+    if figures.tokens_per_second:
+        parts.append(_rate(figures.tokens_per_second, "tokens"))
+    if figures.loss is not None:
+        parts.append(f"loss {figures.loss:.3f}")
+    if figures.looked_at:
+        parts.append(f"{figures.right / figures.looked_at:.0%} right of {figures.looked_at:,} looked at")
+    return ", ".join(parts)
+
+
+def _rate(per_second: float, unit: str) -> str:
+    if per_second >= 0.1:
+        return f"{per_second:,.{0 if per_second >= 10 else 1}f} {unit}/s"
+    return f"{per_second * MINUTE:.1f} {unit}/min"
+
+
+def clock(seconds: float) -> str:
+    """Return a length of time as on a clock: "0:07", "2:03:10"."""
+    minutes, rest = divmod(round(seconds), MINUTE)
+    hours, minutes = divmod(minutes, MINUTE)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,98 @@
+"""A terminal: lines about what happened, and below them the work that goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from srit.cli.display.course import Course, Figures, clock, following, in_words
+from srit.printable import one_line, printable
+from srit.watching import Begun, Event, Line, Watch, as_line
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+REFRESHES = 4  # a second
+SAID_LINES = 2  # of the screen for what was said
+COLORS = {"right": "green", "wrong": "red"}
+
+
+@contextmanager
+def screen(console: Console) -> Iterator[Watch]:
+    """Show all that happens while the block runs, and leave only the lines behind."""
+    from rich.live import Live
+
+    view = View(console)
+    with Live(
+        get_renderable=view.shown, console=console, transient=True, refresh_per_second=REFRESHES, redirect_stdout=False
+    ):
+        yield following(view.progressed, view.happened)
+
+
+class View:
+    """What is on the screen."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.spinner import Spinner
+
+        self._console = console
+        self._spinner = Spinner("dots")
+        self._stage, self._began = "", time.monotonic()
+        self._course: Course | None = None
+
+    def progressed(self, course: Course, now: float) -> None:
+        """Take how far a piece of work is."""
+        self._course = course
+        if course.is_done:
+            self._began = now
+
+    def happened(self, event: Event) -> None:
+        """Take any other event: a stage that begins is shown at the bottom, and all others are lines."""
+        if not isinstance(event, Line):
+            self._course, self._began = None, time.monotonic()
+            self._stage = event.stage if isinstance(event, Begun) else ""
+        if not isinstance(event, Begun) and (line := as_line(event)) is not None:
+            self._console.print(printable(line), soft_wrap=True)
+
+    def shown(self) -> RenderableType:
+        """Return what goes on: the work, its rates, and what was last said."""
+        from rich.console import Group
+        from rich.table import Table
+
+        now = time.monotonic()
+        figures = self._course.figures(now) if self._course and not self._course.is_done else None
+        top = Table.grid(padding=(0, 1), expand=True)
+        top.add_column(no_wrap=True)
+        top.add_column(no_wrap=True, overflow="ellipsis", ratio=2 if figures else 1)
+        if figures is None:
+            top.add_row(self._spinner, f"{self._stage or 'working'}  {clock(now - self._began)}")
+            return top
+        _add_progress(top, self._spinner, figures)
+        return Group(top, *_details(figures, self._console.width))
+
+
+def _add_progress(top: RenderableType, spinner: RenderableType, figures: Figures) -> None:
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    assert isinstance(top, Table)
+    top.add_column(ratio=1)
+    top.add_column(no_wrap=True)
+    top.add_column(no_wrap=True)
+    left = "" if figures.seconds_left is None else f"{clock(figures.seconds_left)} left"
+    bar = ProgressBar(total=figures.total, completed=figures.done)
+    top.add_row(spinner, printable(figures.what), bar, f"{figures.done:,}/{figures.total:,}", left)
+
+
+def _details(figures: Figures, width: int) -> Iterator[RenderableType]:
+    from rich.text import Text
+
+    if words := in_words(figures):
+        yield Text(f"  {words}", style="dim", no_wrap=True, overflow="ellipsis")
+    if figures.said is not None:
+        text, verdict = one_line(figures.said.text, 100 * width), figures.said.verdict
+        room = SAID_LINES * (width - 2) - len(verdict) - 4
+        shown = text if len(text) <= room else "…" + text[-room:].lstrip()  # an answer's end has what is judged
+        yield Text.assemble("  ", (f"{verdict}: ", COLORS.get(verdict, "yellow")), shown, overflow="fold")

@@ -1,0 +1,119 @@
+"""What a run tells whoever watches it: a screen, a program that reads its output, or a function of the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+
+class Said(NamedTuple):
+    """An answer that a model or teacher gave."""
+
+    text: str
+    verdict: str  # "right", "wrong", "unread" or "error"
+
+
+def _nothing() -> Iterator[Said]:
+    return iter(())
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Something that a person should know: it begins with "ok   ", "WARN " or five spaces."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A stage that is being made from now on."""
+
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A stage that was made."""
+
+    stage: str
+    seconds: float
+    counts: Mapping[str, object]  # as in the manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A stage that another run had already made."""
+
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """How far something is."""
+
+    what: str
+    done: int
+    total: int
+    unit: str = "answers"
+    earlier: int | None = None  # how many of those done are an earlier run's; None: all before the first report
+    n_tokens: Callable[[], int] = lambda: 0  # since the report before this one
+    loss: float | None = None  # of the last training step, in nats per token or as the preference loss has it
+    said: Callable[[], Iterator[Said]] = _nothing  # judges some of the new answers, one by one: takes time
+
+
+Event = Line | Begun | Made | Taken | Progressed
+Watch = Callable[[Event], None]
+
+
+class Counted(Protocol):
+    """Takes how many answers are there, of how many, and what judges new ones for whoever watches."""
+
+    def __call__(self, done: int, total: int, said: Callable[[], Iterator[Said]] = _nothing, /) -> None: ...
+
+
+def uncounted(done: int, total: int, said: Callable[[], Iterator[Said]] = _nothing, /) -> None:
+    """Tell nobody."""
+
+
+def as_line(event: Event) -> str | None:
+    """Return an event as a line for a log; None for progress."""
+    match event:
+        case Line(text):
+            return text
+        case Begun(stage):
+            return f"{stage} …"
+        case Made(stage, seconds, counts):
+            numbers = (f"{name} {value}" for name, value in counts.items() if isinstance(value, (int, float)))
+            return f"{stage} done in {seconds:.0f} s  {', '.join(numbers)}".rstrip()
+        case Taken(stage):
+            return f"{stage} taken from a run that did the same work"
+        case Progressed():
+            return None
+
+
+def in_words(report: Callable[[str], None], progress: Callable[[str, int, int], None]) -> Watch:
+    """Return what hands lines to one function, and what is being done, how many are done and of how many to another."""
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Progressed):
+            progress(event.what, event.done, event.total)
+        elif (line := as_line(event)) is not None:
+            report(line)
+
+    return watch
+
+
+def headed(heading: str, watch: Watch) -> Watch:
+    """Return what hands on events under a heading, as those of one run among several."""
+
+    def under(event: Event) -> None:
+        match event:
+            case Line(text):
+                watch(Line(f"  {text}"))
+            case Progressed(what):
+                watch(replace(event, what=f"{heading}: {what}"))
+            case Begun(stage) | Made(stage) | Taken(stage):
+                watch(replace(event, stage=f"{heading}: {stage}"))
+
+    return under
