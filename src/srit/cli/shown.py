@@ -29,8 +29,8 @@ def show(
     from srit.stages.report.traces import traces, visible
 
     with reported_errors():
-        recipe_of(folder)
-        found = list(traces(folder, TRACES, problem))
+        trained = recipe_of(folder).tasks.train
+        found = list(traces(folder, TRACES, problem, of="train" if trained else "test"))
         if not found:
             raise RecipeError(
                 f"{folder}: there is no problem {problem!r}; the files in {folder}/problems/ have the ids"
