@@ -13,7 +13,7 @@ from srit.recipe import read_recipe
 
 COMMANDS = [
     *("init", "run", "plan", "demonstrate", "instruct", "sample", "pair", "refine", "evaluate", "compare"),
-    *("report", "watch", "export", "show", "audit", "tasks", "recipes", "doctor", "bench", "study"),
+    *("report", "watch", "chat", "export", "show", "audit", "tasks", "recipes", "doctor", "bench", "study"),
 ]
 
 

@@ -1,5 +1,6 @@
 """Pages that are written from the code are the ones that are kept."""
 
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -51,3 +52,24 @@ def test_the_doctor_names_what_is_missing_and_the_remedy(tmp_path, monkeypatch):
 
     assert lines["student smollm2-135m-instruct"].ok
     assert lines["hub: benchmarks from the hub"] == (False, "hub: benchmarks from the hub", "pip install 'srit[hub]'")
+
+
+@pytest.mark.parametrize(
+    ("installed", "ok", "said"),
+    [
+        (None, False, "pip install 'srit[ray]' on every machine of the cluster, with srit=="),
+        ("2.60.0", True, "every machine of the cluster needs ray==2.60.0, srit=="),
+        ("2.64.1", False, "2.64.1 is not of the tested range: pip install 'srit[ray]'"),
+    ],
+)
+def test_the_doctor_says_what_a_cluster_needs(tmp_path, monkeypatch, installed, ok, said):
+    def version_of(package):
+        if package == "ray" and installed is None:
+            raise PackageNotFoundError
+        return installed if package == "ray" else version(package)
+
+    monkeypatch.setattr("srit.cli.doctor.version", version_of)
+
+    [ray] = [finding for finding in diagnose(tmp_path) if finding.what.startswith("ray:")]
+
+    assert ray.ok == ok and ray.found.startswith(said)

@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from srit.cli.tables import accuracy_table, print_results
+from srit.cli.tables import accuracy_table, aligned, print_results
 from srit.records import Model
 from srit.records.scores import Comparison, Interval, Results, Score
 
@@ -85,3 +85,8 @@ def test_a_terminal_gets_the_fullest_form_that_fits_and_no_name_is_wrapped(resul
 
     assert any(line.startswith(expected) for line in lines), lines
     assert all(len(line) <= columns for line in lines if TASK not in line)
+
+
+def test_columns_are_as_wide_as_their_widest_cell():
+    assert list(aligned([("run", "a long name", "x"), ("done", "b", "")])) == ["run   a long name  x", "done  b"]
+    assert list(aligned([])) == []

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from srit.cli import bench, export, init, models, run, shown, study
+from srit.cli import bench, chat, export, init, models, run, shown, study
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,6 +42,7 @@ app.command()(models.evaluate)
 app.command()(models.compare)
 app.command()(run.report)
 app.command()(run.watch)
+app.command()(chat.chat)
 app.command()(export.export)
 app.command()(shown.show)
 app.command()(shown.audit)

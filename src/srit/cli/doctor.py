@@ -25,6 +25,7 @@ _KINDS: Mapping[Kinds, type[TeacherKind[Any] | SamplerKind[Any] | LossKind[Any] 
     LOSSES: LossKind,
     FAMILIES: Family,
 }
+RAY = ((2, 60), (2, 64))  # versions, as in pyproject.toml: its arguments change in 2.64
 _LEAST_DISK = 5e9  # bytes; a run of the embedded student with its converted weights takes about 1
 
 
@@ -48,10 +49,25 @@ def diagnose(folder: Path) -> list[Finding]:
     findings.append(extra("qlora", "bitsandbytes", "adapters over a base of 4 bits"))
     findings.append(extra("gguf", "xllamacpp", "llama.cpp, to check exported GGUF files"))
     findings.append(extra("figures", "matplotlib", "figures of a run for a paper"))
+    findings.append(extra("s3", "obstore", "a copy of a run on object storage: --mirror"))
+    findings.append(_ray())
     for kinds, kind in _KINDS.items():
         findings += [finding for _, found in kinds.all(kind) for finding in found.doctor()]
         findings += kinds.findings(kind)
     return findings
+
+
+def _ray() -> Finding:
+    """Say whether runs can use a cluster, and what to install where."""
+    what = "ray: the machines of a cluster, --on ray"
+    ours = ", ".join(f"{package}=={version(package)}" for package in ("srit", "torch", "transformers", "peft"))
+    try:
+        found = version("ray")
+    except PackageNotFoundError:
+        return Finding(False, what, f"pip install 'srit[ray]' on every machine of the cluster, with {ours}")
+    fits = RAY[0] <= tuple(map(int, found.split(".")[:2])) < RAY[1]
+    asked = f"every machine of the cluster needs ray=={found}, {ours}"
+    return Finding(fits, what, asked if fits else f"{found} is not of the tested range: pip install 'srit[ray]'")
 
 
 def _installed(what: str, package: str, remedy: str) -> Finding:

@@ -22,7 +22,7 @@ from srit.shortages import shortage
 from srit.watching import as_line
 
 if TYPE_CHECKING:
-    from srit.study.running import Failure
+    from srit.study.cells import Failure
 
 Result = TypeVar("Result")
 
@@ -78,7 +78,7 @@ def explain(error: Exception) -> tuple[str, int]:
 
 def attempt(work: Callable[[], Result]) -> Result | Failure:
     """Return what a cell's work returns, or the Failure that it ended in, so that a study's other cells continue."""
-    from srit.study.running import Failure
+    from srit.study.cells import Failure
 
     try:
         return work()

@@ -29,15 +29,27 @@ def export(
     converter: Annotated[
         Path | None, typer.Option(help="llama.cpp's convert_hf_to_gguf.py. Default: srit itself, or the one in PATH.")
     ] = None,
+    push: Annotated[
+        str | None, typer.Option(metavar="USER/NAME", help="Also upload it to the hub, where it is private.")
+    ] = None,
+    public: Annotated[bool, typer.Option("--public", help="With --push: let anyone see it.")] = False,
 ) -> None:
     """Write a trained model for other software, and check that it answers as before."""
+    from srit.exports import DATA
     from srit.exports import export as write
+    from srit.exports.hub import push as upload
+    from srit.exports.hub import require_push
     from srit.exports.sources import find_source
 
     with reported_errors():
         source = find_source(place, model)
+        if push is not None:
+            require_push(push)
         write(source, to, out, report=_said, questions=questions, converter=converter)
         typer.echo(f"{to}: {out}")
+        if push is not None:
+            address = upload(out, push, "dataset" if to in DATA else "model", public=public)
+            typer.echo(f"pushed: {address}")
 
 
 def _said(line: str) -> None:

@@ -28,6 +28,7 @@ from srit.errors import MachineError, RecipeError, SritError
 from srit.printable import printable
 
 if TYPE_CHECKING:
+    from srit.api import PlannedStage
     from srit.pipeline.engines import Machines
     from srit.recipe import Recipe
 
@@ -78,30 +79,51 @@ def _as_variant(recipe: str, overrides: Sequence[str], name: str, out: Path | No
     return settings, begin(settings, run_folder(read_recipe(recipe), out))
 
 
-def plan(recipe: RecipeName, overrides: Overrides = None, out: Out = None, workers: Workers = None) -> None:
+def plan(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    out: Out = None,
+    workers: Workers = None,
+    hardware: Annotated[
+        str | None,
+        typer.Option(metavar="NAME_OR_FILE", help="Other GPUs: h100, or the RESULT.json of make gpu-check there."),
+    ] = None,
+    dollars: Annotated[
+        float | None, typer.Option("--dollars-per-hour", min=0.0, help="Of one GPU; with --hardware.")
+    ] = None,
+) -> None:
     """Show what would run, why, and what it takes, and look whether all that it needs is there. Spends nothing."""
     from srit.recipe import read_recipe
 
     with reported_errors():
         settings = read_recipe(recipe, overrides or [])
         from srit.api import plan as plan_run
+        from srit.cli.tables import aligned
 
         planned = plan_run(settings, out)
-        for stage in planned.stages:
-            status, work = ("run ", stage.work.summary()) if stage.reason else ("done", "")
-            typer.echo(f"{status}  {stage.name:32} {work:40} {stage.reason}".rstrip())
+        for line in aligned(map(_row, planned.stages)):
+            typer.echo(line)
         if planned.warning:
             typer.echo(f"WARN {planned.warning}")
         for ok, what, found in planned.looked.findings:
             typer.echo(printable(f"{'ok  ' if ok else 'WARN'} {what}: {found}"))
-        if planned.summary:
+        if hardware is not None:
+            from srit.pipeline.hardware import Planned, hardware_of, lines_of
+
+            stages = [Planned(stage.name, stage.work) for stage in planned.stages if stage.reason]
+            typer.echo("\n".join(lines_of(stages, settings, hardware_of(hardware), workers or 1, dollars)))
+        elif planned.summary:
             typer.echo(planned.summary)
-        if workers is not None:
+        if workers is not None and hardware is None:
             from srit.pipeline.engines.room import sharing_line
 
             typer.echo(sharing_line(settings, workers))
         if planned.looked.faults:
             raise _together(planned.looked.faults)
+
+
+def _row(stage: PlannedStage) -> tuple[str, ...]:
+    return ("run ", stage.name, stage.work.summary(), stage.reason) if stage.reason else ("done", stage.name, "", "")
 
 
 def _together(faults: Sequence[SritError]) -> SritError:

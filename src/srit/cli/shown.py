@@ -179,7 +179,8 @@ def audit_text(found: Audit) -> str:
 def doctor() -> None:
     """Check this machine, and which parts of srit work on it."""
     from srit.cli.doctor import diagnose
+    from srit.cli.tables import aligned
 
     with reported_errors():
-        for ok, what, found in diagnose(Path()):
-            typer.echo(f"{'ok  ' if ok else 'no  '} {what:55} {found}")
+        for line in aligned(("ok" if ok else "no", what, found) for ok, what, found in diagnose(Path())):
+            typer.echo(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from srit.records import Model
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
 
 CHANGE = (Model("refined"), Model("instructed"))
 UNLIMITED = 10_000  # columns: more than any table has
+
+
+def aligned(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Yield rows as lines whose columns are as wide as their widest cell."""
+    cells = [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        yield "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def print_results(results: Results) -> None:

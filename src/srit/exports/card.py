@@ -116,11 +116,12 @@ def _figures(rows: Sequence[Score], columns: Sequence[str]) -> list[str]:
     found = []
     for domain, task, prompt, n in places:
         of = {str(r.model): r for r in rows if (r.domain, r.task, r.prompt) == (domain, task, prompt)}
-        cells = [_accuracy(of[column]) if column in of else "" for column in columns]
+        cells = [_accuracy(of[column], n) if column in of else "" for column in columns]
         found.append(" | ".join([task or over_domain(domain), prompt, str(n), *cells]))
     return found
 
 
-def _accuracy(score: Score) -> str:
+def _accuracy(score: Score, n: int) -> str:
     low, high = (100 * end for end in score.ci95)
-    return f"{100 * score.accuracy:.1f} ({low:.1f} to {high:.1f})"
+    of = "" if score.n == n else f" of {score.n}"
+    return f"{100 * score.accuracy:.1f}{of} ({low:.1f} to {high:.1f})"

@@ -64,7 +64,7 @@ def modelfile(turns: Turns, ends: tuple[str, ...]) -> str:
             f'{turns.begins}{{{{ range .Messages }}}}{{{{ if eq .Role "user" }}}}{{{{ .Content }}}}{turns.opens}'
             f'{{{{ else if eq .Role "assistant" }}}}{{{{ .Content }}}}{turns.again}{{{{ end }}}}{{{{ end }}}}'
         )
-    stops = "".join(f"PARAMETER stop {end}\n" for end in ends)
+    stops = "".join(f'PARAMETER stop "{end}"\n' for end in ends)
     return (
         "# The model was trained without a system prompt: the template leaves system messages out.\n"
         f'FROM ./{FILE}\nTEMPLATE """{template}"""\n{stops}PARAMETER temperature 0\n'

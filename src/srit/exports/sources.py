@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,10 +11,8 @@ from srit.recipe import PLAIN, Prompt, Recipe, Student, read_recipe
 from srit.recipe.compared import folder_of, models
 from srit.records import Model
 from srit.run_directory import read_manifest
-from srit.students.embedded import EMBEDDED
+from srit.students.adapted import ADAPTER, base_of
 from srit.students.loading import stored_dtype
-
-ADAPTER = "adapter_config.json"
 
 
 class FromRun(NamedTuple):
@@ -67,6 +64,16 @@ def find_source(place: str, model: str | None) -> Source:
     return _in_run(folder) or _alone(folder)
 
 
+def trained_models(place: str) -> list[str]:
+    """Return the names of the models that a run has so far; [] for what is no run directory."""
+    folder = Path(place)
+    if not (folder / "recipe.yaml").is_file():
+        return []
+    found = models(read_recipe(str(folder / "recipe.yaml")))
+    places = {str(model): folder_of(model) for model in found if model.kind != "instructed-again"}
+    return [name for name, made in places.items() if made is None or (folder / made).is_dir()]
+
+
 def of_run(folder: Path, name: str | None) -> Source:
     """Find a model of a run by its name; None: the refined one, or the last before it. Errors as in `find_source`."""
     recipe = read_recipe(str(folder / "recipe.yaml"))
@@ -113,22 +120,3 @@ def _alone(folder: Path) -> Source:
 def _stored(student: Student) -> Student:
     """Return the student in the precision of its weights."""
     return student.model_copy(update={"dtype": stored_dtype(student)})
-
-
-def base_of(adapter: Path) -> Student:
-    """Return the student that an adapter's configuration names.
-
-    Raises:
-        DataError: the configuration is damaged, or names no base.
-    """
-    path = adapter / ADAPTER
-    try:
-        stated = json.loads(path.read_bytes())
-        name, revision = stated["base_model_name_or_path"], stated.get("revision")
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: does not name the model that it adapts ({error}); restore a copy") from None
-    card = adapter / "README.md"
-    said = card.read_text("utf-8", errors="replace") if card.exists() else ""
-    # Trained on the weights of a package, an adapter names the model that these were made from, which others find.
-    packaged = next((own for own, e in EMBEDDED.items() if e.origin == name and f"package {e.package}" in said), None)
-    return Student(model=packaged or name, revision=None if packaged else revision)

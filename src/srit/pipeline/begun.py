@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from srit.machine.precision import compute_plan_of
 from srit.pipeline.context.teaching import models_of
 from srit.pipeline.estimate import uses_of
 from srit.recipe import Recipe, Tasks, TaskUse
-from srit.run_directory import Json, Manifest, Run, read_json, write_json
+from srit.run_directory import Json, Manifest, Run, file_lock, read_json, write_json
 from srit.students.loading import commit_of, hub_name, identity
 from srit.tasks.hub_data import commit_of_data, data_set_of, pinned_task
 
@@ -24,6 +25,16 @@ class Shared:
     folder: Path  # pool/: finished stages by fingerprint; teacher/: its answers
     failed: dict[str, SritError]  # stages that cannot succeed, by fingerprint: not tried again by this process
     in_vain: set[str] = field(default_factory=set)  # questions that got no answer: not asked again by this process
+    crowded: bool = False  # whether other processes work in the folder now, and the teacher was asked before
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Let one of these processes at a time do something; those that waited should look again first."""
+        if not self.crowded:
+            yield
+            return
+        with file_lock(self.folder / "locks" / name):
+            yield
 
 
 def begin_way(run: Run, recipe: Recipe, shared: Shared | None) -> ComputePlan:
@@ -32,10 +43,11 @@ def begin_way(run: Run, recipe: Recipe, shared: Shared | None) -> ComputePlan:
     kept = kept_way(run.manifest, recipe, student_sum)
     if shared is not None:
         place, student = shared.folder / "ways.json", recipe.student
-        known = read_json(place) if place.exists() else {}
-        of_student = f"{student.model} {student.revision} {student.tuning} {student.dtype}"
-        kept = known.setdefault(of_student, compute_plan_of(recipe, known.get(of_student, kept))._asdict())
-        write_json(place, known)
+        with shared.alone("ways"):
+            known = read_json(place) if place.exists() else {}
+            of_student = f"{student.model} {student.revision} {student.tuning} {student.dtype}"
+            kept = known.setdefault(of_student, compute_plan_of(recipe, known.get(of_student, kept))._asdict())
+            write_json(place, known)
     way = compute_plan_of(recipe, kept)
     decided = {"way": way._asdict(), "way_of": _computed_of(recipe, student_sum)}
     run.manifest = run.manifest.model_copy(update=decided)

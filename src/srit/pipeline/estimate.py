@@ -19,6 +19,7 @@ from srit.compute.plan import Rates
 from srit.errors import SritError
 from srit.recipe import Optimization, Prompt, Recipe, TaskUse
 from srit.records import Split
+from srit.students.adapted import base_student
 from srit.students.prompts import prompt_text
 from srit.tasks import Counted, Task, find_task
 from srit.tasks.benchmarks import BenchmarkTask
@@ -253,10 +254,11 @@ def _is_unknown(use: TaskUse, split: Split) -> bool:
 
 def n_parameters(recipe: Recipe) -> int | None:
     """Return the size of the student, from its local weights or from its name, such as Llama-2-7b."""
-    weights = list(Path(recipe.student.model).glob("*.safetensors")) if Path(recipe.student.model).is_dir() else []
+    model = base_student(recipe.student).model
+    weights = list(Path(model).glob("*.safetensors")) if Path(model).is_dir() else []
     if weights:
         return sum(path.stat().st_size for path in weights) // 2  # hub weights have two bytes a parameter
-    named = re.search(r"(\d+(?:\.\d+)?)([bm])(?![a-z])", recipe.student.model.lower())
+    named = re.search(r"(\d+(?:\.\d+)?)([bm])(?![a-z])", model.lower())
     return round(float(named[1]) * {"b": 1e9, "m": 1e6}[named[2]]) if named else None
 
 

@@ -121,6 +121,7 @@ def _installed(what: str, findings: Sequence[Finding]) -> None:
 
 
 def _student(recipe: Recipe) -> Iterator[Finding]:
+    from srit.students.adapted import base_student
     from srit.students.loading import load_prompts, locate
     from srit.students.weights import check_weights
 
@@ -130,6 +131,12 @@ def _student(recipe: Recipe) -> Iterator[Finding]:
         yield Finding(True, f"student {student.model}", "a hub id; the hub was not asked")
         return
     check_weights(student.model, folder)
+    base = base_student(student)
+    if base != student:
+        does = "is merged into it first" if student.tuning == "full" else "goes on training, as it is: not student.lora"
+        yield Finding(True, f"adapter {student.model}", f"of {base.model}: it {does}")
+        yield from _student(recipe.model_copy(update={"student": base}))
+        return
     lines = load_prompts(student, recipe.prompt).lines
     size = n_parameters(recipe)
     yield Finding(True, f"student {student.model}", f"{size / 1e6:,.0f}M parameters" if size else "there")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -175,10 +175,9 @@ def run_stages(opened: OpenRun) -> list[str]:
         made_from = _made_from(opened, stage, student)
         mark = fingerprint(made_from)
         done = opened.run.is_done(str(stage.name), mark)
-        reopened = done and unsettled(opened.run.manifest.stages[str(stage.name)]) > 0
+        reopened = done and unsettled(opened.run.manifest.stages[str(stage.name)]) > 0 and not _is_crowded(opened)
         if not reopened and (done or _taken(opened, stage, mark)):
-            opened.run.clear(str(stage.name))
-            _given(opened, stage, mark)
+            _keep(opened, stage, mark)
             kept.append(stage)
             continue
         if stage.auxiliary and not _is_damaged(opened, stage, mark) and not _is_awaited(opened, place, student):
@@ -187,9 +186,27 @@ def run_stages(opened: OpenRun) -> list[str]:
         if stage.computes and (line := mixed_versions(opened.run.manifest.stages, kept, now)):
             opened.report(f"WARN {line}")
             kept.clear()  # reported once
-        if _make(opened, stage, made_from, student, ahead, reopened=reopened):
-            made.append(str(stage.name))
+        with _alone(opened, mark):
+            if _is_crowded(opened) and _taken(opened, stage, mark):  # made by the process that was waited for
+                _keep(opened, stage, mark)
+                kept.append(stage)
+            elif _make(opened, stage, made_from, student, ahead, reopened=reopened):
+                made.append(str(stage.name))
     return made
+
+
+def _is_crowded(opened: OpenRun) -> bool:
+    return opened.shared is not None and opened.shared.crowded
+
+
+def _alone(opened: OpenRun, mark: str) -> AbstractContextManager[None]:
+    return nullcontext() if opened.shared is None else opened.shared.alone(mark)
+
+
+def _keep(opened: OpenRun, stage: Stage, mark: str) -> None:
+    """Leave a finished stage as it is, without its partial work, and share it."""
+    opened.run.clear(str(stage.name))
+    _given(opened, stage, mark)
 
 
 def _made_from(opened: OpenRun, stage: Stage, student: str) -> dict[str, Json]:

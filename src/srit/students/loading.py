@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from srit.errors import DataError
 from srit.recipe import PLAIN, Prompt, Student
 from srit.run_directory import canonical
 from srit.shortages import shortage
+from srit.students.adapted import adapter_of, base_student
 from srit.students.embedded import EMBEDDED, locate_embedded
 from srit.students.lengths import Room, room_of
 from srit.students.prompts import Prompts
@@ -42,22 +42,12 @@ def identity(student: Student) -> str:
     Raises:
         DataError: the model is not there.
     """
-    folder = locate(student)
+    folder, base = locate(student), base_student(student)
     if folder is None:
         return hashlib.sha256(canonical([student.model, student.revision])).hexdigest()
-    base = _base_of_adapter(folder)
-    if base is None or base == folder:
+    if base == student:
         return sum_of(folder)
-    return hashlib.sha256(canonical([sum_of(folder), sum_of(base)])).hexdigest()
-
-
-def _base_of_adapter(folder: Path) -> Path | None:
-    """Return the local folder of an adapter's base model, or None if the folder holds no adapter."""
-    try:
-        base = Path(json.loads((folder / "adapter_config.json").read_bytes())["base_model_name_or_path"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return base if base.is_dir() else None
+    return hashlib.sha256(canonical([sum_of(folder), identity(base)])).hexdigest()
 
 
 def hub_name(student: Student) -> str:
@@ -104,13 +94,17 @@ def load_tokenizer(student: Student) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoConfig, AutoTokenizer
 
-    place = str(locate(student) or student.model)
+    base = base_student(student)
+    config_place = str(locate(base) or base.model)
+    own = adapter_of(student)
+    has_own = own is None or (own / "tokenizer_config.json").exists()  # an adapter may leave it to its base
+    place = str(locate(student) or student.model) if has_own else config_place
     with _refusing(f"no tokenizer for {student.model}"):
-        _check_sizes(student, place)
+        _check_sizes(base, config_place)
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             place, revision=_revision(student), trust_remote_code=False
         )
-        config = AutoConfig.from_pretrained(place, revision=_revision(student), trust_remote_code=False)
+        config = AutoConfig.from_pretrained(config_place, revision=_revision(base), trust_remote_code=False)
         rows = int(config.get_text_config(decoder=True).vocab_size)
     if len(tokenizer) > rows:
         raise DataError(f"student.model: {student.model}: the tokenizer has {len(tokenizer)} ids, the model {rows}")
@@ -185,9 +179,10 @@ def load_room(student: Student) -> Room | None:
     """Return the length limit of a model's texts, or None if there is none."""
     from transformers import AutoConfig
 
-    place = str(locate(student) or student.model)
-    with _refusing(f"the config of {student.model} cannot be used"):
-        config = AutoConfig.from_pretrained(place, revision=_revision(student), trust_remote_code=False)
+    base = base_student(student)
+    place = str(locate(base) or base.model)
+    with _refusing(f"the config of {base.model} cannot be used"):
+        config = AutoConfig.from_pretrained(place, revision=_revision(base), trust_remote_code=False)
         return room_of(config)
 
 
@@ -233,6 +228,7 @@ def load_model(student: Student, adapter: Path | None = None) -> PreTrainedModel
 
     precision, device = torch_dtype(student), device_for(student.device)
     prepare(device)
+    adapter = adapter or adapter_of(student)
     if adapter is not None and (adapter / "adapter_config.json").exists():
         from peft import PeftModel
 
@@ -272,6 +268,7 @@ def _base(student: Student, precision: torch.dtype) -> PreTrainedModel:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
+    student = base_student(student)
     place = str(locate(student) or student.model)
     refuse_pickled(student.model, place)
     with _refusing(f"{student.model} cannot be loaded"):
@@ -323,7 +320,7 @@ def trainable(
     reference and sampler are compared, and training that resumes after a kill ends in the same bits.
 
     Args:
-        start: a trained folder to continue from; None: the student itself.
+        start: a trained folder to continue from; None: the student itself. An adapter as a student is continued.
         targets: the modules that get a new adapter.
         attention: the compute plan's.
     """
@@ -337,7 +334,9 @@ def trainable(
 
     from srit.students.adapters import lora_config
 
-    model = _base(student, torch_dtype(student)) if student.tuning == "qlora" else load_model(student)
+    start = start or adapter_of(student)
+    plain = base_student(student)
+    model = _base(plain, torch_dtype(student)) if student.tuning == "qlora" else load_model(plain)
     use_attention(model, attention)
     # Adapters compute in the base's precision: float32 ones with a bfloat16 base would cast every activation twice.
     # `training.loop.train` keeps their float32 values.

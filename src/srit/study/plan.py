@@ -17,8 +17,8 @@ from srit.recipe.compared import evaluated
 from srit.records import Model, Split
 from srit.run_directory import canonical, read_manifest
 from srit.stages import measured
+from srit.study.cells import folder_of
 from srit.study.grid import Grid, GridCell
-from srit.study.running import folder_of
 
 
 class Planned(NamedTuple):

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from srit.errors import DataError, RecipeError
 from srit.pipeline.begun import Shared
-from srit.pipeline.engines import HERE, Machines, working
+from srit.pipeline.engines import HERE, Machines
 from srit.pipeline.environment import environment
-from srit.pipeline.running import open_run, run_stages
 from srit.recipe.compared import in_results, tuned_on
 from srit.run_directory import Json, Run, read_manifest, write_bytes, write_json
-from srit.stages import measured
+from srit.study.cells import Attempt, Failure, Turn, folder_of, run_cell
 from srit.study.grid import Grid, GridCell
-from srit.study.outcomes import outcome
 from srit.study.records import (
     FORMAT,
     CellRecord,
@@ -35,17 +32,6 @@ from srit.study.records import (
 )
 from srit.watching import Line, Watch, headed
 
-
-class Failure(NamedTuple):
-    """Why a cell could not be run."""
-
-    kind: str  # name of the error's class
-    exit_code: int
-    reason: str
-
-
-# Does a piece of work; an error that is meant for a person comes back, any other is raised.
-Attempt = Callable[[Callable[[], DoneRun]], "DoneRun | Failure"]
 _Found = Mapping[tuple[str, int], RunRecord]  # by cell and seed
 
 
@@ -56,7 +42,8 @@ def run_study(grid: Grid, out: Path, *, attempt: Attempt, watch: Watch, machines
 
     Args:
         watch: takes all that happens; stages and their progress are headed by the cell.
-        machines: where the chunks of each cell are computed.
+        machines: with several workers of this machine, each runs a cell; on a cluster, they compute the chunks of one
+            cell after another.
 
     Returns:
         The exit code: 0 when every cell is done, otherwise that of the first one that failed.
@@ -64,29 +51,47 @@ def run_study(grid: Grid, out: Path, *, attempt: Attempt, watch: Watch, machines
     Raises:
         RecipeError: the folder has a study.json, and nothing that it was made from.
     """
-    study = grid.study
     if (out / "study.json").exists() and not (out / "runs").exists():
         raise RecipeError(f"{out}: this folder keeps a study that was run elsewhere: choose another --out")
-    found = _earlier(grid, out)
-    wanted = [(cell, number) for number in range(len(study.seeds)) for cell in grid.cells]
-    exit_code = 0
-    shared = Shared(out, {})
+    found, turns = _earlier(grid, out), _turns(grid)
+    exit_codes: dict[str, int] = {}  # of those that failed, by heading
     with closing(Run(out)):
-        for done, (cell, number) in enumerate(wanted):
-            seed = study.seeds[number]
-            heading = f"[{done + 1}/{len(wanted)}] {cell.name}, seed {seed}"
-            watch(Line(heading))
-            ran = attempt(partial(_run_cell, cell, number, seed, shared, machines, headed(heading, watch)))
+        for turn, ran in _ran(turns, Shared(out, {}), machines, attempt, watch):
             if isinstance(ran, Failure):
-                exit_code = exit_code or ran.exit_code
+                exit_codes[turn.heading] = ran.exit_code
                 reason = re.sub(rf"(?<![\w./-]){re.escape(str(out))}/", "STUDY/", ran.reason)
-                watch(Line(f"{heading}: failed: {reason}"))
-                found[cell.name, seed] = FailedRun(seed=seed, kind=ran.kind, exit_code=ran.exit_code, reason=reason)
+                watch(Line(f"{turn.heading}: failed: {reason}"))
+                row: RunRecord = FailedRun(seed=turn.seed, kind=ran.kind, exit_code=ran.exit_code, reason=reason)
             else:
-                found[cell.name, seed] = ran
+                row = ran
+            found[turn.cell.name, turn.seed] = row
             write_bytes(out / "study.json", study_bytes(study_record(grid, found)))
             write_json(out / "timings.json", _timings(grid, out))
-    return exit_code
+    return next((exit_codes[turn.heading] for turn in turns if turn.heading in exit_codes), 0)
+
+
+def _turns(grid: Grid) -> list[Turn]:
+    """Return every cell with every seed; seeds are outermost."""
+    seeds = grid.study.seeds
+    wanted = [(cell, number) for number in range(len(seeds)) for cell in grid.cells]
+    return [
+        Turn(f"[{place}/{len(wanted)}] {cell.name}, seed {seeds[number]}", cell, number, seeds[number])
+        for place, (cell, number) in enumerate(wanted, start=1)
+    ]
+
+
+def _ran(
+    turns: Sequence[Turn], shared: Shared, machines: Machines, attempt: Attempt, watch: Watch
+) -> Iterator[tuple[Turn, DoneRun | Failure]]:
+    """Run cells and yield what came out: one after another, or by workers of this machine."""
+    if machines.on == HERE.on and (machines.workers or 1) > 1 and len(turns) > 1:
+        from srit.study.workers import side_by_side
+
+        yield from side_by_side(turns, shared, machines, attempt, watch)
+        return
+    for turn in turns:
+        watch(Line(turn.heading))
+        yield turn, attempt(partial(run_cell, turn, shared, machines, headed(turn.heading, watch)))
 
 
 def _earlier(grid: Grid, out: Path) -> dict[tuple[str, int], RunRecord]:
@@ -105,28 +110,6 @@ def _earlier(grid: Grid, out: Path) -> dict[tuple[str, int], RunRecord]:
         for run in cell.done()
         if run.seed in grid.study.seeds
     }
-
-
-def folder_of(out: Path, cell: GridCell, seed: int) -> Path:
-    """Return the run directory of a cell and seed."""
-    return out / "runs" / cell.folder / f"seed-{seed}"
-
-
-def _run_cell(
-    cell: GridCell,
-    number: int,
-    seed: int,
-    shared: Shared,
-    machines: Machines,
-    watch: Watch,
-) -> DoneRun:
-    folder, recipe = folder_of(shared.folder, cell, seed), cell.recipes[number]
-    with (
-        working(machines, recipe, lambda line: watch(Line(line))) as engine,
-        open_run(folder, recipe, measured, watch=watch, shared=shared, engine=engine) as opened,
-    ):
-        run_stages(opened)
-    return outcome(folder, recipe)
 
 
 def study_record(grid: Grid, found: _Found) -> StudyRecord:

@@ -45,17 +45,19 @@ def workers_that_fit(recipe: Recipe, wanted: int, report: Report) -> int:
 
 def sharing_line(recipe: Recipe, workers: int) -> str:
     """Say in one line what so many workers would take and how many of them have something to do."""
-    each, completions, of_model = bytes_of_worker(recipe), _chunks_of_completions(recipe), _chunks_of_a_model(recipe)
+    each, completions, of_model = bytes_of_worker(recipe), chunks_of_completions(recipe), chunks_of_a_model(recipe)
     memory = "" if each is None else f" take about {workers * each / 2**30:.1f} GiB of {free_bytes() / 2**30:.1f} free;"
     idle = "" if min(completions, of_model) >= workers else ": some will wait, and a lower `rows` makes more chunks"
     return f"{workers} workers{memory} {completions} chunks of completions, {of_model} of a model's answers{idle}"
 
 
-def _chunks_of_completions(recipe: Recipe) -> int:
+def chunks_of_completions(recipe: Recipe) -> int:
+    """Return in how many chunks the answers of a round come."""
     answers = sum(n for _, n in refined_on(recipe)) * (recipe.sample.direct + recipe.sample.cot)
     return math.ceil(answers / chunk_size(recipe.rows, recipe.sample.max_new_tokens))
 
 
-def _chunks_of_a_model(recipe: Recipe) -> int:
+def chunks_of_a_model(recipe: Recipe) -> int:
+    """Return in how many chunks a model's answers to all evaluation tasks come."""
     size, kinds = chunk_size(recipe.rows, recipe.evaluate.max_new_tokens), len(recipe.evaluate.prompts)
     return sum(math.ceil(n_problems(use, "test") * kinds / size) for use in recipe.tasks.evaluate)

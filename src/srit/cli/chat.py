@@ -1,0 +1,153 @@
+"""srit chat: asks the models of a run, or one model, as they were trained to be asked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from srit.cli.ends import reported_errors
+from srit.cli.export import Place
+from srit.printable import printable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from srit.exports.sources import Source
+    from srit.students.prompts import Prompts
+
+SHOWN = ("base", "instructed", "refined")  # of a run
+
+
+class Speaker(NamedTuple):
+    """A model that answers."""
+
+    name: str
+    model: PreTrainedModel
+    prompts: Prompts
+
+
+def chat(
+    place: Place,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Of a run; may be repeated. Default: base, instructed and refined.")
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="Begin with its instruction. Default: the one that all training tasks share."),
+    ] = None,
+    direct: Annotated[bool, typer.Option("--direct", help="Do not ask for steps.")] = False,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of an answer.")] = 256,
+) -> None:
+    """Ask the models of a run, or one model. Each question stands alone. Ctrl-D or Ctrl-C ends it.
+
+    Without a terminal, the lines of standard input are the questions.
+    """
+    with reported_errors(), suppress(KeyboardInterrupt):
+        sources = _sources(place, model or [])
+        before, after = _around(sources[0], task, direct)
+        speakers = [_loaded(source) for source in sources]
+        for question in _questions():
+            for speaker in speakers:
+                typer.echo(f"{speaker.name}: ", nl=False)
+                _answer(speaker, "\n".join([*before, question, *after]), max_new_tokens)
+                typer.echo()
+
+
+def _sources(place: str, names: Sequence[str]) -> list[Source]:
+    from srit.exports.sources import find_source, trained_models
+
+    found: Sequence[str | None] = names or [name for name in trained_models(place) if name in SHOWN]
+    return [find_source(place, name) for name in found or [None]]
+
+
+def _around(source: Source, task: str | None, direct: bool) -> tuple[list[str], list[str]]:
+    """Return the lines before and after a question."""
+    from srit.tasks import find_task
+
+    wording, uses = source.wording, [] if source.run is None else [use.task for use in source.run.recipe.tasks.train]
+    own = {find_task(name).instruction for name in ([task] if task else uses)}
+    said = own if wording.instruction is None else {wording.instruction} - {""}
+    trigger = [] if direct else [wording.trigger]
+    examples = [line for one in wording.examples for line in (one.question, *trigger, f"{one.answer}\n")]
+    return [*(said if len(said) == 1 else ()), *examples], trigger
+
+
+def _loaded(source: Source) -> Speaker:
+    from srit.students.loading import load_model, load_prompts
+
+    return Speaker(
+        source.name, load_model(source.student, source.trained), load_prompts(source.student, source.wording)
+    )
+
+
+def _questions() -> Iterator[str]:
+    """Yield what is typed, or the lines of standard input, without empty ones."""
+    asks = sys.stdin.isatty()
+    if asks:
+        with suppress(ImportError):
+            import readline  # noqa: F401  lets `input` edit and repeat lines
+    while True:
+        try:
+            line = input("> " if asks else "").strip()
+        except EOFError:
+            return
+        if line:
+            if not asks:
+                typer.echo(printable(f"> {line}"))
+            yield line
+
+
+def _answer(speaker: Speaker, text: str, max_new_tokens: int) -> None:
+    """Print a greedy answer as it is written; "…" ends one that was cut off."""
+    import torch
+    from transformers import GenerationConfig
+
+    prompts = speaker.prompts
+    ids = torch.tensor([prompts.prompt_ids(text, where="the question")], device=speaker.model.device)
+    ends = list(prompts.stop_ids)
+    settings = GenerationConfig(  # type: ignore[no-untyped-call]
+        max_new_tokens=max_new_tokens, eos_token_id=ends, pad_token_id=ends[0]
+    )
+    written = _Written(prompts)
+    model: Any = speaker.model  # the annotations of `generate` are not those of a mixin
+    model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=settings, streamer=written)
+    typer.echo("" if written.has_ended else " …")
+
+
+class _Written:
+    """What `generate` streams to: prints the text as far as it is whole."""
+
+    def __init__(self, prompts: Prompts) -> None:
+        self._prompts, self._is_prompt = prompts, True
+        self._ids: list[int] = []
+        self._shown = ""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the answer ended by itself."""
+        return bool(self._ids) and self._ids[-1] in self._prompts.stop_ids
+
+    def put(self, ids: Tensor) -> None:
+        """Take the prompt's ids, then those of each token."""
+        if self._is_prompt:
+            self._is_prompt = False
+            return
+        self._ids.extend(ids.flatten().tolist())
+        text = self._prompts.text(self._ids)
+        if not text.endswith("\N{REPLACEMENT CHARACTER}"):  # which stands for half a character
+            self._show(text)
+
+    def end(self) -> None:
+        """Print the rest."""
+        self._show(self._prompts.text(self._ids))
+
+    def _show(self, text: str) -> None:
+        if text.startswith(self._shown):
+            typer.echo(printable(text[len(self._shown) :]), nl=False)
+            sys.stdout.flush()
+            self._shown = text

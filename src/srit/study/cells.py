@@ -1,0 +1,69 @@
+"""One cell of a study with one seed: where its run is, and how it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeVar
+
+from srit.pipeline.begun import Shared
+from srit.pipeline.engines import Machines, working
+from srit.pipeline.running import open_run, run_stages
+from srit.recipe import Recipe
+from srit.stages import measured
+from srit.study.grid import GridCell
+from srit.study.outcomes import outcome
+from srit.study.records import DoneRun
+from srit.watching import Line, Watch
+
+Result = TypeVar("Result")
+
+
+class Failure(NamedTuple):
+    """Why a cell could not be run."""
+
+    kind: str  # name of the error's class
+    exit_code: int
+    reason: str
+
+
+class Attempt(Protocol):
+    """Does a piece of work; an error that is meant for a person comes back, any other is raised."""
+
+    def __call__(self, work: Callable[[], Result], /) -> Result | Failure:
+        """Do it."""
+        ...
+
+
+class Turn(NamedTuple):
+    """A cell and one of the study's seeds, when it is their turn."""
+
+    heading: str
+    cell: GridCell
+    number: int  # of the seed
+    seed: int
+
+    @property
+    def recipe(self) -> Recipe:
+        """What is run."""
+        return self.cell.recipes[self.number]
+
+    def folder(self, out: Path) -> Path:
+        """Return its run directory."""
+        return folder_of(out, self.cell, self.seed)
+
+
+def folder_of(out: Path, cell: GridCell, seed: int) -> Path:
+    """Return the run directory of a cell and seed."""
+    return out / "runs" / cell.folder / f"seed-{seed}"
+
+
+def run_cell(turn: Turn, shared: Shared, machines: Machines, watch: Watch) -> DoneRun:
+    """Run a cell, or resume it, and return what came out."""
+    folder, recipe = turn.folder(shared.folder), turn.recipe
+    with (
+        working(machines, recipe, lambda line: watch(Line(line))) as engine,
+        open_run(folder, recipe, measured, watch=watch, shared=shared, engine=engine) as opened,
+    ):
+        run_stages(opened)
+    return outcome(folder, recipe)

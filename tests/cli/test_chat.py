@@ -1,0 +1,75 @@
+"""`srit chat`, on a terminal and without one."""
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from tiny import save_tiny_student
+from typer.testing import CliRunner
+
+from srit.cli import app
+from srit.printable import printable
+from srit.recipe import Student
+from srit.samplers import Request, SamplingSettings
+from srit.samplers.transformers.engine import TransformersSampler
+from srit.students.loading import load_model, load_prompts
+
+SHORT = ["--max-new-tokens", "12"]
+
+
+def answer(student, text):
+    prompts = load_prompts(student)
+    request = Request(prompts.prompt_ids(text, where=""), "")
+    sampler = TransformersSampler(load_model(student), rows=1, pad_id=0)
+    [said] = sampler.sample([request], SamplingSettings(0.0, 12, prompts.stop_ids))
+    return prompts.text(said.token_ids)
+
+
+def test_each_line_of_standard_input_is_asked_with_the_prompt_trained_with(tiny_student):
+    done = CliRunner().invoke(app, ["chat", str(tiny_student), *SHORT], input="What is 1 + 1?\n\nHi\n")
+
+    student = Student(model=str(tiny_student), dtype="float32")
+    said = answer(student, "What is 1 + 1?\nLet's think step by step.")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("> What is 1 + 1?\n") and done.stdout.count("\n> Hi\n") == 1
+    assert f"{tiny_student.name}: {printable(said)}" in done.stdout
+
+
+@pytest.mark.parametrize("key", ["\x04", "\x03"])  # Ctrl-D, Ctrl-C
+def test_a_terminal_is_asked_and_ends_the_chat_cleanly(tmp_path, key):
+    command = [sys.executable, "-m", "srit", "chat", str(save_tiny_student(tmp_path)), "--direct", *SHORT]
+    lead, follow = pty.openpty()
+    with subprocess.Popen(
+        command, stdin=follow, stdout=follow, stderr=follow, start_new_session=True, preexec_fn=_owns
+    ) as chat:
+        os.close(follow)
+        seen = _until(lead, "> ")
+        os.write(lead, b"Hi\r")
+        seen += _until(lead, "\n> ")
+        os.write(lead, key.encode())
+        rest = _until(lead, "\0")
+        chat.wait(30)
+    os.close(lead)
+
+    assert chat.returncode == 0 and "Traceback" not in seen + rest
+    assert f"{tmp_path.name}: " in seen
+
+
+def _owns():
+    """Make the terminal the process's own, so that its keys send signals."""
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def _until(terminal, mark):
+    seen = ""
+    while mark not in seen:
+        try:
+            seen += os.read(terminal, 4096).decode(errors="replace")
+        except OSError:  # the other end has closed it
+            break
+    return seen

@@ -1,0 +1,87 @@
+"""An adapter as a student: training goes on with it."""
+
+import json
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+import srit
+from srit.recipe import Student
+from srit.students.adapted import base_of, base_student
+from srit.students.loading import identity, load_model, trainable
+
+RECIPE = """\
+name: on
+student: {{model: "{student}", dtype: float32}}
+tasks: {{train: [{{task: sums, limit: 8}}], evaluate: [{{task: sums, limit: 8}}]}}
+instruct: {{epochs: {epochs}, learning_rate: 1e-2, direct_target: answer}}
+rounds: 0
+evaluate: {{max_new_tokens: 8}}
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, tiny_student):
+    """A run, and one whose student is what the first has trained."""
+    folder = tmp_path_factory.mktemp("adapted")
+    found = []
+    for name, student, epochs in (("first", tiny_student, 10), ("second", folder / "first/instructed", 1)):
+        (folder / f"{name}.yaml").write_text(RECIPE.format(student=student, epochs=epochs))
+        found.append(srit.run(srit.read_recipe(str(folder / f"{name}.yaml")), folder / name))
+    return found
+
+
+def texts(run, model):
+    lines = (run / f"predictions/{model}/sums.jsonl").read_text().splitlines()
+    return [(row["problem_id"], row["prompt"], row["text"]) for row in map(json.loads, lines)]
+
+
+def test_the_base_of_the_second_run_is_the_instructed_model_of_the_first(runs):
+    first, second = runs
+
+    assert texts(second, "base") == texts(first, "instructed") != texts(first, "base")
+
+
+def test_the_adapter_goes_on_and_names_the_same_base(runs, tiny_student):
+    first, second = (run / "instructed" for run in runs)
+    before, after = (load_file(folder / "adapter_model.safetensors") for folder in (first, second))
+
+    assert before.keys() == after.keys()
+    moved = max(float((before[name] - after[name]).abs().max()) for name in before)
+    assert 0 < moved < 0.2 < max(float(weight.abs().max()) for weight in before.values())
+    assert json.loads((second / "adapter_config.json").read_text())["base_model_name_or_path"] == str(tiny_student)
+    loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_student), second)
+    merged = load_model(Student(model=str(second), dtype="float32"))
+    ids = torch.arange(3, 20)[None]
+    torch.testing.assert_close(merged(ids).logits, loaded.eval()(ids).logits, rtol=0, atol=1e-4)
+
+
+def test_training_starts_from_what_the_adapter_computes(runs):
+    student = Student(model=str(runs[0] / "instructed"), dtype="float32")
+    ids = torch.arange(3, 20)[None]
+
+    started, merged = trainable(student, None), load_model(student)
+
+    torch.testing.assert_close(started(input_ids=ids).logits, merged(input_ids=ids).logits, rtol=0, atol=1e-4)
+    assert any(weight.requires_grad for weight in started.parameters())
+
+
+def test_the_identity_of_an_adapter_has_that_of_its_base(runs, tiny_student):
+    student = Student(model=str(runs[0] / "instructed"))
+
+    assert base_student(student).model == str(tiny_student) == base_of(runs[0] / "instructed").model
+    assert (
+        len({identity(student), identity(base_student(student)), identity(Student(model=str(runs[1] / "instructed")))})
+        == 3
+    )
+
+
+def test_the_plan_says_that_an_adapter_goes_on(runs, tmp_path):
+    recipe = srit.read_recipe(str(runs[1].parent / "second.yaml"))
+
+    found = {what: line for _, what, line in srit.plan(recipe, tmp_path / "new").looked.findings}
+
+    assert "it goes on training, as it is: not student.lora" in found[f"adapter {runs[0] / 'instructed'}"]
