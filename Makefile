@@ -69,7 +69,7 @@ lint: .venv/ready
 
 docs: .venv/ready
 	$(BIN)/srit tasks --markdown > docs/tasks.md
-	$(BIN)/python bench/recipe_page.py > docs/recipe.md
+	$(BIN)/python -c "from srit.recipe.fields import page; print(page(), end='')" > docs/recipe.md
 	$(BIN)/python bench/models_page.py > docs/models.md
 
 # The documentation as pages in .site/html, in an environment of its own; a warning is an error.

@@ -31,24 +31,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 if TYPE_CHECKING:
-    from srit.api import (
-        demonstrate,
-        evaluate,
-        figures,
-        instruct,
-        load_results,
-        load_verdict,
-        pair,
-        plan,
-        refine,
-        report,
-        run,
-        sample,
-    )
+    from srit.api import demonstrate, evaluate, instruct, pair, plan, refine, run, sample
     from srit.errors import SritError
+    from srit.finished import figures, load_results, load_verdict, report
     from srit.recipe import Recipe, read_recipe
 else:
+    _FINISHED = ("figures", "load_results", "load_verdict", "report")
     _MODULES = {"SritError": "srit.errors", "Recipe": "srit.recipe", "read_recipe": "srit.recipe"}
+    _MODULES |= dict.fromkeys(_FINISHED, "srit.finished")
 
     # Names are looked up when first used: `import srit` must stay cheap, and torch takes seconds to load.
     def __getattr__(name):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from srit.errors import RecipeError
+from srit.finished import load_results
 from srit.machine.precision import known_rates
 from srit.pipeline.begun import Shared
 from srit.pipeline.context.reports import Progress
@@ -19,21 +20,14 @@ from srit.pipeline.planning import plan as plan_stages
 from srit.pipeline.planning import versions_line
 from srit.pipeline.running import open_run, run_stages
 from srit.pipeline.variants import begin_variant, shared_by
-from srit.recipe import PLAIN, Recipe, read_recipe
+from srit.recipe import PLAIN, Recipe
 from srit.recipe.evaluation import evaluation_recipe, recipe_around
-from srit.records import Completion, Demonstration, Model, Pair
+from srit.records import Completion, Demonstration, Pair
 from srit.records.scores import Results
-from srit.run_directory import read_manifest, read_records
+from srit.run_directory import read_records
 from srit.run_directory.mirror import Mirror, mirror_of
-from srit.side_by_side import SideBySide, compare_runs, side_of
 from srit.stages import part as part_of
 from srit.stages import stages
-from srit.stages.anatomy.verdict import Verdict, verdict_of
-from srit.stages.report import News, report_so_far, write_report
-from srit.stages.report.anatomy import of_first_round
-from srit.stages.report.curves import curves
-from srit.stages.report.logs import read_logs
-from srit.stages.results import read_results
 from srit.students.merged import is_adapter, merge
 from srit.training.distributed.choice import followed, trainers_for
 from srit.watching import Line, Watch, in_words
@@ -207,83 +201,6 @@ def evaluate(
     return load_results(make(recipe, out, "report", watch=_watch(log, progress), machines=machines))
 
 
-def report(folder: Path | str) -> Path:
-    """Write report.html from what a run holds so far.
-
-    Args:
-        folder: a run directory.
-
-    Returns:
-        The path of the page.
-
-    Raises:
-        RecipeError: no run was started in the folder.
-        DataError: a file of the run is damaged.
-    """
-    folder = Path(folder)
-    recipe = recipe_of(folder)
-    return write_report(folder, stages(recipe)[-1], recipe)
-
-
-def page(folder: Path, live: News) -> str:
-    """Return the page of a run that goes on; errors as in `report`."""
-    recipe = recipe_of(folder)
-    return report_so_far(folder, stages(recipe)[-1], recipe, live=live)
-
-
-def figures(folder: Path | str, out: Path | str) -> list[Path]:
-    """Write the figures of a run's page as SVG and PDF, for a paper.
-
-    Args:
-        folder: a run directory.
-        out: the folder for the figures.
-
-    Returns:
-        Their paths.
-
-    Raises:
-        RecipeError: no run was started in the folder, or matplotlib is not installed.
-        DataError: a file of the run is damaged, or there are no results yet.
-    """
-    from srit.stages.report.figures import write_figures
-
-    folder = Path(folder)
-    recipe_of(folder)
-    logs = read_logs(folder, read_manifest(folder).stages)
-    return write_figures(load_results(folder), curves(logs), Path(out))
-
-
-def load_results(folder: Path | str) -> Results:
-    """Read the results of a run.
-
-    Args:
-        folder: a run directory.
-
-    Returns:
-        The records of its results.json: each model's accuracy on each task (`rows`) and on all tasks of a domain
-        (`pooled`), models compared on the same problems (`comparisons`), and what else the recipe asked for.
-
-    Raises:
-        DataError: there are no results yet, or the file is damaged.
-    """
-    return read_results(Path(folder) / "results.json")
-
-
-def load_verdict(folder: Path | str) -> Verdict | None:
-    """Say whether the pairs of a run mattered, by rule from its figures.
-
-    Args:
-        folder: a run directory.
-
-    Returns:
-        The outcome and a sentence with the figures; None if the run has no refined model.
-
-    Raises:
-        DataError: there are no results yet, or a file is damaged.
-    """
-    return verdict_of(load_results(folder), of_first_round(Path(folder)))
-
-
 def plan(recipe: Recipe, out: Path | str | None = None) -> RunPlan:
     """Look at what `run` would do with the same arguments, and at what that needs. Nothing is made or spent.
 
@@ -381,21 +298,6 @@ def make_evaluation(
     return make(recipe, folder, "results", watch=watch, machines=machines)
 
 
-def side_by_side(a: Path | str, b: Path | str, models: Sequence[tuple[Model, Model]] = ()) -> SideBySide:
-    """Compare the models of two runs on the problems that both were asked.
-
-    Args:
-        models: which model of the first is compared with which of the second; (): each with its namesake.
-
-    Returns:
-        What differs in their recipes, and each difference with its interval and the problems that changed.
-
-    Raises:
-        SritError: one is no run, they have nothing in common, or a file is damaged.
-    """
-    return compare_runs(side_of(Path(a)), side_of(Path(b)), models)
-
-
 def make(
     recipe: Recipe,
     out: Path | str | None,
@@ -463,18 +365,6 @@ def run_folder(recipe: Recipe, out: Path | str | None) -> Path:
         url = f"{found[1]}://{found[2]}"
         raise RecipeError(f"--out {url}: a run works in a folder of this machine: copy it there with --mirror {url}")
     return Path("runs") / recipe.name if out is None else Path(out)
-
-
-def recipe_of(folder: Path) -> Recipe:
-    """Read the recipe of a run directory.
-
-    Raises:
-        RecipeError: no run was started there.
-    """
-    path = folder / "recipe.yaml"
-    if not path.is_file():
-        raise RecipeError(f"{folder}: not a run directory: start a run with srit run RECIPE --out {folder}")
-    return read_recipe(str(path))
 
 
 def _last_round(folder: Path, recipe: Recipe) -> Path:

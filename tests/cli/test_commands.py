@@ -12,7 +12,7 @@ from srit.cli import app
 from srit.recipe import read_recipe
 
 COMMANDS = [
-    *("run", "plan", "demonstrate", "instruct", "sample", "pair", "refine", "evaluate", "compare"),
+    *("init", "run", "plan", "demonstrate", "instruct", "sample", "pair", "refine", "evaluate", "compare"),
     *("report", "watch", "chat", "export", "show", "audit", "tasks", "recipes", "doctor", "bench", "study"),
 ]
 

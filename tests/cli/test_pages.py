@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from srit.cli import app
 from srit.cli.doctor import diagnose
+from srit.recipe.fields import page
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -27,7 +28,7 @@ def test_the_page_of_tasks_is_current():
 
 
 def test_the_page_of_recipes_is_current():
-    assert script("recipe_page").page() == (DOCS / "recipe.md").read_text()
+    assert page() == (DOCS / "recipe.md").read_text()
 
 
 def test_the_table_of_performance_is_that_of_the_measurements():

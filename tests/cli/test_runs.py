@@ -139,6 +139,7 @@ def test_any_model_is_evaluated_on_any_task_as_it_was_in_its_run(run, tmp_path, 
     name = "refined" if model != "instructed" else model
     in_run = (run / f"predictions/{name}/sums.jsonl").read_bytes()
     assert (tmp_path / "out/predictions/base/sums.jsonl").read_bytes() == in_run
+    assert "base, cot" in srit("show", tmp_path / "out")
 
 
 def test_a_list_of_tasks_may_hold_commas_of_its_own():
@@ -187,3 +188,4 @@ def test_a_run_without_stage_2_ends_with_the_instructed_model(run, tmp_path):
 
     assert "│ instructed" in said and "refined" not in said
     assert not (tmp_path / "out/round-1").exists() and (tmp_path / "out/report.html").exists()
+    assert "this recipe makes no refined" in srit("refine", tmp_path / "out", code=2)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from srit.errors import RecipeError
-from srit.recipe import check_recipe, read_recipe, shipped
+from srit.recipe import SHIPPED, check_recipe, read_recipe, shipped
 from srit.run_directory import canonical
 from srit.stages import stages
 
@@ -242,6 +242,21 @@ def test_another_prompt_makes_again_every_stage_that_asks_or_trains(tmp_path):
     assert {name for name, stage in plain.items() if stage.settings == worded[name].settings} == {
         *("problems", "round-1/anatomy", "results")
     }
+
+
+@pytest.mark.parametrize("name", [name for name in shipped() if name.endswith("gb")])
+def test_a_recipe_for_a_gpu_plans_without_the_hub_its_teacher_and_a_gpu(name, tmp_path):
+    from srit.api import plan
+    from srit.teachers.gold import GoldSettings
+
+    recipe = read_recipe(name)
+    known = {"qwen", "llama", "smollm2", "gemma"}
+    planned = plan(recipe.model_copy(update={"teacher": GoldSettings()}), tmp_path)
+
+    assert recipe.student.model.lower().split("/")[1].startswith(tuple(known))
+    assert planned.looked.faults == () and len(planned.stages) > 10
+    text = (SHIPPED / f"{name}.yaml").read_text()
+    assert max(map(len, text.splitlines())) <= 120 and "# Memory: " in text and "not run by us" in text
 
 
 def test_the_smallest_recipe_trains_as_the_studied_one_does():

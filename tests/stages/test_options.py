@@ -6,12 +6,12 @@ import pytest
 import torch
 from tiny import tiny_model, tiny_tokenizer
 
-from srit.api import load_results
 from srit.cli.tables import print_results
 from srit.compute.mapping import mapped_once
 from srit.compute.rows import Group
 from srit.compute.scoring import BATCH_TOKENS, ROW_TOKENS, score
 from srit.errors import DataError
+from srit.finished import load_results
 from srit.pipeline.engines.local import LocalEngine
 from srit.pipeline.planning import plan
 from srit.pipeline.running import open_run, run_stages

@@ -347,3 +347,70 @@ def test_the_dropout_of_a_config_is_found_wherever_it_stands_and_that_of_other_h
         "resid_pdrop": 0.2,
     }
     assert dropout(AutoConfig.for_model("gemma3", text_config={"attention_dropout": 0.1})) == {"attention_dropout": 0.1}
+
+
+# -------------------------------------------------------------------------------------- schedules and decay
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
+def test_a_schedule_is_that_of_transformers_after_the_warmup(schedule):
+    from transformers import get_scheduler
+
+    from srit.training.loop import _rate
+
+    n, warm = 40, 4
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    name = "constant_with_warmup" if schedule == "constant" else schedule
+    theirs = get_scheduler(name, optimizer, num_warmup_steps=warm, num_training_steps=n)
+
+    for step in range(n):
+        if step >= warm:
+            assert _rate(step, n, warm / n, schedule) == pytest.approx(theirs.get_last_lr()[0], abs=1e-12)
+        optimizer.step()
+        theirs.step()
+    assert [_rate(step, n, warm / n, schedule) for step in range(warm)] == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_decay_takes_its_share_off_matrices_and_leaves_vectors(tmp_path):
+    start = dict(tiny_model().named_parameters())
+    settings = SETTINGS.model_copy(update={"epochs": 1, "batch_size": len(EXAMPLES), "warmup": 0.0})
+    trained = {}
+    for decay in (0.0, 0.3):
+        model = tiny_model()
+        instruct(
+            model,
+            EXAMPLES,
+            settings.model_copy(update={"weight_decay": decay}),
+            seed="0",
+            checkpoints=tmp_path / str(decay),
+            progress=lambda *_: None,
+        )
+        trained[decay] = dict(model.named_parameters())
+
+    for name, weight in start.items():
+        taken = trained[0.0][name] - trained[0.3][name]
+        expected = settings.learning_rate * 0.3 * weight if weight.ndim > 1 else torch.zeros_like(weight)
+        torch.testing.assert_close(taken, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_a_training_with_decay_and_a_cosine_ends_in_the_same_bits_after_a_stop(tmp_path, monkeypatch):
+    monkeypatch.setattr("srit.training.loop.CHECKPOINT_SECONDS", 0.0)
+    settings = SETTINGS.model_copy(update={"weight_decay": 0.1, "schedule": "cosine"})
+    whole, history = trained(tmp_path / "whole", settings=settings)
+    with pytest.raises(Killed):
+        trained(tmp_path / "stopped", kill_at=3, settings=settings)
+
+    resumed, same = trained(tmp_path / "stopped", settings=settings)
+
+    assert same == history
+    assert all(torch.equal(*weights) for weights in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("asked, stored", [("auto", 512), ("always", 1), ("never", 0)])
+def test_layers_are_computed_again_as_the_recipe_asks_for(asked, stored):
+    from srit.compute.plan import ComputePlan
+    from srit.machine.memory import recomputing
+
+    plan = ComputePlan("float32", "shared", "slots", "", "", "all-linear", stored_tokens=512)
+
+    assert recomputing(plan, asked) == plan._replace(stored_tokens=stored)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from srit.cli import bench, chat, export, models, run, shown, study
+from srit.cli import bench, chat, export, init, models, run, shown, study
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,6 +33,7 @@ def _main(
     pass
 
 
+app.command()(init.init)
 app.command()(run.run)
 app.command()(run.plan)
 for _name, (_part, _summary) in run.STAGES.items():

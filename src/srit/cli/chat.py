@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from srit.exports.sources import Source
+    from srit.records import PromptKind
     from srit.students.prompts import Prompts
 
 SHOWN = ("base", "instructed", "refined")  # of a run
@@ -49,12 +50,12 @@ def chat(
     """
     with reported_errors(), suppress(KeyboardInterrupt):
         sources = _sources(place, model or [])
-        before, after = _around(sources[0], task, direct)
+        put = _put(sources[0], task, direct)
         speakers = [_loaded(source) for source in sources]
         for question in _questions():
             for speaker in speakers:
                 typer.echo(f"{speaker.name}: ", nl=False)
-                _answer(speaker, "\n".join([*before, question, *after]), max_new_tokens)
+                _answer(speaker, put(question), max_new_tokens)
                 typer.echo()
 
 
@@ -65,16 +66,27 @@ def _sources(place: str, names: Sequence[str]) -> list[Source]:
     return [find_source(place, name) for name in found or [None]]
 
 
-def _around(source: Source, task: str | None, direct: bool) -> tuple[list[str], list[str]]:
-    """Return the lines before and after a question."""
+def _put(source: Source, task: str | None, direct: bool) -> Callable[[str], str]:
+    """Return what makes a prompt of a question: as a problem of a task, or with the trigger alone."""
+    from srit.records import Problem
+    from srit.students.prompts import prompt_text
     from srit.tasks import find_task
 
-    wording, uses = source.wording, [] if source.run is None else [use.task for use in source.run.recipe.tasks.train]
-    own = {find_task(name).instruction for name in ([task] if task else uses)}
-    said = own if wording.instruction is None else {wording.instruction} - {""}
-    trigger = [] if direct else [wording.trigger]
-    examples = [line for one in wording.examples for line in (one.question, *trigger, f"{one.answer}\n")]
-    return [*(said if len(said) == 1 else ()), *examples], trigger
+    name, wording = task or _shared(source), source.wording
+    if name is None:
+        return lambda question: question if direct else f"{question}\n{wording.trigger}"
+    find_task(name)  # reports a name that there is not
+    kind: PromptKind = "direct" if direct else "cot"
+    return lambda question: prompt_text(Problem("question", name, "test", question, ""), kind, wording)
+
+
+def _shared(source: Source) -> str | None:
+    """Return a training task of the run that made a model if all have the same instruction."""
+    from srit.tasks import find_task
+
+    tasks = [] if source.run is None else [use.task for use in source.run.recipe.tasks.train]
+    alike = source.wording.instruction is not None or len({find_task(name).instruction for name in tasks}) == 1
+    return tasks[0] if tasks and alike else None
 
 
 def _loaded(source: Source) -> Speaker:

@@ -62,8 +62,9 @@ def _evaluate_model(
     machines: Machines,
     kind: Display,
 ) -> None:
-    from srit.api import load_results, make_evaluation
+    from srit.api import make_evaluation
     from srit.cli.tables import print_results
+    from srit.finished import load_results
 
     with display(kind) as watch:
         folder = make_evaluation(model, tasks, out, limit=limit, overrides=overrides, watch=watch, machines=machines)
@@ -82,7 +83,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Compare two runs: what differs in their recipes, and the second minus the first on the problems of both."""
-    from srit.api import side_by_side
+    from srit.finished import side_by_side
 
     with reported_errors():
         found = side_by_side(first, second, _pairs(model, other))

@@ -188,8 +188,8 @@ def report(
     ] = None,
 ) -> None:
     """Write the report.html of a run from what it holds so far."""
-    from srit.api import figures as write_figures
-    from srit.api import report as write_report
+    from srit.finished import figures as write_figures
+    from srit.finished import report as write_report
 
     with reported_errors():
         typer.echo(f"report: {write_report(folder)}")
@@ -221,8 +221,9 @@ def make_part(
     recipe: Recipe, out: Path | None, part: str | None, machines: Machines, kind: Display, mirror: str | None = None
 ) -> None:
     """Make one part of a run, or all of it (None), and print where the result is."""
-    from srit.api import load_results, load_verdict, make
+    from srit.api import make
     from srit.cli.tables import print_results
+    from srit.finished import load_results, load_verdict
     from srit.training.distributed.choice import followed
 
     if followed():

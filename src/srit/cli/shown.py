@@ -25,12 +25,12 @@ def show(
     problem: Annotated[str | None, typer.Option(help="A problem's id. Default: a few problems are shown.")] = None,
 ) -> None:
     """Follow problems through a run: demonstration, answers, pairs, and each model's answer."""
-    from srit.api import recipe_of
+    from srit.finished import recipe_of
     from srit.stages.report.traces import traces, visible
 
     with reported_errors():
-        recipe_of(folder)
-        found = list(traces(folder, TRACES, problem))
+        trained = recipe_of(folder).tasks.train
+        found = list(traces(folder, TRACES, problem, of="train" if trained else "test"))
         if not found:
             raise RecipeError(
                 f"{folder}: there is no problem {problem!r}; the files in {folder}/problems/ have the ids"
@@ -92,11 +92,18 @@ def _first_problem(name: str, split: str, data: Path | None) -> str:
 def recipes(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="A recipe to print.")] = None,
     copy: Annotated[Path | None, typer.Option(help="Write it to this file instead, which must not exist.")] = None,
+    field: Annotated[
+        str | None, typer.Option(help="Say what a field is, or all of a part: refine.beta, refine.")
+    ] = None,
 ) -> None:
-    """List the recipes that come with srit, or print one, or copy it to change it."""
+    """List the recipes that come with srit, or print one, or copy it to change it, or say what a field is."""
     from srit.recipe import SHIPPED, shipped
     from srit.settings import find_yaml
 
+    if field is not None:
+        with reported_errors():
+            typer.echo("\n".join(_fields(field)))
+        return
     if name is None and copy is None:
         typer.echo("\n".join(shipped()))
         return
@@ -107,10 +114,27 @@ def recipes(
         if copy is None:
             typer.echo(text, nl=False)
         else:
-            _write_new(copy, text)
+            write_new(copy, text)
+            typer.echo(f"{copy}: next, srit plan {copy}")
 
 
-def _write_new(path: Path, text: str) -> None:
+def _fields(name: str) -> list[str]:
+    from srit.recipe.fields import fields_named
+
+    if not (found := fields_named(name)):
+        raise RecipeError(
+            f"--field: a recipe has no {name!r}: docs/recipe.md lists all, --field refine those of a part"
+        )
+    return found
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file that does not exist yet.
+
+    Raises:
+        RecipeError: there is one.
+        MachineError: it cannot be written.
+    """
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -118,7 +142,6 @@ def _write_new(path: Path, text: str) -> None:
         raise RecipeError(f"{path}: there is already a file of this name: choose another") from None
     except OSError as error:
         raise MachineError(f"{path}: cannot be written: {error.strerror}") from None
-    typer.echo(f"{path}: next, srit plan {path}")
 
 
 def audit(

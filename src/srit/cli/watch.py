@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock
 
-from srit.api import page, recipe_of
 from srit.errors import SritError
+from srit.finished import page, recipe_of
 from srit.stages.report import News
 
 HOST = "127.0.0.1"

@@ -6,6 +6,7 @@ Decided once, when a run begins, and kept with it: other numbers would be other 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from srit.compute.device import CPU, free_bytes, total_bytes
 from srit.compute.plan import Budget, ComputePlan
@@ -50,6 +51,12 @@ def cache_bytes_of(total: int) -> int:
 def power_of_two(number: int) -> int:
     """Return the largest power of two that is no more than a number; 0 for less than 1."""
     return 1 << (number.bit_length() - 1) if number > 0 else 0
+
+
+def recomputing(plan: ComputePlan, asked: Literal["auto", "always", "never"]) -> ComputePlan:
+    """Return the plan with layers computed again as the recipe asks for."""
+    stored = {"auto": plan.stored_tokens, "always": 1, "never": 0}[asked]
+    return plan._replace(stored_tokens=stored)
 
 
 def within_memory(plan: ComputePlan, asked: int | None) -> ComputePlan:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from srit.compute.device import CPU, device_for, kind_of
 from srit.compute.plan import ADDED, ComputePlan, Rates
-from srit.machine.memory import within_memory
+from srit.machine.memory import recomputing, within_memory
 from srit.recipe import Recipe, Student
 from srit.run_directory import Json, canonical, file_lock, write_json
 from srit.students.loading import identity, load_tokenizer
@@ -30,7 +30,10 @@ def compute_plan_of(recipe: Recipe, kept: Mapping[str, Json] | None) -> ComputeP
         kept: the plan in the run's manifest.
     """
     begun = begun_compute_plan(recipe, kept)
-    return begun if begun is not None else within_memory(_measured(recipe.student), recipe.student.batch_tokens)
+    if begun is not None:
+        return begun
+    student = recipe.student
+    return recomputing(within_memory(_measured(student), student.batch_tokens), student.recompute)
 
 
 def begun_compute_plan(recipe: Recipe, kept: Mapping[str, Json] | None) -> ComputePlan | None:
@@ -40,6 +43,7 @@ def begun_compute_plan(recipe: Recipe, kept: Mapping[str, Json] | None) -> Compu
     plan, student = _read(kept), recipe.student
     on = "cpu" if plan.device == CPU else "cuda"
     agrees = student.dtype in ("auto", plan.dtype) and student.device in ("auto", on)
+    agrees = agrees and plan == recomputing(plan, student.recompute)
     return plan if agrees and student.batch_tokens in (None, plan.batch_tokens) else None
 
 

@@ -60,6 +60,12 @@ class Student(Part):
     # Tokens that go through it at once in training; None: 2,048 on a processor, and on a GPU what its memory holds.
     batch_tokens: Count | None = Field(default=None, exclude_if=lambda batch_tokens: batch_tokens is None)
 
+    # Gradient checkpointing: whether layers are computed again for the gradient instead of stored. auto: where a GPU's
+    # memory holds less than a batch; the numbers are the same.
+    recompute: Literal["auto", "always", "never"] = Field(
+        default="auto", exclude_if=lambda recompute: recompute == "auto"
+    )
+
     # Of the field alone: one of the whole model would have lists checked as Python's, of which none is a tuple.
     @field_validator("device", mode="before")
     @classmethod
@@ -131,8 +137,11 @@ class Prompt(Part):
 PLAIN = Prompt()
 
 
+Schedule = Literal["linear", "cosine", "constant"]
+
+
 class Optimization(Part):
-    """One stage of training; AdamW, linear decay to 0."""
+    """One stage of training by AdamW."""
 
     epochs: Count = 2
     learning_rate: Positive = 2e-4
@@ -140,6 +149,10 @@ class Optimization(Part):
     row_tokens: Count = 256  # tokens of a packed row: longer rows waste more attention
     warmup: Fraction = 0.1  # of the steps
     clip: Positive = 1.0  # gradient norm
+    # Of the learning rate after the warmup: linear and cosine end at 0.
+    schedule: Schedule = Field(default="linear", exclude_if=lambda schedule: schedule == "linear")
+    # A step takes this share of the learning rate off each matrix; vectors, such as norms, keep theirs.
+    weight_decay: float = Field(default=0.0, ge=0, exclude_if=lambda decay: not decay)
 
 
 class Instruct(Optimization):

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from srit.errors import RecipeError
 from srit.pipeline.stage import Stage
 from srit.recipe import PLAIN, Recipe
 from srit.recipe.compared import evaluated, judge_sources, models, scored
@@ -95,11 +96,17 @@ def part(product: str) -> Callable[[Recipe], list[Stage]]:
 
 
 def needed(recipe: Recipe, product: str) -> list[Stage]:
-    """Return the stages that make one of `PARTS`, and all that these need, in order."""
+    """Return the stages that make one of `PARTS`, and all that these need, in order.
+
+    Raises:
+        RecipeError: the recipe leaves that part out.
+    """
     inputs: set[str] = set()
     found = []
     for stage in reversed(stages(recipe)):
         if stage.name.product == product or inputs.intersection(stage.outputs):
             inputs.update(stage.inputs, stage.after)
             found.append(stage)
+    if not found:
+        raise RecipeError(f"{recipe.name}: this recipe makes no {product}: tasks.train is [], or rounds is 0")
     return found[::-1]

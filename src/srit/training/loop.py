@@ -1,4 +1,4 @@
-"""The training loop of both stages: AdamW, a linear schedule, and checkpoints that survive a kill.
+"""The training loop of both stages: AdamW, a schedule, and checkpoints that survive a kill.
 
 The number of a step seeds its randomness, so a run that resumes from a checkpoint ends in the same bits as one that was
 never stopped.
@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from safetensors.torch import load, save
@@ -23,7 +25,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from srit.compute.device import LESS_AT_ONCE, reporting_memory
 from srit.errors import TrainingError
-from srit.recipe import Optimization
+from srit.recipe import Optimization, Schedule
 from srit.run_directory import write_bytes
 from srit.stopping import delayed_stop
 from srit.training.distributed.world import ALONE, World
@@ -125,11 +127,11 @@ def train(
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     weights = _masters(trained)
     gradients = gradients_of(trained, weights, world)
-    optimizer = torch.optim.AdamW(weights.values(), lr=settings.learning_rate, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(_groups(weights.values(), settings.weight_decay), lr=settings.learning_rate)
     if world.leads:
         _begin(optimizer, weights, leg)
     done, total = (leg.number - 1) * n_steps, leg.of * n_steps
-    schedule = LambdaLR(optimizer, lambda step: _rate(done + step, total, settings.warmup))
+    schedule = LambdaLR(optimizer, lambda step: _rate(done + step, total, settings.warmup, settings.schedule))
     history = _continue(checkpoints, weights, optimizer, schedule, world)
     _follow(trained, weights)
     pace = Pace()
@@ -230,9 +232,21 @@ def _follow(trained: Mapping[str, Tensor], masters: Mapping[str, Tensor]) -> Non
                 weight.copy_(masters[name])
 
 
-def _rate(step: int, n_steps: int, warmup: float) -> float:
+def _rate(step: int, n_steps: int, warmup: float, schedule: Schedule = "linear") -> float:
+    """Return the share of the learning rate that a step has."""
     warm = max(1, round(warmup * n_steps))
-    return (step + 1) / warm if step < warm else (n_steps - step) / max(1, n_steps - warm)
+    if step < warm:
+        return (step + 1) / warm
+    left = (n_steps - step) / max(1, n_steps - warm)
+    return {"linear": left, "cosine": 0.5 * (1 - math.cos(math.pi * left)), "constant": 1.0}[schedule]
+
+
+def _groups(weights: Iterable[Tensor], decay: float) -> list[dict[str, Any]]:
+    """Return the optimizer's groups in the order of the weights: matrices decay, and vectors do not."""
+    return [
+        {"params": list(alike), "weight_decay": decay if decays else 0.0}
+        for decays, alike in groupby(weights, key=lambda weight: weight.ndim > 1 if decay else False)
+    ]
 
 
 def _is_finite(value: float) -> bool:

@@ -13,6 +13,8 @@ from srit.watching import Begun, Event, Line, Watch, as_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.spinner import Spinner
+    from rich.table import Table
 
 REFRESHES = 4  # a second
 SAID_LINES = 2  # of the screen for what was said
@@ -73,11 +75,9 @@ class View:
         return Group(top, *_details(figures, self._console.width))
 
 
-def _add_progress(top: RenderableType, spinner: RenderableType, figures: Figures) -> None:
+def _add_progress(top: Table, spinner: Spinner, figures: Figures) -> None:
     from rich.progress_bar import ProgressBar
-    from rich.table import Table
 
-    assert isinstance(top, Table)
     top.add_column(ratio=1)
     top.add_column(no_wrap=True)
     top.add_column(no_wrap=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from srit.printable import printable
-from srit.records import Problem
+from srit.records import Problem, Split
 from srit.stages.report.said import Said, gather
 
 _SHOWN_CHARACTERS = 4000  # of one answer
@@ -31,19 +31,20 @@ class Trace(NamedTuple):
     parts: list[Part]
 
 
-def traces(folder: Path, limit: int, problem_id: str | None = None) -> Iterator[Trace]:
+def traces(folder: Path, limit: int, problem_id: str | None = None, *, of: Split = "train") -> Iterator[Trace]:
     """Follow problems through a run.
 
     Args:
-        limit: how many training problems, spread evenly.
+        limit: how many problems, spread evenly.
         problem_id: follow only the problems with this id, of whichever task and place.
+        of: the split of the problems if none is named.
 
     Raises:
         DataError: a file of the run is damaged.
     """
 
     def wanted(problem: Problem) -> bool:
-        return problem.split == "train" if problem_id is None else problem.id == problem_id
+        return problem.split == of if problem_id is None else problem.id == problem_id
 
     found = gather(folder, wanted)
     for said in found if problem_id is not None else found[:: max(1, len(found) // limit)][:limit]:

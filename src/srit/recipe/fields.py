@@ -1,10 +1,11 @@
-"""Writes docs/recipe.md: every field of a recipe with its type, its default, and the comment of its line of source."""
+"""Every field of a recipe with its type, its default, and the comment of its line of source: docs/recipe.md."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from srit import recipe
@@ -141,6 +142,7 @@ PARTS: tuple[tuple[str, type[Part]], ...] = (
 )
 
 
+@cache
 def page() -> str:
     """Returns docs/recipe.md."""
     lines = [HEAD.rstrip("\n")]
@@ -152,5 +154,19 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-if __name__ == "__main__":
-    print(page(), end="")
+def fields_named(name: str) -> list[str]:
+    """Returns a line for each field of that dotted name, such as "refine.beta", or of that part, such as "refine"."""
+    lines, of = [], ""
+    for line in page().splitlines():
+        if line.startswith("#"):
+            of = f" ({line.strip('# `')})" if line.startswith("### ") else ""
+        elif line.startswith("| `"):
+            field, *cells = (cell.strip("|` ") for cell in line.split(" | "))
+            if field == name or field.startswith(f"{name}."):
+                lines.append(_line(f"{field}{of}", *cells))
+    return lines
+
+
+def _line(field: str, value: str, default: str, said: str) -> str:
+    shown = default if default == "needed" else f"default {default}"
+    return f"{field}: {value.replace('`', '')}; {shown}" + (f"; {said}" if said else "")
