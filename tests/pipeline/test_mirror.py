@@ -14,10 +14,14 @@ from small_runs import RECIPE, chunks, command, sums
 from storage_server import StorageServer
 from teacher_server import Reply, TeacherServer, answer
 
+from srit.errors import MachineError
 from srit.recipe import read_recipe
+from srit.run_directory import Run
+from srit.run_directory.mirror import mirror_of
 from srit.students.prompts import prompt_text
 from srit.tasks import find_task
 
+URL = "s3://bucket/runs/tiny"
 LEASE = 20  # seconds
 
 
@@ -71,7 +75,7 @@ def test_a_run_goes_from_machine_to_machine_and_comes_out_the_same(storage, teac
 
     def begun(name):
         with (tmp_path / f"{name}.log").open("wb") as log:
-            options = ("--mirror", "s3://bucket/runs/tiny")
+            options = ("--mirror", URL)
             return subprocess.Popen(command(recipe, tmp_path / name, *options), env=variables, stderr=log)
 
     def said(name):
@@ -84,8 +88,10 @@ def test_a_run_goes_from_machine_to_machine_and_comes_out_the_same(storage, teac
     killed = time.monotonic()
     kept = (tmp_path / "a/teacher/answers.jsonl").read_bytes().splitlines()[:-1]  # the last may be on its way
     assert len(kept) >= 20
-    refused = begun("x")
-    assert refused.wait() == 5 and "goes on with this run" in said("x")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(MachineError, match="goes on with this run"):
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        Run(tmp_path / "x", mirror_of(tmp_path / "x", URL, print))
 
     time.sleep(max(0.0, killed + LEASE + 2 - time.monotonic()))
     second = begun("b")
