@@ -35,7 +35,7 @@ class Stopped(Exception):
 def training(world, stage, dtype, checkpoints, stop_after=None):
     """Train a tiny model, and return the bytes of its weights and the metrics of its steps."""
 
-    def progress(done, total):
+    def progress(done, total, metrics):
         if done == stop_after:
             raise Stopped
 

@@ -95,8 +95,10 @@ PLANNED = {"device"}  # "auto" is what the compute plan makes of it, and that is
 def test_every_field_that_a_stage_reads_is_in_its_fingerprint(stage):
     def mark(recipe):
         try:
-            [again] = [other for other in stages(recipe) if other.name == stage.name]
+            again = next((other for other in stages(recipe) if other.name == stage.name), None)
         except RecipeError:  # there is no such kind of teacher, loss or engine
+            return None
+        if again is None:  # with files of the user's own, nothing is sampled
             return None
         return fingerprint(basis(again, dict.fromkeys(stage.inputs, ""), "", None, sources={}))
 

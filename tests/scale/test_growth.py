@@ -1,8 +1,11 @@
 """What the stages of a run take when there are many problems."""
 
 import os
+import sys
 
 import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
 from growth import grown
 
 PROBLEMS = int(os.environ.get("PROBLEMS", "1000000"))

@@ -313,14 +313,21 @@ def make(name: str) -> JsonlTask:
         DataError: there is nothing at that path.
     """
     given = name.removeprefix(_PREFIX)
-    place, _, said = (given, "", "") if Path(given).exists() else given.partition("?")
+    place, _, said = (given, "", "") if _exists(Path(given)) else given.partition("?")
     path = Path(place)
-    if not place or not path.exists():
+    if not place or not _exists(path):
         raise DataError(f"{name}: there is no file or folder {str(path)!r}")
     options = options_of(said, name)
     if options.shares and path.is_dir():
         raise DataError(f"{name}: split: a folder has a file for each split: remove it, or name one file")
     return JsonlTask(path, f"{_PREFIX}{path}?{said}" if said else "", options)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # the name is too long for any file
+        return False
 
 
 FAMILY = Family(__doc__, names, knows, make)

@@ -77,7 +77,9 @@ def test_processes_that_are_started_for_a_training_make_the_same_adapter(tmp_pat
     def train(trainers, folder):
         settings = Optimization(epochs=1, batch_size=5)
         work = partial(instruct, examples=EXAMPLES, settings=settings, seed="0", checkpoints=tmp_path / folder)
-        model, history = trainers.train(start, Task(source, work), lambda *done: seen.append(done))
+        model, history = trainers.train(
+            start, Task(source, work), lambda done, total, metrics: seen.append((done, total))
+        )
         return get_peft_model_state_dict(model), history
 
     weights, history = train(AloneTrainer(), "alone")

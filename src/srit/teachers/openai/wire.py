@@ -17,6 +17,7 @@ from srit.teachers.openai.reply import Received
 
 MAX_BYTES = 16 << 20  # of a response
 CONNECT_SECONDS = 30.0
+LONGEST_WAIT = 1.0  # seconds
 
 Request = TypeVar("Request")
 
@@ -109,9 +110,13 @@ class Threads(Generic[Request]):
         self._waiting.put(request)
 
     def get(self, seconds: float | None) -> Arrived[Request] | None:
-        """Return what arrives next; None if nothing does in time, or if `wake` is called."""
+        """Return what arrives next; None if nothing does within `seconds` or a second, or if `wake` is called.
+
+        A signal that comes between the last bytecode before a wait and the wait itself does not interrupt it, so no
+        wait is long.
+        """
         try:
-            return self._arrived.get(timeout=seconds)
+            return self._arrived.get(timeout=LONGEST_WAIT if seconds is None else min(seconds, LONGEST_WAIT))
         except Empty:
             return None
 
