@@ -34,8 +34,8 @@ from srit.compute.scoring import score
 from srit.recipe import Student
 from srit.records import Prediction, Problem
 from srit.samplers import SamplingSettings
+from srit.samplers.asked import asked, make_requests
 from srit.samplers.transformers.engine import TransformersSampler
-from srit.stages.asked import asked, make_requests
 from srit.stages.options import Options, make_options, option_scores
 from srit.stages.predictions import make_predictions
 from srit.students.loading import load_model, load_tokenizer, locate

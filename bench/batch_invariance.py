@@ -14,8 +14,8 @@ from srit.recipe import read_recipe
 from srit.records import Problem
 from srit.run_directory import read_records
 from srit.samplers import SamplingSettings
+from srit.samplers.asked import asked, make_requests
 from srit.samplers.transformers.engine import TransformersSampler
-from srit.stages.asked import asked, make_requests
 from srit.stages.predictions import make_predictions
 from srit.students.loading import load_model, load_tokenizer
 from srit.students.prompts import Prompts

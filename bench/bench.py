@@ -38,8 +38,8 @@ from srit.recipe import Recipe, read_recipe
 from srit.records import Completion, Demonstration, Problem
 from srit.run_directory import read_records, write_json
 from srit.samplers import SamplingSettings
+from srit.samplers.asked import asked, make_requests
 from srit.samplers.transformers.engine import TransformersSampler
-from srit.stages.asked import asked, make_requests
 from srit.stages.instructed import make_examples
 from srit.stages.pairs import right_sides
 from srit.students.loading import load_model, load_tokenizer, trainable

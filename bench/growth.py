@@ -18,8 +18,8 @@ import torch
 from bench import Work, machine
 from srit.run_directory import write_json
 from srit.samplers import SamplingSettings
+from srit.samplers.asked import asked, make_requests
 from srit.samplers.transformers.engine import TransformersSampler
-from srit.stages.asked import asked, make_requests
 
 RESULTS = Path(__file__).with_name("growth.json")
 PICTURE = Path(__file__).parents[1] / "docs" / "growth.svg"

@@ -10,9 +10,9 @@ from tiny import tiny_tokenizer
 
 from srit.errors import DataError
 from srit.records import Model, Prediction, Problem
+from srit.records.own import key_of, with_own
 from srit.run_directory import Chosen, Filed, Grouped, Lookup, Scratch, read_records, write_records
-from srit.stages.asked import asked, each, make_requests
-from srit.stages.own import key_of, with_own
+from srit.samplers.asked import asked, each, make_requests
 from srit.stages.results import make_results
 from srit.students.prompts import Prompts
 

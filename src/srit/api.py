@@ -20,8 +20,9 @@ from srit.pipeline.planning import plan as plan_stages
 from srit.pipeline.planning import versions_line
 from srit.pipeline.running import open_run, run_stages
 from srit.pipeline.variants import begin_variant, shared_by
-from srit.recipe import PLAIN, Recipe
+from srit.recipe import Recipe
 from srit.recipe.evaluation import evaluation_recipe, recipe_around
+from srit.recipe.wording import PLAIN
 from srit.records import Completion, Demonstration, Pair
 from srit.records.scores import Results
 from srit.run_directory import read_records

@@ -3,9 +3,9 @@ from tiny import chat_tokenizer, tiny_tokenizer
 from transformers import ByT5Tokenizer
 
 from srit.errors import DataError
-from srit.recipe import Example, Prompt
+from srit.recipe.wording import Example, Prompt
 from srit.samplers import Sampled
-from srit.stages.asked import asked
+from srit.samplers.asked import asked
 from srit.stages.completions import make_completions
 from srit.stages.predictions import make_predictions
 from srit.students.prompts import Prompts, prompt_text

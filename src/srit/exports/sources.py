@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from srit.errors import DataError, RecipeError
 from srit.machine.precision import begun_compute_plan
-from srit.recipe import PLAIN, Prompt, Recipe, Student, read_recipe
+from srit.recipe import Recipe, Student, read_recipe
 from srit.recipe.compared import folder_of, models
+from srit.recipe.wording import PLAIN, Prompt
 from srit.records import Model
 from srit.run_directory import read_manifest
 from srit.students.adapted import ADAPTER, base_of

@@ -17,7 +17,8 @@ from typing import Literal, NamedTuple
 
 from srit.compute.plan import Rates
 from srit.errors import SritError
-from srit.recipe import Optimization, Prompt, Recipe, TaskUse
+from srit.recipe import Optimization, Recipe, TaskUse
+from srit.recipe.wording import Prompt
 from srit.records import Split
 from srit.students.adapted import base_student
 from srit.students.prompts import prompt_text

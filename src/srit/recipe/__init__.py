@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from srit.kinds import LOSSES, SAMPLERS, TEACHERS
+from srit.recipe.wording import PLAIN, Prompt
 from srit.settings import (
     Count,
     Fraction,
@@ -33,9 +34,6 @@ from srit.settings import (
 # Longer than all but 1 in 1,000 recorded answers of Llama-3-70B and Gemini 1.5 Flash to GSM8K and of GPT-4o to
 # OpenBookQA, in tokens of SmolLM2; 96 tokens cut 7 to 49 % of them. Competition mathematics takes more.
 MAX_NEW_TOKENS = 256
-
-
-TRIGGER = "Let's think step by step."  # Kojima et al. 2022, arXiv 2205.11916
 
 
 class Lora(Part):
@@ -116,25 +114,6 @@ class Demonstrations(Part):
 
     limit: int | None = Field(default=None, ge=0)  # training problems of each task that are demonstrated; None: all
     keep: Literal["correct", "all"] = "correct"
-
-
-class Example(Part):
-    """A question and its answer, shown before each problem."""
-
-    question: str
-    answer: str  # as it should be written, reasoning included
-
-
-class Prompt(Part):
-    """How problems are put to the student, and to a teacher that is asked, in every stage."""
-
-    instruction: str | None = None  # before each question; None: the task's own
-    system: str | None = None  # a system turn before each question; it is saved in the model's chat template
-    trigger: str = TRIGGER  # what the CoT prompt ends with
-    examples: tuple[Example, ...] = ()  # between the instruction and the question
-
-
-PLAIN = Prompt()
 
 
 Schedule = Literal["linear", "cosine", "constant"]

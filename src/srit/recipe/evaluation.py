@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from srit.recipe import PLAIN, Prompt, Recipe, check_recipe, read_recipe
+from srit.recipe import Recipe, check_recipe, read_recipe
 from srit.recipe.compared import slug
+from srit.recipe.wording import PLAIN, Prompt
 from srit.settings import parse_override, set_field
 from srit.tasks import is_task
 

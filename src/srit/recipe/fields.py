@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from srit import recipe
 from srit.kinds import LOSSES, SAMPLERS, TEACHERS, Kinds
+from srit.recipe.wording import Example, Prompt
 from srit.settings import Configured, OneOf, Part
 
 HEAD = """\
@@ -131,8 +132,8 @@ PARTS: tuple[tuple[str, type[Part]], ...] = (
     ("student.lora.", recipe.Lora),
     ("tasks.", recipe.Tasks),
     ("tasks.….", recipe.TaskUse),
-    ("prompt.", recipe.Prompt),
-    ("prompt.examples.….", recipe.Example),
+    ("prompt.", Prompt),
+    ("prompt.examples.….", Example),
     ("demonstrations.", recipe.Demonstrations),
     ("instruct.", recipe.Instruct),
     ("sample.", recipe.Sample),

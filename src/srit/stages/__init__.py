@@ -9,9 +9,10 @@ from dataclasses import replace
 
 from srit.errors import RecipeError
 from srit.pipeline.stage import Stage
-from srit.recipe import PLAIN, Recipe
+from srit.recipe import Recipe
 from srit.recipe.compared import evaluated, judge_sources, models, scored
 from srit.recipe.rounds import parts_of, rounds_of
+from srit.recipe.wording import PLAIN
 from srit.stages.accepted import accepted_stage
 from srit.stages.anatomy.effect import effect_stage
 from srit.stages.anatomy.stage import anatomy_stage

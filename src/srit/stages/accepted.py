@@ -13,7 +13,7 @@ from srit.recipe import Recipe
 from srit.recipe.rounds import RoundPart
 from srit.records import Prediction, Problem
 from srit.run_directory import Json
-from srit.stages.asked import asked
+from srit.samplers.asked import asked
 from srit.stages.lengths import LENGTHS
 from srit.stages.predictions import Wanted, answers, computed_with
 

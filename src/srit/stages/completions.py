@@ -21,8 +21,8 @@ from srit.recipe.rounds import RoundPart
 from srit.records import Completion, Problem, PromptKind
 from srit.run_directory import Chosen, Json
 from srit.samplers import Sampled, SamplingSettings
+from srit.samplers.asked import Asked, asked, each, judging, make_requests
 from srit.stages.accepted import start_inputs, start_of
-from srit.stages.asked import Asked, asked, each, judging, make_requests
 from srit.stages.lengths import LENGTHS
 from srit.stages.pairs import demonstrations_for, make_pairs, pair_settings, usable
 from srit.students.prompts import Prompts

@@ -18,10 +18,11 @@ from srit.pipeline.context.teaching import samples_of, teacher_settings, teacher
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.estimate import demonstrated, teaching
 from srit.pipeline.stage import UNSETTLED, Stage, StageName
-from srit.recipe import Demonstrations, Prompt, Recipe
+from srit.recipe import Demonstrations, Recipe
+from srit.recipe.wording import Prompt
 from srit.records import Demonstration, Problem
 from srit.run_directory import Chosen, Json, Lookup
-from srit.stages.asked import said_to
+from srit.samplers.asked import said_to
 from srit.stages.lengths import LENGTHS
 from srit.students.prompts import prompt_text
 from srit.tasks import find_task, judge

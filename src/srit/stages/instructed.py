@@ -15,9 +15,9 @@ from srit.pipeline.estimate import Work, demonstrated, tokens_of, training
 from srit.pipeline.stage import TRAINS, Stage, StageName
 from srit.recipe import Instruct, Optimization, Recipe
 from srit.records import Demonstration, Problem, PromptKind
+from srit.records.own import key_of
 from srit.run_directory import Json, Scratch
 from srit.stages.lengths import LENGTHS
-from srit.stages.own import key_of
 from srit.students.loading import dropout
 from srit.students.prompts import Prompts
 from srit.students.saved import save

@@ -16,8 +16,8 @@ from srit.recipe import Pairs, Recipe, without_later
 from srit.recipe.compared import refine_problems
 from srit.recipe.rounds import RoundPart
 from srit.records import Completion, Demonstration, Pair, Problem, PromptKind
+from srit.records.own import key_of, with_own
 from srit.run_directory import Json
-from srit.stages.own import key_of, with_own
 from srit.students.lengths import Asked, too_long
 
 # A direct answer with fewer words than this before its final sentence has no chain of thought.

@@ -17,8 +17,8 @@ from srit.recipe.compared import Evaluated, folder_of, predictions_file, problem
 from srit.records import Model, Prediction, Problem, PromptKind
 from srit.run_directory import Json
 from srit.samplers import Sampled, SamplingSettings
+from srit.samplers.asked import Asked, asked, each, judging, make_requests
 from srit.samplers.chunks import SamplerSource
-from srit.stages.asked import Asked, asked, each, judging, make_requests
 from srit.stages.demonstrations import answered, asked_again, questions_of, spent
 from srit.stages.lengths import LENGTHS
 from srit.students.prompts import Prompts

@@ -18,10 +18,10 @@ from srit.recipe import LOSS_FIELDS, Pairs, Recipe, Referenced, Refine, with_for
 from srit.recipe.compared import refine_problems
 from srit.recipe.rounds import RoundPart
 from srit.records import Completion, Pair, Problem
+from srit.records.own import with_own
 from srit.run_directory import Json, Scratch
 from srit.stages.accepted import start_inputs, start_of
 from srit.stages.instructed import save_trained
-from srit.stages.own import with_own
 from srit.stages.pairs import prompts_of, right_sides, usable
 from srit.students.prompts import Prompts
 from srit.students.sources import ScoringWork, read_scores

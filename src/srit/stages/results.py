@@ -24,10 +24,10 @@ from srit.pipeline.stage import Stage, StageName
 from srit.recipe import Recipe
 from srit.recipe.compared import answered, options_file, predictions_file, scored, tuned_on
 from srit.records import Domain, Model, OptionScores, Prediction, PromptKind, ScoredBy
+from srit.records.columns import KINDS, VERDICTS, Columns, Problems, pass_counts, right_of
 from srit.records.scores import Comparison, OptionAccuracy, Overlap, PassAtK, Results, Score
 from srit.run_directory import Json, checked, fault_of, write_json
 from srit.stages.anatomy.overlaps import count_overlap
-from srit.stages.columns import KINDS, VERDICTS, Columns, Problems, pass_counts, right_of
 
 Predictions = Mapping[tuple[Model, str], Iterable[Prediction]]  # by model and task
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from srit.compute.plan import Attention, Targets
 from srit.errors import DataError
-from srit.recipe import PLAIN, Prompt, Student
+from srit.recipe import Student
+from srit.recipe.wording import PLAIN, Prompt
 from srit.run_directory import canonical
 from srit.shortages import shortage
 from srit.students.adapted import adapter_of, base_student

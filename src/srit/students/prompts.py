@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srit.errors import DataError
-from srit.recipe import PLAIN, Prompt
+from srit.recipe.wording import PLAIN, Prompt
 from srit.records import Problem, PromptKind
 from srit.students.templates import QUESTION, Chat, beginning, is_thought, is_token, mend, repeats, token_ids_of
 from srit.tasks import find_task

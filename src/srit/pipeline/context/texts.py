@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 
 from srit.pipeline.context.reports import Report
-from srit.recipe import Prompt, Student
+from srit.recipe import Student
+from srit.recipe.wording import Prompt
 from srit.students.lengths import Room
 from srit.students.loading import load_prompts, load_room
 from srit.students.prompts import Prompts

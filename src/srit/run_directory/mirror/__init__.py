@@ -6,19 +6,16 @@ its name there is complete, so copying what has changed needs no word from whoev
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from srit.errors import RecipeError
-from srit.run_directory.files import write_json
+from srit.run_directory.mirror.mark import MARK, Mark, read_mark
 
 if TYPE_CHECKING:
     from srit.run_directory.mirror.copying import Copying
-
-MARK = ".mirror.json"
 
 
 class Mirror(Protocol):
@@ -70,25 +67,6 @@ class NoMirror:
 
     def end(self) -> None:
         """Do nothing."""
-
-
-class Mark(NamedTuple):
-    """What a folder knows of its copy."""
-
-    url: str
-    place: str  # a name for the folder that no other has
-    number: int = 0  # of the newest snapshot that the folder has all of; 0: of none
-
-
-def read_mark(folder: Path) -> Mark | None:
-    """Return what a folder knows of its copy; None: it has none."""
-    path = folder / MARK
-    return Mark(**json.loads(path.read_bytes())) if path.exists() else None
-
-
-def write_mark(folder: Path, mark: Mark) -> None:
-    """Keep it."""
-    write_json(folder / MARK, mark._asdict())
 
 
 def mirror_of(folder: Path, url: str | None, report: Callable[[str], None]) -> Mirror:

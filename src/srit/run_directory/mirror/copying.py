@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from srit.errors import DataError, MachineError, RecipeError
 from srit.run_directory.files import sha256_of, written
-from srit.run_directory.mirror import MARK, Mark, write_mark
 from srit.run_directory.mirror.answers import FILES, AnswerFile
 from srit.run_directory.mirror.lease import Lease
+from srit.run_directory.mirror.mark import MARK, Mark, write_mark
 from srit.run_directory.mirror.snapshots import Copied, Snapshot, newest, put_next
 from srit.run_directory.mirror.store import Store
 

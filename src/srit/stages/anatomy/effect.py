@@ -27,11 +27,11 @@ from srit.records import Completion, Model, Pair, Problem
 from srit.records.anatomy import Effect, Effects, Flips, Place, PlaceLogps, Side
 from srit.records.anatomy import PairsOf as Rejects
 from srit.run_directory import Json, checked, fault_of
+from srit.samplers.asked import asked
 from srit.stages.accepted import start_inputs, start_of
 from srit.stages.anatomy.differences import places
 from srit.stages.anatomy.pairs import rejects_likeliest
 from srit.stages.anatomy.samples import ByProblem, by_problem
-from srit.stages.asked import asked
 from srit.stages.lengths import LENGTHS
 from srit.stages.predictions import Wanted, answers, computed_with
 from srit.students.sources import ScoringWork, read_scores

@@ -16,10 +16,10 @@ from srit.recipe import Recipe
 from srit.recipe.rounds import RoundPart
 from srit.records import Completion, Pair
 from srit.records.anatomy import Anatomy, Learned, PairCounts
+from srit.records.own import key_of
 from srit.run_directory import Json, checked, fault_of
 from srit.stages.anatomy.pairs import count_pairs
 from srit.stages.anatomy.samples import Samples, count_samples
-from srit.stages.own import key_of
 from srit.training.losses import loss_kind
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from srit.page.islands import packed
 from srit.printable import printable
-from srit.recipe import PLAIN, Prompt
+from srit.recipe.wording import PLAIN, Prompt
 from srit.records import Completion, Model, Pair, Prediction, Problem, PromptKind
 from srit.run_directory import Json
 from srit.stages.report.said import Gathered, Said
