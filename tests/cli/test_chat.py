@@ -4,6 +4,8 @@ import os
 import pty
 import subprocess
 import sys
+import time
+from select import select
 
 import pytest
 from tiny import save_tiny_student
@@ -48,8 +50,7 @@ def test_a_terminal_is_asked_and_ends_the_chat_cleanly(tmp_path, key):
         seen = _until(lead, "> ")
         os.write(lead, b"Hi\r")
         seen += _until(lead, "\n> ")
-        os.write(lead, key.encode())
-        rest = _until(lead, "\0")
+        rest = _until(lead, "\0", press=key.encode())
         chat.wait(30)
     os.close(lead)
 
@@ -65,11 +66,16 @@ def _owns():
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
-def _until(terminal, mark):
-    seen = ""
-    while mark not in seen:
+def _until(terminal, mark, press=b""):
+    """Read up to a mark or the end; press a key, and again after silence: one that comes too early goes unseen."""
+    seen, deadline = "", time.monotonic() + 60
+    os.write(terminal, press)
+    while mark not in seen and time.monotonic() < deadline:
         try:
-            seen += os.read(terminal, 4096).decode(errors="replace")
+            if select([terminal], [], [], 3.0)[0]:
+                seen += os.read(terminal, 4096).decode(errors="replace")
+            else:
+                os.write(terminal, press)
         except OSError:  # the other end has closed it
             break
     return seen
