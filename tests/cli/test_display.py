@@ -141,7 +141,8 @@ def in_terminal(arguments, columns=80):
 def run(tiny_student, tmp_path_factory):
     """A run in a terminal: its recipe, its folder, and what it wrote."""
     folder = tmp_path_factory.mktemp("terminal")
-    (folder / "recipe.yaml").write_text(RECIPE.format(student=tiny_student))
+    # Enough steps that one is on screen: it is drawn ten times a second.
+    (folder / "recipe.yaml").write_text(RECIPE.format(student=tiny_student).replace("{epochs: 1,", "{epochs: 20,", 1))
     written, exit_code = in_terminal(command(folder / "recipe.yaml", folder / "run"))
     assert exit_code == 0, written
     return folder, written
