@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import subprocess
+import sys
 
 import pytest
 from small_runs import RECIPE, command
@@ -168,6 +169,17 @@ def again(run, *options):
     done = CliRunner().invoke(app, ["run", str(folder / "recipe.yaml"), "--out", str(folder / "run"), *options])
     assert done.exit_code == 0, done.output
     return folder / "run", done
+
+
+def test_a_run_with_nothing_to_do_loads_neither_torch_nor_transformers(run):
+    folder, _ = run
+    arguments = ["run", str(folder / "recipe.yaml"), "--out", str(folder / "run")]
+    code = f"import sys; from srit.cli import app; app({arguments!r}, standalone_mode=False)"
+    loaded = "print({'torch', 'transformers'} & set(sys.modules))"
+
+    done = subprocess.run([sys.executable, "-c", f"{code}; {loaded}"], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "set()"
 
 
 def test_json_on_stdout_ends_with_where_the_result_is(run):

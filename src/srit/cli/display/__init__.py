@@ -39,11 +39,11 @@ def display(kind: Display) -> Iterator[Watch]:
     if kind == "lively" and console.is_terminal:
         from srit.cli.display.screen import screen
 
-        with screen(console) as watch, heard(watch):
+        with screen(console) as shown, heard(shown) as watch:
             yield watch
         return
-    watch = {"json": objects(print_object), "quiet": warnings_alone(say), "lively": lines(say)}[kind]
-    with heard(watch):
+    said = {"json": objects(print_object), "quiet": warnings_alone(say), "lively": lines(say)}[kind]
+    with heard(said) as watch:
         yield watch
 
 

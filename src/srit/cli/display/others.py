@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from srit.printable import one_line
-from srit.watching import Line, Watch
+from srit.watching import Event, Line, Watch
 
 
 class Heard(logging.Handler):
@@ -29,14 +30,27 @@ class Heard(logging.Handler):
 
 
 @contextmanager
-def heard(watch: Watch) -> Iterator[None]:
-    """Hand on what loggers say while the block runs: srit's notes, and the warnings of all."""
-    root, handler = logging.getLogger(), Heard(watch)
+def heard(watch: Watch) -> Iterator[Watch]:
+    """Hand on what loggers say while the block runs: srit's notes, and the warnings of all.
+
+    Yields:
+        What takes the events of the work. Transformers is quieted when work begins, or once it is loaded: its import
+        takes a second, and a run that has nothing to do only says a line or two.
+    """
+    is_quiet = False
+
+    def quieting(event: Event) -> None:
+        nonlocal is_quiet
+        if not is_quiet and (not isinstance(event, Line) or "transformers" in sys.modules):
+            is_quiet = True
+            _quiet_transformers()
+        watch(event)
+
+    root, handler = logging.getLogger(), Heard(quieting)
     before, root.handlers = root.handlers, [handler]
     logging.captureWarnings(True)
-    _quiet_transformers()
     try:
-        yield
+        yield quieting
     finally:
         logging.captureWarnings(False)
         root.handlers = before

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
 from srit.errors import RecipeError
@@ -89,6 +90,8 @@ def threads_of(workers: int) -> int:
 
 def _devices() -> list[str]:
     """Return the CUDA devices that this process may use."""
+    if version("torch").endswith("+cpu"):  # it can use none, and its import takes seconds
+        return []
     import torch
 
     stated = os.environ.get("CUDA_VISIBLE_DEVICES")
