@@ -29,7 +29,8 @@ from srit.run_directory import read_records
 from srit.run_directory.mirror import Mirror, mirror_of
 from srit.stages import part as part_of
 from srit.stages import stages
-from srit.students.merged import is_adapter, merge
+from srit.students.adapted import is_adapter
+from srit.students.merged import merge
 from srit.training.distributed.choice import followed, trainers_for
 from srit.watching import Line, Watch, in_words
 

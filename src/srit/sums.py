@@ -31,6 +31,11 @@ def sum_of(path: Path) -> str:
     return sha256_of(path, _cached)
 
 
+def sum_if_there(path: Path) -> str:
+    """Return the sum of a file that a recipe names; `NOT_THERE` if there is none."""
+    return sum_of(path) if path.is_file() else NOT_THERE
+
+
 def _cached(path: Path) -> str:
     state = _state(path)
     if state["size"] < LARGE:

@@ -12,7 +12,7 @@ from srit.recipe.compared import folder_of, models
 from srit.recipe.wording import PLAIN, Prompt
 from srit.records import Model
 from srit.run_directory import read_manifest
-from srit.students.adapted import ADAPTER, base_of
+from srit.students.adapted import base_of, is_adapter
 from srit.students.loading import stored_dtype
 
 
@@ -39,7 +39,7 @@ class Source(NamedTuple):
     @property
     def is_adapter(self) -> bool:
         """Whether what was trained is an adapter."""
-        return self.trained is not None and (self.trained / ADAPTER).exists()
+        return self.trained is not None and is_adapter(self.trained)
 
 
 def find_source(place: str, model: str | None) -> Source:
@@ -109,7 +109,7 @@ def _in_run(folder: Path) -> Source | None:
 
 
 def _alone(folder: Path) -> Source:
-    if not (folder / ADAPTER).exists():
+    if not is_adapter(folder):
         return Source(folder.name, _stored(Student(model=str(folder))), None, None)
     student = base_of(folder)
     template = folder / "chat_template.jinja"

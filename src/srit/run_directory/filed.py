@@ -116,9 +116,8 @@ class Lookup:
         order = np.lexsort((sums[:, 1], sums[:, 0]))
         begins = np.flatnonzero(np.concatenate([[True], (np.diff(sums[order], axis=0) != 0).any(axis=1)]))
         ends = np.append(begins[1:], len(order))
-        for group in np.argsort(
-            order[begins], kind="stable"
-        ):  # lexsort is stable: the first of a group was added first
+        # lexsort is stable: the first of a group was added first
+        for group in np.argsort(order[begins], kind="stable"):
             yield order[begins[group] : ends[group]].tolist()
 
     def _sorted(self) -> tuple[NDArray[uint64], NDArray[int64]]:

@@ -133,12 +133,13 @@ def _number(text: str) -> int:
 
 
 def _make(settings: VllmSettings, needs: SamplerNeeds) -> Sampler:
+    from srit.students.adapted import is_adapter
     from srit.students.loading import locate
 
     student, trained = needs.student, needs.trained
     if student.tuning == "qlora":
         raise RecipeError("sampler: vllm would serve another base than the 4 bits of student.tuning: qlora")
-    whole = trained is not None and not (trained / "adapter_config.json").exists()
+    whole = trained is not None and not is_adapter(trained)
     model = Model(
         place=str(trained) if whole else str(locate(student) or student.model),
         content=sha256_of(trained) if whole and trained else "",

@@ -25,7 +25,7 @@ from srit.stages.pairs import prompts_of
 from srit.students.lengths import Asked, too_long
 from srit.students.prompts import Prompts
 from srit.students.sources import ScoringWork, read_scores
-from srit.sums import NOT_THERE, sum_of
+from srit.sums import sum_if_there
 from srit.tasks import find_task, judge
 from srit.tasks.lines import Row, answered_rows, id_field, label, output_field, read_rows, text_field
 
@@ -60,7 +60,7 @@ def given_completions_stage(recipe: Recipe, part: RoundPart) -> Stage:
         make=lambda inputs, out, context: _make_completions(inputs, out, context, problems, part),
         work=lambda recipe: Work(loads=1),
         computes=SCORES,
-        sources=lambda: given_sources(path),
+        sources=lambda: {path: sum_if_there(Path(path))},
     )
 
 
@@ -75,13 +75,8 @@ def given_pairs_stage(recipe: Recipe, part: RoundPart) -> Stage:
         inputs=(problems,),
         outputs=(part.pairs,),
         make=lambda inputs, out, context: _make_pairs(inputs, out, context, problems, part),
-        sources=lambda: given_sources(path),
+        sources=lambda: {path: sum_if_there(Path(path))},
     )
-
-
-def given_sources(path: str) -> dict[str, Json]:
-    """Return the sum of a file that a recipe names."""
-    return {path: sum_of(Path(path)) if Path(path).is_file() else NOT_THERE}
 
 
 def require_file(path: str, field: str) -> Path:

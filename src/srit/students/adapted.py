@@ -12,10 +12,15 @@ from srit.students.embedded import EMBEDDED
 ADAPTER = "adapter_config.json"
 
 
+def is_adapter(folder: Path) -> bool:
+    """Return whether a folder holds an adapter."""
+    return (folder / ADAPTER).is_file()
+
+
 def adapter_of(student: Student) -> Path | None:
     """Return the folder of a student that is an adapter; None: it has weights of its own."""
     folder = Path(student.model)
-    return folder if student.model not in EMBEDDED and (folder / ADAPTER).is_file() else None
+    return folder if student.model not in EMBEDDED and is_adapter(folder) else None
 
 
 def base_student(student: Student) -> Student:

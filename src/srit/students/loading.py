@@ -14,7 +14,7 @@ from srit.recipe import Student
 from srit.recipe.wording import PLAIN, Prompt
 from srit.run_directory import canonical
 from srit.shortages import shortage
-from srit.students.adapted import adapter_of, base_student
+from srit.students.adapted import adapter_of, base_student, is_adapter
 from srit.students.embedded import EMBEDDED, locate_embedded
 from srit.students.lengths import Room, room_of
 from srit.students.prompts import Prompts
@@ -230,7 +230,7 @@ def load_model(student: Student, adapter: Path | None = None) -> PreTrainedModel
     precision, device = torch_dtype(student), device_for(student.device)
     prepare(device)
     adapter = adapter or adapter_of(student)
-    if adapter is not None and (adapter / "adapter_config.json").exists():
+    if adapter is not None and is_adapter(adapter):
         from peft import PeftModel
 
         base = _dequantized(_base(student, torch.float32), student)

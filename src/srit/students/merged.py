@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from srit.errors import DataError
 from srit.recipe import Student
 from srit.recipe.evaluation import recipe_around
 from srit.run_directory import building, read_json, write_json
+from srit.students.adapted import base_of
 from srit.students.loading import load_model, load_prompts
 from srit.sums import sum_of
 
-ADAPTER = "adapter_config.json"
 _OF = "merged.json"  # beside the weights: the sum of the adapter that they were merged with
-
-
-def is_adapter(folder: Path) -> bool:
-    """Return whether a folder holds an adapter."""
-    return (folder / ADAPTER).is_file()
 
 
 def merge(adapter: Path, out: Path) -> dict[str, Any]:
@@ -52,11 +45,7 @@ def _trained_on(adapter: Path) -> Student:
     """Return the student of the run that the adapter lies in, or else the base that the adapter names."""
     if (made_by := recipe_around(adapter)) is not None:
         return made_by.student
-    try:
-        named = json.loads((adapter / ADAPTER).read_bytes())
-        return Student(model=named["base_model_name_or_path"], revision=named.get("revision"))
-    except (ValueError, KeyError, TypeError):
-        raise DataError(f"{adapter / ADAPTER}: does not name the model that the adapter was trained on") from None
+    return base_of(adapter)
 
 
 def _keep_ends(adapter: Path, folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from srit.compute.model import without_adapter
 from srit.recipe import Student
 from srit.run_directory import Json, require_room, write_bytes, write_json
-from srit.students.adapted import ADAPTER, base_student
+from srit.students.adapted import ADAPTER, base_student, is_adapter
 from srit.students.embedded import EMBEDDED
 from srit.students.loading import locate
 from srit.students.prompts import Prompts
@@ -32,7 +32,7 @@ def save(folder: Path, model: LanguageModel, prompts: Prompts, student: Student,
     """
     save_loadable(folder, model, prompts)
     student = base_student(student)
-    if (folder / ADAPTER).exists():
+    if is_adapter(folder):
         _name_base(folder / ADAPTER, student)
     write_bytes(folder / "README.md", _card(prompts, student, name).encode())
 

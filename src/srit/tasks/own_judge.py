@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from srit.errors import DataError
-from srit.sums import NOT_THERE, sum_of
+from srit.sums import sum_if_there, sum_of
 from srit.tasks import Reading
 from srit.tasks.math_judge import Worker
 
@@ -40,7 +40,7 @@ class OwnJudge(NamedTuple):
 
     def sources(self) -> dict[str, str]:
         """Returns the sum of the file."""
-        return {str(self.path): sum_of(self.path) if self.path.is_file() else NOT_THERE}
+        return {str(self.path): sum_if_there(self.path)}
 
 
 def own_judge(said: str, name: str) -> OwnJudge:

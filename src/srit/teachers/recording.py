@@ -11,7 +11,7 @@ from srit.kinds import Finding
 from srit.recipe import TEACHER_FIELDS, TeacherSettings, with_former
 from srit.records import Problem
 from srit.run_directory import Json, Lookup, Scratch, sha256_of
-from srit.sums import NOT_THERE, sum_of
+from srit.sums import sum_if_there
 from srit.tasks.lines import Row, answered_rows, id_field, label, output_field
 from srit.teachers import Answer, Question, Surroundings, TeacherKind
 
@@ -108,7 +108,7 @@ def _shaping(settings: RecordingSettings) -> Mapping[str, Json]:
 
 
 def _sources(settings: RecordingSettings) -> Mapping[str, Json]:
-    return {path: sum_of(Path(path)) if Path(path).is_file() else NOT_THERE for path in settings.paths}
+    return {path: sum_if_there(Path(path)) for path in settings.paths}
 
 
 def _look(settings: RecordingSettings) -> Iterator[Finding]:

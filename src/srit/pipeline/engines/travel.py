@@ -15,6 +15,7 @@ from typing import Any
 from srit.errors import DataError, MachineError
 from srit.recipe import Student
 from srit.run_directory import building, file_lock, sha256_of
+from srit.students.adapted import is_adapter
 from srit.students.embedded import EMBEDDED
 from srit.students.loading import locate
 from srit.students.sources import Trained
@@ -61,7 +62,7 @@ def _sum_of_student(folder: Path) -> str:
     Raises:
         DataError: it is an adapter, whose base is another folder.
     """
-    if (folder / "adapter_config.json").exists():
+    if is_adapter(folder):
         raise DataError(f"student.model: {folder} is an adapter: merge it into its base to use it on other machines")
     return sum_of(folder)
 
