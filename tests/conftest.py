@@ -8,8 +8,17 @@ os.environ.setdefault("SRIT_CACHE", tempfile.mkdtemp(prefix="srit-tests-"))  # l
 
 import pytest
 from tiny import save_tiny_student
+from zygote import Zygote
 
 
 @pytest.fixture(scope="session")
 def tiny_student(tmp_path_factory):
     return save_tiny_student(tmp_path_factory.mktemp("student"))
+
+
+@pytest.fixture(scope="session")
+def zygote(tmp_path_factory):
+    """Runs srit's commands in processes of their own."""
+    made = Zygote(tmp_path_factory.mktemp("zygote"))
+    yield made
+    made.close()
