@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -57,11 +58,17 @@ class Zygote:
         }
         self.process.stdin.write(json.dumps(asked) + "\n")
         self.process.stdin.flush()
-        return int(self.process.stdout.readline())
+        self._pid = int(self.process.stdout.readline())
+        return self._pid
 
-    def ended(self):
-        """Return the exit code; negative for a signal."""
-        return int(self.process.stdout.readline())
+    def ended(self, seconds=600):
+        """Return the exit code, negative for a signal; a command that goes on for longer is killed."""
+        late = threading.Timer(seconds, os.kill, (self._pid, signal.SIGKILL))
+        late.start()
+        try:
+            return int(self.process.stdout.readline())
+        finally:
+            late.cancel()
 
     def run(self, *arguments, **options):
         """Run a command to its end, and return the exit code."""
@@ -72,7 +79,7 @@ class Zygote:
         """Send a signal to a command that may have ended, and return the exit code."""
         with suppress(ProcessLookupError):
             os.kill(pid, number)
-        return self.ended()
+        return self.ended(60)
 
     @property
     def output(self):

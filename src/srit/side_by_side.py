@@ -178,8 +178,9 @@ def _right(side: Side, model: Model, task: Evaluated, numbers: Lookup) -> dict[P
     path = side.folder / predictions_file(model, task)
     for answer in _greedy(each_record(path, Prediction) if path.exists() else ()):
         for number in numbers.find(answer.problem_id):
-            verdicts = found.setdefault(answer.prompt, np.full(len(numbers), -1, np.int8))
-            verdicts[number] = answer.verdict == "right"
+            if answer.prompt not in found:
+                found[answer.prompt] = np.full(len(numbers), -1, np.int8)
+            found[answer.prompt][number] = answer.verdict == "right"
     return found
 
 
