@@ -9,9 +9,11 @@ from peft import get_peft_model_state_dict
 from ranks import gradient, sharded, together, training
 from tiny import EXAMPLES
 
+from srit.errors import RecipeError
 from srit.recipe import Optimization, Student
 from srit.students.loading import trainable
 from srit.students.sources import TrainableSource
+from srit.training.distributed.choice import check_shards
 from srit.training.distributed.started import StartedTrainers
 from srit.training.distributed.trainers import AloneTrainer, Task
 from srit.training.distributed.world import ALONE
@@ -79,6 +81,14 @@ def test_a_training_goes_on_with_shared_out_weights_and_without(tmp_path, ranks,
     else:
         assert ranks(sharded, *arguments, 1) == [None, None]
         assert training(ALONE, *arguments) == whole
+
+
+def test_weights_are_not_shared_out_by_one_process_nor_of_4_bits():
+    for size in (None, 1):
+        with pytest.raises(RecipeError, match="add --train-workers 2"):
+            check_shards(size, "lora")
+    with pytest.raises(RecipeError, match="of 4 bits"):
+        check_shards(2, "qlora")
 
 
 def test_the_gradient_of_two_processes_is_that_of_one_large_batch(ranks):

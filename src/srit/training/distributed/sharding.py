@@ -7,7 +7,7 @@ as it would in one process.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +105,9 @@ class Shards:
                     setattr(module, attribute, kept)
 
 
-def _each_tensor(state: Mapping[str, Any], names: Sequence[str], change: Any) -> dict[str, Any]:
+def _each_tensor(
+    state: Mapping[str, Any], names: Sequence[str], change: Callable[[str, Tensor], Tensor | None]
+) -> dict[str, Any]:
     """Return a checkpoint in which every tensor is changed, given the name of its weight."""
     weights = {name: change(name, value) for name, value in state["weights"].items()}
     moments = {
