@@ -31,6 +31,7 @@ from srit.stages import part as part_of
 from srit.stages import stages
 from srit.students.adapted import is_adapter
 from srit.students.merged import merge
+from srit.trackers.telling import told
 from srit.training.distributed.choice import followed, trainers_for
 from srit.watching import Line, Watch, in_words
 
@@ -322,6 +323,7 @@ def make(
     declare = stages if part is None else part_of(part)
     if followed():
         return folder
+    hear = told(folder, recipe, watch)
 
     def report(line: str) -> None:
         watch(Line(line))
@@ -334,7 +336,7 @@ def make(
             folder,
             recipe,
             declare,
-            watch=watch,
+            watch=hear,
             shared=shared,
             engine=engine,
             trainers=trainers,
