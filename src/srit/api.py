@@ -21,7 +21,8 @@ from srit.pipeline.planning import versions_line
 from srit.pipeline.running import open_run, run_stages
 from srit.pipeline.variants import begin_variant, shared_by
 from srit.recipe import Recipe
-from srit.recipe.evaluation import evaluation_recipe, recipe_around
+from srit.recipe.begun import begun_recipe, run_around
+from srit.recipe.evaluation import evaluation_recipe
 from srit.recipe.wording import PLAIN
 from srit.records import Completion, Demonstration, Pair
 from srit.records.scores import Results
@@ -290,8 +291,8 @@ def make_evaluation(
 ) -> Path:
     """Make what `evaluate_model` describes; `watch` takes all that happens."""
     student: dict[str, Any] = {"model": model}
-    made_by = recipe_around(Path(model)) if Path(model).is_dir() else None
-    wording = made_by.prompt if made_by else PLAIN
+    made_by = run_around(Path(model)) if Path(model).is_dir() else None
+    wording = begun_recipe(made_by).prompt if made_by else PLAIN
     recipe = evaluation_recipe(student, tasks, limit=limit, wording=wording, overrides=overrides)
     folder = run_folder(recipe, out)
     if is_adapter(Path(model)):

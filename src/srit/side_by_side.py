@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from srit.errors import DataError
 from srit.intervals import PairedDifference, compare
-from srit.recipe import Recipe, read_recipe
+from srit.recipe import Recipe
+from srit.recipe.begun import begun_recipe
 from srit.recipe.compared import answered, evaluated, predictions_file, problems_file
 from srit.records import Model, Prediction, Problem, PromptKind
 from srit.run_directory import Json, read_records
@@ -58,12 +59,9 @@ class SideBySide(NamedTuple):
 def side_of(folder: Path) -> Side:
     """
     Raises:
-        DataError: no run was started there.
+        RecipeError: no run was begun there.
     """
-    path = folder / "recipe.yaml"
-    if not path.is_file():
-        raise DataError(f"{folder}: not a run directory: there is no recipe.yaml")
-    return Side(folder, read_recipe(str(path)))
+    return Side(folder, begun_recipe(folder))
 
 
 def compare_runs(a: Side, b: Side, models: Sequence[tuple[Model, Model]] = ()) -> SideBySide:

@@ -167,18 +167,18 @@ def settings_of(target: str, overrides: Sequence[str], out: Path | None) -> tupl
         RecipeError: it is neither, or --out names another folder than the run's.
     """
     from srit.recipe import SHIPPED, read_recipe
+    from srit.recipe.begun import begun_recipe, is_begun
     from srit.settings import names_in
 
     folder = Path(target)
-    if folder.suffix in (".yaml", ".yml") or (target in names_in(SHIPPED) and not (folder / "recipe.yaml").is_file()):
+    if folder.suffix in (".yaml", ".yml") or (target in names_in(SHIPPED) and not is_begun(folder)):
         return read_recipe(target, overrides), out
     if not folder.is_dir():
         raise RecipeError(f"{target}: neither a recipe nor a run directory; `srit recipes` lists those that ship")
-    if not (folder / "recipe.yaml").is_file():
-        raise RecipeError(f"{folder}: not a run directory: begin a run with srit run RECIPE --out {folder}")
+    begun = begun_recipe(folder, overrides)
     if out is not None and out != folder:
         raise RecipeError(f"--out {out}: the run goes on where it is, in {folder}: leave --out away")
-    return read_recipe(str(folder / "recipe.yaml"), overrides), folder
+    return begun, folder
 
 
 def report(

@@ -35,6 +35,7 @@ from srit.pipeline.planning import dependents, unsettled
 from srit.pipeline.resuming import left_over
 from srit.pipeline.stage import Stage, StageName
 from srit.recipe import Recipe
+from srit.recipe.begun import RECIPE
 from srit.run_directory import Json, Mirror, Run, StageEntry, recorded_sum, write_bytes
 from srit.shortages import shortage
 from srit.students.loading import identity
@@ -108,7 +109,7 @@ def open_run(
             if plan.warning:
                 report(f"WARN {plan.warning}")
             recipe = resolved(recipe, plan)
-        write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
+        write_bytes(folder / RECIPE, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
         watch(Opened())
         decided = _opened(run, recipe, declare(recipe), opened.reports, shared, *computing)
         try:

@@ -10,7 +10,8 @@ from pathlib import Path
 from srit.errors import DataError, RecipeError
 from srit.pipeline.begun import Shared
 from srit.pipeline.stage import Stage
-from srit.recipe import Recipe, read_recipe
+from srit.recipe import Recipe
+from srit.recipe.begun import begun_recipe, is_begun
 from srit.run_directory import Run, is_whole, read_manifest, write_manifest
 
 
@@ -21,7 +22,7 @@ def begin_variant(folder: Path, of: Path) -> None:
         RecipeError: there is no such run, or the folder holds another one.
         MachineError: another process has the folder open.
     """
-    if not (of / "manifest.json").is_file():
+    if not is_begun(of):
         raise RecipeError(f"{of}: there is no run to take anything from: run the recipe without --as first")
     kept, place = read_manifest(of), os.path.relpath(of, folder)
     with closing(Run(folder)) as run:
@@ -50,10 +51,10 @@ def shared_by(folder: Path, declare: Callable[[Recipe], Sequence[Stage]]) -> Ite
         yield None
         return
     of = Path(os.path.normpath(folder / place))
-    if not (of / "manifest.json").is_file():
+    if not is_begun(of):
         raise DataError(f"{folder}: a variant of {of}, which has its teacher's answers and is not there: put it back")
     with closing(Run(of)) as run:
-        _share(run, declare(read_recipe(str(of / "recipe.yaml"))))
+        _share(run, declare(begun_recipe(of)))
         yield Shared(of, {})
 
 

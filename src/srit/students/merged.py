@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from srit.recipe import Student
-from srit.recipe.evaluation import recipe_around
+from srit.recipe.begun import begun_recipe, run_around
 from srit.run_directory import building, read_json, write_json
 from srit.students.adapted import base_of
 from srit.students.loading import load_model, load_prompts
@@ -43,8 +43,8 @@ def merge(adapter: Path, out: Path) -> dict[str, Any]:
 
 def _trained_on(adapter: Path) -> Student:
     """Return the student of the run that the adapter lies in, or else the base that the adapter names."""
-    if (made_by := recipe_around(adapter)) is not None:
-        return made_by.student
+    if (made_by := run_around(adapter)) is not None:
+        return begun_recipe(made_by).student
     return base_of(adapter)
 
 
