@@ -32,6 +32,7 @@ from srit.stages import part as part_of
 from srit.stages import stages
 from srit.students.adapted import is_adapter
 from srit.students.merged import merge
+from srit.trackers.telling import told
 from srit.training.distributed.choice import check_shards, followed, trainers_for
 from srit.watching import Line, Watch, in_words
 
@@ -325,6 +326,7 @@ def make(
         check_shards(machines.train_workers, recipe.student.tuning)
     if followed():
         return folder
+    hear = told(folder, recipe, watch)
 
     def report(line: str) -> None:
         watch(Line(line))
@@ -337,7 +339,7 @@ def make(
             folder,
             recipe,
             declare,
-            watch=watch,
+            watch=hear,
             shared=shared,
             engine=engine,
             trainers=trainers,
