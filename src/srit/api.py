@@ -32,7 +32,8 @@ from srit.stages import part as part_of
 from srit.stages import stages
 from srit.students.adapted import is_adapter
 from srit.students.merged import merge
-from srit.training.distributed.choice import followed, trainers_for
+from srit.trackers.telling import told
+from srit.training.distributed.choice import check_shards, followed, trainers_for
 from srit.watching import Line, Watch, in_words
 
 Log = Callable[[str], None]
@@ -321,8 +322,11 @@ def make(
     """
     folder = run_folder(recipe, out)
     declare = stages if part is None else part_of(part)
+    if machines.shard:
+        check_shards(machines.train_workers, recipe.student.tuning)
     if followed():
         return folder
+    hear = told(folder, recipe, watch)
 
     def report(line: str) -> None:
         watch(Line(line))
@@ -330,12 +334,12 @@ def make(
     with (
         shared_by(folder, stages) as shared,
         working(machines, recipe, report) as engine,
-        trainers_for(machines.train_workers, report) as trainers,
+        trainers_for(machines.train_workers, report, shards=machines.shard) as trainers,
         open_run(
             folder,
             recipe,
             declare,
-            watch=watch,
+            watch=hear,
             shared=shared,
             engine=engine,
             trainers=trainers,

@@ -15,6 +15,7 @@ from srit.recipe.begun import begun_recipe
 from srit.recipe.compared import Evaluated, answered, evaluated, predictions_file, problems_file
 from srit.records import Model, Prediction, Problem, PromptKind
 from srit.run_directory import Chosen, Filed, Json, Lookup, each_record
+from srit.stages.report.provenance import leaves
 
 if TYPE_CHECKING:
     import numpy as np
@@ -188,7 +189,7 @@ def _greedy(predictions: Iterable[Prediction]) -> Iterator[Prediction]:
 
 def _changed(a: Recipe, b: Recipe) -> Iterator[Changed]:
     """Yield the fields that differ: of training only if both train, and never the name."""
-    first, second = _leaves(a.model_dump(mode="json")), _leaves(b.model_dump(mode="json"))
+    first, second = (dict(leaves(recipe.model_dump(mode="json"))) for recipe in (a, b))
     fields = [field for field in dict.fromkeys((*first, *second)) if field != "name"]
     if not (a.tasks.train and b.tasks.train):
         fields = [field for field in fields if field.startswith(_OF_EVALUATION)]
@@ -198,11 +199,3 @@ def _changed(a: Recipe, b: Recipe) -> Iterator[Changed]:
 
 
 _OF_EVALUATION = ("student.", "tasks.evaluate", "evaluate.", "sampler", "rows")
-
-
-def _leaves(tree: Mapping[str, Json], above: str = "") -> dict[str, Json]:
-    found: dict[str, Json] = {}
-    for name, value in tree.items():
-        inner = isinstance(value, Mapping) and value
-        found |= _leaves(value, f"{above}{name}.") if inner else {f"{above}{name}": value}
-    return found

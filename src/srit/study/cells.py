@@ -14,6 +14,7 @@ from srit.stages import measured
 from srit.study.grid import GridCell
 from srit.study.outcomes import outcome
 from srit.study.records import DoneRun
+from srit.trackers.telling import told
 from srit.watching import Line, Watch
 
 Result = TypeVar("Result")
@@ -61,9 +62,10 @@ def folder_of(out: Path, cell: GridCell, seed: int) -> Path:
 def run_cell(turn: Turn, shared: Shared, machines: Machines, watch: Watch) -> DoneRun:
     """Run a cell, or resume it, and return what came out."""
     folder, recipe = turn.folder(shared.folder), turn.recipe
+    hear = told(folder, recipe, watch)
     with (
         working(machines, recipe, lambda line: watch(Line(line))) as engine,
-        open_run(folder, recipe, measured, watch=watch, shared=shared, engine=engine) as opened,
+        open_run(folder, recipe, measured, watch=hear, shared=shared, engine=engine) as opened,
     ):
         run_stages(opened)
     return outcome(folder, recipe)
