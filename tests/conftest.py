@@ -4,6 +4,8 @@ import tempfile
 # Tiny models gain nothing from a second thread, and the threads of several processes slow each other down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process that a test starts would compile all of srit again
+
 os.environ.setdefault("SRIT_CACHE", tempfile.mkdtemp(prefix="srit-tests-"))  # leaves a user's own cache alone
 
 import pytest
