@@ -33,7 +33,7 @@ from srit.stages import stages
 from srit.students.adapted import find_adapter
 from srit.students.merged import merge
 from srit.trackers.telling import told
-from srit.training.distributed.choice import followed, trainers_for
+from srit.training.distributed.choice import check_shards, followed, trainers_for
 from srit.watching import Line, Watch, in_words
 
 Log = Callable[[str], None]
@@ -322,6 +322,8 @@ def make(
     """
     folder = run_folder(recipe, out)
     declare = stages if part is None else part_of(part)
+    if machines.shard:
+        check_shards(machines.train_workers, recipe.student.tuning)
     if followed():
         return folder
     hear = told(folder, recipe, watch)
@@ -332,7 +334,7 @@ def make(
     with (
         shared_by(folder, stages) as shared,
         working(machines, recipe, report) as engine,
-        trainers_for(machines.train_workers, report) as trainers,
+        trainers_for(machines.train_workers, report, shards=machines.shard) as trainers,
         open_run(
             folder,
             recipe,

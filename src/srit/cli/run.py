@@ -21,6 +21,7 @@ from srit.cli.options import (
     Quiet,
     RecipeName,
     RunFolder,
+    Shard,
     TrainWorkers,
     Workers,
 )
@@ -50,6 +51,7 @@ def run(
     workers: Workers = None,
     mixed: Mixed = False,
     train_workers: TrainWorkers = None,
+    shard: Shard = False,
     mirror: MirrorUrl = None,
     variant: Annotated[
         str | None, typer.Option("--as", metavar="NAME", help="Keep the run, and make this variant beside it.")
@@ -65,7 +67,7 @@ def run(
         settings = read_recipe(recipe, overrides or [])
         if variant is not None:
             settings, out = _as_variant(recipe, overrides or [], variant, out)
-        machines = Machines(on, workers, mixed, train_workers)
+        machines = Machines(on, workers, mixed, train_workers, shard)
         make_part(settings, out, None, machines, kind_of_display(quiet, as_json), mirror)
 
 
@@ -91,6 +93,9 @@ def plan(
     dollars: Annotated[
         float | None, typer.Option("--dollars-per-hour", min=0.0, help="Of one GPU; with --hardware.")
     ] = None,
+    shard: Annotated[
+        bool, typer.Option("--shard", help="With --hardware: the workers share out the weights in training.")
+    ] = False,
 ) -> None:
     """Show what would run, why, and what it takes, and look whether all that it needs is there. Spends nothing."""
     from srit.recipe import read_recipe
@@ -111,7 +116,8 @@ def plan(
             from srit.pipeline.hardware import Planned, hardware_of, lines_of
 
             stages = [Planned(stage.name, stage.work) for stage in planned.stages if stage.reason]
-            typer.echo("\n".join(lines_of(stages, settings, hardware_of(hardware), workers or 1, dollars)))
+            lines = lines_of(stages, settings, hardware_of(hardware), workers or 1, dollars, shard=shard)
+            typer.echo("\n".join(lines))
         elif planned.summary:
             typer.echo(planned.summary)
         if workers is not None and hardware is None:
@@ -147,13 +153,14 @@ def stage_command(part: str, summary: str) -> Callable[..., None]:
         workers: Workers = None,
         mixed: Mixed = False,
         train_workers: TrainWorkers = None,
+        shard: Shard = False,
         quiet: Quiet = False,
         as_json: AsJson = False,
     ) -> None:
         from srit.pipeline.engines import Machines
 
         with reported_errors(as_json=as_json):
-            machines = Machines(on, workers, mixed, train_workers)
+            machines = Machines(on, workers, mixed, train_workers, shard)
             make_part(*settings_of(target, overrides or [], out), part, machines, kind_of_display(quiet, as_json))
 
     command.__doc__ = summary

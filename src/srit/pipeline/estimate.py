@@ -56,6 +56,7 @@ GPU_TRAINED = {
     tuning: 0.5 * 402e12 / n for tuning, n in (("lora", 4), ("qlora", 4), ("full", 6))
 }  # parameters*tokens/s
 GPU_WEIGHT = {"lora": 2, "qlora": 2, "full": 18}  # bytes a parameter: bfloat16; full: its optimizer's 16 besides
+GPU_SHARED = GPU_WEIGHT | {"full": 16}  # the same where weights are shared out: bfloat16 copies are made as needed
 GPU_BYTES = 0.65 * 3.35e12  # a second
 GPU_STEP = 0.003  # seconds
 GPU_ROWS = 256  # answers at once: the cache of many more does not fit
@@ -218,10 +219,16 @@ def dollars(works: Iterable[Work], recipe: Recipe) -> float | None:
     return teacher_kind(recipe.teacher.kind).price(recipe.teacher, calls, PROMPT_TOKENS)
 
 
-def gpu_bytes(recipe: Recipe) -> int | None:
-    """Return the least memory that the student takes on a GPU, without a cache; None where its size is not known."""
-    size = n_parameters(recipe)
-    return None if size is None else size * GPU_WEIGHT[recipe.student.tuning]
+def gpu_bytes(recipe: Recipe, sharing: int = 1) -> int | None:
+    """Return the least memory that the student takes on a GPU, without a cache; None where its size is not known.
+
+    Args:
+        sharing: how many GPUs share out its weights, gradients and optimizer in training; answers take whole weights.
+    """
+    size, tuning = n_parameters(recipe), recipe.student.tuning
+    if size is None or sharing == 1:
+        return None if size is None else size * GPU_WEIGHT[tuning]
+    return max(size * GPU_WEIGHT["lora"], size * GPU_SHARED[tuning] // sharing)
 
 
 def total_summary(
