@@ -59,10 +59,8 @@ def hub_name(student: Student) -> str:
 def commit_of(student: Student) -> str | None:
     """Return the commit that a hub id's revision stands for, from the hub or, if it cannot be reached, from its cache.
 
-    None for a local folder, and if the commit is unknown: loading then reports what is wrong. An adapter is fetched.
-
-    Raises:
-        DataError: as in `fetch_adapter`, or the folder is missing.
+    None for a local folder, and if the commit is unknown: loading then reports what is wrong. An adapter is fetched;
+    errors as in `fetch_adapter` and `locate`.
     """
     locate(student)
     if not is_on_hub(student):
@@ -79,7 +77,7 @@ def commit_of(student: Student) -> str | None:
 
 
 def locate(student: Student) -> Path | None:
-    """Return the student's local folder, which the first use makes for an embedded student, or None for a hub id.
+    """Return the student's local folder, which the first use makes for an embedded student; None: a hub id.
 
     An adapter of the hub that was fetched has a folder, too.
 
