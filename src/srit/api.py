@@ -30,7 +30,7 @@ from srit.run_directory import read_records
 from srit.run_directory.mirror import Mirror, mirror_of
 from srit.stages import part as part_of
 from srit.stages import stages
-from srit.students.adapted import is_adapter
+from srit.students.adapted import find_adapter
 from srit.students.merged import merge
 from srit.trackers.telling import told
 from srit.training.distributed.choice import check_shards, followed, trainers_for
@@ -295,8 +295,8 @@ def make_evaluation(
     wording = begun_recipe(made_by).prompt if made_by else PLAIN
     recipe = evaluation_recipe(student, tasks, limit=limit, wording=wording, overrides=overrides)
     folder = run_folder(recipe, out)
-    if is_adapter(Path(model)):
-        student = merge(Path(model), folder / "model")
+    if (adapter := find_adapter(recipe.student)) is not None:
+        student = merge(adapter, folder / "model")
         named = [f"name={recipe.name}", *overrides]
         recipe = evaluation_recipe(student, tasks, limit=limit, wording=wording, overrides=named)
     return make(recipe, folder, "results", watch=watch, machines=machines)
