@@ -30,7 +30,6 @@ from srit.run_directory.mirror import Mirror, mirror_of
 from srit.stages import part as part_of
 from srit.stages import stages
 from srit.students.adapted import is_adapter
-from srit.students.merged import merge
 from srit.training.distributed.choice import followed, trainers_for
 from srit.watching import Line, Watch, in_words
 
@@ -290,14 +289,11 @@ def make_evaluation(
     """Make what `evaluate_model` describes; `watch` takes all that happens."""
     student: dict[str, Any] = {"model": model}
     made_by = recipe_around(Path(model)) if Path(model).is_dir() else None
+    if made_by is not None and is_adapter(Path(model)):
+        student |= made_by.student.model_dump(include={"tuning", "dtype", "chat_template"})
     wording = made_by.prompt if made_by else PLAIN
     recipe = evaluation_recipe(student, tasks, limit=limit, wording=wording, overrides=overrides)
-    folder = run_folder(recipe, out)
-    if is_adapter(Path(model)):
-        student = merge(Path(model), folder / "model")
-        named = [f"name={recipe.name}", *overrides]
-        recipe = evaluation_recipe(student, tasks, limit=limit, wording=wording, overrides=named)
-    return make(recipe, folder, "results", watch=watch, machines=machines)
+    return make(recipe, out, "results", watch=watch, machines=machines)
 
 
 def make(

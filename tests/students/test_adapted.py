@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 import srit
 from srit.recipe import Student
 from srit.students.adapted import base_of, base_student
-from srit.students.loading import identity, load_model, trainable
+from srit.students.loading import identity, load_model, load_prompts, trainable
 
 RECIPE = """\
 name: on
@@ -75,6 +75,15 @@ def test_the_identity_of_an_adapter_has_that_of_its_base(runs, tiny_student):
     assert base_student(student).model == str(tiny_student) == base_of(runs[0] / "instructed").model
     other = Student(model=str(runs[1] / "instructed"))
     assert len({identity(one) for one in (student, base_student(student), other)}) == 3
+
+
+def test_an_adapter_alone_has_the_prompts_and_ends_of_its_base(runs, tiny_student, tmp_path):
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (tmp_path / name).write_bytes((runs[0] / "instructed" / name).read_bytes())
+
+    bare, base = (load_prompts(Student(model=str(place))) for place in (tmp_path, tiny_student))
+
+    assert bare.stop_ids == base.stop_ids and bare.lines == base.lines
 
 
 def test_the_plan_says_that_an_adapter_goes_on(runs, tmp_path):

@@ -159,6 +159,9 @@ def _stated_ends(student: Student, tokenizer: PreTrainedTokenizerBase) -> list[i
     """Return the ids at which `generate` would stop, without loading the weights."""
     from transformers import GenerationConfig, PreTrainedConfig
 
+    own = adapter_of(student)
+    if own is not None and not (own / "generation_config.json").exists():
+        student = base_student(student)  # an adapter may leave them to its base
     place, revision = str(locate(student) or student.model), _revision(student)
     try:
         return _ids_of(GenerationConfig.from_pretrained(place, revision=revision).eos_token_id, len(tokenizer))
