@@ -1,4 +1,5 @@
 import os
+import sys
 import tempfile
 
 # Tiny models gain nothing from a second thread, and the threads of several processes slow each other down.
@@ -7,9 +8,27 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("SRIT_CACHE", tempfile.mkdtemp(prefix="srit-tests-"))  # leaves a user's own cache alone
 
 import pytest
+from machines import SomeMachines
 from tiny import save_tiny_student
 
 
 @pytest.fixture(scope="session")
 def tiny_student(tmp_path_factory):
     return save_tiny_student(tmp_path_factory.mktemp("student"))
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    pytest.importorskip("ray")
+    variables = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "disabled",
+        "SRIT_TEST_CLUSTER": str(os.getpid()),  # by which a test knows this cluster's processes
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        machines = SomeMachines(2)
+        yield machines
+        machines.close()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
+from srit.compute.mapping import Engine
 from srit.pipeline.begun import Shared
 from srit.pipeline.engines import Machines, working
 from srit.pipeline.running import open_run, run_stages
@@ -14,6 +15,7 @@ from srit.stages import measured
 from srit.study.grid import GridCell
 from srit.study.outcomes import outcome
 from srit.study.records import DoneRun
+from srit.training.distributed.trainers import AloneTrainer, Trainers
 from srit.watching import Line, Watch
 
 Result = TypeVar("Result")
@@ -60,10 +62,13 @@ def folder_of(out: Path, cell: GridCell, seed: int) -> Path:
 
 def run_cell(turn: Turn, shared: Shared, machines: Machines, watch: Watch) -> DoneRun:
     """Run a cell, or resume it, and return what came out."""
+    with working(machines, turn.recipe, lambda line: watch(Line(line))) as engine:
+        return made_cell(turn, shared, engine, AloneTrainer(), watch)
+
+
+def made_cell(turn: Turn, shared: Shared, engine: Engine, trainers: Trainers, watch: Watch) -> DoneRun:
+    """Make a cell with what computes its chunks and trains its models, and return what came out."""
     folder, recipe = turn.folder(shared.folder), turn.recipe
-    with (
-        working(machines, recipe, lambda line: watch(Line(line))) as engine,
-        open_run(folder, recipe, measured, watch=watch, shared=shared, engine=engine) as opened,
-    ):
+    with open_run(folder, recipe, measured, watch=watch, shared=shared, engine=engine, trainers=trainers) as opened:
         run_stages(opened)
     return outcome(folder, recipe)

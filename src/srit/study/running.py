@@ -42,8 +42,7 @@ def run_study(grid: Grid, out: Path, *, attempt: Attempt, watch: Watch, machines
 
     Args:
         watch: takes all that happens; stages and their progress are headed by the cell.
-        machines: with several workers of this machine, each runs a cell; on a cluster, they compute the chunks of one
-            cell after another.
+        machines: with several workers, or on a cluster, cells run side by side.
 
     Returns:
         The exit code: 0 when every cell is done, otherwise that of the first one that failed.
@@ -83,8 +82,8 @@ def _turns(grid: Grid) -> list[Turn]:
 def _ran(
     turns: Sequence[Turn], shared: Shared, machines: Machines, attempt: Attempt, watch: Watch
 ) -> Iterator[tuple[Turn, DoneRun | Failure]]:
-    """Run cells and yield what came out: one after another, or by workers of this machine."""
-    if machines.on == HERE.on and (machines.workers or 1) > 1 and len(turns) > 1:
+    """Run cells and yield what came out: one after another, or side by side."""
+    if (machines.on != HERE.on or (machines.workers or 1) > 1) and len(turns) > 1:
         from srit.study.workers import side_by_side
 
         yield from side_by_side(turns, shared, machines, attempt, watch)

@@ -27,8 +27,12 @@ from srit.sums import cache, sum_of
 PIECE = 32 * 2**20  # bytes of a file that travel together
 
 
-def packed(value: object) -> tuple[bytes, dict[str, Path]]:
-    """Return a value as bytes, with the folders in it replaced by their sums, and these folders by their sums."""
+def packed(value: object, paths: dict[str, Path] | None = None) -> tuple[bytes, dict[str, Path]]:
+    """Return a value as bytes, with the folders in it replaced by their sums, and these folders by their sums.
+
+    Args:
+        paths: takes what other paths there are in the value, by the names that stand for them; None: there are none.
+    """
     folders: dict[str, Path] = {}
 
     class Packing(pickle.Pickler):
@@ -41,6 +45,9 @@ def packed(value: object) -> tuple[bytes, dict[str, Path]]:
                 folders[total] = folder
                 # A base that is a folder is a student, too: pickle asks what becomes of it.
                 return "student", part.model_dump(mode="json", exclude={"model"}), total, _base_folder_of(part)
+            if isinstance(part, Path) and paths is not None:
+                paths[name := str(len(paths))] = part
+                return "path", name
             return None
 
     data = io.BytesIO()
@@ -48,13 +55,21 @@ def packed(value: object) -> tuple[bytes, dict[str, Path]]:
     return data.getvalue(), folders
 
 
-def unpacked(data: bytes, place: Callable[[str], Path]) -> Any:
-    """Return the value of `packed`; `place` returns the folder with a sum on this machine."""
+def unpacked(data: bytes, place: Callable[[str], Path], paths: Path | None = None) -> Any:
+    """Return the value of `packed`.
+
+    Args:
+        place: returns the folder with a sum on this machine.
+        paths: the folder in which its other paths are, by their names.
+    """
 
     class Unpacking(pickle.Unpickler):
         def persistent_load(self, mark: Any) -> object:
             if mark[0] == "trained":
                 return Trained(place(mark[1]), mark[1])
+            if mark[0] == "path":
+                assert paths is not None
+                return paths / mark[1]
             _, fields, total, base = mark
             folder = place(total) if base is None else _naming(base, place(total))
             return Student.model_validate({**fields, "model": str(folder)})
@@ -87,10 +102,11 @@ def _naming(base: Student, adapter: Path) -> Path:
 def pieces(folder: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Yield the name of every file of a folder, and the file in pieces."""
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        yield str(path.relative_to(folder)), _cut(path)
+        yield str(path.relative_to(folder)), cut(path)
 
 
-def _cut(path: Path) -> Iterator[bytes]:
+def cut(path: Path) -> Iterator[bytes]:
+    """Yield a file in pieces."""
     with path.open("rb") as file:
         while piece := file.read(PIECE):
             yield piece
