@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from srit.errors import RecipeError
 from srit.finished import load_results
 from srit.machine.precision import known_rates
-from srit.pipeline.begun import Shared
 from srit.pipeline.context.reports import Progress
 from srit.pipeline.engines import HERE, Machines, working
 from srit.pipeline.estimate import Work, total_summary
@@ -26,7 +25,7 @@ from srit.recipe.wording import PLAIN
 from srit.records import Completion, Demonstration, Pair
 from srit.records.scores import Results
 from srit.run_directory import read_records
-from srit.run_directory.mirror import Mirror, mirror_of
+from srit.run_directory.mirror import mirror_of
 from srit.stages import part as part_of
 from srit.stages import stages
 from srit.students.adapted import is_adapter
@@ -231,12 +230,13 @@ def plan(recipe: Recipe, out: Path | str | None = None) -> RunPlan:
     return RunPlan(tuple(found), versions_line(folder, planned), summary, looked)
 
 
-def variant(recipe: Recipe, of: Path | str) -> Path:
+def variant(recipe: Recipe, of: Path | str, mirror: str | None = None) -> Path:
     """Begin a variant of a run beside it; `run` then takes from the run whatever is equal, and pays for nothing again.
 
     Args:
         recipe: of the variant; its name is that of the folder.
-        of: the directory of the run.
+        of: the directory of the run. Its copy on object storage, if it has one, keeps the answers of the variant, too.
+        mirror: as for `run`: of the variant.
 
     Returns:
         The variant's run directory.
@@ -245,7 +245,7 @@ def variant(recipe: Recipe, of: Path | str) -> Path:
         SritError: there is no such run, or another run has that folder.
     """
     folder = Path(of).parent / recipe.name
-    begin_variant(folder, Path(of))
+    begin_variant(folder, Path(of), mirror_of(folder, mirror, _logged))
     return folder
 
 
@@ -323,7 +323,7 @@ def make(
         watch(Line(line))
 
     with (
-        shared_by(folder, stages) as shared,
+        shared_by(folder, stages, report) as shared,
         working(machines, recipe, report) as engine,
         trainers_for(machines.train_workers, report) as trainers,
         open_run(
@@ -334,23 +334,11 @@ def make(
             shared=shared,
             engine=engine,
             trainers=trainers,
-            mirror=_mirror(folder, mirror, shared, report),
+            mirror=mirror_of(folder, mirror, report),
         ) as opened,
     ):
         run_stages(opened)
     return folder
-
-
-def _mirror(folder: Path, url: str | None, shared: Shared | None, log: Log) -> Mirror | None:
-    """
-    Raises:
-        RecipeError: as in `mirror_of`, or the run is a variant.
-    """
-    if shared is None:
-        return mirror_of(folder, url, log)
-    if url is not None:
-        raise RecipeError(f"--mirror {url}: a variant's answers are in the folder of its run: mirror that run instead")
-    return None
 
 
 def run_folder(recipe: Recipe, out: Path | str | None) -> Path:

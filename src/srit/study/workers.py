@@ -32,7 +32,7 @@ from srit.recipe import Recipe, Student
 from srit.records import Model
 from srit.run_directory import canonical
 from srit.stages import measured
-from srit.study.cells import Attempt, Failure, Turn, made_cell, run_cell
+from srit.study.cells import Attempt, Failure, Turn, made_cell, mirror_of_cell, run_cell
 from srit.study.records import DoneRun
 from srit.watching import Event, Line, Watch, as_line, headed
 
@@ -122,10 +122,15 @@ def _processes(machines: Machines, turns: Sequence[Turn], report: Report) -> Ite
 
 def _teach(turn: Turn, shared: Shared, machines: Machines, watch: Watch) -> None:
     """Make what a cell needs of its teacher; one that is a model of this machine may use those of a cluster."""
+
+    def report(line: str) -> None:
+        watch(Line(line))
+
     folder, some = turn.folder(shared.folder), machines if machines.on != HERE.on else Machines(workers=1)
+    mirror = mirror_of_cell(turn, shared.folder, report)
     with (
-        working(some, turn.recipe, lambda line: watch(Line(line))) as engine,
-        open_run(folder, turn.recipe, _asking, watch=watch, shared=shared, engine=engine) as opened,
+        working(some, turn.recipe, report) as engine,
+        open_run(folder, turn.recipe, _asking, watch=watch, shared=shared, engine=engine, mirror=mirror) as opened,
     ):
         run_stages(opened)
 
