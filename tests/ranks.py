@@ -1,16 +1,19 @@
 """What each of several processes that train together runs in a test."""
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
+from peft import get_peft_model
 from tiny import EXAMPLES, PREFERENCES, tiny_model
 
 from srit.compute.plan import ON_CPU
 from srit.compute.rows import Group, layout_of, micro_batches
-from srit.recipe import Optimization
+from srit.recipe import Lora, Optimization
+from srit.students.adapters import lora_config
 from srit.training import loop
 from srit.training.distributed.world import joined
 from srit.training.gradients import gradients_of
@@ -32,14 +35,20 @@ class Stopped(Exception):
     pass
 
 
-def training(world, stage, dtype, checkpoints, stop_after=None):
-    """Train a tiny model, and return the bytes of its weights and the metrics of its steps."""
+def training(world, stage, dtype, checkpoints, stop_after=None, *, lora=False):
+    """Train a tiny model or an adapter, and return the bytes of the trained weights and the metrics of its steps.
+
+    Where processes share out the weights, the first one has them in the end, and the others return only the metrics.
+    """
 
     def progress(done, total, metrics):
         if done == stop_after:
             raise Stopped
 
     model = tiny_model().to(dtype).train()
+    if lora:
+        torch.manual_seed(0)
+        model = get_peft_model(model, lora_config(Lora(), "all-linear"), autocast_adapter_dtype=False)
     options = {"seed": "0", "checkpoints": Path(checkpoints), "world": world, "progress": progress}
     options["budget"] = ON_CPU._replace(batch_tokens=30)  # 2 or 3 batches a step
     settings = {"epochs": 1, "learning_rate": 1e-3, "batch_size": 4, "row_tokens": 15}
@@ -51,8 +60,16 @@ def training(world, stage, dtype, checkpoints, stop_after=None):
             preferences = [*PREFERENCES, LONG]
             reference = reference_logps(model, preferences, 15)
             history = refine(model, preferences, reference, SigmoidSettings(nll_weight=0.3, **settings), **options)
-        return [weight.detach().view(torch.uint8).numpy().tobytes() for weight in model.parameters()], history
+        trained = [weight.detach() for weight in model.parameters() if weight.requires_grad]
+        if world.shards and not world.leads:
+            return None, history
+        return [weight.view(torch.uint8).numpy().tobytes() for weight in trained], history
     return None
+
+
+def sharded(world, *arguments, **options):
+    """Train like `training`, with the weights shared out among the processes."""
+    return training(replace(world, shards=True), *arguments, **options)
 
 
 def gradient(world, batch_tokens):
@@ -72,8 +89,8 @@ def gradient(world, batch_tokens):
     return len(batches), sum(losses), {name: weight.grad.numpy() for name, weight in weights.items()}
 
 
-def together(rank, size, meeting, function, *arguments):
+def together(rank, size, meeting, function, *arguments, **options):
     """Run a function of a world in one of its processes."""
     torch.set_num_threads(1)
     with joined(dist.FileStore(meeting, size), rank, size) as world:
-        return function(world, *arguments)
+        return function(world, *arguments, **options)

@@ -1,4 +1,4 @@
-"""A teacher, an engine, a loss and a task family of another package: `tests/plugin`, as pip would install it."""
+"""A teacher, an engine, a loss, a tracker and a task family of another package: `tests/plugin` as pip installs it."""
 
 import json
 import os
@@ -28,6 +28,7 @@ sampler: {{kind: plain, longest: 12}}
 pairs: {{pairs_per_problem: 4, prompt: direct}}
 refine: {{loss: hinge, margin: 2.0, epochs: 1, batch_size: 4, nll_weight: 0.0, nll_on: chosen}}
 evaluate: {{max_new_tokens: 8, teacher: true}}
+report_to: diary
 """
 
 
@@ -73,6 +74,18 @@ def test_a_recipe_of_plug_ins_alone_is_run(run):
     # rounding of their float32 sums.
     assert first["preference_loss"] >= hinge_of_means * (1 - 1e-6) > 0
     assert json.loads((out / "results.json").read_text())["rows"]
+
+
+def test_a_plug_in_tracker_is_told_each_step_and_the_results(run):
+    _, out = run
+
+    *told, results, end = rows(out / "diary.jsonl")
+    stages = ("instructed", "round-1/refined")
+    logs = [json.loads((out / f"{stage}.json").read_text())["history"] for stage in stages]
+    steps = [[stage, step.pop("step"), step] for stage, log in zip(stages, logs, strict=True) for step in log]
+    assert told == steps and end == ["end", True]
+    [row] = [row for row in json.loads((out / "results.json").read_text())["rows"] if row["model"] == "refined"][:1]
+    assert results[1][f"accuracy/refined/parity/{row['prompt']}"] == row["accuracy"]
 
 
 def test_what_a_plug_in_is_told_shapes_its_stages_and_nothing_before(run, installed):

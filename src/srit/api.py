@@ -20,7 +20,8 @@ from srit.pipeline.planning import versions_line
 from srit.pipeline.running import open_run, run_stages
 from srit.pipeline.variants import begin_variant, shared_by
 from srit.recipe import Recipe
-from srit.recipe.evaluation import evaluation_recipe, recipe_around
+from srit.recipe.begun import begun_recipe, run_around
+from srit.recipe.evaluation import evaluation_recipe
 from srit.recipe.wording import PLAIN
 from srit.records import Completion, Demonstration, Pair
 from srit.records.scores import Results
@@ -29,7 +30,8 @@ from srit.run_directory.mirror import mirror_of
 from srit.stages import part as part_of
 from srit.stages import stages
 from srit.students.adapted import is_adapter
-from srit.training.distributed.choice import followed, trainers_for
+from srit.trackers.telling import told
+from srit.training.distributed.choice import check_shards, followed, trainers_for
 from srit.watching import Line, Watch, in_words
 
 Log = Callable[[str], None]
@@ -288,10 +290,11 @@ def make_evaluation(
 ) -> Path:
     """Make what `evaluate_model` describes; `watch` takes all that happens."""
     student: dict[str, Any] = {"model": model}
-    made_by = recipe_around(Path(model)) if Path(model).is_dir() else None
-    if made_by is not None and is_adapter(Path(model)):
-        student |= made_by.student.model_dump(include={"tuning", "dtype", "chat_template"})
-    wording = made_by.prompt if made_by else PLAIN
+    made_by = run_around(Path(model)) if Path(model).is_dir() else None
+    begun = None if made_by is None else begun_recipe(made_by)
+    if begun is not None and is_adapter(Path(model)):
+        student |= begun.student.model_dump(include={"tuning", "dtype", "chat_template"})
+    wording = begun.prompt if begun else PLAIN
     recipe = evaluation_recipe(student, tasks, limit=limit, wording=wording, overrides=overrides)
     return make(recipe, out, "results", watch=watch, machines=machines)
 
@@ -316,8 +319,11 @@ def make(
     """
     folder = run_folder(recipe, out)
     declare = stages if part is None else part_of(part)
+    if machines.shard:
+        check_shards(machines.train_workers, recipe.student.tuning)
     if followed():
         return folder
+    hear = told(folder, recipe, watch)
 
     def report(line: str) -> None:
         watch(Line(line))
@@ -325,12 +331,12 @@ def make(
     with (
         shared_by(folder, stages, report) as shared,
         working(machines, recipe, report) as engine,
-        trainers_for(machines.train_workers, report) as trainers,
+        trainers_for(machines.train_workers, report, shards=machines.shard) as trainers,
         open_run(
             folder,
             recipe,
             declare,
-            watch=watch,
+            watch=hear,
             shared=shared,
             engine=engine,
             trainers=trainers,

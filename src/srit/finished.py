@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from srit.errors import RecipeError
-from srit.recipe import Recipe, read_recipe
+from srit.recipe.begun import begun_recipe
 from srit.records import Model
 from srit.records.scores import Results
 from srit.run_directory import read_manifest
@@ -34,13 +33,13 @@ def report(folder: Path | str) -> Path:
         DataError: a file of the run is damaged.
     """
     folder = Path(folder)
-    recipe = recipe_of(folder)
+    recipe = begun_recipe(folder)
     return write_report(folder, stages(recipe)[-1], recipe)
 
 
 def page(folder: Path, live: News) -> str:
     """Return the page of a run that goes on; errors as in `report`."""
-    recipe = recipe_of(folder)
+    recipe = begun_recipe(folder)
     return report_so_far(folder, stages(recipe)[-1], recipe, live=live)
 
 
@@ -61,7 +60,7 @@ def figures(folder: Path | str, out: Path | str) -> list[Path]:
     from srit.stages.report.figures import write_figures
 
     folder = Path(folder)
-    recipe_of(folder)
+    begun_recipe(folder)
     logs = read_logs(folder, read_manifest(folder).stages)
     return write_figures(load_results(folder), curves(logs), Path(out))
 
@@ -110,15 +109,3 @@ def side_by_side(a: Path | str, b: Path | str, models: Sequence[tuple[Model, Mod
         SritError: one is no run, they have nothing in common, or a file is damaged.
     """
     return compare_runs(side_of(Path(a)), side_of(Path(b)), models)
-
-
-def recipe_of(folder: Path) -> Recipe:
-    """Read the recipe of a run directory.
-
-    Raises:
-        RecipeError: no run was started there.
-    """
-    path = folder / "recipe.yaml"
-    if not path.is_file():
-        raise RecipeError(f"{folder}: not a run directory: start a run with srit run RECIPE --out {folder}")
-    return read_recipe(str(path))

@@ -1,4 +1,4 @@
-"""Finds keys in a recipe: one that stood there would be printed, and kept in recipe.yaml and the manifest."""
+"""Finds keys in a recipe, where they would be printed and kept, and masks those in texts of other software."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ _KEY = re.compile(
     r"eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,})"
 )
 _BEARER = re.compile(r"\bbearer\s+\S{8,}", re.IGNORECASE)
+_USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")  # of an address, with the password
+_LEAST = 6  # characters of a key: a shorter value is one of many words
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RANDOM = 20  # characters: a longer name with both lower-case letters and digits is a key rather than a variable
 
@@ -63,3 +65,13 @@ def _address_has_key(text: str) -> bool:
     except ValueError:
         return False
     return "@" in address.netloc or any(_SECRET.search(name) for name in fields)
+
+
+def masked(text: str) -> str:
+    """Return a text of other software without keys: those of this process's environment, and what looks like one."""
+    for name, value in os.environ.items():
+        if _SECRET.search(name) and len(value) >= _LEAST:
+            text = text.replace(value, "…")
+    for pattern in (_KEY, _BEARER, _USER):
+        text = pattern.sub("…", text)
+    return text

@@ -1,4 +1,4 @@
-"""Kinds of teachers, samplers, losses and task families: found by name in srit's own folders, then among plug-ins.
+"""Kinds of teachers, samplers, losses, trackers and task families: srit's own by name, then those of plug-ins.
 
 A new kind is one file in the folder that declares it. Another package can bring one through an entry point:
 
@@ -125,6 +125,7 @@ class Kinds(NamedTuple):
 TEACHERS = Kinds("teacher", "a teacher of kind {}", "srit.teachers", "TEACHER", "srit.teachers")
 SAMPLERS = Kinds("sampler", "the sampler {}", "srit.samplers", "SAMPLER", "srit.samplers")
 LOSSES = Kinds("loss", "the loss {}", "srit.training.losses", "LOSS", "srit.losses")
+TRACKERS = Kinds("tracker", "the tracker {}", "srit.trackers", "TRACKER", "srit.trackers")
 FAMILIES = Kinds("task family", "the task family {}", "srit.tasks", "FAMILY", "srit.tasks")
 
 

@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 from srit.errors import DataError
 from srit.intervals import PairedDifference, compare
-from srit.recipe import Recipe, read_recipe
+from srit.recipe import Recipe
+from srit.recipe.begun import begun_recipe
 from srit.recipe.compared import answered, evaluated, predictions_file, problems_file
 from srit.records import Model, Prediction, Problem, PromptKind
 from srit.run_directory import Json, read_records
+from srit.stages.report.provenance import leaves
 
 Key = tuple[str, str]  # the label of a task, and the id of a problem
 
@@ -57,12 +59,9 @@ class SideBySide(NamedTuple):
 def side_of(folder: Path) -> Side:
     """
     Raises:
-        DataError: no run was started there.
+        RecipeError: no run was begun there.
     """
-    path = folder / "recipe.yaml"
-    if not path.is_file():
-        raise DataError(f"{folder}: not a run directory: there is no recipe.yaml")
-    return Side(folder, read_recipe(str(path)))
+    return Side(folder, begun_recipe(folder))
 
 
 def compare_runs(a: Side, b: Side, models: Sequence[tuple[Model, Model]] = ()) -> SideBySide:
@@ -151,7 +150,7 @@ def _greedy(predictions: Iterable[Prediction]) -> Iterator[Prediction]:
 
 def _changed(a: Recipe, b: Recipe) -> Iterator[Changed]:
     """Yield the fields that differ: of training only if both train, and never the name."""
-    first, second = _leaves(a.model_dump(mode="json")), _leaves(b.model_dump(mode="json"))
+    first, second = (dict(leaves(recipe.model_dump(mode="json"))) for recipe in (a, b))
     fields = [field for field in dict.fromkeys((*first, *second)) if field != "name"]
     if not (a.tasks.train and b.tasks.train):
         fields = [field for field in fields if field.startswith(_OF_EVALUATION)]
@@ -161,11 +160,3 @@ def _changed(a: Recipe, b: Recipe) -> Iterator[Changed]:
 
 
 _OF_EVALUATION = ("student.", "tasks.evaluate", "evaluate.", "sampler", "rows")
-
-
-def _leaves(tree: Mapping[str, Json], above: str = "") -> dict[str, Json]:
-    found: dict[str, Json] = {}
-    for name, value in tree.items():
-        inner = isinstance(value, Mapping) and value
-        found |= _leaves(value, f"{above}{name}.") if inner else {f"{above}{name}": value}
-    return found

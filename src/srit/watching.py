@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 
@@ -26,10 +26,23 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """The run's directory is open, and its recipe.yaml says what is run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """The run's directory is about to be closed."""
+
+    finished: bool  # False: an error or a signal stopped the work
+
+
+@dataclass(frozen=True, slots=True)
 class Begun:
     """A stage that is being made from now on."""
 
     stage: str
+    fingerprint: str = ""  # of what it is made from, as in the manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +62,13 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A stage that was done already, and stays as it is."""
+
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
 class Progressed:
     """How far something is."""
 
@@ -58,11 +78,11 @@ class Progressed:
     unit: str = "answers"
     earlier: int | None = None  # how many of those done are an earlier run's; None: all before the first report
     n_tokens: Callable[[], int] = lambda: 0  # since the report before this one
-    loss: float | None = None  # of the last training step, in nats per token or as the preference loss has it
+    metrics: Mapping[str, float] = field(default_factory=dict)  # of the last training step, as its log keeps them
     said: Callable[[], Iterator[Said]] = _nothing  # judges some of the new answers, one by one: takes time
 
 
-Event = Line | Begun | Made | Taken | Progressed
+Event = Line | Opened | Closing | Begun | Made | Taken | Kept | Progressed
 Watch = Callable[[Event], None]
 
 
@@ -77,7 +97,7 @@ def uncounted(done: int, total: int, said: Callable[[], Iterator[Said]] = _nothi
 
 
 def as_line(event: Event) -> str | None:
-    """Return an event as a line for a log; None for progress."""
+    """Return an event as a line for a log; None if it needs none."""
     match event:
         case Line(text):
             return text
@@ -88,7 +108,7 @@ def as_line(event: Event) -> str | None:
             return f"{stage} done in {seconds:.0f} s  {', '.join(numbers)}".rstrip()
         case Taken(stage):
             return f"{stage} taken from a run that did the same work"
-        case Progressed():
+        case Opened() | Closing() | Kept() | Progressed():
             return None
 
 

@@ -66,6 +66,8 @@ def test_a_task_is_data_too(tmp_path, data, kind):
         ([], "--data: is missing, and there is no terminal to ask on", 2),
         (["--data", "nothing.jsonl"], "there is no file or folder 'nothing.jsonl'", 3),
         (["--data", "bare.jsonl", "--question", "asked"], "answer: is missing", 3),
+        (["--data", "other.jsonl"], "other.jsonl:1: question: is missing", 3),
+        (["--data", "list.json"], "list.json:1: the file is one JSON list, but a row is a line: jq -c", 3),
         (["--data", "bare.jsonl", "--question", "asked", "--answer", "gold"], "--teacher: is missing", 2),
         (["--data", "solved.jsonl", "--teacher", "nobody"], "neither gold, nor MODEL@URL of a server, nor a file", 2),
         (["--data", "sums", "--teacher", "gold"], "not all problems have a solution", 2),
@@ -75,6 +77,8 @@ def test_what_cannot_be_written_is_told(tmp_path, monkeypatch, options, message,
     monkeypatch.chdir(tmp_path)
     rows(tmp_path / "solved.jsonl", SOLVED)
     rows(tmp_path / "bare.jsonl", BARE)
+    rows(tmp_path / "other.jsonl", [{"q": "What is 1 + 1?", "a": "2"}])
+    (tmp_path / "list.json").write_text(json.dumps(SOLVED, indent=1))
 
     assert message in srit("init", "r.yaml", *options, code=code)
     assert not (tmp_path / "r.yaml").exists()

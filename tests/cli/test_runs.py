@@ -100,7 +100,7 @@ def test_a_variant_of_nothing_or_in_place_of_another_run_is_refused(run, tmp_pat
 
 def test_two_runs_are_compared_on_the_problems_of_both(run, tmp_path):
     other = tmp_path / "other"
-    for path in ("recipe.yaml", "problems/evaluate-sums.jsonl", "predictions/refined/sums.jsonl"):
+    for path in ("manifest.json", "recipe.yaml", "problems/evaluate-sums.jsonl", "predictions/refined/sums.jsonl"):
         (other / path).parent.mkdir(parents=True, exist_ok=True)
         (other / path).write_bytes((run / path).read_bytes())
     answers = [json.loads(line) for line in (run / "predictions/refined/sums.jsonl").read_text().splitlines()]
@@ -123,7 +123,7 @@ def test_two_runs_are_compared_on_the_problems_of_both(run, tmp_path):
 
 def test_a_run_is_compared_with_itself_and_with_nothing(run, tmp_path):
     assert "the recipes are equal" in srit("compare", run, run) and "no problem changed" in srit("compare", run, run)
-    assert "not a run directory" in srit("compare", run, tmp_path, code=3)
+    assert "not a run directory" in srit("compare", run, tmp_path, code=2)
     assert "--model" in srit("compare", run, run, "--other", "base", code=2)
 
 

@@ -23,15 +23,19 @@ def work_of(name, recipe):
 
 
 @pytest.mark.parametrize(
-    ("limit", "sampled", "refined", "steps"), [(320, 85_330, 73_638, 92), (200, 53_136, 47_712, 59)]
+    ("limit", "epochs", "sampled", "refined", "steps"),
+    [(320, 1, 85_330, 73_638, 92), (200, 1, 53_136, 47_712, 59), (160, 2, 42_585, 77_428, 96)],
 )
-def test_the_quickstarts_tokens_are_estimated_within_a_tenth_of_what_its_runs_took(limit, sampled, refined, steps):
-    recipe = read_recipe("quickstart", [f"tasks.train.{n}.limit={limit}" for n in range(3)])
+def test_the_quickstarts_tokens_are_estimated_within_a_tenth_of_what_its_runs_took(
+    limit, epochs, sampled, refined, steps
+):
+    sizes = [f"tasks.train.{n}.limit={limit}" for n in range(3)]
+    recipe = read_recipe("quickstart", [*sizes, f"refine.epochs={epochs}"])
     stage_2 = work_of("round-1/refined", recipe)
 
     assert work_of("instructed", recipe).trained == pytest.approx(52_284, rel=0.1)
     assert work_of("round-1/completions", recipe).sampled == pytest.approx(sampled, rel=0.1)
-    assert stage_2.trained == pytest.approx(refined, rel=0.1) and abs(stage_2.steps - steps) <= 1
+    assert stage_2.trained == pytest.approx(refined, rel=0.1) and abs(stage_2.steps - steps) <= 2
 
 
 def test_a_base_model_writes_as_much_as_it_may_and_a_trained_one_as_much_as_it_learned():

@@ -77,6 +77,9 @@ def test_a_student_that_does_not_fit_is_told(measured):
     recipe = read_recipe("quickstart", ["student.model=some-8b", "student.tuning=full"])
 
     assert "WARN the student takes at least 134 GiB, and Some GPU has 24" in lines_of([], recipe, measured, 1, None)
+    shared = "WARN the student takes at least 30 GiB, and Some GPU has 24"  # 16 bytes a parameter
+    assert shared in lines_of([], recipe, measured, 4, None, shard=True)
+    assert not any("WARN" in line for line in lines_of([], recipe, measured, 8, None, shard=True))  # 15
 
 
 def test_stages_that_write_nothing_are_one_chunk():

@@ -11,18 +11,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from srit.kinds import FAMILIES, LOSSES, SAMPLERS, TEACHERS, Finding, Kinds, extra
+from srit.kinds import FAMILIES, LOSSES, SAMPLERS, TEACHERS, TRACKERS, Finding, Kinds, extra
 from srit.samplers import SamplerKind
 from srit.students.embedded import EMBEDDED
 from srit.sums import cache
 from srit.tasks import Family
 from srit.teachers import TeacherKind
+from srit.trackers import TrackerKind
 from srit.training.losses import LossKind
 
-_KINDS: Mapping[Kinds, type[TeacherKind[Any] | SamplerKind[Any] | LossKind[Any] | Family]] = {
+_KINDS: Mapping[Kinds, type[TeacherKind[Any] | SamplerKind[Any] | LossKind[Any] | TrackerKind | Family]] = {
     SAMPLERS: SamplerKind,
     TEACHERS: TeacherKind,
     LOSSES: LossKind,
+    TRACKERS: TrackerKind,
     FAMILIES: Family,
 }
 RAY = ((2, 60), (2, 64))  # versions, as in pyproject.toml: its arguments change in 2.64

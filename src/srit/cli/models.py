@@ -11,7 +11,7 @@ import typer
 
 from srit.cli.display import Display, display, kind_of_display, print_object
 from srit.cli.ends import reported_errors
-from srit.cli.options import AsJson, Mixed, On, Out, Overrides, Quiet, TrainWorkers, Workers
+from srit.cli.options import AsJson, Mixed, On, Out, Overrides, Quiet, Shard, TrainWorkers, Workers
 from srit.cli.run import make_part, settings_of
 from srit.errors import RecipeError
 from srit.printable import printable
@@ -39,6 +39,7 @@ def evaluate(
     workers: Workers = None,
     mixed: Mixed = False,
     train_workers: TrainWorkers = None,
+    shard: Shard = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -46,7 +47,7 @@ def evaluate(
     from srit.pipeline.engines import Machines
 
     with reported_errors(as_json=as_json):
-        machines, kind = Machines(on, workers, mixed, train_workers), kind_of_display(quiet, as_json)
+        machines, kind = Machines(on, workers, mixed, train_workers, shard), kind_of_display(quiet, as_json)
         if tasks is None:
             make_part(*settings_of(target, overrides or [], out), "report", machines, kind)
         else:

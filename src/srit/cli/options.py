@@ -38,3 +38,9 @@ TrainWorkers = Annotated[
     int | None,
     typer.Option(min=1, help="Processes that train together, to the same bytes as one of as many threads. Default: 1."),
 ]
+Shard = Annotated[
+    bool,
+    typer.Option(
+        "--shard", help="Share out the weights of a model among the processes that train it: it need not fit into one."
+    ),
+]

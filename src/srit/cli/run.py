@@ -21,6 +21,7 @@ from srit.cli.options import (
     Quiet,
     RecipeName,
     RunFolder,
+    Shard,
     TrainWorkers,
     Workers,
 )
@@ -50,6 +51,7 @@ def run(
     workers: Workers = None,
     mixed: Mixed = False,
     train_workers: TrainWorkers = None,
+    shard: Shard = False,
     mirror: MirrorUrl = None,
     variant: Annotated[
         str | None, typer.Option("--as", metavar="NAME", help="Keep the run, and make this variant beside it.")
@@ -65,7 +67,7 @@ def run(
         settings = read_recipe(recipe, overrides or [])
         if variant is not None:
             settings, out = _as_variant(recipe, overrides or [], variant, out, mirror)
-        machines = Machines(on, workers, mixed, train_workers)
+        machines = Machines(on, workers, mixed, train_workers, shard)
         make_part(settings, out, None, machines, kind_of_display(quiet, as_json), mirror)
 
 
@@ -93,6 +95,9 @@ def plan(
     dollars: Annotated[
         float | None, typer.Option("--dollars-per-hour", min=0.0, help="Of one GPU; with --hardware.")
     ] = None,
+    shard: Annotated[
+        bool, typer.Option("--shard", help="With --hardware: the workers share out the weights in training.")
+    ] = False,
 ) -> None:
     """Show what would run, why, and what it takes, and look whether all that it needs is there. Spends nothing."""
     from srit.recipe import read_recipe
@@ -113,7 +118,8 @@ def plan(
             from srit.pipeline.hardware import Planned, hardware_of, lines_of
 
             stages = [Planned(stage.name, stage.work) for stage in planned.stages if stage.reason]
-            typer.echo("\n".join(lines_of(stages, settings, hardware_of(hardware), workers or 1, dollars)))
+            lines = lines_of(stages, settings, hardware_of(hardware), workers or 1, dollars, shard=shard)
+            typer.echo("\n".join(lines))
         elif planned.summary:
             typer.echo(planned.summary)
         if workers is not None and hardware is None:
@@ -149,13 +155,14 @@ def stage_command(part: str, summary: str) -> Callable[..., None]:
         workers: Workers = None,
         mixed: Mixed = False,
         train_workers: TrainWorkers = None,
+        shard: Shard = False,
         quiet: Quiet = False,
         as_json: AsJson = False,
     ) -> None:
         from srit.pipeline.engines import Machines
 
         with reported_errors(as_json=as_json):
-            machines = Machines(on, workers, mixed, train_workers)
+            machines = Machines(on, workers, mixed, train_workers, shard)
             make_part(*settings_of(target, overrides or [], out), part, machines, kind_of_display(quiet, as_json))
 
     command.__doc__ = summary
@@ -169,18 +176,18 @@ def settings_of(target: str, overrides: Sequence[str], out: Path | None) -> tupl
         RecipeError: it is neither, or --out names another folder than the run's.
     """
     from srit.recipe import SHIPPED, read_recipe
+    from srit.recipe.begun import begun_recipe, is_begun
     from srit.settings import names_in
 
     folder = Path(target)
-    if folder.suffix in (".yaml", ".yml") or (target in names_in(SHIPPED) and not (folder / "recipe.yaml").is_file()):
+    if folder.suffix in (".yaml", ".yml") or (target in names_in(SHIPPED) and not is_begun(folder)):
         return read_recipe(target, overrides), out
     if not folder.is_dir():
         raise RecipeError(f"{target}: neither a recipe nor a run directory; `srit recipes` lists those that ship")
-    if not (folder / "recipe.yaml").is_file():
-        raise RecipeError(f"{folder}: not a run directory: begin a run with srit run RECIPE --out {folder}")
+    begun = begun_recipe(folder, overrides)
     if out is not None and out != folder:
         raise RecipeError(f"--out {out}: the run goes on where it is, in {folder}: leave --out away")
-    return read_recipe(str(folder / "recipe.yaml"), overrides), folder
+    return begun, folder
 
 
 def report(

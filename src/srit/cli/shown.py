@@ -25,11 +25,11 @@ def show(
     problem: Annotated[str | None, typer.Option(help="A problem's id. Default: a few problems are shown.")] = None,
 ) -> None:
     """Follow problems through a run: demonstration, answers, pairs, and each model's answer."""
-    from srit.finished import recipe_of
+    from srit.recipe.begun import begun_recipe
     from srit.stages.report.traces import traces, visible
 
     with reported_errors():
-        trained = recipe_of(folder).tasks.train
+        trained = begun_recipe(folder).tasks.train
         found = list(traces(folder, TRACES, problem, of="train" if trained else "test"))
         if not found:
             raise RecipeError(

@@ -10,7 +10,8 @@ from pathlib import Path
 from threading import Lock
 
 from srit.errors import SritError
-from srit.finished import page, recipe_of
+from srit.finished import page
+from srit.recipe.begun import begun_recipe
 from srit.stages.report import News
 
 HOST = "127.0.0.1"
@@ -50,7 +51,7 @@ def server_of(folder: Path, port: int) -> ThreadingHTTPServer:
         RecipeError: no run was started in the folder.
         OSError: the port is taken.
     """
-    recipe_of(folder)
+    begun_recipe(folder)
     return ThreadingHTTPServer((HOST, port), partial(_Handler, Watched(folder)))
 
 

@@ -8,7 +8,7 @@ has hardware for. A DPO step gains 6 to 9 % (docs/performance.md).
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor
@@ -16,13 +16,14 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from srit.compute.flexing import FLEX, row_attention
 from srit.compute.head import bfloat16_units
 from srit.compute.plan import Attention
 
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
 
-ATTENTIONS: tuple[Attention, ...] = get_args(Attention)  # from the best tested to the fastest in bfloat16
+ATTENTIONS: tuple[Attention, ...] = ("sdpa", "srit_products")  # of a processor, from the best tested to the fastest
 _PRODUCTS: Final = "srit_products"  # the `attn_implementation` under which `product_attention` is registered
 SHORT = 512  # tokens in a row; the number of scores grows with its square
 HIDDEN = torch.finfo(torch.float32).min  # finite, so that a padded token that attends to nothing does not become NaN
@@ -90,3 +91,5 @@ def _weights(q: Tensor, k: Tensor, hidden: Tensor, scale: float) -> Tensor:
 
 AttentionInterface.register(_PRODUCTS, product_attention)
 AttentionMaskInterface.register(_PRODUCTS, sdpa_mask)
+AttentionInterface.register(FLEX, row_attention)
+AttentionMaskInterface.register(FLEX, sdpa_mask)

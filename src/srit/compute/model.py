@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from torch import Tensor
     from transformers import PreTrainedModel
 
 LanguageModel: TypeAlias = "PreTrainedModel | PeftModel"
@@ -16,3 +18,17 @@ def without_adapter(model: LanguageModel) -> PreTrainedModel:
     # Not by `peft_config`, which PEFT also leaves on the base model.
     found = cast("PeftModel", model).get_base_model() if hasattr(model, "get_base_model") else model
     return cast("PreTrainedModel", found)
+
+
+# The method of a model whose weights lie with several processes: it has them gathered while it computes.
+GATHERED: Final = "srit_gathered"
+
+
+def with_weights(model: PreTrainedModel, compute: Callable[[], Tensor]) -> Tensor:
+    """Compute something of a model's whole weights, wherever they lie, and be ready for its gradient.
+
+    Args:
+        compute: it calls parts of the model, not the model itself.
+    """
+    gathered: Callable[[Callable[[], Tensor]], Tensor] | None = getattr(model, GATHERED, None)
+    return compute() if gathered is None else gathered(compute)

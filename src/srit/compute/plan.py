@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-# The `attn_implementation` of a model in training: torch's fused kernel, or the matrix products of `attention`.
-Attention = Literal["sdpa", "srit_products"]
+# The `attn_implementation` of a model in training: torch's fused kernel, the matrix products of `attention` for short
+# rows on a processor, or the block masks of `flexing` for long rows on a GPU.
+Attention = Literal["sdpa", "srit_products", "srit_flex"]
 
 # How completions are put into rows. "shared": the completions of a prompt share one copy of it, and a row holds several
 # prompts. "separate": each completion follows its own copy of the prompt, padded on the right. "alone": likewise, but

@@ -9,21 +9,25 @@ P + kC tokens instead of k(P + C). Several groups share a row, up to a budget.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
+from srit.compute import flexing
 from srit.compute.device import moved
+from srit.compute.flexing import FLEX, block_masks
 from srit.compute.head import logps_of, parts_of, target_logps
 from srit.compute.masks import Masks, Windows, as_input, masks_for, windows_of
-from srit.compute.model import without_adapter
+from srit.compute.model import with_weights, without_adapter
 from srit.compute.plan import RowKind
 from srit.compute.recomputing import recomputed
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from srit.compute.model import LanguageModel
 
 Logged = TypeVar("Logged")
@@ -161,6 +165,24 @@ def mask_of(rows: Rows, device: torch.device) -> Masks | None:
     return masks_for(rows.layout.windows, visible, positions, positions)
 
 
+def is_long(rows: Rows) -> bool:
+    """Return whether rows are shared and so long that most of their mask is empty."""
+    return rows.layout.kind == "shared" and rows.input_ids.shape[1] >= flexing.LONG
+
+
+def padded(rows: Rows) -> Rows:
+    """Return rows with more padding on the right, to one of a few lengths."""
+    more = (0, -rows.input_ids.shape[1] % flexing.STEP)
+    pad = torch.nn.functional.pad
+    return replace(
+        rows,
+        input_ids=pad(rows.input_ids, more),
+        positions=pad(rows.positions, more),
+        group=pad(rows.group, more, value=-1),
+        part=pad(rows.part, more, value=-1),
+    )
+
+
 def token_logps(model: LanguageModel, rows: Rows) -> Tensor:
     """Compute the log-probability of every completion token.
 
@@ -171,15 +193,24 @@ def token_logps(model: LanguageModel, rows: Rows) -> Tensor:
         [tokens], nats, float32 (float64 for a float64 model), in the order of `rows.targets`.
     """
     causal = without_adapter(model)
+    return with_weights(causal, partial(_token_logps, causal, rows))
+
+
+def _token_logps(causal: PreTrainedModel, rows: Rows) -> Tensor:
     parts, device = parts_of(causal), causal.device
+    flexes = causal.config._attn_implementation == FLEX and is_long(rows)
+    rows = padded(rows) if flexes else rows
     inputs: dict[str, Any] = {"input_ids": moved(rows.input_ids, device), "use_cache": False}
-    if (mask := mask_of(rows, device)) is not None:
+    if flexes:
+        places = (moved(of, device) for of in (rows.group, rows.part, rows.positions))
+        inputs["attention_mask"] = block_masks(rows.layout.windows, *places)
+    elif (mask := mask_of(rows, device)) is not None:
         inputs["attention_mask"] = as_input(mask, causal)
     if rows.layout.kind == "shared":
         inputs["position_ids"] = moved(rows.positions, device)
     row, column = moved(rows.source, device).unbind(1)
     targets = moved(rows.targets, device)
-    with recomputed(model, 0 < rows.layout.stored_tokens < rows.input_ids.numel()):
+    with recomputed(causal, 0 < rows.layout.stored_tokens < rows.input_ids.numel()):
         if parts is None:
             return logps_of(causal(**inputs).logits[row, column], targets)
         return target_logps(parts, parts.decoder(**inputs).last_hidden_state[row, column], targets)

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from srit.errors import DataError, RecipeError
 from srit.machine.precision import begun_compute_plan
-from srit.recipe import Recipe, Student, read_recipe
+from srit.recipe import Recipe, Student
+from srit.recipe.begun import begun_recipe, is_begun, run_around
 from srit.recipe.compared import folder_of, models
 from srit.recipe.wording import PLAIN, Prompt
 from srit.records import Model
@@ -54,7 +55,7 @@ def find_source(place: str, model: str | None) -> Source:
         DataError: there is nothing there, or the model is not trained yet.
     """
     folder = Path(place)
-    if (folder / "recipe.yaml").is_file():
+    if is_begun(folder):
         return of_run(folder, model)
     if model is not None:
         raise RecipeError(f"--model: {place} is not a run directory, so it has only one model: leave --model out")
@@ -68,16 +69,16 @@ def find_source(place: str, model: str | None) -> Source:
 def trained_models(place: str) -> list[str]:
     """Return the names of the models that a run has so far; [] for what is no run directory."""
     folder = Path(place)
-    if not (folder / "recipe.yaml").is_file():
+    if not is_begun(folder):
         return []
-    found = models(read_recipe(str(folder / "recipe.yaml")))
+    found = models(begun_recipe(folder))
     places = {str(model): folder_of(model) for model in found if model.kind != "instructed-again"}
     return [name for name, made in places.items() if made is None or (folder / made).is_dir()]
 
 
 def of_run(folder: Path, name: str | None) -> Source:
     """Find a model of a run by its name; None: the refined one, or the last before it. Errors as in `find_source`."""
-    recipe = read_recipe(str(folder / "recipe.yaml"))
+    recipe = begun_recipe(folder)
     found = {str(model): model for model in models(recipe) if model.kind != "instructed-again"}
     name = name or next(last for last in ("refined", "instructed", "base") if last in found)
     if name not in found:
@@ -100,12 +101,11 @@ def _of_run(run: FromRun, model: Model) -> Source:
 
 def _in_run(folder: Path) -> Source | None:
     """Return the model of a run whose folder this is: its recipe says exactly what it was trained from."""
-    for above in folder.absolute().parents[:3]:
-        if (above / "recipe.yaml").is_file():
-            run = FromRun(above, read_recipe(str(above / "recipe.yaml")))
-            place = str(folder.absolute().relative_to(above))
-            return next((_of_run(run, model) for model in models(run.recipe) if folder_of(model) == place), None)
-    return None
+    above = run_around(folder)
+    if above is None:
+        return None
+    run, place = FromRun(above, begun_recipe(above)), str(folder.absolute().relative_to(above))
+    return next((_of_run(run, model) for model in models(run.recipe) if folder_of(model) == place), None)
 
 
 def _alone(folder: Path) -> Source:

@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+from torch.nn.attention.flex_attention import BlockMask
 from torch.nn.functional import scaled_dot_product_attention
 
+from srit.compute.flexing import block_masks, flexed
+from srit.compute.masks import Window
 from srit.gpu_check.timing import emptied, is_lacking_memory, timed
 
 ANSWERS = 8
@@ -31,7 +33,7 @@ def attention(lengths: tuple[int, ...] = LENGTHS) -> Iterator[tuple[str, dict[st
         share = round(float(visible.float().mean()), 3)
         found: dict[str, Any] = {"rows": rows, "seen": share}
         outputs = []
-        for name, way in (("sdpa", _sdpa(dense)), ("flex", _flex(part, length))):
+        for name, way in (("sdpa", _sdpa(dense)), ("flex", _flex(part))):
             try:
                 taken = timed(partial(_pass, way, q, k, v), repeats=3)
             except RuntimeError as error:
@@ -86,20 +88,12 @@ def _sdpa(mask: Tensor) -> Way:
     return way
 
 
-def _flex(part: Tensor, length: int) -> Way:
-    def seen(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
-        return (q >= k) & ((part[k] == 0) | (part[q] == part[k]))
-
-    mask = create_block_mask(seen, None, None, length, length, device=str(part.device))
-    # Uncompiled on a processor, where only its correctness counts.
-    compiled = torch.compile(flex_attention, dynamic=False) if part.is_cuda else flex_attention
-
-    def way(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        output: Any = compiled(q, k, v, block_mask=mask, enable_gqa=True)
-        assert isinstance(output, Tensor)
-        return output
-
-    return way
+def _flex(part: Tensor) -> Way:
+    """Return the attention that srit has for long rows: uncompiled on a processor, where only correctness counts."""
+    row = part[None]
+    mask = block_masks({"full_attention": Window("all")}, torch.zeros_like(row), row, row)
+    assert isinstance(mask, BlockMask)
+    return partial(flexed, mask=mask)
 
 
 def _pass(way: Way, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from srit.compute.attention import use_attention
 from srit.compute.device import CPU, Device, device_for, kind_of, total_bytes
+from srit.compute.flexing import FLEX, LONG
 from srit.compute.head import output_head
 from srit.compute.plan import ON_CPU, Attention, ComputePlan, Precision, Rates, RowKind, Targets
 from srit.compute.rows import Group, layout_of, logps_by_group, micro_batches
@@ -88,15 +89,47 @@ def _on_gpu(student: Student, proof: Proof, targets: Targets, proven: Callable[.
     weights = list(model.parameters())
     n_trained = sum(weight.numel() for weight in weights if weight.requires_grad)
     budget = budget_on_gpu(step, sum(weight.nbytes for weight in weights), n_trained)
+    attention = _of_long_rows(model, proof)
     return proven(
         dtype,
         proof.rows,
-        line=f"{dtype} on {torch.cuda.get_device_name(0)}, {reason}",
+        line=f"{dtype} on {torch.cuda.get_device_name(0)}, {reason}; attention of long rows by {attention}",
+        attention=attention,
         device=kind_of("cuda"),
         cache_bytes=cache_bytes_of(total_bytes()),
         batch_tokens=student.batch_tokens or budget.batch_tokens,
         stored_tokens=budget.stored_tokens,
     )
+
+
+def _of_long_rows(model: LanguageModel, proof: Proof) -> Attention:
+    """Return which attention takes long rows: block masks where they are right, repeat their bytes, and are faster."""
+    if FLEX not in proof.attentions:
+        return "sdpa"
+    groups = _groups(n_embeddings(model), 2, 2 * LONG // (ANSWERS + 1), 2 * LONG // (ANSWERS + 1))
+    try:
+        dense, flexed = tried([partial(_step, model, groups, proof.rows, name) for name in ("sdpa", FLEX)], ROUNDS)
+        again = [_gradient(model, groups, FLEX) for _ in range(2)]
+    except RuntimeError:  # compiled kernels need a compiler, and memory of their own
+        return "sdpa"
+    finally:
+        use_attention(model, "sdpa")
+    gap = sum(abs(a - b) for a, b in zip(dense.logps, flexed.logps, strict=True)) / sum(map(_n_answer_tokens, groups))
+    same = all(map(torch.equal, *again))
+    return FLEX if same and gap <= AGREES and dense.seconds >= WORTH_IT * flexed.seconds else "sdpa"
+
+
+def _n_answer_tokens(group: Group) -> int:
+    return sum(map(len, group.completions))
+
+
+def _gradient(model: LanguageModel, groups: Sequence[Group], attention: Attention) -> list[Tensor]:
+    """Return the gradient of a training step."""
+    use_attention(model, attention)
+    _backward(model, groups, "shared")
+    found = [weight.grad for weight in model.parameters() if weight.grad is not None]
+    model.zero_grad()
+    return found
 
 
 def measure_rates(student: Student, compute_plan: ComputePlan) -> Rates:
@@ -235,24 +268,32 @@ def _gap(some: Tried, plain: Tried) -> float:
     return sum(gaps) / len(gaps) / ANSWER_TOKENS
 
 
-def _groups(vocabulary: int) -> list[Group]:
+def _groups(
+    vocabulary: int, n: int = PROMPTS, prompt_tokens: int = PROMPT_TOKENS, answer_tokens: int = ANSWER_TOKENS
+) -> list[Group]:
     """Make prompts and answers of random tokens."""
     random = Random(0)
 
     def ids(n: int) -> tuple[int, ...]:
         return tuple(random.choices(range(vocabulary), k=n))
 
-    return [Group(ids(PROMPT_TOKENS), tuple(ids(ANSWER_TOKENS) for _ in range(ANSWERS))) for _ in range(PROMPTS)]
+    return [Group(ids(prompt_tokens), tuple(ids(answer_tokens) for _ in range(ANSWERS))) for _ in range(n)]
 
 
 def _step(model: LanguageModel, groups: Sequence[Group], rows: RowKind, attention: Attention = "sdpa") -> list[float]:
     """Compute a training step's gradient, and return the answers' log-probabilities."""
     use_attention(model, attention)
+    found = _backward(model, groups, rows)
+    model.zero_grad()
+    return [logp for index in range(len(groups)) for logp in found[index].tolist()]
+
+
+def _backward(model: LanguageModel, groups: Sequence[Group], rows: RowKind) -> dict[int, Tensor]:
+    """Add the gradient of the sum of all log-probabilities to that of the model, and return them by group."""
     size = sum(group.n_tokens for group in groups)
     layout = layout_of(model, rows)
     found: dict[int, Tensor] = {}
     for batch in micro_batches(groups, row_tokens=size // len(groups), batch_tokens=2 * size, layout=layout):
         found |= logps_by_group(model, batch, groups)
         torch.cat([found[index] for index in batch.members]).sum().backward()  # type: ignore[no-untyped-call]
-    model.zero_grad()
-    return [logp for index in range(len(groups)) for logp in found[index].tolist()]
+    return found

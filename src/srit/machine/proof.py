@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from srit.compute import flexing
 from srit.compute.attention import ATTENTIONS, use_attention
+from srit.compute.flexing import FLEX
 from srit.compute.plan import Attention, Decoding, RowKind
 from srit.compute.rows import Group
 from srit.compute.scoring import score
@@ -108,6 +110,32 @@ def _right_attentions(
             if _rows_gap(model, groups, own, rows) <= TOLERANCE:
                 yield attention
     use_attention(model, before)
+    if model.device.type == "cuda" and rows == "shared" and block_masks_are_right(model):
+        yield FLEX
+
+
+def block_masks_are_right(model: PreTrainedModel) -> bool:
+    """Return whether long rows under block masks have the model's own log-probabilities, and the same bytes again.
+
+    Args:
+        model: as for `prove`; it has its attention implementation afterwards.
+    """
+    before, part = model.config._attn_implementation, flexing.LONG // 4
+    room = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2 * part
+    if room < 2 * part or before == "eager":  # it is not asked for the attention that it has (`use_attention`)
+        return False
+    groups = _groups(model.config.get_text_config().vocab_size, (part + 1, part // 2), part)
+    try:
+        own = [_own_logps(model, group.prompt_ids, ids) for group in groups for ids in group.completions]
+        use_attention(model, FLEX)
+        size = sum(group.n_tokens for group in groups)
+        twice = [score(model, groups, rows="shared", row_tokens=size, batch_tokens=size) for _ in range(2)]
+    except _BREAKS:
+        return False
+    finally:
+        use_attention(model, before)
+    found = [logp for of_group in twice[0] for logp in of_group]
+    return twice[0] == twice[1] and _gap(found, own) * ANSWER_TOKENS / part <= TOLERANCE
 
 
 def _first_right(kinds: Iterable[Kind], gap_of: Callable[[Kind], float]) -> tuple[Kind | None, float]:
@@ -128,15 +156,15 @@ def _refusal(name: str, what: str, gap: float) -> str:
     )
 
 
-def _groups(vocabulary: int) -> list[Group]:
-    """Make prompts and answers of random tokens; the prompts begin with the same tokens."""
+def _groups(vocabulary: int, prompts: Sequence[int] = PROMPT_TOKENS, answer_tokens: int = ANSWER_TOKENS) -> list[Group]:
+    """Make prompts of these lengths and answers of random tokens; the prompts begin with the same tokens."""
     random = Random(0)
 
     def ids(n: int) -> tuple[int, ...]:
         return tuple(random.choices(range(vocabulary), k=n))
 
     start = ids(SHARED_TOKENS)
-    return [Group(start + ids(n), tuple(ids(ANSWER_TOKENS) for _ in range(ANSWERS))) for n in PROMPT_TOKENS]
+    return [Group(start + ids(n), tuple(ids(answer_tokens) for _ in range(ANSWERS))) for n in prompts]
 
 
 @torch.no_grad()

@@ -42,6 +42,10 @@ CHAT_TOKENS = 8  # that ChatML puts around a prompt
 SAMPLED = 520 * 135e6 / 2  # parameters * tokens a second, for each core
 TRAINED = {"lora": 335 * 135e6 / 2, "qlora": 335 * 135e6 / 2, "full": 195 * 135e6 / 2}
 LOADED = 1.5 / 135e6  # seconds a parameter, to load a model: SmolLM2-135M on the same two cores
+SCORED = 3  # tokens are scored in the time of one that is trained: 716 and 213 tokens/s on one core in bfloat16
+# What stages reach of the speed that the probe measured, since answers end at different lengths, rows are less even,
+# and checkpoints are written: 0.6 to 0.95 in the quickstart.
+REACHED = 0.8
 
 # One H100 of 80 GB: a model from published figures, not a measurement (`make gpu-check` makes one). Training through
 # LoRA takes 4 operations a parameter and token, and full training 6 (Kaplan et al. 2020, arXiv 2001.08361; frozen
@@ -52,6 +56,7 @@ GPU_TRAINED = {
     tuning: 0.5 * 402e12 / n for tuning, n in (("lora", 4), ("qlora", 4), ("full", 6))
 }  # parameters*tokens/s
 GPU_WEIGHT = {"lora": 2, "qlora": 2, "full": 18}  # bytes a parameter: bfloat16; full: its optimizer's 16 besides
+GPU_SHARED = GPU_WEIGHT | {"full": 16}  # the same where weights are shared out: bfloat16 copies are made as needed
 GPU_BYTES = 0.65 * 3.35e12  # a second
 GPU_STEP = 0.003  # seconds
 GPU_ROWS = 256  # answers at once: the cache of many more does not fit
@@ -65,6 +70,7 @@ class Work(NamedTuple):
     calls: int = 0  # to the teacher, at most
     sampled: int = 0  # tokens written, by student or local teacher
     trained: int = 0  # tokens through a training step
+    scored: int = 0  # tokens through the model without a gradient, for the reference of a training
     steps: int = 0
     loads: int = 0  # of the student's weights
 
@@ -188,11 +194,13 @@ def seconds(work: Work, recipe: Recipe, rates: Rates | None = None) -> float | N
     """
     size = n_parameters(recipe)
     if rates is not None:
-        return work.sampled / rates.sampled + work.trained / rates.trained + work.loads * LOADED * (size or 0)
+        computed = work.sampled / rates.sampled + (work.trained + work.scored / SCORED) / rates.trained
+        return computed / REACHED + work.loads * LOADED * (size or 0)
     if size is None:
         return None
     cores = os.cpu_count() or 1
-    computed = (work.sampled / SAMPLED + work.trained / TRAINED[recipe.student.tuning]) / cores
+    trained = (work.trained + work.scored / SCORED) / TRAINED[recipe.student.tuning]
+    computed = (work.sampled / SAMPLED + trained) / cores
     return size * (computed + work.loads * LOADED)
 
 
@@ -211,10 +219,16 @@ def dollars(works: Iterable[Work], recipe: Recipe) -> float | None:
     return teacher_kind(recipe.teacher.kind).price(recipe.teacher, calls, PROMPT_TOKENS)
 
 
-def gpu_bytes(recipe: Recipe) -> int | None:
-    """Return the least memory that the student takes on a GPU, without a cache; None where its size is not known."""
-    size = n_parameters(recipe)
-    return None if size is None else size * GPU_WEIGHT[recipe.student.tuning]
+def gpu_bytes(recipe: Recipe, sharing: int = 1) -> int | None:
+    """Return the least memory that the student takes on a GPU, without a cache; None where its size is not known.
+
+    Args:
+        sharing: how many GPUs share out its weights, gradients and optimizer in training; answers take whole weights.
+    """
+    size, tuning = n_parameters(recipe), recipe.student.tuning
+    if size is None or sharing == 1:
+        return None if size is None else size * GPU_WEIGHT[tuning]
+    return max(size * GPU_WEIGHT["lora"], size * GPU_SHARED[tuning] // sharing)
 
 
 def total_summary(

@@ -78,13 +78,23 @@ def _speeds(parts: Mapping[str, Mapping[str, Json]], kind: str) -> Iterator[Spee
 
 
 def lines_of(
-    stages: Sequence[Planned], recipe: Recipe, hardware: Hardware, workers: int, dollars_an_hour: float | None
+    stages: Sequence[Planned],
+    recipe: Recipe,
+    hardware: Hardware,
+    workers: int,
+    dollars_an_hour: float | None,
+    *,
+    shard: bool = False,
 ) -> list[str]:
-    """Say what stages take: time, its parts, money, and which stages have fewer chunks than there are workers."""
+    """Say what stages take: time, its parts, money, and which stages have fewer chunks than there are workers.
+
+    Args:
+        shard: whether the workers share out the weights in training; its time is that of one, which they may undercut.
+    """
     if n_parameters(recipe) is None:
         return [f"{hardware.name}: time unknown (the student's size is not in its name)"]
     lines = [] if hardware.sampled else [_UNMEASURED.format(hardware.name)]
-    needed = gpu_bytes(recipe)
+    needed = gpu_bytes(recipe, workers if shard else 1)
     if needed is not None and hardware.gib is not None and needed > hardware.gib * 2**30:
         lines.append(
             f"WARN the student takes at least {needed / 2**30:.0f} GiB, and {hardware.name} has {hardware.gib:.0f}"

@@ -19,6 +19,7 @@ from srit.shortages import free_disk, gigabytes
 from srit.tasks import Counted, find_task
 from srit.tasks.lines import read_rows
 from srit.teachers import teacher_kind
+from srit.trackers import findings
 
 CHECKED = 20_000  # problems of a task whose every field is checked: a second or two; the run checks them all
 
@@ -37,14 +38,14 @@ def look(recipe: Recipe, folder: Path, again: Sequence[Stage]) -> Looked:
         folder: the run directory; it need not exist.
         again: the stages that would run.
     """
-    findings: list[Finding] = []
+    found: list[Finding] = []
     faults: list[SritError] = []
     for check in _checks(recipe, folder, again):
         try:
-            findings.extend(check())
+            found.extend(check())
         except SritError as fault:
             faults.append(fault)
-    return Looked(tuple(findings), tuple(sorted(faults, key=lambda fault: fault.exit_code)))
+    return Looked(tuple(found), tuple(sorted(faults, key=lambda fault: fault.exit_code)))
 
 
 Check = Callable[[], Iterator[Finding]]
@@ -57,6 +58,8 @@ def _checks(recipe: Recipe, folder: Path, again: Sequence[Stage]) -> Iterator[Ch
     if not again:
         return
     yield lambda: _place(recipe, folder, again)
+    if recipe.report_to:
+        yield lambda: findings(recipe.report_to or ())
     if "problems" in products:
         for use, split in dict.fromkeys((use, split) for split, uses in uses_of(recipe) for use in uses):
             yield lambda use=use, split=split: _problems(recipe, use, split)  # type: ignore[misc]

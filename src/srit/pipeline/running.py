@@ -35,11 +35,12 @@ from srit.pipeline.planning import dependents, unsettled
 from srit.pipeline.resuming import left_over
 from srit.pipeline.stage import Stage, StageName
 from srit.recipe import Recipe
+from srit.recipe.begun import RECIPE
 from srit.run_directory import Json, Mirror, Run, StageEntry, recorded_sum, write_bytes
 from srit.shortages import shortage
 from srit.students.loading import identity
 from srit.training.distributed.trainers import AloneTrainer, Trainers
-from srit.watching import Begun, Event, Made, Progressed, Taken, Watch
+from srit.watching import Begun, Closing, Event, Kept, Made, Opened, Progressed, Taken, Watch
 
 Declare = Callable[[Recipe], Sequence[Stage]]  # a recipe's stages in order, such as `stages.stages`
 
@@ -108,9 +109,15 @@ def open_run(
             if plan.warning:
                 report(f"WARN {plan.warning}")
             recipe = resolved(recipe, plan)
-        write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
+        write_bytes(folder / RECIPE, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
+        watch(Opened())
         decided = _opened(run, recipe, declare(recipe), opened.reports, shared, *computing)
-        yield replace(decided, plan=plan, texts=opened.texts, begun=tuple(begun))
+        try:
+            yield replace(decided, plan=plan, texts=opened.texts, begun=tuple(begun))
+        except BaseException:
+            watch(Closing(finished=False))
+            raise
+        watch(Closing(finished=True))
 
 
 def _checked(watch: Watch, run: Run) -> Watch:
@@ -179,6 +186,8 @@ def run_stages(opened: OpenRun) -> list[str]:
         reopened = done and unsettled(opened.run.manifest.stages[str(stage.name)]) > 0 and not _is_crowded(opened)
         if not reopened and (done or _taken(opened, stage, mark)):
             _keep(opened, stage, mark)
+            if done:
+                opened.reports.watch(Kept(str(stage.name)))
             kept.append(stage)
             continue
         if stage.auxiliary and not _is_damaged(opened, stage, mark) and not _is_awaited(opened, place, student):
@@ -325,7 +334,7 @@ def _made(opened: OpenRun, stage: Stage, mark: str, student: str, ahead: dict[st
     failed = {} if opened.shared is None else opened.shared.failed
     if mark in failed:
         raise failed[mark]
-    opened.reports.watch(Begun(str(stage.name)))
+    opened.reports.watch(Begun(str(stage.name), mark))
     if stage.computes and opened.plan is not None:
         check_kind(opened.plan.device)
     partial = _partial(opened, stage, mark, student)

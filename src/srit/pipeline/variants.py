@@ -10,7 +10,8 @@ from pathlib import Path
 from srit.errors import DataError, RecipeError
 from srit.pipeline.begun import Shared
 from srit.pipeline.stage import Stage
-from srit.recipe import Recipe, read_recipe
+from srit.recipe import Recipe
+from srit.recipe.begun import begun_recipe, is_begun
 from srit.run_directory import Mirror, Run, is_whole, read_manifest, write_manifest
 from srit.run_directory.mirror import mirror_of
 
@@ -25,7 +26,7 @@ def begin_variant(folder: Path, of: Path, mirror: Mirror | None = None) -> None:
         RecipeError: there is no such run, or the folder holds another one.
         MachineError: another process has the folder open.
     """
-    if not (of / "manifest.json").is_file():
+    if not is_begun(of):
         raise RecipeError(f"{of}: there is no run to take anything from: run the recipe without --as first")
     kept, place = read_manifest(of), os.path.relpath(of, folder)
     with closing(Run(folder, mirror)) as run:
@@ -57,10 +58,10 @@ def shared_by(
         yield None
         return
     of = Path(os.path.normpath(folder / place))
-    if not (of / "manifest.json").is_file():
+    if not is_begun(of):
         raise DataError(f"{folder}: a variant of {of}, which has its teacher's answers and is not there: put it back")
     with closing(Run(of, mirror_of(of, None, report))) as run:
-        share_finished(run, declare(read_recipe(str(of / "recipe.yaml"))), of)
+        share_finished(run, declare(begun_recipe(of)), of)
         yield Shared(of, {}, mirror=run.mirror)
 
 

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from srit.recipe import Recipe, check_recipe, read_recipe
+from srit.recipe import Recipe, check_recipe
 from srit.recipe.compared import slug
 from srit.recipe.wording import PLAIN, Prompt
 from srit.settings import parse_override, set_field
 from srit.tasks import is_task
-
-
-def recipe_around(folder: Path) -> Recipe | None:
-    """Return the recipe of the run directory that a folder lies in; None: it lies in none."""
-    runs = [above for above in folder.absolute().parents if (above / "manifest.json").is_file()]
-    return read_recipe(str(runs[0] / "recipe.yaml")) if runs and (runs[0] / "recipe.yaml").is_file() else None
 
 
 def evaluation_recipe(

@@ -95,7 +95,9 @@ def refining(recipe: Recipe, part: RoundPart) -> Work:
         n += share * problems
         tokens += share * problems * (prompt + sides * answer)
     n, tokens = n / part.parts, tokens / part.parts
-    return training(recipe.refine, round(n), tokens, loads=2)  # loaded to score its start, and again to train
+    scored = round(tokens) if loss_kind(recipe.refine.loss).has_reference else 0
+    # Loaded to score its start, and again to train.
+    return training(recipe.refine, round(n), tokens, loads=2)._replace(scored=scored)
 
 
 def _most_answers(recipe: Recipe) -> int:

@@ -21,6 +21,7 @@ from srit.stages import measured
 from srit.study.grid import GridCell
 from srit.study.outcomes import outcome
 from srit.study.records import DoneRun
+from srit.trackers.telling import told
 from srit.training.distributed.trainers import AloneTrainer, Trainers
 from srit.watching import Line, Watch
 
@@ -91,9 +92,10 @@ def run_cell(turn: Turn, shared: Shared, machines: Machines, watch: Watch) -> Do
 def made_cell(turn: Turn, shared: Shared, engine: Engine, trainers: Trainers, watch: Watch) -> DoneRun:
     """Make a cell with what computes its chunks and trains its models, and return what came out."""
     folder, recipe = turn.folder(shared.folder), turn.recipe
+    hear = told(folder, recipe, watch)
     mirror = mirror_of_cell(turn, shared.folder, lambda line: watch(Line(line)))
     with open_run(
-        folder, recipe, measured, watch=watch, shared=shared, engine=engine, trainers=trainers, mirror=mirror
+        folder, recipe, measured, watch=hear, shared=shared, engine=engine, trainers=trainers, mirror=mirror
     ) as opened:
         run_stages(opened)
     return outcome(folder, recipe)

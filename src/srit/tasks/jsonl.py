@@ -275,7 +275,8 @@ def _content_id(row: Row, file: str, seen: Counter[str]) -> str:
 def _belongs(row: Row, split: Split, division: Division) -> bool:
     said = row.fields.get("split")
     if said is None:
-        return division.split_of(str(row.fields.get("question"))) in (None, split)
+        question = row.fields.get("question")  # one that is missing is reported, whichever split is read
+        return question is None or division.split_of(str(question)) in (None, split)
     if not isinstance(said, str) or said not in _SPLIT_OF:
         raise DataError(f"{row.where}: split: {said!r:.80} is none of train, dev, test")
     return _SPLIT_OF[said] == split

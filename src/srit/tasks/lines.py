@@ -78,12 +78,17 @@ def _row(line: bytes, where: str, *, first: bool) -> Row:
         raise DataError(f"{where}: the line is longer than {MAX_LINE // 2**20} MiB")
     try:
         text = _text(line, where).removeprefix("\ufeff" if first else "")
+        if first and text.lstrip().startswith("["):
+            raise DataError(f"{where}: {_ONE_LIST}")
         fields = json.loads(text, parse_constant=_no_constant, parse_float=_decimal)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON: {str(error)[:200]}") from error
     if not isinstance(fields, dict):
         raise DataError(f"{where}: a row is a JSON object, not {type(fields).__name__}")
     return Row(fields, where)
+
+
+_ONE_LIST = "the file is one JSON list, but a row is a line: jq -c '.[]' FILE > FILE.jsonl makes lines of it"
 
 
 def _text(line: bytes, where: str) -> str:

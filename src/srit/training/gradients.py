@@ -9,15 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
+import torch
 from torch import Tensor
 
 from srit.compute.rows import COMPLETIONS, Figures, Group, MicroBatch, Rows, gradient_passes
 from srit.errors import MachineError
+from srit.training.distributed.ordered_shards import ShardedSum
 from srit.training.distributed.ordered_sum import OrderedSum
 from srit.training.distributed.world import World
 
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
+    from srit.training.distributed.sharding import Shards
 
 Logged = TypeVar("Logged")
 
@@ -49,15 +52,40 @@ class Gradients(Protocol):
         ...
 
 
-def gradients_of(trained: Mapping[str, Tensor], masters: Mapping[str, Tensor], world: World) -> Gradients:
+class StepSum(Protocol):
+    """Where processes add up the gradient of a step, in the order of its passes."""
+
+    def begin(self, counts: bool) -> None:
+        """Prepare for a pass of this process; unless it counts, it adds nothing."""
+        ...
+
+    def exchange(self) -> None:
+        """Add the gradients of a round, in which each process computed a pass at most."""
+        ...
+
+    def hand_over(self) -> None:
+        """Make the sum the gradient of what the optimizer updates, and begin another."""
+        ...
+
+
+def gradients_of(
+    trained: Mapping[str, Tensor], masters: Mapping[str, Tensor], world: World, shards: Shards | None = None
+) -> Gradients:
     """Return where the gradients of weights are added up, to become those of their masters.
 
     Args:
         trained: weights of the model, by name.
         masters: what the optimizer updates: the weights themselves, or copies of them in float32.
+        shards: the weights, if each process has a share of each.
     """
+    device = next(iter(trained.values())).device
+    if shards is not None:
+        return _SharedOut(ShardedSum(shards.weights, shards.own, shards.scatters), device, world)
     if world.size > 1:
-        return _SharedOut(trained, masters, world)
+        total = OrderedSum(masters, world)
+        for name, weight in trained.items():
+            weight.register_post_accumulate_grad_hook(partial(total.take, name))  # type: ignore[no-untyped-call]
+        return _SharedOut(total, device, world)
     for name, weight in trained.items():
         if masters[name] is not weight:
             # As soon as they are computed, so that those of a step's batches are summed in float32.
@@ -97,14 +125,17 @@ class _Alone:
 
 
 class _SharedOut:
-    """The passes of a step are shared out: each process computes every size-th of them, from its rank on."""
+    """The passes of a step are shared out in rounds, in each of which a process computes one.
 
-    def __init__(self, trained: Mapping[str, Tensor], masters: Mapping[str, Tensor], world: World) -> None:
+    Where the model's weights are shared out too, all processes compute at the same time or none: one that has no pass
+    of its own repeats another's, which then does not count.
+    """
+
+    def __init__(self, total: StepSum, device: torch.device, world: World) -> None:
         self._world = world
-        self._device = next(iter(trained.values())).device
-        self._sum = OrderedSum(masters, world)
-        for name, weight in trained.items():
-            weight.register_post_accumulate_grad_hook(partial(self._sum.take, name))  # type: ignore[no-untyped-call]
+        self._device = device
+        self._sum = total
+        self._round: list[Callable[[], None]] = []
 
     def add(
         self,
@@ -123,22 +154,37 @@ class _SharedOut:
         if any(of_rank != cut[0] for of_rank in cut):
             raise MachineError(f"the processes cut one step into different passes: {cut}; do all run the same srit?")
         found: dict[int, Logged] = {}
-        n_passes = 0
+
+        def keep(number: int, compute: Callable[[], Logged]) -> None:
+            found[number] = compute()
+
         for number, batch in enumerate(batches):
             for compute in gradient_passes(model, batch, groups, loss_of, figures, self._share_out):
-                if self._world.computes(n_passes):
-                    found[number] = compute()
-                n_passes += 1
-                if n_passes % self._world.size == 0:
-                    self._sum.exchange()
-        if n_passes % self._world.size:
-            self._sum.exchange()
+                self._round.append(partial(keep, number, compute))
+                if len(self._round) == self._world.size:
+                    self._end_round()
+        self._end_round()
         return self._world.gather({number: _on_cpu(logged) for number, logged in found.items()})
+
+    def _end_round(self) -> None:
+        """Compute this process's pass of a round, and add up those of all."""
+        if not self._round:
+            return
+        rank, last = self._world.rank, len(self._round) - 1
+        self._sum.begin(counts=rank <= last)
+        if rank <= last or self._world.shards:
+            self._round[min(rank, last)]()
+        self._sum.exchange()
+        self._round.clear()
 
     def _share_out(self, compute: Callable[[Rows], Tensor], passes: Sequence[Rows]) -> list[Tensor]:
         """Compute every size-th pass here, and take the others from the other processes."""
-        computed = self._world.map(lambda rows: compute(rows).cpu(), passes)
-        return [logps.to(self._device) for logps in computed]
+        spare: Sequence[Rows] = ()
+        if self._world.shards:
+            self._end_round()
+            spare = [passes[-1]] * (-len(passes) % self._world.size)
+        computed = self._world.map(lambda rows: compute(rows).cpu(), [*passes, *spare])
+        return [logps.to(self._device) for logps in computed[: len(passes)]]
 
     def hand_over(self) -> None:
         """See `Gradients`."""

@@ -7,8 +7,6 @@ never stopped.
 from __future__ import annotations
 
 import hashlib
-import io
-import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,20 +17,20 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from safetensors.torch import load, save
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from srit.compute.device import LESS_AT_ONCE, reporting_memory
 from srit.errors import TrainingError
 from srit.recipe import Optimization, Schedule
-from srit.run_directory import write_bytes
 from srit.stopping import delayed_stop
+from srit.training.checkpoints import State
 from srit.training.distributed.world import ALONE, World
 from srit.training.gradients import Gradients, gradients_of
 
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
+    from srit.training.distributed.sharding import Shards
 
 CHECKPOINT_SECONDS = 60.0  # the work that a kill may cost
 # Where a checkpoint takes little time, one is written more often, so that a stage of seconds survives kills too: they
@@ -42,8 +40,6 @@ SAVING_SHARE = 0.02
 
 Metrics = dict[str, float]
 Progress = Callable[[int, int, Metrics], None]  # steps that are done, their total, and the last one's metrics
-
-_log = logging.getLogger(__name__)
 
 
 class Leg(NamedTuple):
@@ -124,16 +120,16 @@ def train(
     Raises:
         TrainingError: a loss or gradient is not finite; the newest checkpoint stays as it is.
     """
+    shards = _shared_out(model, world)
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-    weights = _masters(trained)
-    gradients = gradients_of(trained, weights, world)
+    weights = _masters(trained) if shards is None else dict(shards.own)
+    gradients = gradients_of(trained, weights, world, shards)
     optimizer = torch.optim.AdamW(_groups(weights.values(), settings.weight_decay), lr=settings.learning_rate)
-    if world.leads:
-        _begin(optimizer, weights, leg)
     done, total = (leg.number - 1) * n_steps, leg.of * n_steps
     schedule = LambdaLR(optimizer, lambda step: _rate(done + step, total, settings.warmup, settings.schedule))
-    history = _continue(checkpoints, weights, optimizer, schedule, world)
-    _follow(trained, weights)
+    state = State(weights, optimizer, schedule, world, shards)
+    history = state.resume(checkpoints, leg.before)
+    _follow(trained, weights, shards)
     pace = Pace()
     try:
         for step in range(len(history), n_steps):
@@ -141,28 +137,61 @@ def train(
             with reporting_memory("a training step", LESS_AT_ONCE):
                 metrics = accumulate(step, gradients)
             gradients.hand_over()
-            norm = torch.nn.utils.clip_grad_norm_(weights.values(), settings.clip).item()
+            norm = _clipped(weights, settings.clip, shards)
             if not all(map(_is_finite, (metrics["loss"], norm))):
                 raise _diverged(step, metrics["loss"], norm, settings, problems(step))
             rate = float(schedule.get_last_lr()[0])
             with delayed_stop():  # a step is taken whole or not at all
                 optimizer.step()
-                _follow(trained, weights)
+                _follow(trained, weights, shards)
                 schedule.step()
                 optimizer.zero_grad(set_to_none=True)
                 history.append({"step": float(step), **metrics, "grad_norm": norm, "learning_rate": rate})
             progress(step + 1, n_steps, history[-1])
-            if world.leads and step + 1 < n_steps and pace.is_due():
+            if step + 1 < n_steps and _saves_now(pace, world, shards):
                 with pace.saving():
-                    _save(checkpoints, _checkpoint(weights, optimizer, schedule, history), len(history))
+                    state.save(checkpoints, history)
     except KeyboardInterrupt:
-        if world.leads and history:
-            _save(checkpoints, _checkpoint(weights, optimizer, schedule, history), len(history))
+        if world.leads and history and shards is None:  # the others would have to give their shares
+            state.save(checkpoints, history)
         raise
-    if world.leads and leg.after is not None:
-        masters = {name: weight for name, weight in weights.items() if weight is not trained[name]}
-        write_bytes(leg.after, _state(optimizer, weights, masters))
+    if leg.after is not None and (world.leads or shards):
+        state.end(leg.after, _rounded(trained, weights, shards))
+    if shards is not None:
+        shards.restore(model)
     return history
+
+
+def _shared_out(model: LanguageModel, world: World) -> Shards | None:
+    """Share out the model's weights if the processes do that; return the trained ones' shares, if they are."""
+    if not world.shards:
+        return None
+    from srit.training.distributed.sharding import shard
+
+    return shard(model, world)
+
+
+def _rounded(trained: Mapping[str, Tensor], weights: Mapping[str, Tensor], shards: Shards | None) -> list[str]:
+    """Return the names of the weights that the saved model has in lower precision than the optimizer."""
+    if shards is not None:
+        return list(weights) if shards.precision.itemsize < 4 else []
+    return [name for name, weight in weights.items() if weight is not trained[name]]
+
+
+def _saves_now(pace: Pace, world: World, shards: Shards | None) -> bool:
+    """Return whether a checkpoint is due that this process has a part in."""
+    if shards is None:
+        return world.leads and pace.is_due()
+    return world.from_leader(pace.is_due())
+
+
+def _clipped(weights: Mapping[str, Tensor], most: float, shards: Shards | None) -> float:
+    """Scale the gradient down to a norm, and return the norm that it had."""
+    if shards is None:
+        return torch.nn.utils.clip_grad_norm_(weights.values(), most).item()
+    norm = shards.norm()
+    torch.nn.utils.clip_grads_with_norm_(weights.values(), most, norm)
+    return norm.item()
 
 
 def _diverged(step: int, loss: float, norm: float, settings: Optimization, ids: Sequence[str]) -> TrainingError:
@@ -171,30 +200,6 @@ def _diverged(step: int, loss: float, norm: float, settings: Optimization, ids: 
         f"step {step}{named}: the loss is {loss} and its gradient's norm {norm}: training diverged; lower "
         f"learning_rate (it is {settings.learning_rate}) and run again"
     )
-
-
-def _state(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor], masters: Mapping[str, Tensor]) -> bytes:
-    """Return all that the next part of a training needs besides the saved model."""
-    kept = {f"{name}/weight": master.detach() for name, master in masters.items()}
-    for name, weight in weights.items():
-        kept |= {f"{name}/{moment}": value for moment, value in optimizer.state[weight].items()}
-    return save({name: value.cpu().contiguous() for name, value in kept.items()})
-
-
-def _begin(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor], leg: Leg) -> None:
-    """Put weights and optimizer where the part before left them."""
-    if leg.before is None:
-        return
-    kept = load(leg.before.read_bytes())
-    with torch.no_grad():
-        for name in [name for name in weights if f"{name}/weight" in kept]:
-            weights[name].copy_(kept.pop(f"{name}/weight"))
-    moments: dict[str, dict[str, Tensor]] = {}
-    for name, value in kept.items():
-        of, _, moment = name.rpartition("/")
-        moments.setdefault(of, {})[moment] = value
-    state = {index: moments[name] for index, name in enumerate(weights) if name in moments}
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
 class Pace:
@@ -224,8 +229,10 @@ def _masters(trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {n: weight.detach().float().requires_grad_() if n in low else weight for n, weight in trained.items()}
 
 
-def _follow(trained: Mapping[str, Tensor], masters: Mapping[str, Tensor]) -> None:
-    """Copy the masters' values to the weights."""
+def _follow(trained: Mapping[str, Tensor], masters: Mapping[str, Tensor], shards: Shards | None) -> None:
+    """Copy the masters' values to the weights; where they are shared out, those that compute are copies anyway."""
+    if shards is not None:
+        return
     with torch.no_grad():
         for name, weight in trained.items():
             if masters[name] is not weight:
@@ -251,58 +258,3 @@ def _groups(weights: Iterable[Tensor], decay: float) -> list[dict[str, Any]]:
 
 def _is_finite(value: float) -> bool:
     return value == value and abs(value) != float("inf")
-
-
-def _continue(
-    folder: Path,
-    weights: Mapping[str, Tensor],
-    optimizer: torch.optim.Optimizer,
-    schedule: LambdaLR,
-    world: World,
-) -> list[Metrics]:
-    """Continue from the newest undamaged checkpoint; every process from what the first one has."""
-    data = next(_whole_checkpoints(folder), None) if world.leads else None
-    if world.size > 1:
-        data = world.from_leader(data or (_checkpoint(weights, optimizer, schedule, []) if world.leads else None))
-    if data is None:
-        return []
-    state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-    with torch.no_grad():
-        for name, weight in weights.items():
-            weight.copy_(state["weights"][name])
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
-    history: list[Metrics] = state["history"]
-    return history
-
-
-def _checkpoint(
-    weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, schedule: LambdaLR, history: Sequence[Metrics]
-) -> bytes:
-    """Return all that the next step depends on."""
-    buffer = io.BytesIO()
-    state = {
-        "weights": {name: weight.detach() for name, weight in weights.items()},
-        "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict(),
-        "history": list(history),
-    }
-    torch.save(state, buffer)
-    return buffer.getvalue()
-
-
-def _save(folder: Path, state: bytes, n_steps: int) -> None:
-    # The name contains the sum: that of a truncated or changed file no longer matches.
-    write_bytes(folder / f"{n_steps:08d}-{hashlib.sha256(state).hexdigest()}.pt", state)
-    for old in sorted(folder.glob("*.pt"))[:-2]:
-        old.unlink()
-
-
-def _whole_checkpoints(folder: Path) -> Iterator[bytes]:
-    """Yield undamaged checkpoints, newest first."""
-    for path in sorted(folder.glob("*.pt"), reverse=True):
-        data = path.read_bytes()
-        if path.stem.partition("-")[2] == hashlib.sha256(data).hexdigest():
-            yield data
-        else:
-            _log.warning("the checkpoint after step %d is damaged, and one before it is used", int(path.stem[:8]))

@@ -121,6 +121,7 @@ def refine(
     if max_tokens is not None:
         steps = steps_up_to(max_tokens, [p.group.n_tokens for p in preferences], settings, seed)
     layout = layout_of(model, rows, budget.stored_tokens)
+    tolerance = STEP_0_TOLERANCE[model.dtype.itemsize < 4]
 
     def accumulate(step: int, gradients: Gradients) -> Metrics:
         chosen = [preferences[index] for index in steps[step]]
@@ -148,7 +149,7 @@ def refine(
         if step == 0:
             n_tokens = sum(len(completion) for p in chosen if p.is_compared for completion in p.group.completions)
             gap = sum(gap for batch in logged for gap in batch.gaps)
-            _check_step_0(gap / max(1, n_tokens), STEP_0_TOLERANCE[model.dtype.itemsize < 4])
+            _check_step_0(gap / max(1, n_tokens), tolerance)
         sums = _summed(logged)
         counts = {"nll": n_likely, "preference_loss": n}
         means = {name: total / counts.get(name, n_logged) for name, total in sums.items()}

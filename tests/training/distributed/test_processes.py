@@ -81,19 +81,20 @@ def followers_of(process, out, stage, seconds):
     return followers(process.pid)
 
 
-@pytest.mark.parametrize("size", [2, 4])
-def test_several_processes_make_the_same_files_as_one(tmp_path, recipe, whole, size):
-    done = run(recipe, tmp_path / "run", "--train-workers", str(size))
+@pytest.mark.parametrize("options", [["2"], ["4"], ["3", "--shard"]])
+def test_several_processes_make_the_same_files_as_one(tmp_path, recipe, whole, options):
+    done = run(recipe, tmp_path / "run", "--train-workers", *options)
 
     assert done.returncode == 0, done.stderr
     assert trained(tmp_path / "run") == trained(whole)
 
 
+@pytest.mark.parametrize("options", [[], ["--shard"]])
 @pytest.mark.parametrize("stage", ["instructed", "round-1-refined"])
 @pytest.mark.parametrize("seconds", [0.1, 9.0])  # before the training begins, and in the middle of it
-def test_a_process_that_is_killed_is_replaced(tmp_path, recipe, whole, stage, seconds):
+def test_a_process_that_is_killed_is_replaced(tmp_path, recipe, whole, stage, seconds, options):
     process = subprocess.Popen(
-        command(recipe, tmp_path / "run", "--train-workers", "2"), stderr=subprocess.PIPE, text=True
+        command(recipe, tmp_path / "run", "--train-workers", "2", *options), stderr=subprocess.PIPE, text=True
     )
 
     [victim] = followers_of(process, tmp_path / "run", stage, seconds)

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 from peft import get_peft_model_state_dict
-from ranks import gradient, together, training
+from ranks import gradient, sharded, together, training
 from tiny import EXAMPLES
 
+from srit.errors import RecipeError
 from srit.recipe import Optimization, Student
 from srit.students.loading import trainable
 from srit.students.sources import TrainableSource
+from srit.training.distributed.choice import check_shards
 from srit.training.distributed.started import StartedTrainers
 from srit.training.distributed.trainers import AloneTrainer, Task
 from srit.training.distributed.world import ALONE
@@ -23,9 +25,9 @@ def ranks(tmp_path_factory):
     """Runs a function in each of two processes, and returns what both return."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
 
-        def run(function, *arguments):
+        def run(function, *arguments, **options):
             meeting = str(tmp_path_factory.mktemp("meeting") / "store")
-            both = [pool.submit(together, rank, 2, meeting, function, *arguments) for rank in range(2)]
+            both = [pool.submit(together, rank, 2, meeting, function, *arguments, **options) for rank in range(2)]
             return [one.result() for one in both]
 
         yield run
@@ -53,6 +55,40 @@ def test_a_training_goes_on_with_another_number_of_processes(tmp_path, ranks, re
     else:
         assert training(ALONE, *arguments, 2) is None
         assert ranks(training, *arguments) == [whole, whole]
+
+
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize(("stage", "dtype"), [("instruct", torch.float32), ("refine", torch.bfloat16)])
+def test_two_processes_that_share_out_the_weights_train_the_same_bytes_as_one(tmp_path, ranks, stage, dtype, lora):
+    alone = training(ALONE, stage, dtype, tmp_path / "alone", lora=lora)
+
+    first, second = ranks(sharded, stage, dtype, str(tmp_path / "together"), lora=lora)
+
+    assert first == alone
+    assert second == (None, alone[1])
+    names = [[path.name for path in sorted((tmp_path / folder).glob("*.pt"))] for folder in ("alone", "together")]
+    assert names[0] == names[1]  # a checkpoint's name has its sum
+
+
+@pytest.mark.parametrize("begun_by", [training, sharded])
+def test_a_training_goes_on_with_shared_out_weights_and_without(tmp_path, ranks, begun_by):
+    arguments = ("refine", torch.bfloat16, str(tmp_path / "stopped"))
+    whole = training(ALONE, "refine", torch.bfloat16, tmp_path / "whole")
+
+    if begun_by is training:
+        assert training(ALONE, *arguments, 1) is None
+        assert ranks(sharded, *arguments)[0] == whole
+    else:
+        assert ranks(sharded, *arguments, 1) == [None, None]
+        assert training(ALONE, *arguments) == whole
+
+
+def test_weights_are_not_shared_out_by_one_process_nor_of_4_bits():
+    for size in (None, 1):
+        with pytest.raises(RecipeError, match="add --train-workers 2"):
+            check_shards(size, "lora")
+    with pytest.raises(RecipeError, match="of 4 bits"):
+        check_shards(2, "qlora")
 
 
 def test_the_gradient_of_two_processes_is_that_of_one_large_batch(ranks):

@@ -87,7 +87,8 @@ class Course:
         tokens = (last.n_tokens - since.n_tokens) / seconds if seconds > 0 and last.n_tokens else None
         left = max(0.0, (event.total - event.done) / rate - (now - last.time)) if rate else None
         counts = (self._looked_at, self._right, self._said)
-        return Figures(event.what, event.done, event.total, event.unit, rate, tokens, left, event.loss, *counts)
+        loss = event.metrics.get("loss")
+        return Figures(event.what, event.done, event.total, event.unit, rate, tokens, left, loss, *counts)
 
 
 def following(progressed: Callable[[Course, float], None], happened: Callable[[Event], None]) -> Watch:

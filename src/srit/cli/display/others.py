@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from srit.printable import one_line
-from srit.watching import Event, Line, Watch
+from srit.watching import Begun, Event, Line, Progressed, Watch
 
 
 class Heard(logging.Handler):
@@ -41,7 +41,7 @@ def heard(watch: Watch) -> Iterator[Watch]:
 
     def quieting(event: Event) -> None:
         nonlocal is_quiet
-        if not is_quiet and (not isinstance(event, Line) or "transformers" in sys.modules):
+        if not is_quiet and (isinstance(event, (Begun, Progressed)) or "transformers" in sys.modules):
             is_quiet = True
             _quiet_transformers()
         watch(event)

@@ -45,7 +45,11 @@ class Context:
     def trainable(self, start: Path | None) -> LanguageModel:
         """Load the student to train it, as in `Models.trainable`, once the engine has freed what it keeps."""
         self.engine.release()
-        return self.models.trainable(start)
+        return self._trained.trainable(start)
+
+    @property
+    def _trained(self) -> Models:
+        return self.models.on_processor() if self.trainers.shards else self.models
 
     def map(self, work: ChunkWork[Built, Item], items: Mapping[Key, Item]) -> Iterator[tuple[Key, bytes]]:
         """Yield the bytes of each item with its key, as soon as they are computed, in any order."""
@@ -79,7 +83,7 @@ class Context:
             work: the training: a picklable value.
             name: of its progress.
         """
-        return self.trainers.train(start, Task(self.models.reference(None), work), self.reports.steps(name))
+        return self.trainers.train(start, Task(self._trained.reference(None), work), self.reports.steps(name))
 
     def sample(self, wanted: Chunks, what: str, judged: Judged) -> Iterator[Sampled]:
         """Draw the answers of all chunks, and return them in the order of their requests.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,10 @@ class Models:
     def reference(self, start: Trained | None) -> TrainableSource:
         """Return the model that a training starts from; None: from the student itself."""
         return TrainableSource(self.student, start, self.plan.targets, self.plan.attention)
+
+    def on_processor(self) -> Models:
+        """Return the same models, loaded where there is room for all of their weights."""
+        return replace(self, student=self.student.model_copy(update={"device": "cpu"}))
 
     def trainable(self, start: Path | None) -> LanguageModel:
         """Load the student with its trained weights; None: with a new adapter, or with its own weights."""

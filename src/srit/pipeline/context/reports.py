@@ -36,7 +36,7 @@ class Reports:
 
         def stepped(done: int, total: int, metrics: Mapping[str, float]) -> None:
             n_tokens = int(metrics.get("tokens", 0))
-            self.watch(Progressed(what, done, total, "steps", n_tokens=lambda: n_tokens, loss=metrics["loss"]))
+            self.watch(Progressed(what, done, total, "steps", n_tokens=lambda: n_tokens, metrics=metrics))
 
         return stepped
 

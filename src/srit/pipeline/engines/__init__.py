@@ -26,6 +26,7 @@ class Machines(NamedTuple):
     workers: int | None = None  # at once; None: one for each GPU, or one alone where there is none
     mixed: bool = False  # on a cluster, use machines whose results differ from those of the first
     train_workers: int | None = None  # processes of this machine that train together; None: as `trainers_for` finds
+    shard: bool = False  # each of these has a share of the weights, not all of them
 
 
 HERE = Machines()

@@ -66,23 +66,25 @@ def fields(recipe: Recipe) -> list[Field]:
     """Return the fields that the run could set, as dotted names, and whether they differ from a plain recipe."""
     whole = recipe.model_dump(mode="json")
     needed = {"name": recipe.name, "student": {"model": recipe.student.model}, "tasks": whole["tasks"]}
-    plain = dict(_leaves(check_recipe(needed, source=recipe.name).model_dump(mode="json")))
+    plain = dict(leaves(check_recipe(needed, source=recipe.name).model_dump(mode="json")))
     stated = {"name", "student.model"}
     return [
-        Field(name, _written(value), plain.get(name, "") == value and name not in stated and name[:6] != "tasks.")
-        for name, value in _leaves(whole)
+        Field(name, written(value), plain.get(name, "") == value and name not in stated and name[:6] != "tasks.")
+        for name, value in leaves(whole)
     ]
 
 
-def _leaves(tree: Mapping[str, Json], above: str = "") -> Iterator[tuple[str, Json]]:
+def leaves(tree: Mapping[str, Json], above: str = "") -> Iterator[tuple[str, Json]]:
+    """Yield the fields of a recipe as dotted names with their values."""
     for name, value in tree.items():
         if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{above}{name}.")
+            yield from leaves(value, f"{above}{name}.")
         else:
             yield f"{above}{name}", value
 
 
-def _written(value: Json) -> str:
+def written(value: Json) -> str:
+    """Write a value on one line."""
     if isinstance(value, list) and value and all(isinstance(part, Mapping) for part in value):
         return ", ".join(map(_task_use, value))
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)

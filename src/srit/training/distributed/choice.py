@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from srit.errors import RecipeError
 from srit.training.distributed.trainers import AloneTrainer, Trainers, given_place
 
 
@@ -23,23 +24,42 @@ def followed() -> bool:
     return True
 
 
+def check_shards(size: int | None, tuning: str) -> None:
+    """Check that the weights of a student can be shared out among the processes that train it.
+
+    Args:
+        size: as for `trainers_for`.
+        tuning: the student's.
+
+    Raises:
+        RecipeError: there is one process, or the weights are of 4 bits.
+    """
+    if size == 1 or (size is None and given_place() is None):
+        raise RecipeError("--shard: one process has nobody to share weights with: add --train-workers 2 or more")
+    if tuning == "qlora":
+        raise RecipeError("--shard: weights of 4 bits cannot be shared out: set student.tuning to lora or full")
+
+
 @contextmanager
-def trainers_for(size: int | None, report: Callable[[str], None]) -> Iterator[Trainers]:
+def trainers_for(size: int | None, report: Callable[[str], None], *, shards: bool = False) -> Iterator[Trainers]:
     """Yield what trains for as long as the block runs.
 
     Args:
         size: how many processes train; None: those that the environment speaks of, or this one.
         report: takes a line about each process that dies.
+        shards: whether a model's weights are shared out among them (`check_shards`).
     """
     place = given_place() if size is None else None
+    if shards:
+        report(f"     each of {place.size if place else size} processes has a share of the weights that are trained")
     if place is not None:
         from srit.training.distributed.given import given_trainers
 
-        with given_trainers(place) as trainers:
+        with given_trainers(place, shards=shards) as trainers:
             yield trainers
     elif size is None or size == 1:
         yield AloneTrainer()
     else:
         from srit.training.distributed.started import StartedTrainers
 
-        yield StartedTrainers(size, report)
+        yield StartedTrainers(size, report, shards=shards)

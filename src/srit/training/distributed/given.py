@@ -37,8 +37,9 @@ def follow_given(place: Place) -> None:
 class GivenTrainers:
     """Train in this process, which leads, and those that follow."""
 
-    def __init__(self, meeting: Meeting) -> None:
+    def __init__(self, meeting: Meeting, *, shards: bool = False) -> None:
         self._meeting = meeting
+        self.shards = shards
 
     @property
     def threads(self) -> int:
@@ -52,15 +53,15 @@ class GivenTrainers:
             MachineError: another process was lost.
         """
         with _noticing_loss():
-            return self._meeting.lead(start, task, progress)
+            return self._meeting.lead(start, task._replace(shards=self.shards), progress)
 
 
 @contextmanager
-def given_trainers(place: Place) -> Iterator[GivenTrainers]:
-    """Lead the processes that the environment speaks of, for as long as the block runs."""
+def given_trainers(place: Place, *, shards: bool = False) -> Iterator[GivenTrainers]:
+    """Lead the processes that the environment speaks of, for as long as the block runs; `shards` as in `Trainers`."""
     meeting = Meeting(_store(place), place.size)
     try:
-        yield GivenTrainers(meeting)
+        yield GivenTrainers(meeting, shards=shards)
     finally:
         meeting.end()
 

@@ -69,7 +69,7 @@ class Meeting:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"not all of {self._size} processes loaded the model within {TIMEOUT}")
             time.sleep(POLL_SECONDS)
-        with joined(_part(self._store, place), 0, self._size) as world:
+        with joined(_part(self._store, place), 0, self._size, shards=task.shards) as world:
             return Done(model, task.work(model, world=world, progress=progress))
 
     def end(self) -> None:
@@ -111,7 +111,7 @@ def follow(store: Store, rank: int, size: int, name: str) -> None:
 def _take_part(store: Store, ready: str, place: str, rank: int, size: int, task: Task) -> None:
     model = task.source.build()
     store.set(ready, "")
-    with joined(_part(store, place), rank, size) as world:
+    with joined(_part(store, place), rank, size, shards=task.shards) as world:
         task.work(model, world=world, progress=lambda done, total, metrics: None)
 
 

@@ -41,15 +41,20 @@ class OrderedSum:
         self._sum = torch.full_like(self._own[: length // world.size], NOTHING)
         sizes = [weight.numel() for weight in weights.values()]
         self._places = dict(zip(weights, torch.split(self._own[: sum(sizes)], sizes), strict=True))
+        self._counts = True
         self._used: set[str] = set()  # weights that a pass of this process has given a gradient
+
+    def begin(self, counts: bool) -> None:
+        """Prepare for a pass of this process; unless it counts, it adds nothing."""
+        self._counts = counts
 
     def take(self, name: str, weight: Tensor) -> None:
         """Take a weight's gradient over from the pass that this process has just computed."""
-        if weight.grad is not None:
+        if weight.grad is not None and self._counts:
             place = self._places[name]
             place.add_(weight.grad.reshape(-1).to(place.device, place.dtype))
             self._used.add(name)
-            weight.grad = None
+        weight.grad = None
 
     def exchange(self) -> None:
         """Add the gradients of a round; a process that computed no pass in it adds nothing."""

@@ -31,12 +31,14 @@ LOOPBACK = "127.0.0.1"
 class StartedTrainers:
     """Train in this process and others, started for each training. One that dies costs what its checkpoint lacks."""
 
-    def __init__(self, size: int, report: Callable[[str], None]) -> None:
+    def __init__(self, size: int, report: Callable[[str], None], *, shards: bool = False) -> None:
         """
         Args:
             size: how many processes train, this one included.
             report: takes a line about each process that dies.
+            shards: as in `Trainers`.
         """
+        self.shards = shards
         self._size = size
         self._report = report
 
@@ -57,7 +59,8 @@ class StartedTrainers:
             meeting = Meeting(store, self._size)
             with _threads(self.threads), _followers(store, self._size) as followers:
                 try:
-                    done = meeting.lead(start, task, progress, lambda: _check(followers))
+                    shared = task._replace(shards=self.shards)
+                    done = meeting.lead(start, shared, progress, lambda: _check(followers))
                     meeting.end()
                     return done
                 except RuntimeError:

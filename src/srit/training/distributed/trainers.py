@@ -34,6 +34,7 @@ class Task(NamedTuple):
 
     source: Source[LanguageModel]  # the model; the values of its trained weights come from the process that leads
     work: Work
+    shards: bool = False  # whether the weights are shared out among the processes
 
 
 class Done(NamedTuple):
@@ -51,6 +52,11 @@ class Trainers(Protocol):
         """How many threads each process computes with: the last bits depend on it, but not on how many processes."""
         ...
 
+    @property
+    def shards(self) -> bool:
+        """Whether a model's weights are shared out among the processes, so it need not fit into the memory of one."""
+        ...
+
     def train(self, start: Callable[[], LanguageModel], task: Task, progress: Progress) -> Done:
         """Train a model.
 
@@ -63,6 +69,8 @@ class Trainers(Protocol):
 
 class AloneTrainer:
     """Train in this process."""
+
+    shards = False
 
     @property
     def threads(self) -> int:

@@ -29,6 +29,7 @@ class World:
     rank: int = 0
     size: int = 1
     device: Literal["cpu", "cuda"] = "cpu"  # where tensors are exchanged
+    shards: bool = False  # whether the model's weights are shared out among them (`sharding`)
 
     @property
     def leads(self) -> bool:
@@ -69,11 +70,12 @@ ALONE = World()
 
 
 @contextmanager
-def joined(store: Store, rank: int, size: int) -> Iterator[World]:
+def joined(store: Store, rank: int, size: int, *, shards: bool = False) -> Iterator[World]:
     """Join the other processes of a training for as long as the block runs.
 
     Args:
         store: where they find each other.
+        shards: as in `World`.
     """
     local_rank, local_size = (int(os.environ.get(name, default)) for name, default in _local(rank, size).items())
     own_gpus = torch.cuda.device_count() >= local_size  # NCCL refuses processes that share one
@@ -82,7 +84,7 @@ def joined(store: Store, rank: int, size: int) -> Iterator[World]:
     backend = "cpu:gloo,cuda:nccl" if own_gpus else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     try:
-        yield World(rank, size, "cuda" if own_gpus else "cpu")
+        yield World(rank, size, "cuda" if own_gpus else "cpu", shards)
     finally:
         dist.destroy_process_group()
 

@@ -43,6 +43,8 @@ class Outcome(NamedTuple):
 class RayTrainers:
     """Train on a machine of the cluster; if it is lost, another goes on from the newest checkpoint."""
 
+    shards = False
+
     def __init__(self, crew: Actors, report: Report) -> None:
         """
         Args:
