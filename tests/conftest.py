@@ -1,4 +1,5 @@
 import os
+import sys
 import tempfile
 
 # Tiny models gain nothing from a second thread, and the threads of several processes slow each other down.
@@ -9,6 +10,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process that a test star
 os.environ.setdefault("SRIT_CACHE", tempfile.mkdtemp(prefix="srit-tests-"))  # leaves a user's own cache alone
 
 import pytest
+from machines import SomeMachines
 from tiny import save_tiny_student
 from zygote import Zygote
 
@@ -24,3 +26,20 @@ def zygote(tmp_path_factory):
     made = Zygote(tmp_path_factory.mktemp("zygote"))
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    pytest.importorskip("ray")
+    variables = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "disabled",
+        "SRIT_TEST_CLUSTER": str(os.getpid()),  # by which a test knows this cluster's processes
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        machines = SomeMachines(2)
+        yield machines
+        machines.close()

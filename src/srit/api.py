@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from srit.errors import RecipeError
 from srit.finished import load_results
 from srit.machine.precision import known_rates
-from srit.pipeline.begun import Shared
 from srit.pipeline.context.reports import Progress
 from srit.pipeline.engines import HERE, Machines, working
 from srit.pipeline.estimate import Work, total_summary
@@ -27,11 +26,10 @@ from srit.recipe.wording import PLAIN
 from srit.records import Completion, Demonstration, Pair
 from srit.records.scores import Results
 from srit.run_directory import read_records
-from srit.run_directory.mirror import Mirror, mirror_of
+from srit.run_directory.mirror import mirror_of
 from srit.stages import part as part_of
 from srit.stages import stages
-from srit.students.adapted import find_adapter
-from srit.students.merged import merge
+from srit.students.adapted import is_adapter
 from srit.trackers.telling import told
 from srit.training.distributed.choice import check_shards, followed, trainers_for
 from srit.watching import Line, Watch, in_words
@@ -234,12 +232,13 @@ def plan(recipe: Recipe, out: Path | str | None = None) -> RunPlan:
     return RunPlan(tuple(found), versions_line(folder, planned), summary, looked)
 
 
-def variant(recipe: Recipe, of: Path | str) -> Path:
+def variant(recipe: Recipe, of: Path | str, mirror: str | None = None) -> Path:
     """Begin a variant of a run beside it; `run` then takes from the run whatever is equal, and pays for nothing again.
 
     Args:
         recipe: of the variant; its name is that of the folder.
-        of: the directory of the run.
+        of: the directory of the run. Its copy on object storage, if it has one, keeps the answers of the variant, too.
+        mirror: as for `run`: of the variant.
 
     Returns:
         The variant's run directory.
@@ -248,7 +247,7 @@ def variant(recipe: Recipe, of: Path | str) -> Path:
         SritError: there is no such run, or another run has that folder.
     """
     folder = Path(of).parent / recipe.name
-    begin_variant(folder, Path(of))
+    begin_variant(folder, Path(of), mirror_of(folder, mirror, _logged))
     return folder
 
 
@@ -292,14 +291,12 @@ def make_evaluation(
     """Make what `evaluate_model` describes; `watch` takes all that happens."""
     student: dict[str, Any] = {"model": model}
     made_by = run_around(Path(model)) if Path(model).is_dir() else None
-    wording = begun_recipe(made_by).prompt if made_by else PLAIN
+    begun = None if made_by is None else begun_recipe(made_by)
+    if begun is not None and is_adapter(Path(model)):
+        student |= begun.student.model_dump(include={"tuning", "dtype", "chat_template"})
+    wording = begun.prompt if begun else PLAIN
     recipe = evaluation_recipe(student, tasks, limit=limit, wording=wording, overrides=overrides)
-    folder = run_folder(recipe, out)
-    if (adapter := find_adapter(recipe.student)) is not None:
-        student = merge(adapter, folder / "model")
-        named = [f"name={recipe.name}", *overrides]
-        recipe = evaluation_recipe(student, tasks, limit=limit, wording=wording, overrides=named)
-    return make(recipe, folder, "results", watch=watch, machines=machines)
+    return make(recipe, out, "results", watch=watch, machines=machines)
 
 
 def make(
@@ -332,7 +329,7 @@ def make(
         watch(Line(line))
 
     with (
-        shared_by(folder, stages) as shared,
+        shared_by(folder, stages, report) as shared,
         working(machines, recipe, report) as engine,
         trainers_for(machines.train_workers, report, shards=machines.shard) as trainers,
         open_run(
@@ -343,23 +340,11 @@ def make(
             shared=shared,
             engine=engine,
             trainers=trainers,
-            mirror=_mirror(folder, mirror, shared, report),
+            mirror=mirror_of(folder, mirror, report),
         ) as opened,
     ):
         run_stages(opened)
     return folder
-
-
-def _mirror(folder: Path, url: str | None, shared: Shared | None, log: Log) -> Mirror | None:
-    """
-    Raises:
-        RecipeError: as in `mirror_of`, or the run is a variant.
-    """
-    if shared is None:
-        return mirror_of(folder, url, log)
-    if url is not None:
-        raise RecipeError(f"--mirror {url}: a variant's answers are in the folder of its run: mirror that run instead")
-    return None
 
 
 def run_folder(recipe: Recipe, out: Path | str | None) -> Path:

@@ -13,7 +13,9 @@ pytest.importorskip("moto")
 from small_runs import RECIPE, chunks, command, sums
 from storage_server import StorageServer
 from teacher_server import Reply, TeacherServer, answer
+from typer.testing import CliRunner
 
+from srit.cli import app
 from srit.errors import MachineError
 from srit.recipe import read_recipe
 from srit.run_directory import Run
@@ -112,3 +114,31 @@ def test_a_run_goes_from_machine_to_machine_and_comes_out_the_same(storage, teac
     assert of_results(tmp_path / "c") == of_results(alone)
     rows = [json.loads(line)["key"] for line in (tmp_path / "c/teacher/answers.jsonl").read_bytes().splitlines()]
     assert {json.loads(line)["key"] for line in kept} <= set(rows) and len(rows) == 60
+
+
+@pytest.mark.slow
+def test_a_variant_goes_on_from_a_copy_of_its_own_beside_that_of_its_run(storage, teacher, tiny_student, tmp_path):
+    recipe = tmp_path / "tiny.yaml"
+    asked = f"teacher: {{kind: openai, base_url: {teacher.url}, model: m, max_tokens: 64}}\n"
+    recipe.write_text(RECIPE.format(student=tiny_student) + asked + "demonstrations: {limit: 20}\nrounds: 0\n")
+    variant = ("demonstrations.limit=24", "--as", "more", "--mirror", "s3://bucket/runs/more")
+
+    def ran(machine, *options):
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in storage.variables.items():
+                patch.setenv(name, value)
+            done = CliRunner().invoke(app, ["run", str(recipe), "--out", str(tmp_path / machine / "tiny"), *options])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    ran("a", "--mirror", URL)
+    ran("a", *variant)
+    n_asked = len(teacher.requests)
+
+    ran("b", "--mirror", URL)
+    said = ran("b", *variant)
+
+    assert n_asked == len(teacher.requests) == 24
+    assert "instructed …" not in said
+    assert sums(tmp_path / "b/more") == sums(tmp_path / "a/more")
+    assert (tmp_path / "b/more/results.json").read_bytes() == (tmp_path / "a/more/results.json").read_bytes()

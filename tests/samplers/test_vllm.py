@@ -1,5 +1,6 @@
 """The vLLM engine against a stand-in with the signatures of vLLM 0.32; `make test-vllm` runs the real one."""
 
+import json
 import sys
 from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
@@ -7,7 +8,8 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from srit.errors import MachineError
-from srit.samplers import Request, SamplingSettings
+from srit.recipe import Student
+from srit.samplers import Request, SamplerNeeds, SamplingSettings, make_sampler
 from srit.samplers import vllm as engine
 
 SETTINGS = SamplingSettings(0.7, 5, (2, 9), top_k=40, top_p=0.9)
@@ -105,6 +107,22 @@ def test_another_model_takes_the_place_of_the_engine_and_none_is_left_after_rele
 
     assert [llm.arguments["model"] for llm in LLM.made] == ["folder", "other"]
     assert LLM.ended == ["folder", "other"]
+
+
+def test_a_student_that_is_an_adapter_is_served_over_its_base(vllm, tmp_path):
+    student = adapter_of(tmp_path / "adapter", b"1")
+    stated = {"base_model_name_or_path": "owner/model", "r": 20}
+    (student / "adapter_config.json").write_text(json.dumps(stated))
+    trained = adapter_of(tmp_path / "trained", b"2")
+    (trained / "adapter_config.json").write_text(json.dumps(stated))
+
+    for folder in (None, trained):
+        needs = SamplerNeeds(Student(model=str(student), dtype="bfloat16"), folder, 8, str, None)
+        list(make_sampler(engine.VllmSettings(), needs).sample([Request((1,), "s")], SETTINGS))
+
+    [llm] = LLM.made
+    assert (llm.arguments["model"], llm.arguments["max_lora_rank"]) == ("owner/model", 32)
+    assert [adapter.lora_path for _, _, adapter in llm.asked] == [str(student), str(trained)]
 
 
 @pytest.mark.skipif("vllm" in sys.modules, reason="vllm is installed")

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from machines import actors
 
 
 def made(out):
@@ -42,6 +43,32 @@ def test_cells_side_by_side_give_the_same_study_json(tmp_path, tiny_study, finis
 
     said = (tmp_path / "log").read_text()
     assert said.count("is computed again") == kills
+    assert (out / "study.json").read_bytes() == (finished / "study.json").read_bytes()
+    assert made(out) == made(finished)  # nothing twice
+    assert not (out / "locks").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", ["nothing", "a worker", "a machine"])
+def test_cells_over_a_cluster_give_the_same_study_json(tmp_path, tiny_study, finished, cluster, lost):
+    out = tmp_path / "study"
+    command = [sys.executable, "-m", "srit", "study", str(tiny_study), "--out", str(out), "--on", "ray"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "RAY_ADDRESS": cluster.address}
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([*command, "--workers", "2"], env=environment, stderr=log, stdout=log)
+    while lost != "nothing" and not training(out):
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        time.sleep(0.005)
+    if lost == "a worker":
+        os.kill(actors()[0], signal.SIGKILL)
+    if lost == "a machine":
+        cluster.lose(cluster.nodes.pop())
+        cluster.nodes.append(cluster.add())
+
+    assert process.wait() == 0, (tmp_path / "log").read_text()
+
+    said = (tmp_path / "log").read_text()
+    assert ("died" in said) == (lost != "nothing"), said
     assert (out / "study.json").read_bytes() == (finished / "study.json").read_bytes()
     assert made(out) == made(finished)  # nothing twice
     assert not (out / "locks").exists()

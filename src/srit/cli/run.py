@@ -66,19 +66,21 @@ def run(
     with reported_errors(as_json=as_json):
         settings = read_recipe(recipe, overrides or [])
         if variant is not None:
-            settings, out = _as_variant(recipe, overrides or [], variant, out)
+            settings, out = _as_variant(recipe, overrides or [], variant, out, mirror)
         machines = Machines(on, workers, mixed, train_workers, shard)
         make_part(settings, out, None, machines, kind_of_display(quiet, as_json), mirror)
 
 
-def _as_variant(recipe: str, overrides: Sequence[str], name: str, out: Path | None) -> tuple[Recipe, Path]:
+def _as_variant(
+    recipe: str, overrides: Sequence[str], name: str, out: Path | None, mirror: str | None
+) -> tuple[Recipe, Path]:
     """Return the recipe of a variant, and its run directory beside that of the recipe."""
     from srit.api import run_folder
     from srit.api import variant as begin
     from srit.recipe import read_recipe
 
     settings = read_recipe(recipe, [*overrides, f"name={name}"])
-    return settings, begin(settings, run_folder(read_recipe(recipe), out))
+    return settings, begin(settings, run_folder(read_recipe(recipe), out), mirror)
 
 
 def plan(

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from srit.cli.display import display, kind_of_display, print_object
 from srit.cli.ends import attempt, reported_errors
-from srit.cli.options import AsJson, Mixed, On, Overrides, Quiet, StudyPlace, Workers
+from srit.cli.options import AsJson, MirrorUrl, Mixed, On, Overrides, Quiet, StudyPlace, Workers
 from srit.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def run(
     on: On = "local",
     workers: Workers = None,
     mixed: Mixed = False,
+    mirror: MirrorUrl = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -65,7 +66,7 @@ def run(
 
         machines = Machines(on, workers, mixed)
         with display(kind_of_display(quiet, as_json)) as watch:
-            exit_code = run_study(grid, folder, attempt=attempt, watch=watch, machines=machines)
+            exit_code = run_study(grid, folder, attempt=attempt, watch=watch, machines=machines, mirror=mirror)
         _write_pages(folder / "study.json", folder, say=(lambda line: None) if as_json else typer.echo)
         if as_json:
             print_object({"event": "finished", "folder": str(folder)})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -29,6 +30,17 @@ class Source(Protocol[BuiltOut]):
     def build(self) -> BuiltOut:
         """Build it: load the model."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """The source of a work that loads what it needs itself."""
+
+    def build(self) -> None:
+        """Build nothing."""
+
+
+NOTHING = Nothing()
 
 
 class ChunkWork(Protocol[Built, ItemIn]):

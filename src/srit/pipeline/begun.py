@@ -13,7 +13,7 @@ from srit.machine.precision import compute_plan_of
 from srit.pipeline.context.teaching import models_of
 from srit.pipeline.estimate import uses_of
 from srit.recipe import Recipe, Tasks, TaskUse
-from srit.run_directory import Json, Manifest, Run, file_lock, read_json, write_json
+from srit.run_directory import Json, Manifest, Mirror, NoMirror, Run, file_lock, read_json, write_json
 from srit.students.loading import commit_of, hub_name, identity
 from srit.tasks.hub_data import commit_of_data, data_set_of, pinned_task
 
@@ -26,6 +26,7 @@ class Shared:
     failed: dict[str, SritError]  # stages that cannot succeed, by fingerprint: not tried again by this process
     in_vain: set[str] = field(default_factory=set)  # questions that got no answer: not asked again by this process
     crowded: bool = False  # whether other processes work in the folder now, and the teacher was asked before
+    mirror: Mirror = field(default_factory=NoMirror)  # the copy of the folder, its answers included
 
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:

@@ -146,6 +146,7 @@ def _opened(
     journal = (run.folder if shared is None else shared.folder) / "teacher/answers.jsonl"
     limits = tuple(earlier_limits(run.manifest.stages.values()))
     in_vain = set() if shared is None else shared.in_vain
+    mirror = run.mirror if shared is None else shared.mirror  # that of the answers
     return OpenRun(
         run=run,
         recipe=recipe,
@@ -153,7 +154,7 @@ def _opened(
         plan=None,
         texts=Texts(recipe.student, recipe.prompt, reports.report),
         reports=reports,
-        teaching=Teaching(recipe, journal, limits, in_vain, engine, run.mirror, reports.report),
+        teaching=Teaching(recipe, journal, limits, in_vain, engine, mirror, reports.report),
         engine=engine,
         trainers=trainers,
         shared=shared,

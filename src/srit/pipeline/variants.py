@@ -12,11 +12,15 @@ from srit.pipeline.begun import Shared
 from srit.pipeline.stage import Stage
 from srit.recipe import Recipe
 from srit.recipe.begun import begun_recipe, is_begun
-from srit.run_directory import Run, is_whole, read_manifest, write_manifest
+from srit.run_directory import Mirror, Run, is_whole, read_manifest, write_manifest
+from srit.run_directory.mirror import mirror_of
 
 
-def begin_variant(folder: Path, of: Path) -> None:
+def begin_variant(folder: Path, of: Path, mirror: Mirror | None = None) -> None:
     """Make a folder a variant of a run, whose student it computes as the run does.
+
+    Args:
+        mirror: the copy of the folder, which may hold the variant already; None: there is none.
 
     Raises:
         RecipeError: there is no such run, or the folder holds another one.
@@ -25,7 +29,7 @@ def begin_variant(folder: Path, of: Path) -> None:
     if not is_begun(of):
         raise RecipeError(f"{of}: there is no run to take anything from: run the recipe without --as first")
     kept, place = read_manifest(of), os.path.relpath(of, folder)
-    with closing(Run(folder)) as run:
+    with closing(Run(folder, mirror)) as run:
         if run.manifest.stages and run.manifest.variant_of != place:
             raise RecipeError(f"{folder}: another run is there: choose another name with --as")
         if not run.manifest.stages:
@@ -34,13 +38,16 @@ def begin_variant(folder: Path, of: Path) -> None:
 
 
 @contextmanager
-def shared_by(folder: Path, declare: Callable[[Recipe], Sequence[Stage]]) -> Iterator[Shared | None]:
+def shared_by(
+    folder: Path, declare: Callable[[Recipe], Sequence[Stage]], report: Callable[[str], None]
+) -> Iterator[Shared | None]:
     """Yield what a variant shares with its run and that run's other variants; None: the folder is no variant.
 
     Only one of them is open at a time.
 
     Args:
         declare: a recipe's stages.
+        report: takes a line about the copy of the run that it is a variant of.
 
     Raises:
         DataError: the run that it is a variant of is gone.
@@ -53,17 +60,17 @@ def shared_by(folder: Path, declare: Callable[[Recipe], Sequence[Stage]]) -> Ite
     of = Path(os.path.normpath(folder / place))
     if not is_begun(of):
         raise DataError(f"{folder}: a variant of {of}, which has its teacher's answers and is not there: put it back")
-    with closing(Run(of)) as run:
-        _share(run, declare(begun_recipe(of)))
-        yield Shared(of, {})
+    with closing(Run(of, mirror_of(of, None, report))) as run:
+        share_finished(run, declare(begun_recipe(of)), of)
+        yield Shared(of, {}, mirror=run.mirror)
 
 
-def _share(run: Run, stages: Sequence[Stage]) -> None:
-    """Put what a run has finished where its variants find it; hard links take no room."""
+def share_finished(run: Run, stages: Sequence[Stage], folder: Path) -> None:
+    """Put what a run has finished where others that share a folder find it; hard links take no room."""
     for stage in stages:
         entry = run.manifest.stages.get(str(stage.name))
         if entry is None or set(entry.outputs) != set(stage.outputs):
             continue
-        kept = run.folder / "pool" / entry.fingerprint
+        kept = folder / "pool" / entry.fingerprint
         if not (kept / "entry.json").exists() and is_whole(run.folder, entry):
             run.share(str(stage.name), stage.outputs, kept)

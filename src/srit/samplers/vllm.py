@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from srit.errors import MachineError, RecipeError
 from srit.kinds import Finding
-from srit.recipe import SamplerSettings
-from srit.run_directory import sha256_of
+from srit.recipe import SamplerSettings, Student
+from srit.run_directory import read_json, sha256_of
 from srit.samplers import Request, Sampled, Sampler, SamplerKind, SamplerNeeds, SamplingSettings
 
 if TYPE_CHECKING:
@@ -34,8 +34,10 @@ class Model(NamedTuple):
     content: str  # the sum of a folder that a stage made; "" for the student itself, which does not change in a run
     revision: str | None
     dtype: str
-    rank: int  # the largest rank of the adapters
+    rank: int  # of the adapters, at most
 
+
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has room for
 
 _engine: tuple[Model, LLM] | None = None  # one per process: it takes the whole GPU
 
@@ -133,21 +135,34 @@ def _number(text: str) -> int:
 
 
 def _make(settings: VllmSettings, needs: SamplerNeeds) -> Sampler:
-    from srit.students.adapted import is_adapter
+    from srit.students.adapted import adapter_of, base_student, is_adapter
     from srit.students.loading import locate
 
     student, trained = needs.student, needs.trained
     if student.tuning == "qlora":
-        raise RecipeError("sampler: vllm would serve another base than the 4 bits of student.tuning: qlora")
+        raise RecipeError(
+            "sampler: vllm would serve another base than the 4 bits of student.tuning: qlora; what it serves of such a "
+            "run is the folder that srit export --to merged makes of a model"
+        )
     whole = trained is not None and not is_adapter(trained)
+    base = base_student(student)
     model = Model(
-        place=str(trained) if whole else str(locate(student) or student.model),
+        place=str(trained) if whole else str(locate(base) or base.model),
         content=sha256_of(trained) if whole and trained else "",
-        revision=None if whole else student.revision,
+        revision=None if whole else base.revision,
         dtype=student.dtype,
-        rank=student.lora.rank,
+        rank=_room_for(adapter_of(student), student),
     )
-    return VllmSampler(model, None if whole else trained)
+    return VllmSampler(model, None if whole else trained or adapter_of(student))
+
+
+def _room_for(adapter: Path | None, student: Student) -> int:
+    """Return the rank that holds a student's adapters; one that is an adapter keeps its own when it goes on."""
+    rank = student.lora.rank
+    if adapter is not None:
+        stated = read_json(adapter / "adapter_config.json")
+        rank = max([stated.get("r", 0), *stated.get("rank_pattern", {}).values()])
+    return next((room for room in RANKS if room >= rank), rank)  # vLLM refuses more itself
 
 
 def _doctor() -> Sequence[Finding]:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
+from srit.compute.mapping import Engine
 from srit.pipeline.begun import Shared
+from srit.pipeline.context.reports import Report
 from srit.pipeline.engines import Machines, working
 from srit.pipeline.running import open_run, run_stages
+from srit.pipeline.variants import share_finished
 from srit.recipe import Recipe
+from srit.run_directory import Mirror, Run
+from srit.run_directory.mirror import mirror_of
+from srit.run_directory.mirror.mark import read_mark
 from srit.stages import measured
 from srit.study.grid import GridCell
 from srit.study.outcomes import outcome
 from srit.study.records import DoneRun
 from srit.trackers.telling import told
+from srit.training.distributed.trainers import AloneTrainer, Trainers
 from srit.watching import Line, Watch
 
 Result = TypeVar("Result")
@@ -59,13 +67,35 @@ def folder_of(out: Path, cell: GridCell, seed: int) -> Path:
     return out / "runs" / cell.folder / f"seed-{seed}"
 
 
+def mirror_of_cell(turn: Turn, out: Path, report: Report) -> Mirror:
+    """Return the copy of a cell's run, which lies in that of the study; none, if the study has none."""
+    folder, mark = turn.folder(out), read_mark(out)
+    url = None if mark is None else f"{mark.url}/{folder.relative_to(out).as_posix()}"
+    return mirror_of(folder, url, report)
+
+
+def fetch(turns: Iterable[Turn], out: Path, report: Report) -> None:
+    """Bring back what the copies hold of all cells, and put it where those that need the same find it."""
+    if read_mark(out) is None:
+        return
+    for turn in turns:
+        with closing(Run(turn.folder(out), mirror_of_cell(turn, out, report))) as run:
+            share_finished(run, measured(turn.recipe), out)
+
+
 def run_cell(turn: Turn, shared: Shared, machines: Machines, watch: Watch) -> DoneRun:
     """Run a cell, or resume it, and return what came out."""
+    with working(machines, turn.recipe, lambda line: watch(Line(line))) as engine:
+        return made_cell(turn, shared, engine, AloneTrainer(), watch)
+
+
+def made_cell(turn: Turn, shared: Shared, engine: Engine, trainers: Trainers, watch: Watch) -> DoneRun:
+    """Make a cell with what computes its chunks and trains its models, and return what came out."""
     folder, recipe = turn.folder(shared.folder), turn.recipe
     hear = told(folder, recipe, watch)
-    with (
-        working(machines, recipe, lambda line: watch(Line(line))) as engine,
-        open_run(folder, recipe, measured, watch=hear, shared=shared, engine=engine) as opened,
-    ):
+    mirror = mirror_of_cell(turn, shared.folder, lambda line: watch(Line(line)))
+    with open_run(
+        folder, recipe, measured, watch=hear, shared=shared, engine=engine, trainers=trainers, mirror=mirror
+    ) as opened:
         run_stages(opened)
     return outcome(folder, recipe)

@@ -15,7 +15,9 @@ from srit.pipeline.engines import HERE, Machines
 from srit.pipeline.environment import environment
 from srit.recipe.compared import in_results, tuned_on
 from srit.run_directory import Json, Run, read_manifest, write_bytes, write_json
-from srit.study.cells import Attempt, Failure, Turn, folder_of, run_cell
+from srit.run_directory.mirror import mirror_of
+from srit.run_directory.mirror.mark import read_mark
+from srit.study.cells import Attempt, Failure, Turn, fetch, folder_of, run_cell
 from srit.study.grid import Grid, GridCell
 from srit.study.records import (
     FORMAT,
@@ -35,15 +37,23 @@ from srit.watching import Line, Watch, headed
 _Found = Mapping[tuple[str, int], RunRecord]  # by cell and seed
 
 
-def run_study(grid: Grid, out: Path, *, attempt: Attempt, watch: Watch, machines: Machines = HERE) -> int:
+def run_study(
+    grid: Grid,
+    out: Path,
+    *,
+    attempt: Attempt,
+    watch: Watch,
+    machines: Machines = HERE,
+    mirror: str | None = None,
+) -> int:
     """Run what is not done of a study, and write study.json and timings.json after each cell.
 
     Seeds are outermost: the whole grid has run once before any cell is repeated.
 
     Args:
         watch: takes all that happens; stages and their progress are headed by the cell.
-        machines: with several workers of this machine, each runs a cell; on a cluster, they compute the chunks of one
-            cell after another.
+        machines: with several workers, or on a cluster, cells run side by side.
+        mirror: a folder on object storage, as for `api.run`.
 
     Returns:
         The exit code: 0 when every cell is done, otherwise that of the first one that failed.
@@ -51,12 +61,18 @@ def run_study(grid: Grid, out: Path, *, attempt: Attempt, watch: Watch, machines
     Raises:
         RecipeError: the folder has a study.json, and nothing that it was made from.
     """
-    if (out / "study.json").exists() and not (out / "runs").exists():
+    if (out / "study.json").exists() and not (out / "runs").exists() and read_mark(out) is None:
         raise RecipeError(f"{out}: this folder keeps a study that was run elsewhere: choose another --out")
-    found, turns = _earlier(grid, out), _turns(grid)
+
+    def report(line: str) -> None:
+        watch(Line(line))
+
+    turns = _turns(grid)
     exit_codes: dict[str, int] = {}  # of those that failed, by heading
-    with closing(Run(out)):
-        for turn, ran in _ran(turns, Shared(out, {}), machines, attempt, watch):
+    with closing(Run(out, mirror_of(out, mirror, report))) as run:
+        found = _earlier(grid, out)
+        fetch(turns, out, report)
+        for turn, ran in _ran(turns, Shared(out, {}, mirror=run.mirror), machines, attempt, watch):
             if isinstance(ran, Failure):
                 exit_codes[turn.heading] = ran.exit_code
                 reason = re.sub(rf"(?<![\w./-]){re.escape(str(out))}/", "STUDY/", ran.reason)
@@ -83,8 +99,8 @@ def _turns(grid: Grid) -> list[Turn]:
 def _ran(
     turns: Sequence[Turn], shared: Shared, machines: Machines, attempt: Attempt, watch: Watch
 ) -> Iterator[tuple[Turn, DoneRun | Failure]]:
-    """Run cells and yield what came out: one after another, or by workers of this machine."""
-    if machines.on == HERE.on and (machines.workers or 1) > 1 and len(turns) > 1:
+    """Run cells and yield what came out: one after another, or side by side."""
+    if (machines.on != HERE.on or (machines.workers or 1) > 1) and len(turns) > 1:
         from srit.study.workers import side_by_side
 
         yield from side_by_side(turns, shared, machines, attempt, watch)

@@ -1,38 +1,40 @@
 """Cells side by side, each in a process of its own; what several of them need is made by one, and the others wait.
 
 The teacher is asked before, by the process that was started: answers that are paid for have one writer, and a Ctrl-C
-still takes those that are on their way.
+still takes those that are on their way. On a cluster, the processes are of this machine too, and so are all files; its
+machines compute the chunks and train.
 """
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from srit.compute.mapping import NOTHING, Engine, Nothing
 from srit.pipeline.begun import Shared
-from srit.pipeline.engines import Machines, working
+from srit.pipeline.context.reports import Report
+from srit.pipeline.engines import HERE, Machines, working
+from srit.pipeline.engines.processes import Processes
+from srit.pipeline.engines.ray import Cluster, cluster_for, used
+from srit.pipeline.engines.ray.canary import Canary, CanaryWork
+from srit.pipeline.engines.sharing import SharingEngine
 from srit.pipeline.running import open_run, run_stages
 from srit.pipeline.stage import Stage
 from srit.printable import printable
-from srit.recipe import Recipe
+from srit.recipe import Recipe, Student
 from srit.records import Model
+from srit.run_directory import canonical
 from srit.stages import measured
-from srit.study.cells import Attempt, Failure, Turn, run_cell
+from srit.study.cells import Attempt, Failure, Turn, made_cell, mirror_of_cell, run_cell
 from srit.study.records import DoneRun
 from srit.watching import Event, Line, Watch, as_line, headed
-
-
-@dataclass(frozen=True, slots=True)
-class _Nothing:
-    """A worker loads what a cell needs when it needs it."""
-
-    def build(self) -> None:
-        """Build nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class CellWork:
 
     out: Path
     attempt: Attempt
-    source: _Nothing = _Nothing()
+    cluster: Cluster | None  # whose machines compute and train; None: the process that has the cell
+    source: Nothing = NOTHING
 
     def chunk(self, built: None, turn: Turn) -> bytes:
         """Run a cell in its folder, or go on with it."""
@@ -50,39 +53,85 @@ class CellWork:
             if (line := as_line(event)) is not None:
                 print(printable(f"{turn.heading}: {line}"), file=sys.stderr, flush=True)
 
-        shared, alone = Shared(self.out, {}, crowded=True), Machines(workers=1)
-        return pickle.dumps(self.attempt(partial(run_cell, turn, shared, alone, said)))
+        shared = Shared(self.out, {}, crowded=True)
+        if self.cluster is None:
+            return pickle.dumps(self.attempt(partial(run_cell, turn, shared, Machines(workers=1), said)))
+        return pickle.dumps(self.attempt(partial(_run_on, self.cluster, turn, shared, said)))
+
+
+def _run_on(cluster: Cluster, turn: Turn, shared: Shared, watch: Watch) -> DoneRun:
+    """Run a cell with the machines of a cluster."""
+    student = turn.recipe.student
+    canary = Canary(CanaryWork(student), _locks(shared) / f"canary-{_digest(student)}.json")
+    with used(cluster, canary, lambda line: watch(Line(line))) as (engine, trainers):
+        return made_cell(turn, shared, engine, trainers, watch)
+
+
+def _digest(student: Student) -> str:
+    return hashlib.sha256(canonical(student.model_dump(mode="json"))).hexdigest()[:16]
+
+
+def _locks(shared: Shared) -> Path:
+    return shared.folder / "locks"
 
 
 def side_by_side(
     turns: Sequence[Turn], shared: Shared, machines: Machines, attempt: Attempt, watch: Watch
 ) -> Iterator[tuple[Turn, DoneRun | Failure]]:
-    """Run cells by workers of this machine, and yield what came out of each, in any order.
+    """Run cells by workers of this machine or of a cluster, and yield what came out of each, in any order.
 
     Raises:
         MachineError: a cell ended worker after worker, or none could be started; all others were yielded.
     """
+
+    def report(line: str) -> None:
+        watch(Line(line))
+
     taught: dict[str, Turn] = {}
+    shutil.rmtree(_locks(shared), ignore_errors=True)  # an earlier command may have used other machines
     for turn in turns:
         watch(Line(turn.heading))
-        failure = attempt(partial(_teach, turn, shared, headed(turn.heading, watch)))
+        failure = attempt(partial(_teach, turn, shared, machines, headed(turn.heading, watch)))
         if failure is None:
             taught[f"{turn.cell.name}, seed {turn.seed}"] = turn
         else:
             yield turn, failure
     if not taught:
         return
-    locks = shared.folder / "locks"
-    some = machines._replace(workers=min(machines.workers or 1, len(taught)))
-    with working(some, turns[0].recipe, lambda line: watch(Line(line))) as engine:
-        for key, data in engine.map(CellWork(shared.folder, attempt), taught):
+    with _processes(machines, list(taught.values()), report) as (engine, cluster):
+        for key, data in engine.map(CellWork(shared.folder, attempt, cluster), taught):
             yield taught[key], pickle.loads(data)
-    shutil.rmtree(locks, ignore_errors=True)
+    shutil.rmtree(_locks(shared), ignore_errors=True)
 
 
-def _teach(turn: Turn, shared: Shared, watch: Watch) -> None:
-    """Make what a cell needs of its teacher."""
-    with open_run(turn.folder(shared.folder), turn.recipe, _asking, watch=watch, shared=shared) as opened:
+@contextmanager
+def _processes(machines: Machines, turns: Sequence[Turn], report: Report) -> Iterator[tuple[Engine, Cluster | None]]:
+    """Yield processes of this machine that have a cell each, and the cluster that they use."""
+    if machines.on == HERE.on:
+        some = machines._replace(workers=min(machines.workers or 1, len(turns)))
+        with working(some, turns[0].recipe, report) as engine:
+            yield engine, None
+        return
+    cluster = cluster_for(len(turns), machines.workers, mixed=machines.mixed)
+    processes = SharingEngine(Processes(cluster.users, cluster.threads), report)
+    try:
+        yield processes, cluster
+    finally:
+        processes.release()
+
+
+def _teach(turn: Turn, shared: Shared, machines: Machines, watch: Watch) -> None:
+    """Make what a cell needs of its teacher; one that is a model of this machine may use those of a cluster."""
+
+    def report(line: str) -> None:
+        watch(Line(line))
+
+    folder, some = turn.folder(shared.folder), machines if machines.on != HERE.on else Machines(workers=1)
+    mirror = mirror_of_cell(turn, shared.folder, report)
+    with (
+        working(some, turn.recipe, report) as engine,
+        open_run(folder, turn.recipe, _asking, watch=watch, shared=shared, engine=engine, mirror=mirror) as opened,
+    ):
         run_stages(opened)
 
 

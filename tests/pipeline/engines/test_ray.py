@@ -4,11 +4,10 @@ import os
 import signal
 import subprocess
 import time
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
+from machines import actors
 from small_runs import RECIPE, chunks, command, sums
 from works import Prefix
 
@@ -105,16 +104,6 @@ def wait_for(fact, process):
     while not fact():
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.005)
-
-
-def actors():
-    """The processes of this cluster's workers."""
-    ours, found = f"SRIT_TEST_CLUSTER={os.environ['SRIT_TEST_CLUSTER']}".encode(), []
-    for path in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if b"ray::Actor" in (path / "cmdline").read_bytes() and ours in (path / "environ").read_bytes():
-                found.append(int(path.name))
-    return found
 
 
 @pytest.mark.slow

@@ -1,9 +1,13 @@
 """Works travel to machines that share no files."""
 
-import pytest
-from tiny import save_tiny_student, tiny_model
+from dataclasses import replace
 
-from srit.errors import DataError, MachineError
+import pytest
+from peft import LoraConfig, get_peft_model
+from tiny import save_tiny_student, tiny_model
+from transformers import AutoModelForCausalLM
+
+from srit.errors import MachineError
 from srit.pipeline.engines import travel
 from srit.pipeline.engines.local import LocalEngine
 from srit.pipeline.engines.travel import laid_out, packed, pieces, unpacked
@@ -11,6 +15,7 @@ from srit.recipe import Student
 from srit.samplers import Request, SamplingSettings
 from srit.samplers.chunks import SamplerSource, SamplingWork
 from srit.samplers.transformers import TransformersSettings
+from srit.students.adapted import adapter_of, base_student
 from srit.students.sources import Trained
 from srit.sums import sum_of
 
@@ -24,7 +29,19 @@ def work(tmp_path):
     return SamplingWork(source, SamplingSettings(temperature=1.0, max_new_tokens=5, stop_ids=(258,)))
 
 
-def test_a_work_computes_the_same_where_none_of_its_folders_are(work, tmp_path, monkeypatch):
+@pytest.fixture
+def adapted(work, tmp_path):
+    """The same, of a student that is an adapter."""
+    base = AutoModelForCausalLM.from_pretrained(tmp_path / "student")
+    config = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False)
+    get_peft_model(base, config).save_pretrained(tmp_path / "adapter")
+    student = Student(model=str(tmp_path / "adapter"), dtype="float32")
+    return replace(work, source=replace(work.source, student=student, trained=None))
+
+
+@pytest.mark.parametrize("kind", ["work", "adapted"])
+def test_a_work_computes_the_same_where_none_of_its_folders_are(kind, request, tmp_path, monkeypatch):
+    work = request.getfixturevalue(kind)
     requests = [Request((1, 2, 3 + n), f"seed {n}") for n in range(6)]
     [(_, here)] = LocalEngine().map(work, {0: requests})
     monkeypatch.setattr(travel, "PIECE", 1000)
@@ -36,7 +53,7 @@ def test_a_work_computes_the_same_where_none_of_its_folders_are(work, tmp_path, 
         folder.rename(folder.with_name(f"{folder.name}-gone"))
     there, items = unpacked(data, lambda total: laid_out(total, files[total]))
 
-    assert str(tmp_path / "student").encode() not in data and str(tmp_path / "trained").encode() not in data
+    assert str(tmp_path).encode() not in data and len(folders) == 2
     assert [(0, here)] == list(LocalEngine().map(there, {0: items}))
     again, _ = unpacked(data, lambda total: laid_out(total, {}))  # it has them already
     assert again == there
@@ -50,8 +67,12 @@ def test_what_arrives_damaged_is_not_used(work, tmp_path, monkeypatch):
     assert not (tmp_path / "there/received" / work.source.trained.sum).exists()
 
 
-def test_a_student_that_is_an_adapter_does_not_travel(work, tmp_path):
-    (tmp_path / "student/adapter_config.json").write_text("{}")
+def test_an_adapter_whose_base_every_machine_has_travels_alone(adapted, tmp_path):
+    config = tmp_path / "adapter/adapter_config.json"
+    config.write_text(config.read_text().replace(str(tmp_path / "student"), "owner/model"))
 
-    with pytest.raises(DataError, match="merge it into its base"):
-        packed(work)
+    data, folders = packed(adapted)
+    there = unpacked(data, folders.__getitem__)
+
+    assert list(folders.values()) == [adapter_of(there.source.student)]
+    assert base_student(there.source.student).model == "owner/model"

@@ -1,21 +1,24 @@
 """Works as they travel to machines that share no files with this one.
 
 A folder of weights travels as its sum: the other machine lays the files out in its cache, under that sum, once. A
-student that is a local folder travels likewise; an embedded one, or one of the hub, is that machine's own.
+student that is a local folder travels likewise, and with an adapter the folder of its base; an embedded student, or one
+of the hub, is that machine's own.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from srit.errors import DataError, MachineError
+from srit.errors import MachineError
 from srit.recipe import Student
-from srit.run_directory import building, file_lock, sha256_of
-from srit.students.adapted import is_adapter
+from srit.run_directory import building, canonical, file_lock, read_json, sha256_of, write_json
+from srit.students.adapted import ADAPTER, base_student
 from srit.students.embedded import EMBEDDED
 from srit.students.loading import locate
 from srit.students.sources import Trained
@@ -24,8 +27,12 @@ from srit.sums import cache, sum_of
 PIECE = 32 * 2**20  # bytes of a file that travel together
 
 
-def packed(value: object) -> tuple[bytes, dict[str, Path]]:
-    """Return a value as bytes, with the folders in it replaced by their sums, and these folders by their sums."""
+def packed(value: object, paths: dict[str, Path] | None = None) -> tuple[bytes, dict[str, Path]]:
+    """Return a value as bytes, with the folders in it replaced by their sums, and these folders by their sums.
+
+    Args:
+        paths: takes what other paths there are in the value, by the names that stand for them; None: there are none.
+    """
     folders: dict[str, Path] = {}
 
     class Packing(pickle.Pickler):
@@ -33,10 +40,14 @@ def packed(value: object) -> tuple[bytes, dict[str, Path]]:
             if isinstance(part, Trained):
                 folders[part.sum] = part.folder
                 return "trained", part.sum
-            if isinstance(part, Student) and part.model not in EMBEDDED and (folder := locate(part)) is not None:
-                total = _sum_of_student(folder)
+            if isinstance(part, Student) and (folder := _own_folder(part)) is not None:
+                total = sum_of(folder)
                 folders[total] = folder
-                return "student", part.model_dump(mode="json", exclude={"model"}), total
+                # A base that is a folder is a student, too: pickle asks what becomes of it.
+                return "student", part.model_dump(mode="json", exclude={"model"}), total, _base_folder_of(part)
+            if isinstance(part, Path) and paths is not None:
+                paths[name := str(len(paths))] = part
+                return "path", name
             return None
 
     data = io.BytesIO()
@@ -44,36 +55,58 @@ def packed(value: object) -> tuple[bytes, dict[str, Path]]:
     return data.getvalue(), folders
 
 
-def unpacked(data: bytes, place: Callable[[str], Path]) -> Any:
-    """Return the value of `packed`; `place` returns the folder with a sum on this machine."""
+def unpacked(data: bytes, place: Callable[[str], Path], paths: Path | None = None) -> Any:
+    """Return the value of `packed`.
+
+    Args:
+        place: returns the folder with a sum on this machine.
+        paths: the folder in which its other paths are, by their names.
+    """
 
     class Unpacking(pickle.Unpickler):
         def persistent_load(self, mark: Any) -> object:
             if mark[0] == "trained":
                 return Trained(place(mark[1]), mark[1])
-            _, fields, total = mark
-            return Student.model_validate({**fields, "model": str(place(total))})
+            if mark[0] == "path":
+                assert paths is not None
+                return paths / mark[1]
+            _, fields, total, base = mark
+            folder = place(total) if base is None else _naming(base, place(total))
+            return Student.model_validate({**fields, "model": str(folder)})
 
     return Unpacking(io.BytesIO(data)).load()
 
 
-def _sum_of_student(folder: Path) -> str:
-    """
-    Raises:
-        DataError: it is an adapter, whose base is another folder.
-    """
-    if is_adapter(folder):
-        raise DataError(f"student.model: {folder} is an adapter: merge it into its base to use it on other machines")
-    return sum_of(folder)
+def _own_folder(student: Student) -> Path | None:
+    """Return the folder of a student that other machines do not have by themselves."""
+    return None if student.model in EMBEDDED else locate(student)
+
+
+def _base_folder_of(student: Student) -> Student | None:
+    """Return the base of a student that is an adapter, if that base has to travel."""
+    base = base_student(student)
+    return None if base == student or _own_folder(base) is None else base
+
+
+def _naming(base: Student, adapter: Path) -> Path:
+    """Return a copy of an adapter that names the place of its base on this machine."""
+    folder = adapter.with_name(hashlib.sha256(canonical([adapter.name, base.model])).hexdigest())
+    with file_lock(folder):
+        if not folder.exists():
+            with building(folder) as partial:
+                shutil.copytree(adapter, partial, dirs_exist_ok=True)
+                write_json(partial / ADAPTER, read_json(adapter / ADAPTER) | {"base_model_name_or_path": base.model})
+    return folder
 
 
 def pieces(folder: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Yield the name of every file of a folder, and the file in pieces."""
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        yield str(path.relative_to(folder)), _cut(path)
+        yield str(path.relative_to(folder)), cut(path)
 
 
-def _cut(path: Path) -> Iterator[bytes]:
+def cut(path: Path) -> Iterator[bytes]:
+    """Yield a file in pieces."""
     with path.open("rb") as file:
         while piece := file.read(PIECE):
             yield piece

@@ -25,7 +25,10 @@ COPY_SECONDS = 5.0  # between two looks for finished chunks and checkpoints
 RENEWALS = 6  # of a lease, in its time
 AT_ONCE = 8  # files that are fetched
 OF_ANSWERS = ("answers.size", "calls.size")  # how much of a file is on this disk
-OF_A_RUN = ("manifest.json", "teacher/answers.jsonl")  # a folder with one of these holds a run
+OF_A_RUN = ("manifest.json", "study.json", "teacher/answers.jsonl")  # a folder with one of these holds a run
+# Not copied: links to outputs, which cells or variants share; the cells of a study, which have copies of their own; and
+# what its processes tell each other.
+OF_SEVERAL = ("pool", "runs", "locks")
 
 
 class Seen(NamedTuple):
@@ -239,7 +242,8 @@ def _place(mark: Mark, folder: Path) -> str:
 def _files(folder: Path) -> Iterator[tuple[str, Seen]]:
     """Yield the finished files of a run directory in order."""
     for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not _is_unfinished(name))
+        apart = OF_SEVERAL if Path(place) == folder else ()
+        folders[:] = sorted(name for name in folders if name not in apart and not _is_unfinished(name))
         for name in sorted(names):
             path = Path(place, name)
             if _is_unfinished(name) or name in OF_ANSWERS or path.is_symlink():
@@ -251,7 +255,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Seen]]:
 
 def _is_unfinished(name: str) -> bool:
     """Whether a file or folder is of this machine alone: being written, or a lock."""
-    if name in (MARK, ".lock", "pool"):  # pool/: links to outputs, for variants of the run
+    if name in (MARK, ".lock"):
         return True
     return name != ".partial" and name.startswith(".") and name.endswith((".partial", ".old", ".lock"))
 

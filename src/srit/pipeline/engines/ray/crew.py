@@ -5,27 +5,26 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from srit.compute.mapping import Built as BuiltThing
 from srit.compute.mapping import ChunkWork, Item
-from srit.errors import MachineError
 from srit.pipeline.context.reports import Report
-from srit.pipeline.engines.crew import Built, Computing, Died, Done, Event, Failed, Ready, Unfit, portable
+from srit.pipeline.engines.crew import Built, Died, Done, Event, Failed, Ready, Unfit
 from srit.pipeline.engines.local import CHUNK_THREADS
-from srit.pipeline.engines.sharing import SharingEngine
-from srit.pipeline.engines.travel import laid_out, packed, pieces, unpacked
+from srit.pipeline.engines.ray.actor import Actor, Files, Machine, Message
+from srit.pipeline.engines.ray.canary import Canary
+from srit.pipeline.engines.ray.training import TrainingEvent, sent_along
+from srit.pipeline.engines.travel import packed, pieces
 from srit.pipeline.environment import environment
+from srit.training.distributed.trainers import Task
 
 TRIED = 4  # requests, or groups, of a chunk whose results show what kind of machine computed them
 PATIENCE = 60.0  # seconds without a machine after which that is reported
 # Environment variables that shape sums, by how they begin.
 SHAPING = ("OMP_", "MKL_", "KMP_", "DNNL_", "ONEDNN_", "ATEN_", "CUBLAS_", "NVIDIA_TF32")
-
-Files = Mapping[str, Sequence[Any]]  # the pieces of each file, as Ray's references
-Message = tuple[bytes, Mapping[str, Files]]  # a work and an item, and the folders that they name, by sum
 
 
 class _Trial(NamedTuple):
@@ -34,53 +33,6 @@ class _Trial(NamedTuple):
     message: Message
     total: str  # sum of the result
     place: str  # the first machine, for people
-
-
-class Machine(NamedTuple):
-    """Where a worker is."""
-
-    node: str
-    name: str  # for people
-    versions: Mapping[str, str]
-
-
-class Actor:
-    """A worker's side: what it returns are events, pickled."""
-
-    def __init__(self) -> None:
-        self._computing = Computing()
-        self._given: tuple[Any, Any] | None = None
-
-    def describe(self) -> Machine:
-        """Return where this is."""
-        import ray
-
-        node, address = ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
-        return Machine(node, f"{os.uname().nodename} ({address})", environment())
-
-    def begin(self, message: Message) -> bytes:
-        """Build what a work needs."""
-        try:
-            self._given = unpacked(message[0], lambda total: laid_out(total, _fetched(message[1][total])))
-        except Exception as error:
-            return pickle.dumps(Failed(portable(error)))
-        return pickle.dumps(self._computing.build(self._given[0]))
-
-    def finish(self) -> bytes:
-        """Compute the chunk that `begin` was given."""
-        assert self._given is not None
-        return pickle.dumps(self._computing.chunk(*self._given))
-
-    def attempt(self, message: Message) -> bytes:
-        """Do both."""
-        begun = self.begin(message)
-        return self.finish() if isinstance(pickle.loads(begun), Built) else begun
-
-
-def _fetched(files: Files) -> Mapping[str, Iterable[bytes]]:
-    import ray
-
-    return {name: map(ray.get, references) for name, references in files.items()}
 
 
 class RayWorker:
@@ -98,12 +50,38 @@ class RayWorker:
 
     def give(self, work: ChunkWork[BuiltThing, Item], item: Item) -> None:
         """Have it compute a chunk."""
-        self.next = self._actor.begin.remote(self._sent.message(work, item))
+        self.next = self._actor.begin.remote(self._sent.message((work, item)))
 
     def attempt(self, trial: Message) -> None:
         """Have it compute what shows the kind of its machine."""
         self.trial, self.on_trial = trial, True
         self.next = self._actor.attempt.remote(trial)
+
+    def train(self, task: Task, values: bytes) -> tuple[Iterator[TrainingEvent | Died], Mapping[str, Path]]:
+        """Have it train.
+
+        Args:
+            values: of the trained weights before the first step.
+
+        Returns:
+            What it says of it, and the paths in the task by the names that they have there.
+        """
+        import ray
+
+        paths: dict[str, Path] = {}
+        message = self._sent.message(task, paths)
+        files = {name: [ray.put(piece) for piece in parts] for name, parts in sent_along(values, paths)}
+        return self._said(self._actor.train.remote(message, files)), paths
+
+    def _said(self, said: Iterable[Any]) -> Iterator[TrainingEvent | Died]:
+        import ray
+
+        try:
+            for reference in said:
+                event: TrainingEvent = pickle.loads(ray.get(reference))
+                yield event
+        except ray.exceptions.RayError as error:
+            yield Died(f"the worker on {self.place} died: {_cause(error)}")
 
     def finish(self) -> None:
         """Have it compute the chunk that it has built everything for."""
@@ -141,9 +119,9 @@ class _Sent:
     def __init__(self) -> None:
         self._folders: dict[str, Files] = {}
 
-    def message(self, work: object, item: object) -> Message:
-        """Return a work and an item as they travel; folders of earlier works are forgotten."""
-        data, folders = packed((work, item))
+    def message(self, value: object, paths: dict[str, Path] | None = None) -> Message:
+        """Return a value as it travels, with `paths` as in `packed`; folders of earlier values are forgotten."""
+        data, folders = packed(value, paths)
         self._folders = {total: self._folders.get(total) or _put(folder) for total, folder in folders.items()}
         return data, self._folders
 
@@ -157,27 +135,40 @@ def _put(folder: Path) -> Files:
 class Actors:
     """A crew of actors on machines that compute the same bytes."""
 
-    def __init__(self, size: int, threads: int, gpus: int, report: Report, *, mixed: bool) -> None:
+    def __init__(
+        self, size: int, threads: int, gpus: int, report: Report, *, mixed: bool, canary: Canary | None = None
+    ) -> None:
         """
         Args:
             size: how many at once.
             threads: of each.
             gpus: of each, 0 or 1.
             mixed: use machines that compute other bytes, too.
+            canary: shows what kind of machine each is on; None: the first chunk does.
         """
         self.size = size
         self.kind = {CHUNK_THREADS: str(threads)}
         self._threads, self._gpus, self._report, self._mixed = threads, gpus, report, mixed
         self._sent = _Sent()
+        self._canary = canary
         self._trial: _Trial | None = None  # None: no machine has computed one yet
         self._like: set[str] = set()  # nodes that may be used
         self._unlike: dict[str, str] = {}  # nodes that are not used, and why
 
     def start(self, work: ChunkWork[BuiltThing, Item], item: Item) -> RayWorker:
-        """Ask Ray for a worker; the first work shows what kind of machine each is on."""
+        """Ask Ray for a worker; without a canary, the first work shows what kind of machine each is on."""
+        if self._canary is not None:
+            return self.start_canary()
+        return self._start((work, item[:TRIED] if isinstance(item, list | tuple) else item))
+
+    def start_canary(self) -> RayWorker:
+        """Ask Ray for a worker that will be told what to do once it is ready."""
+        assert self._canary is not None
+        return self._start((self._canary.work, self._canary.text))
+
+    def _start(self, trial: object) -> RayWorker:
         import ray
 
-        trial = self._sent.message(work, item[:TRIED] if isinstance(item, list | tuple) else item)
         variables = {name: value for name, value in os.environ.items() if name.startswith(SHAPING)}
         made = ray.remote(Actor).options(
             num_cpus=self._threads,
@@ -186,7 +177,7 @@ class Actors:
             max_task_retries=0,
             runtime_env={"env_vars": {**variables, "OMP_NUM_THREADS": str(self._threads)}},
         )
-        return RayWorker(made.remote(), self._sent, trial)
+        return RayWorker(made.remote(), self._sent, self._sent.message(trial))
 
     def wait(self, workers: Collection[RayWorker]) -> Iterable[tuple[RayWorker, Event]]:
         """Wait until at least one of the workers has something to say, and return that."""
@@ -237,7 +228,7 @@ class Actors:
         if self._trial is None and not isinstance(said, Done):
             return Ready()  # its first chunk will fail as this did, and that is reported
         total = hashlib.sha256(said.data).hexdigest() if isinstance(said, Done) else ""
-        self._trial = self._trial or _Trial(worker.trial, total, worker.place)
+        self._trial = self._trial or self._first(worker, total)
         if worker.trial is not self._trial.message:
             worker.attempt(self._trial.message)
             return None
@@ -249,6 +240,11 @@ class Actors:
             why = f"{worker.place} cannot compute: {said.error}"
         self._unlike[worker.machine.node] = why
         return Unfit(f"{why}: it is left out (--mixed uses it)")
+
+    def _first(self, worker: RayWorker, total: str) -> _Trial:
+        """Return what others are compared with: what a worker computed, or one of another crew before it."""
+        first = (total, worker.place) if self._canary is None else self._canary.first(total, worker.place)
+        return _Trial(worker.trial, *first)
 
 
 def _differing(versions: Mapping[str, str]) -> str:
@@ -263,40 +259,3 @@ def _cause(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     cause = next((line for line in lines if line.startswith("The actor is dead because")), "")
     return (cause or " ".join(lines) or type(error).__name__).partition(" Some common causes")[0][:300]
-
-
-def ray_engine(workers: int | None, report: Report, *, mixed: bool) -> SharingEngine[RayWorker]:
-    """Join the Ray cluster that this machine belongs to, or start one of this machine alone.
-
-    Args:
-        workers: at once; None: one for each GPU of the cluster, or for each machine if there are none.
-
-    Raises:
-        MachineError: Ray is not installed, or there is no such cluster.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError:
-        raise MachineError("--on ray needs Ray: pip install 'srit[ray]'") from None
-    if not ray.is_initialized():
-        try:
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise MachineError(f"--on ray: the cluster cannot be joined: {error}") from None
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-    return SharingEngine(Actors(*_shape(nodes, workers), report, mixed=mixed), report)
-
-
-def _shape(nodes: Sequence[Mapping[str, float]], workers: int | None) -> tuple[int, int, int]:
-    """Return how many workers there may be, and the threads and GPUs of each.
-
-    Raises:
-        RecipeError: the cluster has not so many GPUs.
-    """
-    gpus, cpus = (int(sum(node.get(kind, 0) for node in nodes)) for kind in ("GPU", "CPU"))
-    size = workers or gpus or len(nodes) or 1
-    least = min((int(node["CPU"]) for node in nodes), default=1)
-    stated = os.environ.get("OMP_NUM_THREADS", "")
-    threads = int(stated) if stated.isdecimal() and int(stated) else max(1, min(least, cpus // size))
-    return size, threads, min(gpus, 1)
