@@ -5,11 +5,14 @@ import tempfile
 # Tiny models gain nothing from a second thread, and the threads of several processes slow each other down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process that a test starts would compile all of srit again
+
 os.environ.setdefault("SRIT_CACHE", tempfile.mkdtemp(prefix="srit-tests-"))  # leaves a user's own cache alone
 
 import pytest
 from machines import SomeMachines
 from tiny import save_tiny_student
+from zygote import Zygote
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +35,11 @@ def cluster():
         machines = SomeMachines(2)
         yield machines
         machines.close()
+
+
+@pytest.fixture(scope="session")
+def zygote(tmp_path_factory):
+    """Runs srit's commands in processes of their own."""
+    made = Zygote(tmp_path_factory.mktemp("zygote"))
+    yield made
+    made.close()

@@ -1,19 +1,34 @@
-"""A real HTTP server on loopback that keeps what is uploaded to it, by the hub's API."""
+"""A real HTTP server on loopback that keeps what is uploaded to it, and serves folders, by the hub's API."""
 
 import base64
+import hashlib
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+COMMIT = "c" * 40
+
 
 class HubServer:
-    def __init__(self, *, private=True, refuses=False):
-        self.private, self.refuses = private, refuses
+    def __init__(self, *, private=True, refuses=False, holds=None):
+        """
+        Args:
+            holds: folders by the names of the models that they are.
+        """
+        self.private, self.refuses, self.holds = private, refuses, holds or {}
         self.created, self.files, self.large, self.tokens = [], {}, {}, set()
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
+            def do_HEAD(self):
+                self.do_GET()
+
             def do_GET(self):
+                if file := re.fullmatch(r"/(\w+/\w+)/resolve/\w+/(.+)", self.path):
+                    return self.serve(hub.holds[file[1]] / file[2])
+                if named := re.match(r"/api/models/(\w+/\w+)/(?:revision|tree)/", self.path):
+                    return self.describe(named[1], sorted(hub.holds[named[1]].iterdir()))
                 self.reply({"id": "me/mine", "private": hub.private, "siblings": [], "tags": []})
 
             def do_PUT(self):
@@ -39,6 +54,23 @@ class HubServer:
                     self.reply({"commitUrl": f"{hub.url}/me/mine/commit/0", "commitOid": "0"})
                 else:
                     self.reply({})  # the check of the card's metadata
+
+            def describe(self, name, paths):
+                tree = [{"type": "file", "path": one.name, "size": one.stat().st_size, "oid": "0"} for one in paths]
+                listed = {"id": name, "sha": COMMIT, "siblings": [{"rfilename": one.name} for one in paths]}
+                self.reply(tree if "/tree/" in self.path else listed)
+
+            def serve(self, path):
+                data = path.read_bytes() if path.exists() else b""
+                self.send_response(200 if path.exists() else 404)
+                if not path.exists():
+                    self.send_header("X-Error-Code", "EntryNotFound")
+                self.send_header("X-Repo-Commit", COMMIT)
+                self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                if self.command == "GET":
+                    self.wfile.write(data)
 
             def mode(self, path):
                 mode = "lfs" if path.endswith((".safetensors", ".gguf")) else "regular"

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
+import os
 import re
-import subprocess
 import time
 
 
@@ -23,11 +23,10 @@ def contents(folder):
     return sums
 
 
-def kill_within(stage, command, out):
+def kill_within(stage, zygote, *arguments, out):
     """Runs a command until the stage has begun, and kills it."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    pid = zygote.start(*arguments, "--out", out)
     while not any((out / ".partial" / stage).glob("*/*")):
-        assert process.poll() is None, f"it ended before {stage}"
+        os.kill(pid, 0)  # raises if it ended before
         time.sleep(0.002)
-    process.kill()
-    process.wait()
+    zygote.kill(pid)

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
 
 from srit.records import Problem
 from srit.stages.demonstrations import answered
@@ -109,13 +110,23 @@ def questions(n=1):
 def asked(server, n=1, **settings):
     """The answers of a server to n questions, asked one at a time unless `settings` say otherwise."""
     defaults = {"concurrency": 1, "deadline_seconds": 5.0, "give_up_seconds": 5.0, "first_wait_seconds": 0.01}
-    return list(OpenAITeacher(Endpoint(server.url, "m", **defaults | settings)).answer(questions(n)))
+    return each_of(OpenAITeacher(Endpoint(server.url, "m", **defaults | settings)).answer(questions(n)))
+
+
+def each_of(arriving):
+    """The answers of a teacher that yields those that come together as a list."""
+    return list(chain.from_iterable(arriving))
 
 
 def stored_answers():
     """An empty store of answers that lasts for one test."""
     kept = {}
-    return Paid(kept, lambda key, one: kept.setdefault(key, []).append(one), (), set())
+
+    def keep(came):
+        for key, one in came:
+            kept.setdefault(key, []).append(one)
+
+    return Paid(kept, keep, (), set())
 
 
 def ask(questions, teacher, paid):

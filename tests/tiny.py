@@ -1,5 +1,7 @@
 """Random models of a few thousand weights, a real byte-level tokenizer, and token ids to train on."""
 
+import json
+
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
@@ -96,4 +98,15 @@ def save_tiny_student(folder):
         "{% if add_generation_prompt %}<|im_start|>{% endif %}"
     )
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def add_a_merge(folder):
+    """Give the tokenizer of a student a merge, without which llama.cpp takes no tokenizer of this kind."""
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["th"] = vocabulary.pop("ÿ")  # the byte 255, which no text in UTF-8 has
+    tokenizer["model"]["merges"] = [["t", "h"]]
+    path.write_text(json.dumps(tokenizer))
     return folder

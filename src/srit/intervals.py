@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from srit.records.scores import Interval
 
-Verdicts = Sequence[bool] | NDArray[np.bool_]  # whether each problem is answered right
+# numpy and scipy are imported where they are used: a run that has nothing to compute is then over sooner.
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Verdicts: TypeAlias = "Sequence[bool] | NDArray[np.bool_]"  # whether each problem is answered right
 
 SIGNIFICANT = 0.05
 POWER = 0.8
@@ -34,7 +36,7 @@ def wilson(correct: int, n: int) -> Interval:
 
     Source: Wilson 1927, doi 10.1080/01621459.1927.10502953.
     """
-    from scipy.stats import binomtest  # here, because its import takes a second
+    from scipy.stats import binomtest
 
     low, high = binomtest(correct, n).proportion_ci(method="wilson")
     return Interval(float(low), float(high))
@@ -53,6 +55,8 @@ def mcnemar_exact(only_a: int, only_b: int) -> float:
 
 def paired_bootstrap(a: Verdicts, b: Verdicts, *, seed: int = 0, resamples: int = 10_000) -> Interval:
     """Return the 95 % percentile interval of mean(a) - mean(b), with problems drawn with replacement."""
+    import numpy as np
+
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     # Drawing problems is drawing how many are +1, 0 and -1: three numbers per resample, whatever n is.
     shares = [np.mean(difference == value) for value in (1, 0, -1)]
@@ -85,6 +89,7 @@ def smallest_difference(n: int, discordant: float) -> float | None:
 
 def _power(n: int, discordant: float, difference: float) -> float:
     """Return the chance that McNemar's exact test finds a true difference."""
+    import numpy as np
     from scipy.stats import binom
 
     low, high = binom.interval(1 - 1e-9, n, discordant)
@@ -108,6 +113,8 @@ def compare(a: Verdicts, b: Verdicts, *, seed: int = 0) -> PairedDifference:
     Raises:
         ValueError: the two did not answer the same number of problems.
     """
+    import numpy as np
+
     if len(a) != len(b):
         raise ValueError(f"{len(a)} answers cannot be paired with {len(b)}")
     right_a, right_b = (np.asarray(right, dtype=bool) for right in (a, b))

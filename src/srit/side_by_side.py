@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import json
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from srit.errors import DataError
 from srit.intervals import PairedDifference, compare
 from srit.recipe import Recipe
 from srit.recipe.begun import begun_recipe
-from srit.recipe.compared import answered, evaluated, predictions_file, problems_file
+from srit.recipe.compared import Evaluated, answered, evaluated, predictions_file, problems_file
 from srit.records import Model, Prediction, Problem, PromptKind
-from srit.run_directory import Json, read_records
+from srit.run_directory import Chosen, Filed, Json, Lookup, each_record
 from srit.stages.report.provenance import leaves
 
-Key = tuple[str, str]  # the label of a task, and the id of a problem
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Side(NamedTuple):
@@ -73,12 +77,13 @@ def compare_runs(a: Side, b: Side, models: Sequence[tuple[Model, Model]] = ()) -
     Raises:
         DataError: they have no answers to the same problems, or a file is damaged.
     """
-    alike, left_out = _alike(a, b)
+    places = {task.label: task for task in evaluated(b.recipe)}
+    common = [_common(a, task, b, places[task.label]) for task in evaluated(a.recipe) if task.label in places]
     pairs = models or [(model, model) for model in _answering(a) if model in _answering(b)]
-    found = tuple(one for pair in pairs for one in _differences(a, b, *pair, alike))
+    found = tuple(one for pair in pairs for one in _differences(a, b, *pair, common))
     if not found:
         raise DataError(f"{a.folder} and {b.folder} have no models that answered the same problems")
-    return SideBySide(tuple(_changed(a.recipe, b.recipe)), found, left_out)
+    return SideBySide(tuple(_changed(a.recipe, b.recipe)), found, sum(one.left_out for one in common))
 
 
 def _answering(side: Side) -> list[Model]:
@@ -86,61 +91,95 @@ def _answering(side: Side) -> list[Model]:
     return list(dict.fromkeys(model for model, path in there if path.exists()))
 
 
-def _asked(side: Side) -> dict[Key, Problem]:
-    return {
-        (task.label, problem.id): problem
-        for task in evaluated(side.recipe)
-        if (side.folder / problems_file(task)).exists()
-        for problem in read_records(side.folder / problems_file(task), Problem)
-    }
+class _Common(NamedTuple):
+    """The problems of a task that both asked in the same words, by number; some 50 bytes of memory each."""
+
+    in_a: Evaluated
+    in_b: Evaluated
+    problems: Sequence[Problem]
+    numbers: Lookup  # by id
+    left_out: int  # problems that share no more than their id
 
 
-def _alike(a: Side, b: Side) -> tuple[set[Key], int]:
-    """Return the problems that both asked, and how many share no more than their id."""
-    first, second = _asked(a), _asked(b)
-    both = [key for key in first if key in second]
-    same = {key for key in both if _content(first[key]) == _content(second[key])}
-    return same, len(both) - len(same)
+def _common(a: Side, in_a: Evaluated, b: Side, in_b: Evaluated) -> _Common:
+    first, second = (side.folder / problems_file(task) for side, task in ((a, in_a), (b, in_b)))
+    ids, words, numbers, places = Lookup(), Lookup(), Lookup(), array("Q")
+    for problem in each_record(second, Problem) if second.exists() else ():
+        ids.add(problem.id)
+        words.add(_content(problem))
+    problems: Sequence[Problem] = Filed(first, Problem) if first.exists() else ()
+    left_out = 0
+    for place, problem in enumerate(problems):
+        if words.find(_content(problem)):
+            places.append(place)
+            numbers.add(problem.id)
+        else:
+            left_out += bool(ids.find(problem.id))
+    return _Common(in_a, in_b, Chosen(places, lambda place: problems[place]), numbers, left_out)
 
 
-def _content(problem: Problem) -> tuple[object, ...]:
-    return problem.question, problem.choices, problem.answer
+def _content(problem: Problem) -> str:
+    return json.dumps([problem.id, problem.question, problem.choices, problem.answer])
 
 
-def _differences(a: Side, b: Side, one: Model, other: Model, alike: set[Key]) -> Iterator[Difference]:
-    """Yield a difference for each task and prompt, and then for all tasks where there are several."""
-    right_a, right_b = _right(a, one, alike), _right(b, other, alike)
+class _Compared(NamedTuple):
+    """Verdicts on the problems of a task that both models answered after a prompt, in order."""
+
+    task: str
+    problems: Sequence[Problem]
+    right_a: NDArray[np.bool_]
+    right_b: NDArray[np.bool_]
+
+    def ids(self, wanted: NDArray[np.bool_]) -> list[str]:
+        """Return the ids of some of them."""
+        return [self.problems[place].id for place in wanted.nonzero()[0].tolist()]
+
+
+def _differences(a: Side, b: Side, one: Model, other: Model, common: Sequence[_Common]) -> Iterator[Difference]:
+    """Yield a difference for each prompt and task, and then for all tasks where there are several."""
+    found: dict[PromptKind, list[_Compared]] = {}
+    for of_task in common:
+        for prompt, compared in _verdicts(a, b, one, other, of_task):
+            found.setdefault(prompt, []).append(compared)
+    for prompt, tasks in found.items():
+        yield from (_difference(one, other, of_one.task, prompt, [of_one]) for of_one in tasks)
+        if len(tasks) > 1:
+            yield _difference(one, other, None, prompt, tasks)
+
+
+def _verdicts(a: Side, b: Side, one: Model, other: Model, of_task: _Common) -> Iterator[tuple[PromptKind, _Compared]]:
+    """Yield what both models say to the problems of a task, for each prompt that both answered."""
+    right_a, right_b = _right(a, one, of_task.in_a, of_task.numbers), _right(b, other, of_task.in_b, of_task.numbers)
     for prompt in right_a:
-        both = [key for key in right_a[prompt] if key in right_b.get(prompt, {})]
-        tasks: list[str | None] = list(dict.fromkeys(label for label, _ in both))
-        for task in [*tasks, *([None] if len(tasks) > 1 else [])]:
-            keys = [key for key in both if task in (None, key[0])]
-            yield _difference(one, other, task, prompt, keys, right_a[prompt], right_b[prompt])
+        if prompt in right_b:
+            both = ((right_a[prompt] >= 0) & (right_b[prompt] >= 0)).nonzero()[0]
+            problems = Chosen(both.tolist(), lambda place: of_task.problems[place])
+            if len(problems):
+                sides = (right[prompt][both] == 1 for right in (right_a, right_b))
+                yield prompt, _Compared(of_task.in_a.label, problems, *sides)
 
 
-def _difference(
-    a: Model,
-    b: Model,
-    task: str | None,
-    prompt: PromptKind,
-    keys: Sequence[Key],
-    right_a: Mapping[Key, bool],
-    right_b: Mapping[Key, bool],
-) -> Difference:
-    first, second = [right_a[key] for key in keys], [right_b[key] for key in keys]
-    gained = tuple(key[1] for key in keys if right_b[key] and not right_a[key])
-    lost = tuple(key[1] for key in keys if right_a[key] and not right_b[key])
-    return Difference(a, b, task, prompt, len(keys), sum(first), sum(second), compare(second, first), gained, lost)
+def _difference(a: Model, b: Model, task: str | None, prompt: PromptKind, found: Sequence[_Compared]) -> Difference:
+    import numpy as np
+
+    first, second = (np.concatenate([getattr(one, side) for one in found]) for side in ("right_a", "right_b"))
+    gained = tuple(name for one in found for name in one.ids(one.right_b & ~one.right_a))
+    lost = tuple(name for one in found for name in one.ids(one.right_a & ~one.right_b))
+    right = int(first.sum()), int(second.sum())
+    return Difference(a, b, task, prompt, len(first), *right, compare(second, first), gained, lost)
 
 
-def _right(side: Side, model: Model, alike: set[Key]) -> dict[PromptKind, dict[Key, bool]]:
-    """Return whether a model's greedy answers are right, by prompt and problem."""
-    found: dict[PromptKind, dict[Key, bool]] = {}
-    for task in evaluated(side.recipe):
-        path = side.folder / predictions_file(model, task)
-        for answer in _greedy(read_records(path, Prediction) if path.exists() else ()):
-            if (key := (task.label, answer.problem_id)) in alike:
-                found.setdefault(answer.prompt, {})[key] = answer.verdict == "right"
+def _right(side: Side, model: Model, task: Evaluated, numbers: Lookup) -> dict[PromptKind, NDArray[np.int8]]:
+    """Return by prompt whether a model's greedy answers are right: 1, 0, and -1 where there is none."""
+    import numpy as np
+
+    found: dict[PromptKind, NDArray[np.int8]] = {}
+    path = side.folder / predictions_file(model, task)
+    for answer in _greedy(each_record(path, Prediction) if path.exists() else ()):
+        for number in numbers.find(answer.problem_id):
+            if answer.prompt not in found:
+                found[answer.prompt] = np.full(len(numbers), -1, np.int8)
+            found[answer.prompt][number] = answer.verdict == "right"
     return found
 
 

@@ -2,8 +2,6 @@
 
 import os
 import pty
-import subprocess
-import sys
 import time
 from select import select
 
@@ -40,30 +38,18 @@ def test_each_line_of_standard_input_is_asked_with_the_prompt_trained_with(tiny_
 
 
 @pytest.mark.parametrize("key", ["\x04", "\x03"])  # Ctrl-D, Ctrl-C
-def test_a_terminal_is_asked_and_ends_the_chat_cleanly(tmp_path, key):
-    command = [sys.executable, "-m", "srit", "chat", str(save_tiny_student(tmp_path)), "--direct", *SHORT]
+def test_a_terminal_is_asked_and_ends_the_chat_cleanly(tmp_path, zygote, key):
     lead, follow = pty.openpty()
-    with subprocess.Popen(
-        command, stdin=follow, stdout=follow, stderr=follow, start_new_session=True, preexec_fn=_owns
-    ) as chat:
-        os.close(follow)
-        seen = _until(lead, "> ")
-        os.write(lead, b"Hi\r")
-        seen += _until(lead, "\n> ")
-        rest = _until(lead, "\0", press=key.encode())
-        chat.wait(30)
+    zygote.start("chat", save_tiny_student(tmp_path), "--direct", *SHORT, terminal=os.ttyname(follow))
+    seen = _until(lead, "> ")
+    os.close(follow)
+    os.write(lead, b"Hi\r")
+    seen += _until(lead, "\n> ")
+    rest = _until(lead, "\0", press=key.encode())
     os.close(lead)
 
-    assert chat.returncode == 0 and "Traceback" not in seen + rest
+    assert zygote.ended() == 0 and "Traceback" not in seen + rest
     assert f"{tmp_path.name}: " in seen
-
-
-def _owns():
-    """Make the terminal the process's own, so that its keys send signals."""
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def _until(terminal, mark, press=b""):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from small_runs import RECIPE, command
+from small_runs import RECIPE
 from typer.testing import CliRunner
 
 from srit.cli import app
@@ -119,32 +119,29 @@ def test_a_stage_of_a_study_is_headed_by_its_cell():
     ]
 
 
-def in_terminal(arguments, columns=80):
+def in_terminal(zygote, *arguments, columns=80):
     """What a command writes to a terminal, and its exit code."""
     leader, follower = pty.openpty()
     subprocess.run(["stty", "cols", str(columns), "rows", "24"], stdin=follower, check=True)
-    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
-    with subprocess.Popen(
-        arguments, stdin=follower, stdout=follower, stderr=follower, env={**environment, "TERM": "xterm"}
-    ) as process:
-        os.close(follower)
-        written = b""
-        while True:
-            try:
-                written += os.read(leader, 65536)
-            except OSError:  # the other end is closed
-                break
+    zygote.start(*arguments, terminal=os.ttyname(follower))
+    written = os.read(leader, 65536)  # the command has opened it now
+    os.close(follower)
+    while True:
+        try:
+            written += os.read(leader, 65536)
+        except OSError:  # the other end is closed
+            break
     os.close(leader)
-    return written.decode(), process.returncode
+    return written.decode(), zygote.ended()
 
 
 @pytest.fixture(scope="module")
-def run(tiny_student, tmp_path_factory):
+def run(tiny_student, tmp_path_factory, zygote):
     """A run in a terminal: its recipe, its folder, and what it wrote."""
     folder = tmp_path_factory.mktemp("terminal")
     # Enough steps that one is on screen: it is drawn ten times a second.
     (folder / "recipe.yaml").write_text(RECIPE.format(student=tiny_student).replace("{epochs: 1,", "{epochs: 20,", 1))
-    written, exit_code = in_terminal(command(folder / "recipe.yaml", folder / "run"))
+    written, exit_code = in_terminal(zygote, "run", folder / "recipe.yaml", "--out", folder / "run")
     assert exit_code == 0, written
     return folder, written
 
@@ -171,11 +168,14 @@ def again(run, *options):
     return folder / "run", done
 
 
-def test_a_run_with_nothing_to_do_loads_neither_torch_nor_transformers(run):
+SLOW = ("torch", "transformers", "numpy", "srit.tasks.reading.clauses", "srit.tasks.judging.forms")
+
+
+def test_a_run_with_nothing_to_do_loads_nothing_that_takes_long(run):
     folder, _ = run
     arguments = ["run", str(folder / "recipe.yaml"), "--out", str(folder / "run")]
     code = f"import sys; from srit.cli import app; app({arguments!r}, standalone_mode=False)"
-    loaded = "print({'torch', 'transformers'} & set(sys.modules))"
+    loaded = f"print({set(SLOW)} & set(sys.modules))"
 
     done = subprocess.run([sys.executable, "-c", f"{code}; {loaded}"], capture_output=True, text=True, check=True)
 

@@ -1,9 +1,7 @@
 """A finished run whose models are adapters."""
 
-import json
-
 import pytest
-from tiny import save_tiny_student
+from tiny import add_a_merge, save_tiny_student
 
 import srit
 
@@ -22,15 +20,8 @@ evaluate: {{max_new_tokens: 8}}
 
 @pytest.fixture(scope="session")
 def student(tmp_path_factory):
-    """A tiny student whose tokenizer has a merge, without which llama.cpp takes no tokenizer of this kind."""
-    folder = save_tiny_student(tmp_path_factory.mktemp("exported-student"))
-    path = folder / "tokenizer.json"
-    tokenizer = json.loads(path.read_text())
-    vocabulary = tokenizer["model"]["vocab"]
-    vocabulary["th"] = vocabulary.pop("ÿ")  # the byte 255, which no text in UTF-8 has
-    tokenizer["model"]["merges"] = [["t", "h"]]
-    path.write_text(json.dumps(tokenizer))
-    return folder
+    """A tiny student that llama.cpp takes."""
+    return add_a_merge(save_tiny_student(tmp_path_factory.mktemp("exported-student")))
 
 
 @pytest.fixture(scope="session")

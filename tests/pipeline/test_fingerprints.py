@@ -3,13 +3,13 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 from safetensors.torch import load_file, save_file
 from tiny import save_tiny_student, tiny_model
+from typer.testing import CliRunner
 
+from srit.cli import app
 from srit.compute.plan import ComputePlan
 from srit.errors import DataError
 from srit.pipeline.fingerprints import basis, fingerprint
@@ -295,7 +295,7 @@ def test_other_versions_make_nothing_again_and_are_told_of(begun, student, tmp_p
     assert versions_line(folder, [p for p in plans if not p.reason]) == ""
 
 
-def test_a_run_stays_with_the_commit_of_a_hub_id_that_it_began_with(tmp_path):
+def test_a_run_stays_with_the_commit_of_a_hub_id_that_it_began_with(tmp_path, monkeypatch):
     cache = tmp_path / "hub/models--tiny--student"
     for seed, commit in enumerate(("a" * 40, "b" * 40)):
         save_tiny_student(cache / "snapshots" / commit)
@@ -307,12 +307,13 @@ def test_a_run_stays_with_the_commit_of_a_hub_id_that_it_began_with(tmp_path):
         tmp_path / "hub.yaml",
         f"name: hub\nstudent: {student}\ntasks: {{train: {use}, evaluate: {use}, allow_overlap: true}}\n",
     )
-    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.chdir(tmp_path)
 
     def srit(*arguments):
-        command = [sys.executable, "-m", "srit", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 0, done.output
         return done.stdout
 
     shutil.copy(tmp_path / "hub.yaml", write(tmp_path / "run/recipe.yaml", ""))

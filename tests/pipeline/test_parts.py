@@ -1,8 +1,6 @@
 """A round in parts: each is answered by the model of the part before, and all of them are one training."""
 
 import json
-import subprocess
-import sys
 from collections import Counter
 
 import pytest
@@ -96,12 +94,12 @@ def test_a_finished_round_in_parts_has_nothing_left_to_do_and_others_samples_sta
 
 @pytest.mark.slow
 @pytest.mark.parametrize("overrides", [[], ["refine.reference=round", "student.dtype=bfloat16"], ["refine.loss=group"]])
-def test_a_round_in_parts_that_is_killed_again_and_again_ends_in_the_same_files(tmp_path, recipe, overrides):
-    command = [sys.executable, "-m", "srit", "run", str(recipe), *overrides, "--out"]
-    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
+def test_a_round_in_parts_that_is_killed_again_and_again_ends_in_the_same_files(tmp_path, recipe, zygote, overrides):
+    command, whole, killed = ("run", recipe, *overrides), tmp_path / "whole", tmp_path / "killed"
+    assert zygote.run(*command, "--out", whole) == 0, zygote.output
 
     for stage in ("round-1-part-2-completions", "round-1-part-2-refined", "round-1-part-3-refined", "round-1-refined"):
-        kill_within(stage, [*command, str(tmp_path / "killed")], tmp_path / "killed")
-    subprocess.run([*command, str(tmp_path / "killed")], check=True, capture_output=True)
+        kill_within(stage, zygote, *command, out=killed)
+    assert zygote.run(*command, "--out", killed) == 0, zygote.output
 
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    assert contents(killed) == contents(whole)

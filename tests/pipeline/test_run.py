@@ -1,7 +1,5 @@
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -65,14 +63,13 @@ def planned(recipe, out, *overrides):
     return {line.split()[1] for line in lines if line.startswith("run")}
 
 
-def test_a_run_killed_again_and_again_gives_the_same_files_as_one_left_alone(tmp_path, recipe, whole):
+def test_a_run_killed_again_and_again_gives_the_same_files_as_one_left_alone(tmp_path, recipe, whole, zygote):
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "srit", "run", str(recipe), "--out", str(out)]
 
     for stage in ("instructed", "round-1-refined", "predictions-refined-doors"):
-        kill_within(stage, command, out)
+        kill_within(stage, zygote, "run", recipe, out=out)
         assert stage not in {name.replace("/", "-") for name in read_manifest(out).stages}
-    subprocess.run(command, check=True, capture_output=True)
+    assert zygote.run("run", recipe, "--out", out) == 0, zygote.output
 
     assert contents(out) == contents(whole)
 
@@ -276,9 +273,8 @@ def test_where_several_workers_compute_the_tasks_of_a_model_come_together(recipe
 def test_a_new_adapter_depends_on_the_seed_and_not_on_what_the_process_drew_before(tmp_path, recipe):
     def adapter(name, drawn_before, *overrides):
         torch.manual_seed(drawn_before)
-        short = ["student.tuning=lora", "instruct.epochs=1", "controls=[]", "tasks.evaluate=[{task: sums, limit: 2}]"]
         out = tmp_path / name
-        srit("run", recipe, "--out", out, *short, *overrides)
+        srit("instruct", recipe, "--out", out, "student.tuning=lora", "instruct.epochs=1", *overrides)
         return (out / "instructed/adapter_model.safetensors").read_bytes()
 
     first = adapter("first", 1)

@@ -1,12 +1,9 @@
 """The stage of demonstrations, and the teacher's predictions, from the command line."""
 
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -199,7 +196,7 @@ def test_what_did_not_end_by_itself_is_not_trained_on_and_each_reason_is_told_ap
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_stop_is_obeyed_while_the_server_is_waited_for(taught, number, exit_code):
+def test_a_stop_is_obeyed_while_the_server_is_waited_for(taught, zygote, number, exit_code):
     asked = threading.Event()
 
     def busy(body):
@@ -208,16 +205,11 @@ def test_a_stop_is_obeyed_while_the_server_is_waited_for(taught, number, exit_co
         return Reply({"error": {"message": "loading"}}, status=503)
 
     taught.server.default = busy
-    command = [sys.executable, "-m", "srit", "demonstrate", str(taught.folder / "run")]
-    environment = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
-    process = subprocess.Popen(
-        command, env=environment, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)
-    )
+    pid = zygote.start("demonstrate", taught.folder / "run", ignored=[signal.SIGINT])
     assert asked.wait(100)
 
-    process.send_signal(number)
+    assert zygote.kill(pid, number) == exit_code
 
-    assert process.wait(20) == exit_code
     assert len(taught.server.requests) <= 12
 
 

@@ -37,8 +37,9 @@ def test_answers_are_judged_numbered_and_sorted_by_their_problems(tmp_path, prom
         {"id": "1", "output": None},
     ]
 
-    found, counts = read_completions(file_of(tmp_path, rows), PROBLEMS, prompts)
+    answers, counts = read_completions(file_of(tmp_path, rows), PROBLEMS, prompts)
 
+    found = list(answers)
     said = [(c.problem_id, c.prompt, c.index, c.verdict, c.reward, c.truncated) for c in found]
     assert said == [
         ("1", "direct", 0, "wrong", 0.0, False),
@@ -65,8 +66,9 @@ def test_a_pair_says_its_problem_by(tmp_path, prompts, about):
     fields, kinds = ABOUT[about]
     row = {**fields, "chosen": RIGHT, "rejected": [{"role": "assistant", "content": WRONG}]}
 
-    pairs, counts = read_pairs(file_of(tmp_path, [row]), PROBLEMS, prompts, kinds)
+    found, counts = read_pairs(file_of(tmp_path, [row]), PROBLEMS, prompts, kinds)
 
+    pairs = list(found)
     assert [(p.problem_id, p.prompt, p.chosen, p.rejected) for p in pairs] == [("1", kinds[0], RIGHT, WRONG)]
     assert prompts.text(pairs[0].chosen_ids) == RIGHT and prompts.text(pairs[0].rejected_ids) == WRONG
     assert counts == {"problems": 2, "problems with pairs": 1, "pairs": 1}
@@ -86,7 +88,7 @@ def test_pairs_that_teach_nothing_are_counted(tmp_path, prompts):
 
     pairs, counts = read_pairs(file_of(tmp_path, rows), PROBLEMS, prompts, COT)
 
-    assert len(pairs) == 1
+    assert len(list(pairs)) == 1
     assert {name for name, n in counts.items() if name.startswith("left out") and n == 1} == {
         "left out: chosen and rejected are the same text",
         "left out: no such problem",

@@ -40,8 +40,8 @@ def test_only_a_text_that_can_be_learned_is_trained_on(keep, text, trained, reas
     teacher = LocalTeacher("t", {}, complete, max_tokens=64, rows=8)
     paid = stored_answers()
     if text is None:
-        paid.keep(answer_key({}, questions()[0].prompt), Answer("p0", None, "filtered", limit=64))
-    paid.keep(answer_key({}, questions(2)[1].prompt), Answer("p1", "The answer is 2.", "", limit=64))
+        paid.keep([(answer_key({}, questions()[0].prompt), Answer("p0", None, "filtered", limit=64))])
+    paid.keep([(answer_key({}, questions(2)[1].prompt), Answer("p1", "The answer is 2.", "", limit=64))])
 
     made = list(make_demonstrations(questions(2), teacher, Demonstrations(keep=keep), paid, Tally()))
 

@@ -1,9 +1,14 @@
 """An adapter as a student: training goes on with it."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
+from hub_server import COMMIT, HubServer
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
@@ -84,6 +89,27 @@ def test_an_adapter_alone_has_the_prompts_and_ends_of_its_base(runs, tiny_studen
     bare, base = (load_prompts(Student(model=str(place))) for place in (tmp_path, tiny_student))
 
     assert bare.stop_ids == base.stop_ids and bare.lines == base.lines
+
+
+@pytest.mark.slow
+def test_an_adapter_of_the_hub_is_fetched_and_goes_on_over_its_base(runs, tiny_student, tmp_path):
+    """As another trainer leaves it, without a tokenizer of its own."""
+    adapter, recipe, out = tmp_path / "adapter", runs[1].parent / "second.yaml", tmp_path / "run"
+    shutil.copytree(
+        runs[0] / "instructed", adapter, ignore=shutil.ignore_patterns("*token*", "gen*", "*.jinja", "*.md")
+    )
+    stated = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps({**stated, "base_model_name_or_path": "me/base"}))
+    command = [sys.executable, "-m", "srit", "run", str(recipe), "student.model=me/adapter", "--out", str(out)]
+
+    with HubServer(holds={"me/adapter": adapter, "me/base": tiny_student}) as server:
+        place = {"HF_ENDPOINT": server.url, "HF_HUB_CACHE": str(tmp_path / "cache"), "HF_HUB_DISABLE_XET": "1"}
+        done = subprocess.run(command, env={**os.environ, **place}, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert texts(out, "base") == texts(runs[0], "instructed")
+    assert srit.read_recipe(str(out / "recipe.yaml")).student.revision == COMMIT
+    assert json.loads((out / "instructed/adapter_config.json").read_text())["base_model_name_or_path"] == "me/base"
 
 
 def test_the_plan_says_that_an_adapter_goes_on(runs, tmp_path):

@@ -6,11 +6,12 @@ import sys
 
 import pytest
 import torch
-from tiny import chat_tokenizer
+from tiny import add_a_merge, chat_tokenizer, save_tiny_student
 from transformers import LlamaConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from srit.errors import DataError
+from srit.exports.gguf.writing import write_gguf
 from srit.machine.proof import prove
 from srit.recipe import Student
 from srit.students.loading import load_model, load_prompts, load_tokenizer, trainable
@@ -37,15 +38,27 @@ def test_with_qlora_the_sampled_model_is_the_trained_one(tmp_path):
     assert (plain - expected).abs().max() > 1e-3  # 4 bits do change the weights
 
 
-def test_two_processes_that_use_a_student_first_do_not_disturb_each_other(tmp_path):
-    code = (
-        "from srit.recipe import Student\n"
-        "from srit.students.loading import identity\n"
-        "print(identity(Student(model=NAME)))"
-    )
-    command = [sys.executable, "-c", code.replace("NAME", "'smollm2-135m-instruct'")]
-    alone = os.environ | {"SRIT_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+EMBEDDED = """
+from srit.recipe import Student
+from srit.students.embedded import EMBEDDED, Embedded
+from srit.students.loading import identity
 
+EMBEDDED["tiny"] = Embedded("tiny-student", "tiny.gguf", "tiny/student", "mit")
+print(identity(Student(model="tiny")))
+"""
+
+
+def test_two_processes_that_use_a_student_first_do_not_disturb_each_other(tmp_path):
+    student = Student(model=str(add_a_merge(save_tiny_student(tmp_path / "student"))), dtype="float32")
+    package, installed = tmp_path / "packages", tmp_path / "packages/tiny_student-1.dist-info"
+    installed.mkdir(parents=True)
+    write_gguf(package / "tiny.gguf", load_model(student), load_prompts(student), name="tiny")
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-student\nVersion: 1\n")
+    (installed / "RECORD").write_text("tiny.gguf,,\n")
+    paths = os.pathsep.join([str(package), *filter(None, sys.path)])
+    alone = os.environ | {"SRIT_CACHE": str(tmp_path / "cache"), "PYTHONPATH": paths}
+
+    command = [sys.executable, "-c", EMBEDDED]
     both = [subprocess.Popen(command, env=alone, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
     printed = [process.communicate()[0].strip() for process in both]
 

@@ -1,9 +1,6 @@
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 
 from made_up import srit
@@ -30,19 +27,18 @@ def test_no_work_is_done_twice(finished):
     assert len(made) == timings["stages made"] < 0.6 * sum(map(len, timings["runs"].values()))
 
 
-def test_a_study_killed_again_and_again_gives_the_same_study_json(tmp_path, tiny_study, finished):
-    command = [sys.executable, "-m", "srit", "study", str(tiny_study), "--out", str(tmp_path / "killed")]
+def test_a_study_killed_again_and_again_gives_the_same_study_json(tmp_path, tiny_study, finished, zygote):
+    out = tmp_path / "killed"
     for n_stages in (3, 12):
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        process = subprocess.Popen(command, **quiet, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        while len(list((tmp_path / "killed/pool").glob("*"))) < n_stages and process.poll() is None:
+        pid = zygote.start("study", tiny_study, "--out", out)
+        while len(list((out / "pool").glob("*"))) < n_stages:
+            os.kill(pid, 0)  # raises if it ended before
             time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        zygote.kill(pid)
 
-    assert srit("study", tiny_study, "--out", tmp_path / "killed").exit_code == 0
+    assert srit("study", tiny_study, "--out", out).exit_code == 0
 
-    assert (tmp_path / "killed/study.json").read_bytes() == (finished / "study.json").read_bytes()
+    assert (out / "study.json").read_bytes() == (finished / "study.json").read_bytes()
 
 
 def test_stage_2_works_on_the_problems_of_another_task(finished):

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import os
 import resource
 import signal
+import time
 
 import pytest
 from teacher_server import Reply, answer, ask, questions
@@ -28,7 +30,7 @@ def file(tmp_path):
     file = tmp_path / "teacher/answers.jsonl"
     ledger = Ledger(file)
     for key in ("a", "b", "c"):
-        ledger.keep(key, Answer(f"p{key}", f"said {key} \ud800", "", n_calls=1))
+        ledger.keep([(key, Answer(f"p{key}", f"said {key} \ud800", "", n_calls=1))])
     return file
 
 
@@ -107,11 +109,22 @@ def test_a_row_that_does_not_fit_on_the_disk_leaves_the_journal_as_it_was(file):
     ledger, before = Ledger(file), file.read_bytes()
 
     with largest_file(len(before) + 20), pytest.raises(NotWritten, match=str(file)):
-        ledger.keep("d", Answer("pd", "said d", ""))
+        ledger.keep([("d", Answer("pd", "said d", ""))])
 
     assert file.read_bytes() == before and "d" not in ledger.answers
-    ledger.keep("e", Answer("pe", "said e", ""))
+    ledger.keep([("e", Answer("pe", "said e", ""))])
     assert set(Ledger(file).answers) == {"a", "b", "c", "e"}
+
+
+def test_answers_that_come_together_wait_for_the_disk_once(tmp_path, server, monkeypatch):
+    server.default = lambda body: Reply(answer(body["messages"][0]["content"]))
+    sync, waits = os.fsync, []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (waits.append(time.sleep(0.05)), sync(descriptor)))
+
+    answers = ask_through(Ledger(tmp_path / "teacher/answers.jsonl"), server, n=64, concurrency=16)
+
+    assert len(answers) == 64 and len(waits) < 40
+    assert len(texts(Ledger(tmp_path / "teacher/answers.jsonl"))) == 64
 
 
 def test_a_full_disk_stops_the_asking_and_shows_what_was_on_its_way(tmp_path, server):

@@ -3,9 +3,6 @@
 import hashlib
 import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import yaml
 
@@ -31,57 +28,6 @@ def study_of(recipe):
     """The recipe as a study of two cells."""
     tree = yaml.safe_load(recipe) | {"rounds": 1, "controls": []}
     return yaml.safe_dump({"name": "pair", "recipe": tree, "seeds": [0], "axes": {"refine.beta": [0.1, 0.3]}})
-
-
-class Zygote:
-    """A process that forks srit for each command."""
-
-    def __init__(self, place):
-        self.place = place
-        place.mkdir(parents=True, exist_ok=True)
-        self.process = subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("zygote.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def start(self, *arguments, folder, at=0, fault="kill before"):
-        """Begin a command and return its pid; `ended` waits for it."""
-        (self.place / "operations.log").unlink(missing_ok=True)
-        asked = {
-            "arguments": [str(argument) for argument in arguments],
-            "folder": str(folder),
-            "at": at,
-            "fault": fault,
-            "cwd": str(self.place),
-            "output": str(self.place / "output"),
-            "log": str(self.place / "operations.log"),
-        }
-        self.process.stdin.write(json.dumps(asked) + "\n")
-        self.process.stdin.flush()
-        return int(self.process.stdout.readline())
-
-    def ended(self):
-        """Return the exit code; negative for a signal."""
-        return int(self.process.stdout.readline())
-
-    def run(self, *arguments, **strike):
-        self.start(*arguments, **strike)
-        return self.ended()
-
-    @property
-    def output(self):
-        return (self.place / "output").read_text(errors="replace")
-
-    @property
-    def operations(self):
-        return (self.place / "operations.log").read_text().splitlines()
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
 
 
 WHEN = ("timings", "finished")  # in results.json, which report.html shows

@@ -9,27 +9,19 @@ import shutil
 import sys
 import time
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 from operations import FAULTS
-from small import RECIPE, Zygote, contents, study_of
+from small import RECIPE, contents, study_of
 
 pytestmark = pytest.mark.slow
 SEED = int(os.environ.get("SEED", "0"))
 KILLS = int(os.environ.get("KILLS", "20"))
 STRIKES = int(os.environ.get("STRIKES", "20"))  # operations to strike at; 0: every one, with every fault
 LINE = f"SEED={SEED} KILLS={KILLS} STRIKES={STRIKES}"
-
-
-@pytest.fixture(scope="module")
-def zygote(tmp_path_factory):
-    made = Zygote(tmp_path_factory.mktemp("torture"))
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +52,7 @@ def killed_until(zygote, kills, draw, lifetime, *arguments, folder):
     while killed.total() < kills:
         pid = zygote.start(*arguments, folder=folder)
         time.sleep(draw.uniform(0.05, lifetime))
-        with suppress(ProcessLookupError):
-            os.kill(pid, 9)
-        if zygote.ended() == 0:  # it was done before: a new run
+        if zygote.kill(pid) == 0:  # it was done before: a new run
             shutil.rmtree(folder)
             continue
         lines = [line for line in zygote.output.splitlines() if line.strip().endswith("…")]

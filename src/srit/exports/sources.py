@@ -13,7 +13,7 @@ from srit.recipe.compared import folder_of, models
 from srit.recipe.wording import PLAIN, Prompt
 from srit.records import Model
 from srit.run_directory import read_manifest
-from srit.students.adapted import base_of, is_adapter
+from srit.students.adapted import base_of, find_adapter, is_adapter
 from srit.students.loading import stored_dtype
 
 
@@ -59,11 +59,11 @@ def find_source(place: str, model: str | None) -> Source:
         return of_run(folder, model)
     if model is not None:
         raise RecipeError(f"--model: {place} is not a run directory, so it has only one model: leave --model out")
-    if not folder.is_dir():
-        return Source(
-            place.rpartition("/")[2], Student(model=place, dtype=stored_dtype(Student(model=place))), None, None
-        )
-    return _in_run(folder) or _alone(folder)
+    if folder.is_dir():
+        return _in_run(folder) or _alone(folder)
+    student, name = Student(model=place), place.rpartition("/")[2]
+    adapter = find_adapter(student)
+    return Source(name, _stored(student), None, None) if adapter is None else _alone(adapter)._replace(name=name)
 
 
 def trained_models(place: str) -> list[str]:

@@ -33,7 +33,7 @@ def attention(lengths: tuple[int, ...] = LENGTHS) -> Iterator[tuple[str, dict[st
         share = round(float(visible.float().mean()), 3)
         found: dict[str, Any] = {"rows": rows, "seen": share}
         outputs = []
-        for name, way in (("sdpa", _sdpa(dense)), ("flex", _flex(part))):
+        for name, way in (("sdpa", _sdpa(dense)), ("flex", _flex(part, rows))):
             try:
                 taken = timed(partial(_pass, way, q, k, v), repeats=3)
             except RuntimeError as error:
@@ -88,10 +88,10 @@ def _sdpa(mask: Tensor) -> Way:
     return way
 
 
-def _flex(part: Tensor) -> Way:
+def _flex(part: Tensor, rows: int) -> Way:
     """Return the attention that srit has for long rows: uncompiled on a processor, where only correctness counts."""
-    row = part[None]
-    mask = block_masks({"full_attention": Window("all")}, torch.zeros_like(row), row, row)
+    parts = part.repeat(rows, 1)  # the mask is asked of each row
+    mask = block_masks({"full_attention": Window("all")}, torch.zeros_like(parts), parts, parts)
     assert isinstance(mask, BlockMask)
     return partial(flexed, mask=mask)
 

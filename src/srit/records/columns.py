@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, get_args
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from srit.records import Prediction, PromptKind, Verdict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[np.int64]
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 RIGHT = VERDICTS.index("right")
 KINDS: tuple[PromptKind, ...] = get_args(PromptKind)
-
-Numbers = NDArray[np.int64]
 
 
 class Columns(NamedTuple):
@@ -56,6 +57,8 @@ class Problems:
 
     def columns(self, predictions: Iterable[Prediction]) -> Columns:
         """Return the columns of a model's answers to the task."""
+        import numpy as np
+
         columns = [array(kind) for kind in ("I", "B", "I", "B", "B", "I")]
         for p in predictions:
             number = self._numbers.setdefault(p.problem_id, len(self._numbers))
@@ -67,6 +70,8 @@ class Problems:
 
 def pass_counts(drawn: Columns) -> tuple[Numbers, Numbers]:
     """Return how many answers each problem has, and how many of them are right, in the order of the problems."""
+    import numpy as np
+
     _, first, place = np.unique(drawn.problem, return_index=True, return_inverse=True)
     order = np.argsort(first)
     n, right = np.bincount(place), np.bincount(place, weights=drawn.verdict == RIGHT).astype(int)
@@ -80,6 +85,8 @@ def right_of(columns: Mapping[str, Columns], sizes: Mapping[str, int]) -> NDArra
         columns: by task, with one answer to each problem.
         sizes: problems of each task.
     """
+    import numpy as np
+
     found = [np.full(sizes[task], -1, np.int8) for task in columns]
     for verdicts, of_task in zip(found, columns.values(), strict=True):
         verdicts[of_task.problem] = of_task.verdict == RIGHT

@@ -26,7 +26,6 @@ from srit.samplers.asked import said_to
 from srit.stages.lengths import LENGTHS
 from srit.students.prompts import prompt_text
 from srit.tasks import find_task, judge
-from srit.tasks.reading.turns import opens_thought, own_turn
 from srit.teachers import Answer, Question, Teacher, answer_key
 from srit.teachers.ledger import Calls
 from srit.teachers.paid import Paid, earlier_answers, stored, valid_answer
@@ -310,6 +309,8 @@ def _own_text(text: str, question: str) -> tuple[str, bool]:
     Thoughts marked by tokens of its family are left out, since a student would learn to spell them. So are those
     whose beginning a server cut off, since a student would close what it never opened.
     """
+    from srit.tasks.reading.turns import opens_thought, own_turn  # here, as in srit.tasks.reading
+
     turn = own_turn(text, question)
     own = _OPENINGS.sub("", text[: turn.end])
     headless = turn.start > 0 and not opens_thought(text[: turn.start])

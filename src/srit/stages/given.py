@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from functools import cached_property, partial
+from itertools import chain, groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+from srit.compute.mapping import Later
 from srit.errors import DataError
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
@@ -18,7 +21,8 @@ from srit.recipe import Recipe
 from srit.recipe.compared import refine_problems
 from srit.recipe.rounds import RoundPart
 from srit.records import Completion, Pair, Problem, PromptKind
-from srit.run_directory import Json
+from srit.records.own import key_of, with_own
+from srit.run_directory import Json, Lookup, Scratch
 from srit.stages.accepted import start_inputs, start_of
 from srit.stages.completions import Tally
 from srit.stages.pairs import prompts_of
@@ -28,6 +32,11 @@ from srit.students.sources import ScoringWork, read_scores
 from srit.sums import sum_if_there
 from srit.tasks import find_task, judge
 from srit.tasks.lines import Row, answered_rows, id_field, label, output_field, read_rows, text_field
+
+if TYPE_CHECKING:
+    from srit.compute.rows import Group
+
+Said = TypeVar("Said")
 
 CHUNK = 512  # answers that are scored together
 _KINDS: Mapping[object, PromptKind] = {"direct": "direct", "cot": "cot"}
@@ -95,73 +104,107 @@ def _make_none(out: Outputs, part: RoundPart) -> Mapping[str, Json]:
 
 
 def _make_completions(inputs: Inputs, out: Outputs, context: Context, file: str, part: RoundPart) -> Mapping[str, Json]:
-    problems, path = inputs.records(file, Problem), require_file(str(inputs.recipe.sample.path), "sample.path")
+    problems, path = inputs.filed(file, Problem), require_file(str(inputs.recipe.sample.path), "sample.path")
     found, counts = read_completions(path, problems, context.texts.prompts)
-    kept = [c for c, fits in zip(found, _fitting(context, problems, found), strict=True) if fits]
-    logps = _scored(inputs, context, problems, kept, start_of(inputs, part))
-    made = [replace(completion, logp=logp) for completion, logp in zip(kept, logps, strict=True)]
+    kept = Scratch(_fitting(context, problems, found, counts))
+    logps = _scored(inputs, context, kept, file, start_of(inputs, part))
+    made = (replace(completion, logp=logp) for completion, logp in zip(kept, logps, strict=True))
     tally = Tally()
     out.records(part.completions, tally.counting(made))
-    counts["left out: too long for the student"] = len(found) - len(kept)
     return {**tally.summary(), **+counts}
 
 
-def _fitting(context: Context, problems: Sequence[Problem], completions: Sequence[Completion]) -> list[bool]:
-    """Return for each answer whether the student has positions for it and its prompt."""
-    room, asked = context.texts.room, {problem.id: problem for problem in problems}
-    if room is None or not room.hard:
-        return [True] * len(completions)
-    needs = [Asked(asked[c.problem_id], c.prompt, len(c.token_ids), "") for c in completions]
-    return [not too_long([need], context.texts.prompts, room) for need in needs]
+def _fitting(
+    context: Context, problems: Iterable[Problem], completions: Iterable[Completion], counts: Counter[str]
+) -> Iterator[Completion]:
+    """Yield the answers for which the student has positions, with their prompts, and count the others."""
+    room, prompts = context.texts.room, context.texts.prompts
+    for problem, own in with_own(problems, completions):
+        for one in own:
+            need = Asked(problem, one.prompt, len(one.token_ids), "")
+            if room is not None and room.hard and too_long([need], prompts, room):
+                counts["left out: too long for the student"] += 1
+            else:
+                yield one
 
 
 def _scored(
-    inputs: Inputs, context: Context, problems: Sequence[Problem], completions: Sequence[Completion], start: str
-) -> list[float]:
-    """Return each answer's log-probability under the model that the round starts from, in nats."""
+    inputs: Inputs, context: Context, completions: Sequence[Completion], file: str, start: str
+) -> Iterator[float]:
+    """Yield each answer's log-probability under the model that the round starts from, in nats."""
     from srit.compute.scoring import BATCH_TOKENS, ROW_TOKENS
     from srit.training.preference import answer_groups
 
-    groups = answer_groups(completions, {problem.id: problem for problem in problems}, context.texts.prompts)
+    problems, prompts = inputs.grouped(file, Problem, key_of), context.texts.prompts
+
+    def groups(begin: int) -> list[Group]:
+        some = completions[begin : begin + CHUNK]
+        return answer_groups(some, {one.problem_id: problems.of(key_of(one))[-1] for one in some}, prompts)
+
     source, rows = context.models.frozen(inputs.trained(start)), context.models.plan.rows
-    chunks = {f"answers-{at // CHUNK:05d}.json": groups[at : at + CHUNK] for at in range(0, len(groups), CHUNK)}
+    begins = {f"answers-{begin // CHUNK:05d}.json": begin for begin in range(0, len(completions), CHUNK)}
     work = ScoringWork(source, rows, ROW_TOKENS, BATCH_TOKENS)
-    sizes = {name: len(members) for name, members in chunks.items()}
+    chunks = Later({name: partial(groups, begin) for name, begin in begins.items()})
+    sizes = {name: min(CHUNK, len(completions) - begin) for name, begin in begins.items()}
     found = context.map_once(work, chunks, sizes=sizes, what="answers of the file")
-    return [logp for [logp] in chain.from_iterable(map(read_scores, found))]
+    return (logp for [logp] in chain.from_iterable(map(read_scores, found)))
 
 
 def _make_pairs(inputs: Inputs, out: Outputs, context: Context, file: str, part: RoundPart) -> Mapping[str, Json]:
     path, kinds = require_file(str(inputs.recipe.pairs.path), "pairs.path"), prompts_of(inputs.recipe.pairs.prompt)
-    pairs, counts = read_pairs(path, inputs.records(file, Problem), context.texts.prompts, kinds)
+    pairs, counts = read_pairs(path, inputs.filed(file, Problem), context.texts.prompts, kinds)
     out.records(part.pairs, pairs)
     return counts
 
 
+class Aside(Generic[Said]):
+    """What a file says about each problem, set aside: 16 bytes of memory for each row."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self._problems, self._numbers = problems, array("Q")
+        self._said: Scratch[Said] = Scratch()
+
+    def add(self, number: int, said: Said) -> None:
+        """Set aside what is said about the problem of that number."""
+        self._numbers.append(number)
+        self._said.append(said)
+
+    def __len__(self) -> int:
+        return len(self._said)
+
+    def __iter__(self) -> Iterator[tuple[Problem, list[Said]]]:
+        """Yield the problems that anything is said about, in order, with what is said in the order of the file."""
+        import numpy as np
+
+        places = map(int, np.argsort(np.asarray(self._numbers), kind="stable"))
+        for number, own in groupby(places, key=self._numbers.__getitem__):
+            yield self._problems[number], [self._said[place] for place in own]
+
+
 def read_completions(
     path: Path, problems: Sequence[Problem], prompts: Prompts
-) -> tuple[list[Completion], Counter[str]]:
-    """Read answers and judge them, in the order of their problems; their log-probabilities are not known yet.
+) -> tuple[Iterator[Completion], Counter[str]]:
+    """Read answers, which are judged as they are asked for, in the order of their problems.
 
     A row has `id` (or `problem_id`) and `output` (or `text`); `prompt` says "direct" or "cot", the default.
 
     Returns:
-        The answers, and counts of the rows that are left out.
+        The answers, whose log-probabilities are not known yet, and counts of the rows that are left out.
 
     Raises:
         DataError: a row cannot be used, or none answers one of the problems.
     """
-    of_id, counts = _by_id(problems), Counter[str]()
-    said: dict[str, list[tuple[PromptKind, str]]] = {problem.id: [] for problem in problems}
+    asked, counts = _Problems(problems, prompts), Counter[str]()
+    said: Aside[tuple[PromptKind, str]] = Aside(problems)
     for row in answered_rows(path):
-        problem, text = _of_row(row, of_id), (output_field(row) or "").strip()
-        if problem is None or not text:
+        number, text = asked.of_row(row), (output_field(row) or "").strip()
+        if number is None or not text:
             counts["left out: no such problem" if text else "left out: empty"] += 1
         else:
-            said[problem.id].append((_kind(row) or "cot", text))
-    if not any(said.values()):
+            said.add(number, (_kind(row) or "cot", text))
+    if not said:
         raise DataError(f"{path}: no row has an answer and the id of a training problem, as in {_example(problems)}")
-    return [completion for problem in problems for completion in _judged(problem, said[problem.id], prompts)], counts
+    return (completion for problem, own in said for completion in _judged(problem, own, prompts)), counts
 
 
 def _judged(problem: Problem, said: Sequence[tuple[PromptKind, str]], prompts: Prompts) -> Iterator[Completion]:
@@ -184,16 +227,17 @@ def _judged(problem: Problem, said: Sequence[tuple[PromptKind, str]], prompts: P
         given[kind] += 1
 
 
-class _Found(NamedTuple):
-    """The problem that a row is about, and the prompts that its pair is conditioned on."""
+class _Sides(NamedTuple):
+    """The two texts of a row, and the prompts that its pair is conditioned on."""
 
-    problem: Problem
-    kinds: Sequence[PromptKind]
+    chosen: str
+    rejected: str
+    kinds: tuple[PromptKind, ...]
 
 
 def read_pairs(
-    path: Path, problems: Sequence[Problem], prompts: Prompts, kinds: Sequence[PromptKind]
-) -> tuple[list[Pair], Counter[str]]:
+    path: Path, problems: Sequence[Problem], prompts: Prompts, kinds: tuple[PromptKind, ...]
+) -> tuple[Iterator[Pair], Counter[str]]:
     """Read pairs, in the order of their problems.
 
     A row has `chosen` and `rejected`, and says its problem by `id` (or `problem_id`), or as TRL does by `prompt`: the
@@ -208,73 +252,83 @@ def read_pairs(
     Raises:
         DataError: a row cannot be used, or none is about one of the problems.
     """
-    of_id, of_text, counts = _by_id(problems), _by_text(problems, kinds, prompts), Counter[str]()
-    made: dict[str, list[Pair]] = {problem.id: [] for problem in problems}
+    asked, counts, made = _Problems(problems, prompts), Counter[str](), Aside[_Sides](problems)
+    paired: set[int] = set()
     for row in read_rows(path):
-        found, sides = _asked_in(row, of_id, of_text, kinds), [_said(row, name) for name in ("chosen", "rejected")]
+        found, (chosen, rejected) = _asked_in(row, asked), (_said(row, name) for name in ("chosen", "rejected"))
+        wanted = kinds if found is None or found.kind is None else tuple(kind for kind in kinds if kind == found.kind)
         if found is None:
             counts["left out: no such problem"] += 1
-        elif sides[0] == sides[1]:
+        elif chosen == rejected:
             counts["left out: chosen and rejected are the same text"] += 1
-        elif not found.kinds:
+        elif not wanted:
             counts["left out: of a prompt that pairs.prompt leaves out"] += 1
         else:
-            made[found.problem.id] += _pairs(found, sides[0], sides[1], prompts)
-    if not any(made.values()):
+            made.add(found.number, _Sides(chosen, rejected, wanted))
+            paired.add(found.number)
+            counts["pairs"] += len(wanted)
+    if not made:
         raise DataError(f"{path}: no row is a pair for one of the training problems, as {_example(problems)}")
-    counts["problems"], counts["problems with pairs"] = len(problems), sum(map(bool, made.values()))
-    counts["pairs"] = sum(map(len, made.values()))
-    return list(chain.from_iterable(made.values())), counts
+    counts["problems"], counts["problems with pairs"] = len(problems), len(paired)
+    return (pair for problem, own in made for sides in own for pair in _pairs(problem, sides, prompts)), counts
 
 
-def _pairs(found: _Found, chosen: str, rejected: str, prompts: Prompts) -> Iterator[Pair]:
-    for kind in found.kinds:
+def _pairs(problem: Problem, sides: _Sides, prompts: Prompts) -> Iterator[Pair]:
+    for kind in sides.kinds:
         yield Pair(
-            problem_id=found.problem.id,
-            task=found.problem.task,
+            problem_id=problem.id,
+            task=problem.task,
             prompt=kind,
-            chosen=chosen,
-            rejected=rejected,
-            chosen_ids=prompts.completion_ids(chosen),
-            rejected_ids=prompts.completion_ids(rejected),
+            chosen=sides.chosen,
+            rejected=sides.rejected,
+            chosen_ids=prompts.completion_ids(sides.chosen),
+            rejected_ids=prompts.completion_ids(sides.rejected),
             chosen_from="file",
             rejected_from="file",
         )
 
 
-def _by_id(problems: Sequence[Problem]) -> dict[str, list[Problem]]:
-    found: dict[str, list[Problem]] = {}
-    for problem in problems:
-        found.setdefault(problem.id, []).append(problem)
-    return found
+class _Found(NamedTuple):
+    """The number of the problem that a row is about, and the prompt that it names; None: it names none."""
+
+    number: int
+    kind: PromptKind | None
 
 
-def _by_text(problems: Sequence[Problem], kinds: Sequence[PromptKind], prompts: Prompts) -> dict[str, _Found]:
-    """Map questions to their problems with all prompts, and whole prompts to theirs with that one."""
-    every: tuple[PromptKind, ...] = ("direct", "cot")
-    whole = {
-        prompts.problem_text(problem, kind).strip(): _Found(problem, [kind] if kind in kinds else [])
-        for problem in problems
-        for kind in every
-    }
-    return {problem.question.strip(): _Found(problem, kinds) for problem in problems} | whole
+class _Problems:
+    """Finds the problems of a run by what rows say of them."""
+
+    def __init__(self, problems: Sequence[Problem], prompts: Prompts) -> None:
+        self._problems, self._prompts, self._ids = problems, prompts, Lookup()
+        for problem in problems:
+            self._ids.add(problem.id)
+
+    def of_row(self, row: Row) -> int | None:
+        """Find the problem of a row by its id, and its task if it names one; None: the run has no such problem."""
+        alike, task = self._ids.find(id_field(row, "id", "problem_id")), label(row, "task")
+        return next((number for number in alike if task in (None, self._problems[number].task)), None)
+
+    def of_text(self, text: str) -> _Found | None:
+        """Find the problem with this prompt, or else with this question; of several, the last."""
+        found = ((kind, texts.find(text)) for kind, texts in self._texts.items())
+        return next((_Found(alike[-1], kind) for kind, alike in found if alike), None)
+
+    @cached_property
+    def _texts(self) -> Mapping[PromptKind | None, Lookup]:
+        """Whole prompts by their kind, and questions."""
+        found: dict[PromptKind | None, Lookup] = {"cot": Lookup(), "direct": Lookup(), None: Lookup()}
+        for problem in self._problems:
+            for kind, texts in found.items():
+                text = problem.question if kind is None else self._prompts.problem_text(problem, kind)
+                texts.add(text.strip())
+        return found
 
 
-def _of_row(row: Row, of_id: Mapping[str, Sequence[Problem]]) -> Problem | None:
-    """Find the problem of a row by its id, and its task if it names one; None: the run has no such problem."""
-    alike, task = of_id.get(id_field(row, "id", "problem_id"), ()), label(row, "task")
-    return next((problem for problem in alike if task in (None, problem.task)), None)
-
-
-def _asked_in(
-    row: Row, of_id: Mapping[str, Sequence[Problem]], of_text: Mapping[str, _Found], kinds: Sequence[PromptKind]
-) -> _Found | None:
+def _asked_in(row: Row, asked: _Problems) -> _Found | None:
     if not any(row.fields.get(name) is not None for name in ("id", "problem_id")):
-        return of_text.get(_said(row, "prompt"))
-    problem, kind = _of_row(row, of_id), _KINDS.get(_plain(row.fields.get("prompt")))
-    if problem is None or kind is None:
-        return None if problem is None else _Found(problem, kinds)
-    return _Found(problem, [kind] if kind in kinds else [])
+        return asked.of_text(_said(row, "prompt"))
+    number = asked.of_row(row)
+    return None if number is None else _Found(number, _KINDS.get(_plain(row.fields.get("prompt"))))
 
 
 def _plain(value: object) -> object:

@@ -25,7 +25,7 @@ from srit.stages.predictions import computed_with
 from srit.students.prompts import Prompts
 from srit.students.sources import ScoringWork, read_scores
 from srit.tasks import Task, find_task
-from srit.tasks.reading.options.mentions import LETTERS
+from srit.tasks.reading.options import LETTERS
 
 if TYPE_CHECKING:
     from srit.compute.rows import Group

@@ -9,10 +9,8 @@ from datetime import UTC, datetime
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from srit.errors import DataError
@@ -28,6 +26,10 @@ from srit.records.columns import KINDS, VERDICTS, Columns, Problems, pass_counts
 from srit.records.scores import Comparison, OptionAccuracy, Overlap, PassAtK, Results, Score
 from srit.run_directory import Json, checked, fault_of, write_json
 from srit.stages.anatomy.overlaps import count_overlap
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Predictions = Mapping[tuple[Model, str], Iterable[Prediction]]  # by model and task
 
@@ -170,6 +172,8 @@ def make_results(predictions: Predictions, trained: set[str], *, pass_at: Sequen
 
 def _in_order(codes: NDArray[np.uint8]) -> list[int]:
     """Return the different values of a column, in the order in which they first come."""
+    import numpy as np
+
     values, first = np.unique(codes, return_index=True)
     found: list[int] = values[np.argsort(first)].tolist()
     return found
@@ -245,6 +249,8 @@ def _pooled(greedy: _Greedy) -> Iterator[Score]:
 
 
 def _score(model: Model, prompt: PromptKind, domain: Domain, answers: Sequence[Columns], task: str | None) -> Score:
+    import numpy as np
+
     counts = np.bincount(np.concatenate([of_task.verdict for of_task in answers]), minlength=len(VERDICTS))
     verdicts = dict(zip(VERDICTS, counts.tolist(), strict=True))
     n, correct = sum(of_task.n for of_task in answers), verdicts["right"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from srit.errors import DataError
@@ -10,6 +11,8 @@ from srit.recipe import Student
 from srit.students.embedded import EMBEDDED
 
 ADAPTER = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+_FETCHED = (ADAPTER, WEIGHTS, "README.md", "generation_config.json", "*token*", "*.jinja", "merges.txt", "vocab*")
 
 
 def is_adapter(folder: Path) -> bool:
@@ -17,10 +20,53 @@ def is_adapter(folder: Path) -> bool:
     return (folder / ADAPTER).is_file()
 
 
+def is_on_hub(student: Student) -> bool:
+    """Return whether a student's name is a hub id."""
+    return student.model not in EMBEDDED and not Path(student.model).is_dir()
+
+
 def adapter_of(student: Student) -> Path | None:
-    """Return the folder of a student that is an adapter; None: it has weights of its own."""
+    """Return the folder of a student that is an adapter; None: it has weights of its own.
+
+    One of the hub is known for an adapter once `fetch_adapter` has fetched it. The hub is not asked.
+    """
+    if is_on_hub(student):
+        from huggingface_hub import try_to_load_from_cache
+
+        with suppress(ValueError):  # it can be no hub id
+            found = try_to_load_from_cache(student.model, ADAPTER, revision=student.revision)
+            return Path(found).parent if isinstance(found, str) else None
+        return None
     folder = Path(student.model)
     return folder if student.model not in EMBEDDED and is_adapter(folder) else None
+
+
+def find_adapter(student: Student) -> Path | None:
+    """Return the same, but ask the hub and fetch an adapter from it; errors as in `fetch_adapter`."""
+    return fetch_adapter(student) if is_on_hub(student) else adapter_of(student)
+
+
+def fetch_adapter(student: Student) -> Path | None:
+    """Return the folder of an adapter on the hub, whose name is its commit; None: it is no adapter, or unknown there.
+
+    Raises:
+        DataError: it is an adapter, and cannot be fetched, or its weights are pickled.
+    """
+    from huggingface_hub import hf_hub_download, snapshot_download
+
+    try:
+        hf_hub_download(student.model, ADAPTER, revision=student.revision)
+    except (OSError, ValueError):
+        return None
+    try:
+        folder = Path(snapshot_download(student.model, revision=student.revision, allow_patterns=list(_FETCHED)))
+    except (OSError, ValueError) as error:
+        raise DataError(f"student.model: {student.model}: the adapter cannot be fetched: {error}") from None
+    if not (folder / WEIGHTS).exists():
+        raise DataError(
+            f"student.model: {student.model} has no {WEIGHTS}: pickled weights are not read: choose another"
+        )
+    return folder
 
 
 def base_student(student: Student) -> Student:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +14,7 @@ from srit.recipe import Student
 from srit.recipe.wording import PLAIN, Prompt
 from srit.run_directory import canonical
 from srit.shortages import shortage
-from srit.students.adapted import adapter_of, base_student, is_adapter
+from srit.students.adapted import adapter_of, base_student, fetch_adapter, is_adapter, is_on_hub
 from srit.students.embedded import EMBEDDED, locate_embedded
 from srit.students.lengths import Room, room_of
 from srit.students.prompts import Prompts
@@ -59,11 +59,16 @@ def hub_name(student: Student) -> str:
 def commit_of(student: Student) -> str | None:
     """Return the commit that a hub id's revision stands for, from the hub or, if it cannot be reached, from its cache.
 
-    None for a local folder, and if the commit is unknown: loading then reports what is wrong.
+    None for a local folder, and if the commit is unknown: loading then reports what is wrong. An adapter is fetched;
+    errors as in `fetch_adapter` and `locate`.
     """
-    if locate(student) is not None:
+    locate(student)
+    if not is_on_hub(student):
         return None
     from huggingface_hub import hf_hub_download
+
+    if (adapter := fetch_adapter(student)) is not None:
+        return adapter.name
 
     try:
         return Path(hf_hub_download(student.model, "config.json", revision=student.revision)).parent.name
@@ -72,7 +77,9 @@ def commit_of(student: Student) -> str | None:
 
 
 def locate(student: Student) -> Path | None:
-    """Return the student's local folder, which the first use makes for an embedded student, or None for a hub id.
+    """Return the student's local folder, which the first use makes for an embedded student; None: a hub id.
+
+    An adapter of the hub that was fetched has a folder, too.
 
     Raises:
         DataError: the folder is missing.
@@ -84,7 +91,7 @@ def locate(student: Student) -> Path | None:
         return path
     if path.is_absolute() or student.model.startswith("."):
         raise DataError(f"student.model: there is no folder {path}")
-    return None
+    return adapter_of(student)
 
 
 def load_tokenizer(student: Student) -> PreTrainedTokenizerBase:
@@ -159,14 +166,11 @@ def _stated_ends(student: Student, tokenizer: PreTrainedTokenizerBase) -> list[i
     """Return the ids at which `generate` would stop, without loading the weights."""
     from transformers import GenerationConfig, PreTrainedConfig
 
-    own = adapter_of(student)
-    if own is not None and not (own / "generation_config.json").exists():
-        student = base_student(student)  # an adapter may leave them to its base
-    place, revision = str(locate(student) or student.model), _revision(student)
-    try:
-        return _ids_of(GenerationConfig.from_pretrained(place, revision=revision).eos_token_id, len(tokenizer))
-    except (OSError, ValueError):
-        pass  # there are no generation settings
+    base = base_student(student)
+    for one in dict.fromkeys((student, base)):  # an adapter may leave them to its base
+        place, revision = str(locate(one) or one.model), _revision(one)
+        with suppress(OSError, ValueError):  # there are none
+            return _ids_of(GenerationConfig.from_pretrained(place, revision=revision).eos_token_id, len(tokenizer))
     config, _ = PreTrainedConfig.get_config_dict(place, revision=revision)
     ids = _ids_of((config.get("text_config") or config).get("eos_token_id"), len(tokenizer))
     # Configs keep the defaults of their class, which are meaningless in another vocabulary.

@@ -11,17 +11,14 @@ from srit.errors import DataError
 from srit.kinds import Finding, extra
 from srit.records import Problem, Split
 from srit.sums import sum_of
-from srit.tasks import Family, Reading
+from srit.tasks import Family, Reading, reading
 from srit.tasks.golds import Numbering, gold_of
 from srit.tasks.hub import BENCHMARKS, Benchmark, BenchmarkKind, Fields, Hub
 from srit.tasks.lines import MissingSplit, Row, id_field, optional_text, read_rows, text_field
-from srit.tasks.reading.formulas import read_math
-from srit.tasks.reading.numbers import read_number
-from srit.tasks.reading.numerals.numerals import is_number, numbers_equal
-from srit.tasks.reading.options.choices import read_choice
-from srit.tasks.reading.options.mentions import LETTERS
+from srit.tasks.reading.options import LETTERS
 
 _FILES: dict[Split, tuple[str, ...]] = {"train": ("train",), "dev": ("validation", "dev"), "test": ("test",)}
+REPEATED = 5  # ids that repeat, after which the rest of a file is not looked at
 _INSTRUCTIONS: dict[BenchmarkKind, str] = {
     "number": 'Solve the problem. End with "The answer is" and the number.',
     "choice": 'Choose the best option. End with "The answer is" and its letter in parentheses.',
@@ -93,8 +90,8 @@ class BenchmarkTask:
     def read(self, text: str, problem: Problem) -> Reading:
         """Reads an answer by the rules in `srit.tasks.reading`."""
         if self._benchmark.kind == "choice":
-            return read_choice(text, problem.choices or (), problem.question)
-        read = read_number if self._benchmark.kind == "number" else read_math
+            return reading.read_choice(text, problem.choices or (), problem.question)
+        read = reading.read_number if self._benchmark.kind == "number" else reading.read_math
         return read(text, problem.question)
 
     def equal(self, answer: str, gold: str) -> bool:
@@ -106,7 +103,7 @@ class BenchmarkTask:
         if self._benchmark.kind == "choice":
             return answer.strip().upper() == gold.strip().upper()
         if self._benchmark.kind == "number":
-            return numbers_equal(answer, gold)
+            return reading.numbers_equal(answer, gold)
         from srit.tasks.math_judge import math_equal
 
         return math_equal(answer, gold)
@@ -215,7 +212,9 @@ def check_gold(problem: Problem, kind: BenchmarkKind, where: str) -> None:
             raise DataError(
                 f"{where}: answer: gold {problem.answer!r:.80} of {problem.id!r} is none of {', '.join(letters)}"
             )
-    elif kind == "number" and not (is_number(problem.answer) and numbers_equal(problem.answer, problem.answer)):
+    elif kind == "number" and not (
+        reading.is_number(problem.answer) and reading.numbers_equal(problem.answer, problem.answer)
+    ):
         raise DataError(f"{where}: answer: gold {problem.answer!r:.80} of {problem.id!r} is not a number")
 
 
@@ -223,7 +222,7 @@ def checked(rows: Iterable[Row], make: Callable[[Row], Problem]) -> Iterator[Pro
     """Yields the problems of rows, no id twice.
 
     Raises:
-        DataError: ids repeat, of which it names up to five after the last row; or whatever `make` raises.
+        DataError: ids repeat, of which it names the first `REPEATED`; or whatever `make` raises.
     """
     seen: set[str] = set()
     repeated: list[str] = []
@@ -231,11 +230,14 @@ def checked(rows: Iterable[Row], make: Callable[[Row], Problem]) -> Iterator[Pro
         problem = make(row)
         if problem.id in seen:
             repeated.append(f"{row.where}: {problem.id!r:.80}")
+            if len(repeated) == REPEATED:
+                break
             continue
         seen.add(problem.id)
         yield problem
     if repeated:
-        raise DataError(f"{len(repeated)} rows repeat an id: {'; '.join(repeated[:5])}. Ids must be unique in a split.")
+        n = f"{REPEATED} rows or more repeat" if len(repeated) == REPEATED else f"{len(repeated)} rows repeat"
+        raise DataError(f"{n} an id: {'; '.join(repeated)}. Ids must be unique in a split.")
 
 
 def drawn(problems: Callable[[], Iterator[Problem]], *, limit: int | None, draw: random.Random) -> Iterator[Problem]:

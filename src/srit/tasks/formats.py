@@ -10,7 +10,7 @@ from typing import Any
 
 from srit.errors import DataError
 from srit.tasks.lines import Row, text_field
-from srit.tasks.reading.options.mentions import LETTERS
+from srit.tasks.reading.options import LETTERS
 
 OURS = ("id", "question", "choices", "answer", "rationale", "split")
 

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 from srit.errors import DataError
+from srit.tasks import reading
 from srit.tasks.labels import RowOptions, labeled, unlabeled
 from srit.tasks.lines import Row, choices_field, text_field
-from srit.tasks.reading.numerals.numerals import is_number, numbers_equal
-from srit.tasks.reading.options.mentions import LETTERS
-from srit.tasks.reading.texts import texts_equal
+from srit.tasks.reading.options import LETTERS
 
 MAX_ANSWER = 300  # characters; no reply could be expected to repeat more
 MAX_READ = 20_000  # characters of a solution, from its end
@@ -122,7 +121,7 @@ def _marked(text: str) -> list[str]:
         found, end = [*found, _inner(tagged[1])], max(end, tagged.end())
     if announced and announced.end() > end and not _DIGIT.search(_unmarked(text[announced.end() :])):
         said = _inner(announced[1])
-        tells = _DIGIT.search(said) and len(_WORD.findall(said)) > 2 and not (is_number(said) or labeled(said))
+        tells = _DIGIT.search(said) and len(_WORD.findall(said)) > 2 and not (reading.is_number(said) or labeled(said))
         found = found if tells else [*found, said]
     return found
 
@@ -194,7 +193,7 @@ def _bare(said: str) -> str:
 
 
 def _same(one: str, other: str) -> bool:
-    return texts_equal(one, other) or _letters_and_digits(one) == _letters_and_digits(other)
+    return reading.texts_equal(one, other) or _letters_and_digits(one) == _letters_and_digits(other)
 
 
 def _letters_and_digits(text: str) -> str:
@@ -298,7 +297,12 @@ def _folded(text: str) -> str:
 def _same_number(one: str, other: str) -> bool:
     """Whether two texts are the same number, with the same unit or at most one unit."""
     units = [re.sub(r"[^a-z%°]", "", text.casefold()) for text in (one, other)]
-    return is_number(one) and is_number(other) and numbers_equal(one, other) and (units[0] == units[1] or "" in units)
+    return (
+        reading.is_number(one)
+        and reading.is_number(other)
+        and reading.numbers_equal(one, other)
+        and (units[0] == units[1] or "" in units)
+    )
 
 
 def _none_of(options: RowOptions) -> str:

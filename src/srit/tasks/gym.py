@@ -20,9 +20,8 @@ from typing import Any
 from srit.errors import DataError
 from srit.kinds import Finding, extra
 from srit.records import Problem, Split
-from srit.tasks import Family, Reading
+from srit.tasks import Family, Reading, reading
 from srit.tasks.jsonl import read_as_gold
-from srit.tasks.reading.texts import texts_equal
 
 _PREFIX = "gym:"
 _SIZES: dict[Split, int] = {"train": 1000, "dev": 200, "test": 500}
@@ -66,7 +65,7 @@ class GymTask:
 
     def equal(self, answer: str, gold: str) -> bool:
         """Compares numbers by value, and texts apart from case, blanks, and a final full stop."""
-        return texts_equal(answer, gold)
+        return reading.texts_equal(answer, gold)
 
     def solve(self, problem: Problem) -> str | None:
         """Returns the generator's worked solution (gsm_symbolic), or else None."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from srit.records import Split
+from srit.tasks import reading
 from srit.tasks.labels import unlabeled
-from srit.tasks.reading.formulas import read_math
-from srit.tasks.reading.options.mentions import LETTERS
+from srit.tasks.reading.options import LETTERS
 
 BenchmarkKind = Literal["number", "choice", "math"]
 Fields = dict[str, Any]  # id, question, choices, answer, rationale, as in a row of the local files
@@ -87,7 +87,7 @@ def _multiarith(row: Fields) -> Fields:
 
 def _math(row: Fields) -> Fields:
     solution = row["solution"]
-    found = read_math(solution).answer
+    found = reading.read_math(solution).answer
     answer = row.get("answer", found)
     return {"id": row.get("unique_id"), "question": row["problem"], "answer": answer, "rationale": solution}
 

@@ -38,18 +38,12 @@ from typing import NamedTuple, Protocol
 from srit.errors import DataError
 from srit.records import Problem, Split
 from srit.sums import sum_of
-from srit.tasks import Family, Reading
+from srit.tasks import Family, Reading, reading
 from srit.tasks.benchmarks import check_gold, checked, drawn, phrase, problem_of
 from srit.tasks.formats import as_ours, is_ours
 from srit.tasks.golds import Numbering, numbering, refuse_solution
 from srit.tasks.lines import MissingSplit, Row, read_rows
 from srit.tasks.options import NONE, Options, options_of
-from srit.tasks.reading.formulas import read_math
-from srit.tasks.reading.numbers import read_number
-from srit.tasks.reading.numerals.numerals import is_number
-from srit.tasks.reading.options.choices import read_choice
-from srit.tasks.reading.quantities import has_words, read_quantity
-from srit.tasks.reading.texts import read_text, texts_equal
 
 _PREFIX = "jsonl:"
 _STEMS: dict[Split, tuple[str, ...]] = {"train": ("train",), "dev": ("dev", "validation"), "test": ("test",)}
@@ -138,7 +132,7 @@ class JsonlTask:
         if self._options.judge is not None:
             return self._options.judge.read(text)
         if not problem.choices and is_formula(problem.answer):
-            return read_math(text, problem.question)
+            return reading.read_math(text, problem.question)
         return read_as_gold(text, problem)
 
     def equal(self, answer: str, gold: str) -> bool:
@@ -155,7 +149,7 @@ class JsonlTask:
             return math_equal(answer, gold)
         if _LISTED.fullmatch(gold) and _unspaced(answer) == _unspaced(gold):
             return True
-        return texts_equal(answer, gold)
+        return reading.texts_equal(answer, gold)
 
     def judge_sources(self) -> dict[str, str]:
         """Returns the sum of the file that judges its answers, if one does."""
@@ -180,17 +174,17 @@ class JsonlTask:
 def read_as_gold(text: str, problem: Problem) -> Reading:
     """Reads a letter, a number or text, whichever the problem's gold answer is."""
     if problem.choices:
-        return read_choice(text, problem.choices, problem.question)
-    if has_words(problem.answer):
-        return read_quantity(text, problem.answer, problem.question)
-    if is_number(problem.answer):
-        return read_number(text, problem.question)
-    return read_text(text, problem.question, like=problem.answer)
+        return reading.read_choice(text, problem.choices, problem.question)
+    if reading.has_words(problem.answer):
+        return reading.read_quantity(text, problem.answer, problem.question)
+    if reading.is_number(problem.answer):
+        return reading.read_number(text, problem.question)
+    return reading.read_text(text, problem.question, like=problem.answer)
 
 
 def is_formula(gold: str) -> bool:
     """Whether a gold answer is LaTeX, or an unknown and its value, rather than a number."""
-    return (_LATEX.search(gold) or _EQUATION.fullmatch(gold)) is not None and not is_number(gold)
+    return (_LATEX.search(gold) or _EQUATION.fullmatch(gold)) is not None and not reading.is_number(gold)
 
 
 _LATEX = re.compile(
@@ -286,7 +280,7 @@ def _problem(row: Row, task: str, split: Split, found: Callable[[], Numbering]) 
     problem = problem_of(row, task, split, found)
     if problem.choices:
         check_gold(problem, "choice", row.where)
-    elif not is_number(problem.answer):
+    elif not reading.is_number(problem.answer):
         refuse_solution(problem.answer, row.where)
         _check_comparable(problem, row.where)
     return problem

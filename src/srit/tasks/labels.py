@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from srit.errors import DataError
-from srit.tasks.reading.options.mentions import LETTERS
+from srit.tasks.reading.options import LETTERS
 
 _SEQUENCES = (
     tuple(LETTERS.lower()),

@@ -10,12 +10,14 @@ import atexit
 import re
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from srit.errors import DataError
 from srit.sums import sum_if_there, sum_of
 from srit.tasks import Reading
-from srit.tasks.math_judge import Worker
+
+if TYPE_CHECKING:
+    from srit.tasks.math_judge import Worker
 
 SECONDS = 10.0
 
@@ -63,6 +65,8 @@ def own_judge(said: str, name: str) -> OwnJudge:
 @cache
 def _worker(path: str, function: str, total: str) -> Worker:
     """Returns the process of a function; a file that changes gets another one."""
+    from srit.tasks.math_judge import Worker
+
     served = f"{path!r}, {function!r}".replace("{", "{{").replace("}", "}}")
     worker = Worker(SECONDS, f"from srit.tasks.judging.own_worker import serve; serve({served}, {{}})")
     atexit.register(worker.close)

@@ -57,11 +57,14 @@ class Teacher(Protocol):
         """The limit of one answer in tokens; None: the teacher has none."""
         ...
 
-    def answer(self, questions: Sequence[Question]) -> Generator[Answer]:
+    def answer(self, questions: Sequence[Question]) -> Generator[Answer | list[Answer]]:
         """Yield one Answer for each question, at once, so that the caller can store it at once.
 
-        An OSError thrown into it means that the last answer could not be stored: ask nothing more, yield what is on
-        its way, and raise.
+        Answers that come at the same time may be yielded as a list: they are stored together, and wait for the disk
+        once.
+
+        An OSError thrown into it means that what it yielded last could not be stored: ask nothing more, yield what is
+        on its way, and raise.
 
         Raises:
             TeacherError: it refused or gave up; all answers up to then were yielded.

@@ -38,7 +38,7 @@ class Damaged(NamedTuple):
 
 
 class Journal:
-    """Rows that survive a kill: each is appended in one write, and, if `synced`, is on disk before it counts."""
+    """Rows that survive a kill: they are appended in one write, and, if `synced`, are on disk before they count."""
 
     def __init__(
         self,
@@ -75,15 +75,15 @@ class Journal:
         """The file of the lines that cannot be believed, exactly as they were."""
         return self.path.with_name(f"{self.path.stem}.damaged.jsonl")
 
-    def append(self, row: Json) -> None:
-        """Append a row.
+    def append(self, *rows: Json) -> None:
+        """Append rows, which wait for the disk together.
 
         Raises:
-            NotWritten: it could not be.
+            NotWritten: they could not be; none of them is in the file.
         """
-        line = encoded(row)
-        self._write(line)
-        self._end += len(line)
+        lines = b"".join(map(encoded, rows))
+        self._write(lines)
+        self._end += len(lines)
         if self._synced:
             self._record_size()
 
@@ -95,19 +95,19 @@ class Journal:
         """
         self._write(b"")
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, lines: bytes) -> None:
         try:
-            self._append(line)
+            self._append(lines)
         except OSError as error:
             raise NotWritten(error.errno, error.strerror, str(self.path)) from None
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, lines: bytes) -> None:
         is_new = not self.path.exists()
         if is_new:
             make_folder(self.path.parent)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            if os.write(descriptor, line) < len(line):
+            if os.write(descriptor, lines) < len(lines):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if self._synced:
                 os.fsync(descriptor)

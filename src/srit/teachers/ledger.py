@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -54,6 +54,11 @@ class Answers(Mapping[str, Sequence[Answer]]):
         if not found:
             raise KeyError(key)
         return found
+
+    def extend(self, came: Iterable[tuple[str, Answer]]) -> None:
+        """Add answers with their keys."""
+        for key, answer in came:
+            self.add(key, answer)
 
     def rows(self) -> Iterator[tuple[str, Answer]]:
         """Yield every answer with its key, in the order in which they came."""
@@ -127,14 +132,14 @@ class Ledger:
         """
         self._answers.check_writable()
 
-    def keep(self, key: str, answer: Answer) -> None:
-        """Store an answer, and return once it cannot be lost.
+    def keep(self, came: Sequence[tuple[str, Answer]]) -> None:
+        """Store answers with their keys, and return once they cannot be lost.
 
         Raises:
-            NotWritten: it could not be stored.
+            NotWritten: they could not be stored.
         """
-        self._answers.append(as_row(key, answer))
-        self.answers.add(key, answer)
+        self._answers.append(*(as_row(key, answer) for key, answer in came))
+        self.answers.extend(came)
 
     def record(self, key: str, event: CallEvent, raw: str = "") -> None:
         """Record what became of a call; `raw` is what came in place of an answer.

@@ -16,7 +16,7 @@ class Paid(NamedTuple):
     """All answers that a run, or the runs of a study, ever got."""
 
     answers: Mapping[str, Sequence[Answer]]  # by `answer_key`, in order of arrival
-    keep: Callable[[str, Answer], None]  # stores one under its key, and returns once it cannot be lost
+    keep: Callable[[Sequence[tuple[str, Answer]]], None]  # stores some by key, and returns once they cannot be lost
     earlier_limits: tuple[int, ...]  # teacher.max_tokens of earlier runs: keys once included it
     in_vain: set[str]  # keys of the questions that this process asked without success; the next process asks again
     calls: Mapping[str, Calls] = {}  # by `answer_key`, of teachers that record them
@@ -25,7 +25,7 @@ class Paid(NamedTuple):
     progress: Counted = uncounted  # takes how many answers there are so far
 
 
-def stored(arriving: Generator[Answer], key_of: Callable[[Answer], str], paid: Paid) -> Iterator[Answer]:
+def stored(arriving: Generator[Answer | list[Answer]], key_of: Callable[[Answer], str], paid: Paid) -> Iterator[Answer]:
     """Yield each answer once it is stored. One that cannot be stops the teacher; what is on its way is still taken.
 
     Raises:
@@ -33,25 +33,37 @@ def stored(arriving: Generator[Answer], key_of: Callable[[Answer], str], paid: P
     """
     unstored, is_stopping = 0, False
     try:
-        answer = next(arriving, None)
-        while answer is not None:
-            try:
-                paid.keep(key_of(answer), answer)
-            except NotWritten as error:
-                if not isinstance(error, NotCopied):
-                    paid.report(encoded(as_row(key_of(answer), answer)).decode().rstrip())
-                    unstored += 1
-                answer = next(arriving, None) if is_stopping else arriving.throw(error)
-                is_stopping = True
-            else:
-                yield answer
-                answer = next(arriving, None)
+        came = next(arriving, None)
+        while came is not None:
+            kept, errors = _kept(came if isinstance(came, list) else [came], key_of, paid)
+            yield from kept
+            unstored += sum(not isinstance(error, NotCopied) for error in errors)
+            came = arriving.throw(errors[0]) if errors and not is_stopping else next(arriving, None)
+            is_stopping = is_stopping or bool(errors)
     except NotCopied as error:
         raise MachineError(str(error.strerror)) from None
     except NotWritten as error:
         shown = f"{unstored} answer{'s' if unstored > 1 else ''} could not be stored: append the lines above to it. "
         message = f"{error.filename}: {error.strerror}. {shown if unstored else ''}Mend that and rerun to continue"
         raise MachineError(message) from None
+
+
+def _kept(
+    answers: list[Answer], key_of: Callable[[Answer], str], paid: Paid
+) -> tuple[list[Answer], Sequence[NotWritten]]:
+    """Store answers together, or else one by one; return those that are stored, and why others are not."""
+    came = [(key_of(answer), answer) for answer in answers]
+    try:
+        paid.keep(came)
+    except NotCopied as error:
+        return [], [error]
+    except NotWritten as error:
+        if len(came) > 1:  # some of them may still find room
+            each = [_kept([answer], key_of, paid) for answer in answers]
+            return [one for kept, _ in each for one in kept], [why for _, errors in each for why in errors]
+        paid.report(encoded(as_row(*came[0])).decode().rstrip())
+        return [], [error]
+    return answers, []
 
 
 def earlier_answers(question: Question, teacher: Teacher, paid: Paid) -> list[Answer]:

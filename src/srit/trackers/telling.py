@@ -13,6 +13,7 @@ from pathlib import Path
 
 from srit.errors import MachineError, SritError
 from srit.recipe import Recipe, read_recipe
+from srit.recipe.begun import RECIPE
 from srit.recipe.compared import slug
 from srit.recipe.rounds import RoundPart
 from srit.records.scores import Results
@@ -77,7 +78,7 @@ class Telling:
         self._kinds = installed(kept if self._names is None else self._names)
         if not self._kinds:
             return
-        self._recipe = read_recipe(self._folder / "recipe.yaml")
+        self._recipe = read_recipe(self._folder / RECIPE)
         self._settings = settings_of(self._recipe)
         try:
             self._sendings += filter(None, map(self._begin, self._kinds))

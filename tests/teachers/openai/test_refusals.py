@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from teacher_server import KEY, Reply, answer, asked, failing_for, questions
+from teacher_server import KEY, Reply, answer, asked, each_of, failing_for, questions
 
 from srit.errors import RecipeError, TeacherError
 from srit.teachers.openai.endpoint import Endpoint
@@ -118,7 +118,7 @@ def test_a_server_with_other_parameters_is_sent_those(server):
     lines = []
     teacher = OpenAITeacher(Endpoint(server.url, "m", concurrency=2, max_tokens=64), lines.append)
 
-    answers = [*teacher.answer(questions(5)), *teacher.answer(questions(8)[5:])]
+    answers = [*each_of(teacher.answer(questions(5))), *each_of(teacher.answer(questions(8)[5:]))]
 
     assert [one.text is not None for one in answers] == [True] * 8
     fields = [set(body) - {"model", "messages"} for _, _, body in server.requests]

@@ -14,7 +14,7 @@ from itertools import pairwise
 from urllib.parse import quote
 
 import pytest
-from teacher_server import KEY, Reply, answer, asked, questions
+from teacher_server import KEY, Reply, answer, asked, each_of, questions
 
 from srit.errors import RecipeError, TeacherError
 from srit.records import Problem
@@ -146,8 +146,8 @@ def test_a_spent_budget_stops_asking_and_keeps_the_answers(server, budget, messa
     arrived = []
 
     with pytest.raises(TeacherError, match=message):
-        for one in OpenAITeacher(Endpoint(server.url, "m", concurrency=1, **budget)).answer(questions(5)):
-            arrived.append(one)
+        for together in OpenAITeacher(Endpoint(server.url, "m", concurrency=1, **budget)).answer(questions(5)):
+            arrived += together
 
     assert len(arrived) == len(server.requests) == 3
 
@@ -182,7 +182,7 @@ def test_another_model_that_answers_is_reported_and_kept(server):
 
     teacher = OpenAITeacher(Endpoint(server.url, "m", concurrency=1), lines.append)
 
-    assert [one.model for one in teacher.answer(questions(3))] == ["m-2024-07-18", r"cheap\x1b", r"cheap\x1b"]
+    assert [one.model for one in each_of(teacher.answer(questions(3)))] == ["m-2024-07-18", r"cheap\x1b", r"cheap\x1b"]
     assert len(lines) == 1 and lines[0].startswith("WARN m: the server answers as")
 
 
@@ -335,7 +335,7 @@ def test_a_rate_limit_in_another_form_is_waited_for(server, body):
 def test_equal_prompts_are_asked_once(server):
     [first], twin = questions(), Problem("twin", "sums", "train", "0 + 1?", "2")
 
-    answers = list(OpenAITeacher(Endpoint(server.url, "m")).answer([first, Question(twin, first.prompt)]))
+    answers = each_of(OpenAITeacher(Endpoint(server.url, "m")).answer([first, Question(twin, first.prompt)]))
 
     assert [one.problem_id for one in answers] == ["p0", "twin"] and answers[0].text == answers[1].text
     assert [one.n_calls for one in answers] == [1, 0] and len(server.requests) == 1
@@ -369,8 +369,8 @@ def test_a_stop_takes_the_answers_in_flight_and_asks_nothing_more(server, number
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            for one in teacher.answer(questions(6)):
-                arrived.append(one.problem_id)
+            for together in teacher.answer(questions(6)):
+                arrived += [one.problem_id for one in together]
     finally:
         signal.signal(signal.SIGTERM, before)
 

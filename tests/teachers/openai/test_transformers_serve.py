@@ -8,6 +8,7 @@ import time
 
 import httpx2
 import pytest
+from teacher_server import each_of
 from tiny import save_tiny_student
 from transformers import AutoTokenizer, GenerationConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
@@ -98,7 +99,7 @@ def expected(student):
 
 def asked(url, model, questions=QUESTIONS, **settings):
     defaults = {"concurrency": 1, "max_tokens": 100, "deadline_seconds": 30.0, "give_up_seconds": 30.0}
-    return list(OpenAITeacher(Endpoint(url, model, **defaults | settings)).answer(questions))
+    return each_of(OpenAITeacher(Endpoint(url, model, **defaults | settings)).answer(questions))
 
 
 def test_asked_one_by_one_a_server_answers_in_the_order_asked(pinned, student, expected):

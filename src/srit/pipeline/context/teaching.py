@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -110,7 +110,7 @@ class Teaching:
         remembered, anew = teacher_kind(self._recipe.teacher.kind).remembered, Answers()
         return Paid(
             ledger.answers if remembered else anew,
-            self._keep if remembered else anew.add,
+            self._keep if remembered else anew.extend,
             self._limits,
             self._in_vain,
             ledger.calls,
@@ -119,9 +119,9 @@ class Teaching:
             progress,
         )
 
-    def _keep(self, key: str, answer: Answer) -> None:
+    def _keep(self, came: Sequence[tuple[str, Answer]]) -> None:
         """As `Ledger.keep`, in the mirror too."""
-        self._ledger.keep(key, answer)
+        self._ledger.keep(came)
         with _as_not_copied():
             self._mirror.answered(free=teacher_kind(self._recipe.teacher.kind).free)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from srit.intervals import Verdicts
 
 
@@ -25,6 +23,8 @@ class OverlapCounts(NamedTuple):
 
 def count_overlap(before: Verdicts, a: Verdicts, b: Verdicts) -> OverlapCounts:
     """Count the verdicts of two models on the same problems, and of the model that both were trained from."""
+    import numpy as np
+
     was, now_a, now_b = (np.asarray(right, dtype=bool) for right in (before, a, b))
     counts = {
         "agree": now_a == now_b,

@@ -28,11 +28,9 @@ from srit.run_directory import (
 from srit.stages.anatomy.overlaps import by_chance, in_common
 from srit.stages.anatomy.verdict import verdict_of
 from srit.stages.report import accuracy, anatomy, provenance
-from srit.stages.report.browse import browser
 from srit.stages.report.curves import curves
 from srit.stages.report.headline import findings, headline, main_prompt, points
 from srit.stages.report.logs import read_logs
-from srit.stages.report.said import gather
 from srit.stages.results import read_results
 
 _SCRIPTS = ("data.js", "curves.js", "problem.js", "browse.js")
@@ -125,6 +123,10 @@ def make_report(
     Raises:
         DataError: a file of the run is damaged.
     """
+    # They need numpy: a run that has its page already does without.
+    from srit.stages.report.browse import browser
+    from srit.stages.report.said import gather
+
     path = folder / "results.json"
     results = read_results(path) if path.exists() else Results((), (), (), ())
     stages = manifest.stages

@@ -19,3 +19,45 @@ is not read. In `numerals/`, `digits` has the grammar of one number, `affixes` h
 `amounts` has what joins two numbers into one, and `number_words` has the English words. `lines` decides which number of
 a line is its result.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from srit.tasks.reading.formulas import read_math
+    from srit.tasks.reading.numbers import read_number
+    from srit.tasks.reading.numerals.numerals import is_number, numbers_equal
+    from srit.tasks.reading.options.choices import read_choice
+    from srit.tasks.reading.quantities import has_words, read_quantity
+    from srit.tasks.reading.texts import read_text, texts_equal
+else:
+    _MODULES = {
+        "formulas": ("read_math",),
+        "numbers": ("read_number",),
+        "numerals.numerals": ("is_number", "numbers_equal"),
+        "options.choices": ("read_choice",),
+        "quantities": ("has_words", "read_quantity"),
+        "texts": ("read_text", "texts_equal"),
+    }
+    _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+    # Names are looked up when first used: their patterns take a quarter of a second to compile, and a run that has
+    # nothing to do reads no text.
+    def __getattr__(name):
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = globals()[name] = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+        return found
+
+
+__all__ = [
+    "has_words",
+    "is_number",
+    "numbers_equal",
+    "read_choice",
+    "read_math",
+    "read_number",
+    "read_quantity",
+    "read_text",
+    "texts_equal",
+]

@@ -22,13 +22,16 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 from srit.errors import DataError
 from srit.records import Problem, Split
 from srit.tasks import Family, Reading
 from srit.tasks.story import deciding, logic, numbers, options, unseen
-from srit.tasks.story.reading import AnswerKind, normal, read_answer
 from srit.tasks.story.words import Story, Template
+
+if TYPE_CHECKING:
+    from srit.tasks.story.reading import AnswerKind
 
 _DEFAULT_LIMIT = 1000
 _MAX_DRAWS = (
@@ -105,9 +108,13 @@ class StoryTask:
         return problem.question
 
     def read(self, text: str, problem: Problem) -> Reading:
+        from srit.tasks.story.reading import read_answer  # here, as in srit.tasks.reading
+
         return read_answer(text, problem.question, self.kind)
 
     def equal(self, answer: str, gold: str) -> bool:
+        from srit.tasks.story.reading import normal
+
         return normal(answer) == normal(gold)
 
     def solve(self, problem: Problem) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from srit.teachers.openai.faults import Fault
 from srit.teachers.openai.parameters import Parameters, adapted, is_limit_refused
 from srit.teachers.openai.reply import Received, Reply, read_reply
 from srit.teachers.openai.schedule import Attempt
-from srit.teachers.openai.wire import Lost, NoConnection, Threads, client, send
+from srit.teachers.openai.wire import Arrived, Lost, NoConnection, Threads, client, send
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,8 +76,8 @@ class OpenAITeacher:
         self._key = key_for(endpoint.base_url, endpoint.api_key_env)
         self._parameters = Parameters()  # learned from the server's refusals, and kept for later calls of `answer`
 
-    def answer(self, questions: Sequence[Question]) -> Generator[Answer]:
-        """Yield one Answer for each question, as they arrive; equal prompts are asked once.
+    def answer(self, questions: Sequence[Question]) -> Generator[list[Answer]]:
+        """Yield one Answer for each question, those that arrive together in a list; equal prompts are asked once.
 
         Raises:
             TeacherError: the server refused, credit or budget ran out, or no answer came for too long; all answers
@@ -110,18 +110,20 @@ class OpenAITeacher:
             request = this.awaited[attempt] = _Request(attempt, self._parameters)
             this.threads.put(request)
 
-    def _overdue(self, this: _Round) -> Iterator[Answer]:
+    def _overdue(self, this: _Round) -> Iterator[list[Answer]]:
         """Ask again what is silent for too long; its reply is still taken if it comes first."""
         for attempt in this.asking.overdue():
             del this.awaited[attempt]
             this.threads.add()  # the thread that waits for it is not free
-            yield from self._settle(this.asking, attempt, Lost("the server said nothing for too long"))
+            yield from self._settled(this.asking, [(attempt, Lost("the server said nothing for too long"))])
 
-    def _next(self, this: _Round) -> Iterator[Answer]:
-        """Wait for a response, and yield the answers that it gives."""
+    def _next(self, this: _Round) -> Iterator[list[Answer]]:
+        """Wait for responses, and yield the answers that they give together."""
         arrived = this.threads.get(this.asking.seconds_left())
-        if arrived is None:
-            return
+        return self._settled(this.asking, (found for one in arrived if (found := self._taken(this, one)) is not None))
+
+    def _taken(self, this: _Round, arrived: Arrived[_Request]) -> tuple[Attempt, Outcome] | None:
+        """Return an attempt and its outcome; None if another request has given it one."""
         request, attempt = arrived.request, arrived.request.attempt
         outcome = self._outcome(arrived.outcome)
         if isinstance(outcome, Fault):
@@ -129,25 +131,32 @@ class OpenAITeacher:
         is_answer = isinstance(outcome, Reply) and outcome.text is not None
         if this.awaited.get(attempt) is request:
             del this.awaited[attempt]
-            yield from self._settle(this.asking, attempt, outcome)
         elif is_answer and this.asking.is_open(attempt):  # it had been given up as lost
             this.awaited.pop(attempt, None)
             this.asking.take_back(attempt)
-            yield from self._settle(this.asking, attempt, outcome)
+        else:
+            return None
+        return attempt, outcome
 
-    def _settle(self, asking: Asking, attempt: Attempt, outcome: Outcome) -> Iterator[Answer]:
-        """Yield the answers that an outcome gives, and record it; an answer that cannot be stored stops the asking."""
-        event = _event_of(outcome)
-        if event != "answered":
-            self._note(asking, attempt, event, outcome.raw if isinstance(outcome, Reply) else "")
-        for answer in asking.settle(attempt, outcome):
+    def _settled(self, asking: Asking, outcomes: Iterable[tuple[Attempt, Outcome]]) -> Iterator[list[Answer]]:
+        """Yield the answers that outcomes give, and record these; answers that cannot be stored stop the asking."""
+        answers: list[Answer] = []
+        answered: list[Attempt] = []
+        for attempt, outcome in outcomes:
+            event = _event_of(outcome)
+            answers += asking.settle(attempt, outcome)
+            if event == "answered":
+                answered.append(attempt)
+            else:
+                self._note(asking, attempt, event, outcome.raw if isinstance(outcome, Reply) else "")
+        if answers:
             try:
-                yield answer
+                yield answers
             except NotWritten as error:
                 asking.stop_for(error)
                 return
-        if event == "answered":  # only once it is stored
-            self._note(asking, attempt, event)
+        for attempt in answered:  # only once their answers are stored
+            self._note(asking, attempt, "answered")
 
     def _note(self, asking: Asking, attempt: Attempt, event: CallEvent, raw: str = "") -> bool:
         """Record an event; return False if it could not be, so that nothing more may be asked."""

@@ -109,16 +109,19 @@ class Threads(Generic[Request]):
         """Queue a request; the next free thread sends it."""
         self._waiting.put(request)
 
-    def get(self, seconds: float | None) -> Arrived[Request] | None:
-        """Return what arrives next; None if nothing does within `seconds` or a second, or if `wake` is called.
+    def get(self, seconds: float | None) -> list[Arrived[Request]]:
+        """Return what has arrived, or what arrives next; [] if nothing does within `seconds` or a second, or at `wake`.
 
         A signal that comes between the last bytecode before a wait and the wait itself does not interrupt it, so no
         wait is long.
         """
         try:
-            return self._arrived.get(timeout=LONGEST_WAIT if seconds is None else min(seconds, LONGEST_WAIT))
+            found = [self._arrived.get(timeout=LONGEST_WAIT if seconds is None else min(seconds, LONGEST_WAIT))]
         except Empty:
-            return None
+            return []
+        while not self._arrived.empty():  # nobody else takes them
+            found.append(self._arrived.get())
+        return [one for one in found if one is not None]
 
     def wake(self) -> None:
         """Make `get` return; safe to call from a signal handler."""

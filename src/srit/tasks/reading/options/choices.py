@@ -10,9 +10,9 @@ from srit.tasks import Reading
 from srit.tasks.reading.clauses import CONCLUDES, LEFT_OPEN, Clause, Found, find_clauses, find_sentences, read_with
 from srit.tasks.reading.numbers import announced_number
 from srit.tasks.reading.numerals.numerals import is_number, numbers_equal
+from srit.tasks.reading.options import LETTERS
 from srit.tasks.reading.options.decisions import decided_choice
 from srit.tasks.reading.options.mentions import (
-    LETTERS,
     Mention,
     SplitMentions,
     find_mentions,

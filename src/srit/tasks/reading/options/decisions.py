@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from srit.tasks.reading.clauses import Found
+from srit.tasks.reading.options import LETTERS
 from srit.tasks.reading.options.mentions import (
-    LETTERS,
     Mention,
     find_mentions,
     is_called_right,

@@ -8,7 +8,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+from srit.tasks.reading.options import LETTERS
+
 _VERBS = r"is|are|was|were|can|cannot|could|would|should|must|may|might|has|does|do|seems?|looks?|fits?|works?|fails"
 _JOINS = r"because|since|as|for|which|and|or|nor|but|due|based|given|so|if|with|in|on|by|from|not|it"
 
