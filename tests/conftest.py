@@ -21,14 +21,6 @@ def tiny_student(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def zygote(tmp_path_factory):
-    """Runs srit's commands in processes of their own."""
-    made = Zygote(tmp_path_factory.mktemp("zygote"))
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="session")
 def cluster():
     pytest.importorskip("ray")
     variables = {
@@ -43,3 +35,11 @@ def cluster():
         machines = SomeMachines(2)
         yield machines
         machines.close()
+
+
+@pytest.fixture(scope="session")
+def zygote(tmp_path_factory):
+    """Runs srit's commands in processes of their own."""
+    made = Zygote(tmp_path_factory.mktemp("zygote"))
+    yield made
+    made.close()

@@ -30,7 +30,7 @@ from srit.run_directory.mirror import mirror_of
 from srit.stages import part as part_of
 from srit.stages import stages
 from srit.students.adapted import is_adapter
-from srit.trackers.telling import told
+from srit.tracking import told
 from srit.training.distributed.choice import check_shards, followed, trainers_for
 from srit.watching import Line, Watch, in_words
 

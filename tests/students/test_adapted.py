@@ -82,6 +82,15 @@ def test_the_identity_of_an_adapter_has_that_of_its_base(runs, tiny_student):
     assert len({identity(one) for one in (student, base_student(student), other)}) == 3
 
 
+def test_an_adapter_alone_has_the_prompts_and_ends_of_its_base(runs, tiny_student, tmp_path):
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (tmp_path / name).write_bytes((runs[0] / "instructed" / name).read_bytes())
+
+    bare, base = (load_prompts(Student(model=str(place))) for place in (tmp_path, tiny_student))
+
+    assert bare.stop_ids == base.stop_ids and bare.lines == base.lines
+
+
 @pytest.mark.slow
 def test_an_adapter_of_the_hub_is_fetched_and_goes_on_over_its_base(runs, tiny_student, tmp_path):
     """As another trainer leaves it, without a tokenizer of its own."""
@@ -101,15 +110,6 @@ def test_an_adapter_of_the_hub_is_fetched_and_goes_on_over_its_base(runs, tiny_s
     assert texts(out, "base") == texts(runs[0], "instructed")
     assert srit.read_recipe(str(out / "recipe.yaml")).student.revision == COMMIT
     assert json.loads((out / "instructed/adapter_config.json").read_text())["base_model_name_or_path"] == "me/base"
-
-
-def test_an_adapter_alone_has_the_prompts_and_ends_of_its_base(runs, tiny_student, tmp_path):
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        (tmp_path / name).write_bytes((runs[0] / "instructed" / name).read_bytes())
-
-    bare, base = (load_prompts(Student(model=str(place))) for place in (tmp_path, tiny_student))
-
-    assert bare.stop_ids == base.stop_ids and bare.lines == base.lines
 
 
 def test_the_plan_says_that_an_adapter_goes_on(runs, tmp_path):

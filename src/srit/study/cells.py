@@ -21,7 +21,7 @@ from srit.stages import measured
 from srit.study.grid import GridCell
 from srit.study.outcomes import outcome
 from srit.study.records import DoneRun
-from srit.trackers.telling import told
+from srit.tracking import told
 from srit.training.distributed.trainers import AloneTrainer, Trainers
 from srit.watching import Line, Watch
 
