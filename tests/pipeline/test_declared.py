@@ -85,6 +85,7 @@ def test_a_stage_that_touches_more_than_it_declared_is_an_internal_error(tmp_pat
 NOT_IN_SETTINGS = {
     "predictions": {"seed"},  # greedy answers owe nothing to it
     "accepted": {"seed"},  # draws the resamples of its p-value
+    "report": {"report_to"},  # who else is told of a run changes nothing in it
     "results": {"tasks", "teacher", "evaluate"},  # they decide which files are read, and what warnings say
 }
 PLANNED = {"device"}  # "auto" is what the compute plan makes of it, and that is in the fingerprint

@@ -12,8 +12,8 @@ RECIPE = "recipe.yaml"  # in a run directory, with the precision that was chosen
 
 
 def is_begun(folder: Path) -> bool:
-    """Return whether a folder is a run directory; one that has only a recipe is where somebody keeps theirs."""
-    return (folder / RECIPE).is_file() and (folder / "manifest.json").is_file()
+    """Return whether a folder is a run directory, or becomes one: it has its recipe."""
+    return (folder / RECIPE).is_file()
 
 
 def begun_recipe(folder: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -31,5 +31,9 @@ def begun_recipe(folder: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def run_around(folder: Path) -> Path | None:
-    """Return the run directory that a folder lies in; None: it lies in none."""
-    return next((above for above in folder.absolute().parents if is_begun(above)), None)
+    """Return the run directory that a folder lies in; None: it lies in none.
+
+    A folder with a recipe but without a manifest is one where somebody keeps recipes.
+    """
+    runs = (above for above in folder.absolute().parents if (above / "manifest.json").is_file())
+    return next((above for above in runs if is_begun(above)), None)
