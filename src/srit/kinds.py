@@ -129,6 +129,21 @@ TRACKERS = Kinds("tracker", "the tracker {}", "srit.trackers", "TRACKER", "srit.
 FAMILIES = Kinds("task family", "the task family {}", "srit.tasks", "FAMILY", "srit.tasks")
 
 
+def tracker_names(stated: object) -> object:
+    """Return the names of trackers in a list or in a text with commas; "none" names none, and anything else stays.
+
+    Raises:
+        ValueError: there is no such tracker.
+    """
+    names = stated.split(",") if isinstance(stated, str) else stated
+    if not isinstance(names, list):
+        return names
+    for name in names if names != ["none"] else ():
+        if name not in TRACKERS.names():
+            raise ValueError(TRACKERS.unknown(str(name)))
+    return () if names == ["none"] else tuple(names)
+
+
 def package_of(point: EntryPoint) -> str:
     """Name the package that brings an entry point, with its version."""
     return f"the package {point.dist.name} {point.dist.version}" if point.dist else f"the module {point.module}"

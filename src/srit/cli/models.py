@@ -17,9 +17,9 @@ from srit.errors import RecipeError
 from srit.printable import printable
 
 if TYPE_CHECKING:
+    from srit.finished.differences import Difference, SideBySide
     from srit.pipeline.engines import Machines
     from srit.records import Model
-    from srit.side_by_side import Difference, SideBySide
 
 Target = Annotated[
     str, typer.Argument(metavar="RECIPE|DIR|MODEL", help="A recipe or a run directory; with --tasks, a model.")

@@ -11,9 +11,9 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from srit.kinds import LOSSES, SAMPLERS, TEACHERS, TRACKERS
+from srit.kinds import LOSSES, SAMPLERS, TEACHERS, tracker_names
 from srit.recipe.wording import PLAIN, Prompt
 from srit.settings import (
     Count,
@@ -292,17 +292,7 @@ class Recipe(Part):
     rows: Count = 128  # answers decoded at once; four times as many are kept at once: some thousand for vllm
     # Trackers of experiments: tensorboard, wandb, mlflow, trackio; or none. null: those that the run had. It shapes
     # nothing, so it is no part of recipe.yaml.
-    report_to: tuple[str, ...] | None = Field(default=None, exclude=True)
-
-    @field_validator("report_to", mode="before")
-    @classmethod
-    def _are_trackers(cls, value: Any) -> Any:
-        names = value.split(",") if isinstance(value, str) else value
-        names = [] if names == ["none"] else names
-        for name in names if isinstance(names, list) else ():
-            if name not in TRACKERS.names():
-                raise ValueError(TRACKERS.unknown(str(name)))
-        return tuple(names) if isinstance(names, list) else names
+    report_to: Annotated[tuple[str, ...] | None, BeforeValidator(tracker_names)] = Field(default=None, exclude=True)
 
     @model_validator(mode="after")
     def _controls_compare_with_one_part(self) -> Recipe:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from srit.finished.differences import SideBySide, compare_runs, side_of
 from srit.recipe.begun import begun_recipe
 from srit.records import Model
 from srit.records.scores import Results
 from srit.run_directory import read_manifest
-from srit.side_by_side import SideBySide, compare_runs, side_of
 from srit.stages import stages
 from srit.stages.anatomy.verdict import Verdict, verdict_of
 from srit.stages.report import News, report_so_far, write_report
