@@ -1,4 +1,5 @@
 import os
+import signal
 import sys
 import tempfile
 
@@ -13,6 +14,9 @@ import pytest
 from machines import SomeMachines
 from tiny import save_tiny_student
 from zygote import Zygote
+
+# A shell without job control has what it starts in the background ignore Ctrl-C, which tests send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
