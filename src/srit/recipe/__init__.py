@@ -11,7 +11,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from srit.kinds import LOSSES, SAMPLERS, TEACHERS, tracker_names
 from srit.recipe.wording import PLAIN, Prompt
@@ -292,7 +292,9 @@ class Recipe(Part):
     rows: Count = 128  # answers decoded at once; four times as many are kept at once: some thousand for vllm
     # Trackers of experiments: tensorboard, wandb, mlflow, trackio; or none. null: those that the run had. It shapes
     # nothing, so it is no part of recipe.yaml.
-    report_to: Annotated[tuple[str, ...] | None, BeforeValidator(tracker_names)] = Field(default=None, exclude=True)
+    report_to: tuple[str, ...] | None = Field(default=None, exclude=True)
+
+    _are_trackers = field_validator("report_to", mode="before")(tracker_names)
 
     @model_validator(mode="after")
     def _controls_compare_with_one_part(self) -> Recipe:
