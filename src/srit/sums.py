@@ -8,13 +8,12 @@ times. Damage on the disk without a write goes unnoticed in large files.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from contextlib import suppress
 from pathlib import Path
 
-from srit.run_directory import canonical, sha256_of, write_bytes
+from srit.run_directory import canonical_sum, sha256_of, write_bytes
 
 LARGE = 16 * 2**20  # bytes; smaller files are read in milliseconds
 SETTLED_SECONDS = 3.0  # file systems round times to 2 seconds or finer
@@ -40,7 +39,7 @@ def _cached(path: Path) -> str:
     state = _state(path)
     if state["size"] < LARGE:
         return sha256_of(path)
-    place = cache() / "sums" / hashlib.sha256(canonical(state)).hexdigest()
+    place = cache() / "sums" / canonical_sum(state)
     if place.exists():
         return place.read_text()
     began, total = time.time(), sha256_of(path)

@@ -6,18 +6,17 @@ is told from what the run keeps, so a tracker that comes late, or was gone for a
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from srit.errors import MachineError, SritError
-from srit.recipe import Recipe, read_recipe
-from srit.recipe.begun import RECIPE
+from srit.recipe import Recipe
+from srit.recipe.begun import begun_recipe
 from srit.recipe.compared import slug
 from srit.recipe.rounds import RoundPart
 from srit.records.scores import Results
-from srit.run_directory import canonical, read_manifest
+from srit.run_directory import canonical_sum, read_manifest
 from srit.stages.report.logs import read_log
 from srit.stages.report.provenance import leaves, written
 from srit.stages.results import over_domain, read_results
@@ -78,7 +77,7 @@ class Telling:
         self._kinds = installed(kept if self._names is None else self._names)
         if not self._kinds:
             return
-        self._recipe = read_recipe(self._folder / RECIPE)
+        self._recipe = begun_recipe(self._folder)
         self._settings = settings_of(self._recipe)
         try:
             self._sendings += filter(None, map(self._begin, self._kinds))
@@ -93,7 +92,7 @@ class Telling:
     def _begin(self, name: str, *, anew: bool = False) -> Sending | None:
         """Go on with a tracker's run, or begin one; None: it cannot be reached, but it was before."""
         place = self._folder / KEPT / f"{name}.json"
-        before, sum_ = read_sent(place), hashlib.sha256(canonical(self._settings)).hexdigest()
+        before, sum_ = read_sent(place), canonical_sum(self._settings)
         going_on = before if before and before.settings == sum_ and not anew else None
         run = TrackedRun(self._folder, self._recipe.name, self._settings)
         try:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from srit.compute.masks import Window, Windows
+from srit.compute.masks import Window, Windows, related
 
 FLEX: Final = "srit_flex"  # the `attn_implementation` under which `row_attention` is registered
 LONG = 1024  # tokens in a row from which it is used: below, dense attention takes a few percent of a step
@@ -43,9 +43,8 @@ def block_masks(windows: Windows, group: Tensor, part: Tensor, positions: Tensor
 
 def _seen(window: Window, group: Tensor, part: Tensor, positions: Tensor) -> Callable[..., Tensor]:
     def seen(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        same_group = group[row, query] == group[row, key]
-        prompt_or_self = (part[row, key] == 0) | (part[row, query] == part[row, key])
-        visible = same_group & prompt_or_self & (query >= key)
+        alike = related((group[row, query], group[row, key]), (part[row, query], part[row, key]))
+        visible = alike & (query >= key)
         in_window = window.sees(positions[row, query], positions[row, key])
         return visible if in_window is None else visible & in_window
 

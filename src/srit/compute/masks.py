@@ -35,6 +35,16 @@ class Window(NamedTuple):
 
 Windows = Mapping[str, Window]  # by layer type
 
+
+def related(group: tuple[Tensor, Tensor], part: tuple[Tensor, Tensor]) -> Tensor:
+    """Return whether tokens of shared rows may see each other, order aside: those of the prompt, and of one answer.
+
+    Args:
+        group, part: of the queries and of the keys, as in `rows.Rows`; broadcast.
+    """
+    return (group[0] == group[1]) & ((part[1] == 0) | (part[0] == part[1]))
+
+
 _KINDS: Mapping[str, tuple[Literal["all", "sliding", "chunked"], str]] = {
     "full_attention": ("all", ""),
     "sliding_attention": ("sliding", "sliding_window"),

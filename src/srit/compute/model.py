@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 if TYPE_CHECKING:
     from peft import PeftModel
     from torch import Tensor
+    from torch.nn import Parameter
     from transformers import PreTrainedModel
 
 LanguageModel: TypeAlias = "PreTrainedModel | PeftModel"
@@ -18,6 +19,11 @@ def without_adapter(model: LanguageModel) -> PreTrainedModel:
     # Not by `peft_config`, which PEFT also leaves on the base model.
     found = cast("PeftModel", model).get_base_model() if hasattr(model, "get_base_model") else model
     return cast("PreTrainedModel", found)
+
+
+def trained_weights(model: LanguageModel) -> dict[str, Parameter]:
+    """Return the weights that training changes, by name."""
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
 # The method of a model whose weights lie with several processes: it has them gathered while it computes.

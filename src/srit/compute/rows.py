@@ -20,7 +20,7 @@ from srit.compute import flexing
 from srit.compute.device import moved
 from srit.compute.flexing import FLEX, block_masks
 from srit.compute.head import logps_of, parts_of, target_logps
-from srit.compute.masks import Masks, Windows, as_input, masks_for, windows_of
+from srit.compute.masks import Masks, Windows, as_input, masks_for, related, windows_of
 from srit.compute.model import with_weights, without_adapter
 from srit.compute.plan import RowKind
 from srit.compute.recomputing import recomputed
@@ -157,11 +157,10 @@ def mask_of(rows: Rows, device: torch.device) -> Masks | None:
     if rows.layout.kind != "shared":
         return (group >= 0).long() if rows.layout.kind == "separate" else None
     length = group.shape[1]
-    same_group = group[:, :, None] == group[:, None, :]
-    prompt_or_self = (part[:, None, :] == 0) | (part[:, :, None] == part[:, None, :])
+    alike = related((group[:, :, None], group[:, None, :]), (part[:, :, None], part[:, None, :]))
     causal = torch.ones(length, length, dtype=torch.bool, device=device).tril()
     # A padded token attends to itself at least: a softmax over nothing is NaN.
-    visible = (same_group & prompt_or_self & causal) | torch.eye(length, dtype=torch.bool, device=device)
+    visible = (alike & causal) | torch.eye(length, dtype=torch.bool, device=device)
     return masks_for(rows.layout.windows, visible, positions, positions)
 
 

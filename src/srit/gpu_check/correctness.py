@@ -21,7 +21,7 @@ from srit.machine.proof import prove
 from srit.recipe import check_recipe
 from srit.samplers import Request, Sampled, SamplingSettings
 from srit.samplers.transformers.engine import TransformersSampler, decodings
-from srit.training import loop
+from srit.training import CHECKPOINTS, loop
 from srit.training.objective import Preference
 from srit.training.preference import reference_logps, refine
 
@@ -175,7 +175,7 @@ def _resumed() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as whole, tempfile.TemporaryDirectory() as cut:
         code = "import sys; from srit.gpu_check.correctness import trained_until_killed as t; t(sys.argv[1])"
         killed = subprocess.run([sys.executable, "-c", code, cut], capture_output=True, text=True)
-        kept = len(list(Path(cut).glob("*.pt")))
+        kept = len(list(Path(cut).glob(CHECKPOINTS)))
         sums = [trained_sum(Path(whole)), trained_sum(Path(cut))]
         died = killed.returncode == -signal.SIGKILL
         said = "" if died else killed.stderr[-500:]

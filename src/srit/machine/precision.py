@@ -6,7 +6,6 @@ measures (`probe`) instead of guessing. The result holds for the machine and for
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -18,7 +17,7 @@ from srit.compute.device import CPU, device_for, kind_of
 from srit.compute.plan import ADDED, ComputePlan, Rates
 from srit.machine.memory import recomputing, within_memory
 from srit.recipe import Recipe, Student
-from srit.run_directory import Json, canonical, file_lock, write_json
+from srit.run_directory import Json, canonical_sum, file_lock, write_json
 from srit.students.loading import identity, load_tokenizer
 from srit.sums import cache
 
@@ -92,4 +91,4 @@ def _machine(student: Student) -> str:
     asked = student.model_dump(mode="json", include={"tuning", "dtype", "lora", "chat_template", "batch_tokens"})
     device = kind_of(device_for(student.device))
     made_of = [fixed, threads, versions, device, identity(student), asked, ComputePlan._fields, Rates._fields]
-    return hashlib.sha256(canonical(made_of)).hexdigest()[:16]
+    return canonical_sum(made_of)[:16]

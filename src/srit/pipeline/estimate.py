@@ -192,15 +192,14 @@ def seconds(work: Work, recipe: Recipe, rates: Rates | None = None) -> float | N
     Args:
         rates: as the machine was probed for this student; None: by the student's size and what another machine took.
     """
-    size = n_parameters(recipe)
+    size, trained = n_parameters(recipe), work.trained + work.scored / SCORED
     if rates is not None:
-        computed = work.sampled / rates.sampled + (work.trained + work.scored / SCORED) / rates.trained
+        computed = work.sampled / rates.sampled + trained / rates.trained
         return computed / REACHED + work.loads * LOADED * (size or 0)
     if size is None:
         return None
     cores = os.cpu_count() or 1
-    trained = (work.trained + work.scored / SCORED) / TRAINED[recipe.student.tuning]
-    computed = (work.sampled / SAMPLED + trained) / cores
+    computed = (work.sampled / SAMPLED + trained / TRAINED[recipe.student.tuning]) / cores
     return size * (computed + work.loads * LOADED)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from srit.compute.plan import ADDED, ComputePlan
 from srit.errors import DataError
 from srit.pipeline.stage import Stage
-from srit.run_directory import Json, StageEntry, canonical, read_json, recorded_sum, write_json
+from srit.run_directory import Json, StageEntry, canonical, canonical_sum, read_json, recorded_sum, write_json
 from srit.sums import NOT_THERE
 
 
@@ -69,7 +69,7 @@ def input_sums(stage: Stage, entries: Mapping[str, StageEntry]) -> dict[str, str
 
 def fingerprint(made_from: Mapping[str, Json]) -> str:
     """Return the fingerprint of a stage's `basis`."""
-    return hashlib.sha256(canonical(made_from)).hexdigest()
+    return canonical_sum(made_from)
 
 
 def difference(made_from: Mapping[str, Json], entry: StageEntry) -> str:

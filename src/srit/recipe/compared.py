@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +11,7 @@ from srit.errors import RecipeError, SritError
 from srit.recipe import Recipe, TaskUse
 from srit.recipe.rounds import rounds_of
 from srit.records import Model
-from srit.run_directory import Json, canonical
+from srit.run_directory import Json, canonical_sum
 from srit.tasks import JudgedByFile, find_task, kinds_of
 
 TEACHER = "teacher"
@@ -65,7 +64,7 @@ def _place(use: TaskUse, slugs: Mapping[str, int]) -> str:
     name = slug(use.task)
     if slugs[name] == 1 and 0 < len(name) <= LONGEST_PLACE and not name.endswith(OPTIONS):
         return name
-    return f"{name[:SHORT_PLACE]}~{hashlib.sha256(canonical(use.model_dump(mode='json'))).hexdigest()[:12]}"
+    return f"{name[:SHORT_PLACE]}~{canonical_sum(use.model_dump(mode='json'))[:12]}"
 
 
 def refine_problems(recipe: Recipe) -> str:

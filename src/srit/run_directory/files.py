@@ -24,6 +24,11 @@ def canonical(value: Json) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
+def canonical_sum(value: Json) -> str:
+    """Return the SHA-256 that equal JSON values share, in hexadecimal."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
 def sha256_of(path: Path, of_file: Callable[[Path], str] | None = None) -> str:
     """Return the SHA-256 of a file's bytes, or of a folder's names and bytes, in hexadecimal.
 
@@ -32,7 +37,7 @@ def sha256_of(path: Path, of_file: Callable[[Path], str] | None = None) -> str:
     """
     if path.is_dir():
         parts = {str(p.relative_to(path)): sha256_of(p, of_file) for p in sorted(path.rglob("*")) if p.is_file()}
-        return hashlib.sha256(canonical(parts)).hexdigest()
+        return canonical_sum(parts)
     if of_file is not None:
         return of_file(path)
     with path.open("rb") as file:

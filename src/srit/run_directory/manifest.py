@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from srit.errors import DataError
-from srit.run_directory.files import Json, canonical, sha256_of, write_json
+from srit.run_directory.files import Json, canonical_sum, sha256_of, write_json
 from srit.run_directory.rows import fault_of
 
 
@@ -93,7 +92,7 @@ def _sum_of(manifest: Mapping[str, Json]) -> str:
         name: {field: value for field, value in entry.items() if field != "seconds"}
         for name, entry in manifest["stages"].items()
     }
-    return hashlib.sha256(canonical({**manifest, "stages": stages, "sum": None})).hexdigest()
+    return canonical_sum({**manifest, "stages": stages, "sum": None})
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -158,9 +158,11 @@ def _make(settings: VllmSettings, needs: SamplerNeeds) -> Sampler:
 
 def _room_for(adapter: Path | None, student: Student) -> int:
     """Return the rank that holds a student's adapters; one that is an adapter keeps its own when it goes on."""
+    from srit.students.adapted import ADAPTER
+
     rank = student.lora.rank
     if adapter is not None:
-        stated = read_json(adapter / "adapter_config.json")
+        stated = read_json(adapter / ADAPTER)
         rank = max([stated.get("r", 0), *stated.get("rank_pattern", {}).values()])
     return next((room for room in RANKS if room >= rank), rank)  # vLLM refuses more itself
 

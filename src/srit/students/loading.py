@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +11,7 @@ from srit.compute.plan import Attention, Targets
 from srit.errors import DataError
 from srit.recipe import Student
 from srit.recipe.wording import PLAIN, Prompt
-from srit.run_directory import canonical
+from srit.run_directory import canonical_sum
 from srit.shortages import shortage
 from srit.students.adapted import adapter_of, base_student, fetch_adapter, is_adapter, is_on_hub
 from srit.students.embedded import EMBEDDED, locate_embedded
@@ -45,10 +44,10 @@ def identity(student: Student) -> str:
     """
     folder, base = locate(student), base_student(student)
     if folder is None:
-        return hashlib.sha256(canonical([student.model, student.revision])).hexdigest()
+        return canonical_sum([student.model, student.revision])
     if base == student:
         return sum_of(folder)
-    return hashlib.sha256(canonical([sum_of(folder), identity(base)])).hexdigest()
+    return canonical_sum([sum_of(folder), identity(base)])
 
 
 def hub_name(student: Student) -> str:

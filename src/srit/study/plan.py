@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from srit.pipeline.stage import Stage
 from srit.recipe import Recipe, TaskUse
 from srit.recipe.compared import evaluated
 from srit.records import Model, Split
-from srit.run_directory import canonical, read_manifest
+from srit.run_directory import canonical, canonical_sum, read_manifest
 from srit.stages import measured
 from srit.study.cells import folder_of
 from srit.study.grid import Grid, GridCell
@@ -66,14 +65,14 @@ def symbols(recipe: Recipe) -> list[tuple[Stage, str]]:
 
     Equal symbols are the same work. Unequal ones may turn out to be as well: outputs can be equal by content.
     """
-    student = hashlib.sha256(canonical([recipe.student.model, recipe.student.revision])).hexdigest()
+    student = canonical_sum([recipe.student.model, recipe.student.revision])
     sums: dict[str, str] = {}
     found = []
     for stage in measured(recipe):
         mark = fingerprint(basis(stage, {name: sums[name] for name in stage.inputs}, student, None, sources={}))
         for number, output in enumerate(stage.outputs):
             made_from = _problems(recipe, output) if stage.name.product == "problems" else [mark, number]
-            sums[output] = hashlib.sha256(canonical(made_from)).hexdigest()
+            sums[output] = canonical_sum(made_from)
         found.append((stage, mark))
     return found
 

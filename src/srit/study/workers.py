@@ -7,7 +7,6 @@ machines compute the chunks and train.
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import shutil
 import sys
@@ -30,7 +29,7 @@ from srit.pipeline.stage import Stage
 from srit.printable import printable
 from srit.recipe import Recipe, Student
 from srit.records import Model
-from srit.run_directory import canonical
+from srit.run_directory import canonical_sum
 from srit.stages import measured
 from srit.study.cells import Attempt, Failure, Turn, made_cell, mirror_of_cell, run_cell
 from srit.study.records import DoneRun
@@ -68,7 +67,7 @@ def _run_on(cluster: Cluster, turn: Turn, shared: Shared, watch: Watch) -> DoneR
 
 
 def _digest(student: Student) -> str:
-    return hashlib.sha256(canonical(student.model_dump(mode="json"))).hexdigest()[:16]
+    return canonical_sum(student.model_dump(mode="json"))[:16]
 
 
 def _locks(shared: Shared) -> Path:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from srit.run_directory import write_bytes
+from srit.training import CHECKPOINTS
 from srit.training.distributed.world import World
 
 if TYPE_CHECKING:
@@ -124,13 +125,13 @@ def _read(data: bytes) -> dict[str, Any]:
 def _save(folder: Path, state: bytes, n_steps: int) -> None:
     # The name contains the sum: that of a truncated or changed file no longer matches.
     write_bytes(folder / f"{n_steps:08d}-{hashlib.sha256(state).hexdigest()}.pt", state)
-    for old in sorted(folder.glob("*.pt"))[:-2]:
+    for old in sorted(folder.glob(CHECKPOINTS))[:-2]:
         old.unlink()
 
 
 def _whole_checkpoints(folder: Path) -> Iterator[bytes]:
     """Yield undamaged checkpoints, newest first."""
-    for path in sorted(folder.glob("*.pt"), reverse=True):
+    for path in sorted(folder.glob(CHECKPOINTS), reverse=True):
         data = path.read_bytes()
         if path.stem.partition("-")[2] == hashlib.sha256(data).hexdigest():
             yield data

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from srit.compute.device import LESS_AT_ONCE, reporting_memory
+from srit.compute.model import trained_weights
 from srit.errors import TrainingError
 from srit.recipe import Optimization, Schedule
 from srit.stopping import delayed_stop
@@ -121,7 +122,7 @@ def train(
         TrainingError: a loss or gradient is not finite; the newest checkpoint stays as it is.
     """
     shards = _shared_out(model, world)
-    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    trained = trained_weights(model)
     weights = _masters(trained) if shards is None else dict(shards.own)
     gradients = gradients_of(trained, weights, world, shards)
     optimizer = torch.optim.AdamW(_groups(weights.values(), settings.weight_decay), lr=settings.learning_rate)

@@ -7,7 +7,6 @@ of the hub, is that machine's own.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import pickle
 import shutil
@@ -17,7 +16,7 @@ from typing import Any
 
 from srit.errors import MachineError
 from srit.recipe import Student
-from srit.run_directory import building, canonical, file_lock, read_json, sha256_of, write_json
+from srit.run_directory import building, canonical_sum, file_lock, read_json, sha256_of, write_json
 from srit.students.adapted import ADAPTER, base_student
 from srit.students.embedded import EMBEDDED
 from srit.students.loading import locate
@@ -90,7 +89,7 @@ def _base_folder_of(student: Student) -> Student | None:
 
 def _naming(base: Student, adapter: Path) -> Path:
     """Return a copy of an adapter that names the place of its base on this machine."""
-    folder = adapter.with_name(hashlib.sha256(canonical([adapter.name, base.model])).hexdigest())
+    folder = adapter.with_name(canonical_sum([adapter.name, base.model]))
     with file_lock(folder):
         if not folder.exists():
             with building(folder) as partial:
@@ -112,6 +111,14 @@ def cut(path: Path) -> Iterator[bytes]:
             yield piece
 
 
+def lay(folder: Path, files: Mapping[str, Iterable[bytes]]) -> None:
+    """Write files that came in pieces into a folder."""
+    for name, parts in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        with (folder / name).open("wb") as file:
+            file.writelines(parts)
+
+
 def laid_out(total: str, files: Mapping[str, Iterable[bytes]]) -> Path:
     """Return the folder of the cache with a sum, written from its files if this machine does not have it yet.
 
@@ -124,10 +131,7 @@ def laid_out(total: str, files: Mapping[str, Iterable[bytes]]) -> Path:
     with file_lock(folder):
         if not folder.exists():
             with building(folder) as partial:
-                for name, parts in files.items():
-                    (partial / name).parent.mkdir(parents=True, exist_ok=True)
-                    with (partial / name).open("wb") as file:
-                        file.writelines(parts)
+                lay(partial, files)
                 if sha256_of(partial) != total:
                     raise MachineError(f"{folder}: what was received has another sum: rerun to send it again")
     return folder

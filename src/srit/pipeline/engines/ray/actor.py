@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from srit.pipeline.engines.crew import Built, Computing, Failed, portable
 from srit.pipeline.engines.ray.training import training
-from srit.pipeline.engines.travel import laid_out, unpacked
+from srit.pipeline.engines.travel import laid_out, lay, unpacked
 from srit.pipeline.environment import environment
 
 Files = Mapping[str, Sequence[Any]]  # the pieces of each file, as Ray's references
@@ -67,7 +67,7 @@ class Actor:
         """
         with TemporaryDirectory(prefix="srit-training-") as place:
             try:
-                _lay(Path(place), files)
+                lay(Path(place), _fetched(files))
                 task = _unpacked(message, Path(place))
             except Exception as error:
                 yield pickle.dumps(Failed(portable(error)))
@@ -79,13 +79,6 @@ class Actor:
 def _unpacked(message: Message, place: Path | None = None) -> Any:
     data, folders = message
     return unpacked(data, lambda total: laid_out(total, _fetched(folders[total])), place)
-
-
-def _lay(folder: Path, files: Files) -> None:
-    for name, parts in _fetched(files).items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        with (folder / name).open("wb") as file:
-            file.writelines(parts)
 
 
 def _fetched(files: Files) -> Mapping[str, Iterable[bytes]]:

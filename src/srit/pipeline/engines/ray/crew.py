@@ -66,11 +66,9 @@ class RayWorker:
         Returns:
             What it says of it, and the paths in the task by the names that they have there.
         """
-        import ray
-
         paths: dict[str, Path] = {}
         message = self._sent.message(task, paths)
-        files = {name: [ray.put(piece) for piece in parts] for name, parts in sent_along(values, paths)}
+        files = _put(sent_along(values, paths))
         return self._said(self._actor.train.remote(message, files)), paths
 
     def _said(self, said: Iterable[Any]) -> Iterator[TrainingEvent | Died]:
@@ -122,14 +120,15 @@ class _Sent:
     def message(self, value: object, paths: dict[str, Path] | None = None) -> Message:
         """Return a value as it travels, with `paths` as in `packed`; folders of earlier values are forgotten."""
         data, folders = packed(value, paths)
-        self._folders = {total: self._folders.get(total) or _put(folder) for total, folder in folders.items()}
+        self._folders = {total: self._folders.get(total) or _put(pieces(folder)) for total, folder in folders.items()}
         return data, self._folders
 
 
-def _put(folder: Path) -> Files:
+def _put(files: Iterable[tuple[str, Iterator[bytes]]]) -> Files:
+    """Put the pieces of files where Ray's workers can fetch them."""
     import ray
 
-    return {name: [ray.put(piece) for piece in parts] for name, parts in pieces(folder)}
+    return {name: [ray.put(piece) for piece in parts] for name, parts in files}
 
 
 class Actors:

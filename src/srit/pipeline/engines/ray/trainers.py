@@ -13,7 +13,6 @@ from srit.pipeline.engines.crew import Died, Failed, Ready, Unfit
 from srit.pipeline.engines.local import CHUNK_THREADS
 from srit.pipeline.engines.ray.crew import Actors, RayWorker
 from srit.pipeline.engines.ray.training import (
-    CHECKPOINTS,
     END,
     Piece,
     Stepped,
@@ -25,6 +24,7 @@ from srit.pipeline.engines.ray.training import (
 )
 from srit.pipeline.engines.sharing import STARTS, TRIES
 from srit.run_directory import write_bytes
+from srit.training import CHECKPOINTS
 from srit.training.distributed.trainers import Done, Task
 
 if TYPE_CHECKING:

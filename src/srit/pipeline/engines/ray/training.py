@@ -12,10 +12,12 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from srit.compute.model import trained_weights
 from srit.errors import MachineError
 from srit.pipeline.engines.crew import Failed, portable
 from srit.pipeline.engines.travel import PIECE, cut
 from srit.run_directory import write_bytes
+from srit.training import CHECKPOINTS
 from srit.training.distributed.trainers import Task
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 1.0  # between two looks for what is new
 START, END = "start.safetensors", "end.safetensors"  # the values of the trained weights
-CHECKPOINTS = "*.pt"  # as `training.loop` names them
 
 
 class Stepped(NamedTuple):
@@ -146,8 +147,7 @@ def values_of(model: LanguageModel) -> bytes:
     """Return the values of the weights that are trained."""
     from safetensors.torch import save
 
-    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-    return save({name: weight.detach().cpu().contiguous() for name, weight in trained.items()})
+    return save({name: weight.detach().cpu().contiguous() for name, weight in trained_weights(model).items()})
 
 
 def put_values(model: LanguageModel, values: bytes) -> None:
@@ -159,8 +159,7 @@ def put_values(model: LanguageModel, values: bytes) -> None:
     import torch
     from safetensors.torch import load
 
-    given = load(values)
-    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    given, trained = load(values), trained_weights(model)
     if {name: weight.shape for name, weight in trained.items()} != {name: v.shape for name, v in given.items()}:
         raise MachineError("two machines train other weights of one model: do all run the same srit?")
     with torch.no_grad():
