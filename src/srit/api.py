@@ -355,7 +355,10 @@ def run_folder(recipe: Recipe, out: Path | str | None) -> Path:
     """
     if out is not None and (found := re.match(r"(s3|gs|az):/+(.*)", str(out))):
         url = f"{found[1]}://{found[2]}"
-        raise RecipeError(f"--out {url}: a run works in a folder of this machine: copy it there with --mirror {url}")
+        raise RecipeError(
+            f"--out {url}: a run works in a folder on this machine: give a folder, and copy it there with --mirror "
+            f"{url}"
+        )
     return Path("runs") / recipe.name if out is None else Path(out)
 
 

@@ -79,7 +79,7 @@ class Kinds(NamedTuple):
         plugins = {plugin: f"{plugin} (from {package_of(point)})" for plugin, point in self.plugins().items()}
         near = difflib.get_close_matches(name, self.names(), n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        return f"there is no {self.what} {name!r}: {hint}take one of {', '.join([*self.own(), *plugins.values()])}"
+        return f"there is no {self.what} {name!r}: {hint}choose one of {', '.join([*self.own(), *plugins.values()])}"
 
     def all(self, kind: type[Kind]) -> Iterator[tuple[str, Kind]]:
         """Yield every kind that can be imported, with its name."""

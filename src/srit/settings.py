@@ -145,7 +145,7 @@ def find_yaml(name: str, folder: Path, what: str) -> Path:
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
-            raise RecipeError(f"{path}: there is no such file")
+            raise RecipeError(f"{path}: this file does not exist")
         return path
     if name in names_in(folder):
         return folder / f"{name}.yaml"

@@ -100,8 +100,10 @@ class Telling:
         except Exception as error:  # the tracker's own code
             reason = str(error) if isinstance(error, SritError) else said(error)
             if before is None:
-                raise MachineError(f"report_to: {name}: {reason}; or leave it out: report_to=none") from None
-            self._report(f"WARN report_to: {name}: {reason}: the run goes on without it, and the next one tells it all")
+                raise MachineError(f"report_to: {name}: {reason}; or set report_to=none") from None
+            self._report(
+                f"WARN report_to: {name}: {reason}: the run continues without it, and the next one sends everything"
+            )
             return None
         self._report(f"     report_to: {name}: {tracker.where}")
         is_there = going_on is not None and tracker.id == going_on.id

@@ -35,18 +35,19 @@ class Speaker(NamedTuple):
 def chat(
     place: Place,
     model: Annotated[
-        list[str] | None, typer.Option(help="Of a run; may be repeated. Default: base, instructed and refined.")
+        list[str] | None,
+        typer.Option(help="A model of the run; may be repeated. Default: base, instructed and refined."),
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="Begin with its instruction. Default: the one that all training tasks share."),
+        typer.Option(help="Begin with this task's instruction. Default: the one that all training tasks share."),
     ] = None,
-    direct: Annotated[bool, typer.Option("--direct", help="Do not ask for steps.")] = False,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of an answer.")] = 256,
+    direct: Annotated[bool, typer.Option("--direct", help="Ask for the answer without steps.")] = False,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="The most tokens of an answer.")] = 256,
 ) -> None:
-    """Ask the models of a run, or one model. Each question stands alone. Ctrl-D or Ctrl-C ends it.
+    """Ask a run's models, or one model, questions that are independent of each other. Ctrl-D or Ctrl-C ends it.
 
-    Without a terminal, the lines of standard input are the questions.
+    Without a terminal, each line of standard input is a question.
     """
     with reported_errors(), suppress(KeyboardInterrupt):
         sources = _sources(place, model or [])

@@ -69,15 +69,17 @@ def export(
         MachineError: software is missing, or there is no room.
     """
     if kind not in KINDS:
-        raise RecipeError(f"--to: there is no export {kind!r}: take one of {', '.join(KINDS)}")
+        raise RecipeError(f"--to: there is no export {kind!r}: choose one of {', '.join(KINDS)}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RecipeError(f"--out: {out} is there already: choose a folder that is not")
+        raise RecipeError(f"--out: {out} already exists: choose a new folder")
     with building(out) as folder:
         checks = KINDS[kind](Wanted(source, folder, trial_of(source, questions), converter))
         for check in checks:
             report(f"{'ok  ' if check.ok else 'WARN'} {check.line}")
         if failed := [check for check in checks if not check.ok and check.name != UNCHECKED]:
-            raise DataError(f"{out}: not written, since it is not what was trained: {failed[0].line}")
+            raise DataError(
+                f"{out}: not written, because the export does not match the trained model: {failed[0].line}"
+            )
         if kind not in DATA:
             write_bytes(folder / "README.md", card(source, kind, out.name, checks).encode())
     return out

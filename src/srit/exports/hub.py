@@ -27,7 +27,7 @@ def require_push(repository: str) -> None:
     if "/" not in repository:
         raise RecipeError(f"--push: {repository!r} has no owner: write USER/NAME")
     if get_token() is None:
-        raise RecipeError("--push: nobody is logged in to the hub: hf auth login, or set HF_TOKEN")
+        raise RecipeError("--push: not logged in to the hub: run hf auth login, or set HF_TOKEN")
 
 
 def push(folder: Path, repository: str, holds: Holds, *, public: bool) -> str:
@@ -50,7 +50,7 @@ def push(folder: Path, repository: str, holds: Holds, *, public: bool) -> str:
     try:
         address = hub.create_repo(repository, private=not public, repo_type=holds, exist_ok=True)
         if not public and not hub.repo_info(repository, repo_type=holds).private:
-            raise RecipeError(f"--push: {repository} is there, and public: say --public, or choose another name")
+            raise RecipeError(f"--push: {repository} exists and is public: add --public, or choose another name")
         hub.upload_folder(
             repo_id=repository, folder_path=folder, repo_type=holds, commit_message=f"Export of srit: {folder.name}"
         )

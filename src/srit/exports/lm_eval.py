@@ -58,7 +58,7 @@ def make_lm_eval(source: Source, folder: Path, trial: Trial) -> list[Check]:
 def _write_task(run: FromRun, task: Evaluated, kind: PromptKind, folder: Path, prompts: Prompts) -> str:
     path = run.folder / problems_file(task)
     if not path.exists():
-        raise DataError(f"{path}: not there yet: srit run {run.folder / 'recipe.yaml'} --out {run.folder}")
+        raise DataError(f"{path}: not made yet: run srit run {run.folder / 'recipe.yaml'} --out {run.folder}")
     name, adapter = f"srit_{task.place}_{kind}", TypeAdapter(Problem)
     rows = (
         {

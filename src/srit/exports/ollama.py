@@ -40,7 +40,9 @@ def turns_of(prompts: Prompts) -> Turns:
     begins, _, opens = prompts.written(QUESTION, opens=True).partition(QUESTION)
     again = _again(prompts, begins, opens)
     if any("{{" in text or '"""' in text for text in (begins, opens, again or "")):
-        raise DataError("--to ollama: the chat template writes {{ or triple quotes, as Ollama's cannot: use --to gguf")
+        raise DataError(
+            "--to ollama: the chat template writes {{ or triple quotes, which Ollama's templates cannot: use --to gguf"
+        )
     tokenizer = prompts.tokenizer
     first = "".join(tokenizer.convert_ids_to_tokens(list(beginning(tokenizer))))
     return Turns(begins.removeprefix(first), opens, again)

@@ -58,7 +58,7 @@ def find_source(place: str, model: str | None) -> Source:
     if is_begun(folder):
         return of_run(folder, model)
     if model is not None:
-        raise RecipeError(f"--model: {place} is not a run directory, so it has only one model: leave --model out")
+        raise RecipeError(f"--model: {place} is not a run directory, so it has only one model: leave out --model")
     if folder.is_dir():
         return _in_run(folder) or _alone(folder)
     student, name = Student(model=place), place.rpartition("/")[2]
@@ -90,7 +90,7 @@ def _of_run(run: FromRun, model: Model) -> Source:
     place = folder_of(model)
     trained = run.folder / place if place else None
     if trained is not None and not trained.is_dir():
-        raise DataError(f"{trained}: not trained yet: srit run {run.folder / 'recipe.yaml'} --out {run.folder}")
+        raise DataError(f"{trained}: not trained yet: run srit run {run.folder / 'recipe.yaml'} --out {run.folder}")
     plan = begun_compute_plan(run.recipe, read_manifest(run.folder).way)
     dtype = plan.dtype if plan else "float32"
     if run.recipe.student.dtype != "auto":

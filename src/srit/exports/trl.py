@@ -32,7 +32,7 @@ def make_datasets(source: Source, folder: Path, trial: Trial) -> list[Check]:
         PREFERENCES: list(_preferences(source.run, trial.prompts)),
     }
     if not any(rows.values()):
-        raise RecipeError(f"--to datasets: {source.run.folder} has no demonstrations yet: srit run it first")
+        raise RecipeError(f"--to datasets: {source.run.folder} has no demonstrations yet: run it first with srit run")
     checks = []
     for name, found in rows.items():
         if found:

@@ -72,9 +72,11 @@ def hardware_of(stated: str) -> Hardware:
         speeds = [list(_speeds(parts, kind)) for kind in ("sampling-", "training-")]
         hardware = Hardware(machine["gpu"] or "processor", machine["memory GiB"], *speeds)
     except (KeyError, TypeError, AttributeError):
-        raise DataError(f"{stated}: not what make gpu-check writes") from None
+        raise DataError(f"--hardware {stated}: this is not a RESULT.json of make gpu-check") from None
     if not (hardware.sampled and hardware.trained):
-        raise DataError(f"{stated}: has no speeds of sampling and training: run make gpu-check to its end")
+        raise DataError(
+            f"--hardware {stated}: it has no speeds for sampling and training: let make gpu-check run to its end"
+        )
     return hardware
 
 
@@ -122,7 +124,8 @@ def lines_of(
 
 
 _UNMEASURED = (
-    "WARN no speeds were measured on {}, so the time is by published figures: run make gpu-check there, and give its "
+    "WARN no speeds were measured on {}, so the time comes from published figures: run make gpu-check there, and give "
+    "its "
     "RESULT.json as --hardware"
 )
 

@@ -120,7 +120,7 @@ def _installed(what: str, findings: Sequence[Finding]) -> None:
         MachineError: something that it needs is not installed.
     """
     if missing := [finding.found for finding in findings if not finding.ok]:
-        raise MachineError(f"{what}: not all that it needs is here: {missing[0]}")
+        raise MachineError(f"{what}: something that it needs is missing: {missing[0]}")
 
 
 def _student(recipe: Recipe) -> Iterator[Finding]:

@@ -168,7 +168,10 @@ def _plan_for(
     kept = kept_way(run.manifest, recipe, identity(recipe.student))
     if len(models_of(recipe)) > 1 or any(stage.computes for stage in wanted):
         if kept is None and known_rates(recipe.student) is None:
-            report(f"     measuring once which ways to compute {recipe.student.model} are right and fast here: minutes")
+            report(
+                f"     measuring once which ways to compute {recipe.student.model} are correct and fast here; this "
+                "takes minutes"
+            )
         return begin_way(run, recipe, shared)
     return begun_compute_plan(recipe, kept)
 

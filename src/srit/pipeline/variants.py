@@ -27,11 +27,11 @@ def begin_variant(folder: Path, of: Path, mirror: Mirror | None = None) -> None:
         MachineError: another process has the folder open.
     """
     if not (of / "manifest.json").is_file():
-        raise RecipeError(f"{of}: there is no run to take anything from: run the recipe without --as first")
+        raise RecipeError(f"{of}: there is no run here to make a variant of: run the recipe without --as first")
     kept, place = read_manifest(of), os.path.relpath(of, folder)
     with closing(Run(folder, mirror)) as run:
         if run.manifest.stages and run.manifest.variant_of != place:
-            raise RecipeError(f"{folder}: another run is there: choose another name with --as")
+            raise RecipeError(f"{folder}: this folder has another run: choose another name with --as")
         if not run.manifest.stages:
             begun = {"revisions": kept.revisions, "way": kept.way, "way_of": kept.way_of, "variant_of": place}
             write_manifest(folder, run.manifest.model_copy(update=begun))
@@ -59,7 +59,7 @@ def shared_by(
         return
     of = Path(os.path.normpath(folder / place))
     if not (of / "manifest.json").is_file():
-        raise DataError(f"{folder}: a variant of {of}, which has its teacher's answers and is not there: put it back")
+        raise DataError(f"{folder}: a variant of {of}, which has its teacher's answers and is missing: put it back")
     with closing(Run(of, mirror_of(of, None, report))) as run:
         share_finished(run, declare(begun_recipe(of)), of)
         yield Shared(of, {}, mirror=run.mirror)

@@ -300,8 +300,8 @@ class Recipe(Part):
     def _controls_compare_with_one_part(self) -> Recipe:
         if self.controls and self.refine.parts * self.refine.passes > 1:
             raise ValueError(
-                "controls: they learn from the answers of one model, but with refine.parts or refine.passes several "
-                "give them: set controls: [] and compare with a run with refine.loss: none"
+                "controls: they learn from the answers of one model, but with refine.parts or refine.passes there are "
+                "several: set controls: [] and compare with a run with refine.loss: none"
             )
         return self
 

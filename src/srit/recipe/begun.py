@@ -26,7 +26,7 @@ def begun_recipe(folder: Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: no run was begun there, or a field is at fault.
     """
     if not is_begun(folder):
-        raise RecipeError(f"{folder}: not a run directory: begin a run with srit run RECIPE --out {folder}")
+        raise RecipeError(f"{folder}: this is not a run directory: start a run with srit run RECIPE --out {folder}")
     return read_recipe(str(folder / RECIPE), overrides)
 
 

@@ -27,7 +27,7 @@ def with_own(problems: Iterable[Problem], records: Iterable[Record]) -> Iterator
         else:
             yield problem, []
     if waiting is not None:
-        raise DataError(f"the answers to problem {waiting!r:.80} are in no order: delete their file, and rerun")
+        raise DataError(f"the answers to problem {waiting!r:.80} are out of order: delete their file and rerun")
 
 
 def key_of(record: Problem | Demonstration | Completion | Pair) -> str:

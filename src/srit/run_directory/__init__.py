@@ -155,8 +155,8 @@ class Run:
             parent = (self.folder / name).parent
             if not parent.resolve().is_relative_to(root):
                 raise RecipeError(
-                    f"{parent}: this is a link to {parent.resolve()}, outside the run directory, and srit writes to "
-                    "no other folder: put a folder in its place, or choose another --out"
+                    f"{parent}: this is a link to {parent.resolve()}, outside the run directory, where srit never "
+                    "writes: put a folder in its place, or choose another --out"
                 )
 
     def partial(self, stage: str, fingerprint: str) -> Path:

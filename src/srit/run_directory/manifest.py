@@ -77,7 +77,7 @@ def read_manifest(folder: Path) -> Manifest:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: damaged ({fault_of(error)}); {_RESTORE}") from None
     if manifest.sum and manifest.sum != _sum_of(tree):
-        reason = "damaged (its content does not have the recorded sum)"
+        reason = "damaged (its content does not match the recorded checksum)"
         raise DataError(f'{path}: {reason}; {_RESTORE}. If you changed it yourself, remove "sum" from it')
     return manifest
 

@@ -24,7 +24,7 @@ from srit.samplers import Request, Sampled, Sampler, SamplerKind, SamplerNeeds, 
 if TYPE_CHECKING:
     from vllm import LLM
 
-INSTALL = "in an environment of its own, since it needs another torch and transformers than srit's: see docs/vllm.md"
+INSTALL = "in its own environment, since it needs different versions of torch and transformers: see docs/vllm.md"
 
 
 class Model(NamedTuple):
@@ -141,8 +141,8 @@ def _make(settings: VllmSettings, needs: SamplerNeeds) -> Sampler:
     student, trained = needs.student, needs.trained
     if student.tuning == "qlora":
         raise RecipeError(
-            "sampler: vllm would serve another base than the 4 bits of student.tuning: qlora; what it serves of such a "
-            "run is the folder that srit export --to merged makes of a model"
+            "sampler: vllm would serve a different base from the 4-bit one of student.tuning: qlora: set sampler: "
+            "transformers. To serve such a run's models with vLLM, export them with srit export --to merged"
         )
     whole = trained is not None and not is_adapter(trained)
     base = base_student(student)

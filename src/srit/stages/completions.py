@@ -128,7 +128,7 @@ def _make_yield(
     needed = not (recipe.refine.nll_weight and recipe.refine.nll_on == "right")
     if share < LEAST_YIELD and needed:
         raise TooFewPairs(
-            f"of {len(probed)} problems tried, {n} give {what}: {why}. Use problems that the student "
+            f"of {len(probed)} problems tried, only {n} give {what}: {why}. Use problems that the student "
             "sometimes gets right (tasks.train), more samples, or a higher sample.temperature"
         )
     expected = round(share * n_problems)
@@ -215,7 +215,10 @@ class Tally:
         """
         yield from self.counting(completions)
         if self.errors > MOST_JUDGE_ERRORS * self.n:
-            raise TrainingError(f"{self.errors} of {self.n} answers could not be judged: the rewards mean nothing")
+            raise TrainingError(
+                f"{self.errors} of {self.n} answers could not be judged, so the rewards would mean nothing: fix the "
+                "judge"
+            )
 
     @property
     def stop_rate(self) -> float:

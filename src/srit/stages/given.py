@@ -268,7 +268,7 @@ def read_pairs(
             paired.add(found.number)
             counts["pairs"] += len(wanted)
     if not made:
-        raise DataError(f"{path}: no row is a pair for one of the training problems, as {_example(problems)}")
+        raise DataError(f"{path}: no row is a pair for one of the training problems, such as {_example(problems)}")
     counts["problems"], counts["problems with pairs"] = len(problems), len(paired)
     return (pair for problem, own in made for sides in own for pair in _pairs(problem, sides, prompts)), counts
 

@@ -153,8 +153,8 @@ class Apart:
         if self._shared:
             raise DataError(
                 f"{len(self._shared)} training problems are also evaluated ({', '.join(self._shared[:5])} …): a gain "
-                "on them proves nothing. Take other problems, divide a file of your own (jsonl:PATH?split=80/10/10), "
-                "or set tasks.allow_overlap: true"
+                "on them proves nothing. Use other problems, split a file of your own (jsonl:PATH?split=80/10/10), or "
+                "set tasks.allow_overlap: true"
             )
 
 
@@ -197,8 +197,8 @@ def refuse_partly_trained(trained: Sequence[TaskUse], evaluated: Sequence[TaskUs
         of_task = kinds_of(use.task)
         if (known := of_task & kinds) and not of_task <= kinds:
             raise DataError(
-                f"tasks.evaluate: {use.task} is trained on in part ({', '.join(sorted(known))}): evaluate what is "
-                "trained on and what is not as tasks of their own, or set tasks.allow_overlap: true"
+                f"tasks.evaluate: {use.task} is partly trained on ({', '.join(sorted(known))}): evaluate the trained "
+                "and the unseen part as separate tasks, or set tasks.allow_overlap: true"
             )
 
 

@@ -248,9 +248,9 @@ def _before(
     gap, dtype = disagreement(some, sampled), context.models.plan.dtype
     if gap > AGREEMENT[dtype]:
         raise TrainingError(
-            f"sampler and trainer differ by {gap:.3f} nats a token on {len(some)} answers of {part.folder}, and by "
-            f"{AGREEMENT[dtype]} at most where they compute one model: was {start} or the chat "
-            "template replaced after the answers were sampled?"
+            f"sampler and trainer differ by {gap:.3f} nats a token on {len(some)} answers of {part.folder}; for the "
+            f"same model it is {AGREEMENT[dtype]} at most: was {start} or the chat template replaced after the answers "
+            "were sampled?"
         )
     line = f"sampler and trainer agree on {len(some)} answers: {gap:.0e} nats a token apart"
     line = line if some else "the pairs are a file's: there are no sampled answers to score again"

@@ -92,7 +92,7 @@ def _cut(results: Results, recipe: Recipe) -> Iterator[str]:
         if model.kind == "teacher":
             limit = f"teacher.max_tokens ({getattr(recipe.teacher, 'max_tokens', None)})"
         if cut > MOST_CUT * n:
-            yield f"{model}: {cut} of {n} answers were cut at {limit}: let them be longer"
+            yield f"{model}: {cut} of {n} answers were cut at {limit}: raise that limit"
 
 
 def read_results(path: Path) -> Results:

@@ -180,7 +180,7 @@ def _expand(study: Study, base: dict[str, Any], overrides: Sequence[tuple[str, A
     _check_keys(study, [change for axis in axes for option in axis for change in option.changes], places, faults)
     for key, _ in overrides:
         if key in _seeds(study):
-            faults[f"{key}: a study sets it from its seeds: set seeds=[…]"] = None
+            faults[f"{key}: a study sets this field from its seeds: set seeds=[…]"] = None
     cells = [] if faults else [_cell(study, base, options, overrides, places, faults) for options in product(*axes)]
     made = [cell for cell in cells if cell is not None]
     _check_folders(made, places, faults)
@@ -203,7 +203,7 @@ def _check_keys(study: Study, changes: Sequence[_Change], places: _Places, fault
         if change.key in _seeds(study):
             faults[f"{place}: {change.key}: a study sets it from its seeds: set seeds"] = None
         if change.key.startswith(LABEL) and change.key.removeprefix(LABEL) in (*study.axes, ARM):
-            faults[f"{place}: {change.key}: the axis of that name gives this label: choose another"] = None
+            faults[f"{place}: {change.key}: the axis of that name gives this label: choose another name"] = None
 
 
 def _options(name: str, options: Any, places: _Places, faults: dict[str, None]) -> Iterator[_Option]:

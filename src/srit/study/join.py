@@ -28,7 +28,9 @@ def joined(parts: Sequence[tuple[str, StudyResults]]) -> StudyRecord:
     (first, whole), *others = parts
     for place, part in others:
         if fields := _differing(whole.record.study, part.record.study):
-            raise DataError(f"{place}: not of the same study as {first}: another {', '.join(fields)}")
+            raise DataError(
+                f"{place}: this is not part of the same study as {first}: it has another {', '.join(fields)}"
+            )
     _check_problems(parts)
     studies = [part.record.study for _, part in parts]
     seeds = _union(study.seeds for study in studies)
@@ -65,7 +67,9 @@ def _check_problems(parts: Sequence[tuple[str, StudyResults]]) -> None:
         for key, marks in ((key, marks) for key, by_seed in part.marks.items() for marks in by_seed.values()):
             first, problems = there.setdefault(key, (place, marks.problems))
             if problems != marks.problems:
-                raise DataError(f"{first} and {place}: {key.model} of {key.cell!r} had other problems of {key.task}")
+                raise DataError(
+                    f"{first} and {place}: {key.model} of {key.cell!r} had different problems of {key.task}"
+                )
 
 
 def _cells(parts: Sequence[tuple[str, StudyResults]]) -> dict[str, CellRecord]:
@@ -87,8 +91,8 @@ def _runs(parts: Sequence[tuple[str, StudyResults]]) -> dict[tuple[str, int], Ru
         there, known = runs.setdefault((name, run.seed), (place, run))
         if known.status == run.status == "done" and known != run:
             raise DataError(
-                f"{there} and {place}: cell {name!r} with seed {run.seed} came out differently in the two: "
-                "`srit study compare` shows both; leave one out"
+                f"{there} and {place}: cell {name!r} with seed {run.seed} differs between the two: `srit study "
+                "compare` shows both; leave one out"
             )
         if _RANK[run.status] > _RANK[known.status]:
             runs[name, run.seed] = (place, run)

@@ -62,7 +62,10 @@ def claim_faults(
     elif claim.against and not wrong:
         sides = [labels for labels in cells if has_labels(labels, claim.where)]
         if not any(set_against(labels, other, claim) for labels in sides for other in cells):
-            yield ("against",), "no two cells have these labels and share all others: list in same what they share"
+            yield (
+                ("against",),
+                "no two cells have these labels and share all others: list in same those they share",
+            )
 
 
 def _names(claim: Claim, cells: Sequence[Labels], evaluated: Collection[Model]) -> Iterator[_Name]:

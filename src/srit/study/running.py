@@ -62,7 +62,9 @@ def run_study(
         RecipeError: the folder has a study.json, and nothing that it was made from.
     """
     if (out / "study.json").exists() and not (out / "runs").exists() and read_mark(out) is None:
-        raise RecipeError(f"{out}: this folder keeps a study that was run elsewhere: choose another --out")
+        raise RecipeError(
+            f"{out}: this folder holds the results of a study that was run elsewhere: choose another --out"
+        )
 
     def report(line: str) -> None:
         watch(Line(line))

@@ -94,7 +94,7 @@ def _exchange(row: Row) -> dict[str, Any]:
         roles = ", ".join(role for role, _ in said)
         raise DataError(
             f"{row.where}: {name or 'prompt'}: its turns are {roles}: srit learns one question and its answer, so give "
-            "one turn of the user and one of the assistant"
+            "one user turn and one assistant turn"
         )
     return {"question": "\n\n".join([*system, rest[0][1]]), "answer": rest[1][1]}
 
@@ -129,7 +129,7 @@ def _with_plain_choices(row: Row) -> Row:
     texts = choices["text"] if lists else list(choices.values())
     labels = [str(label) for label in (choices["label"] if lists else choices)]
     if len(texts) != len(labels) or len(set(labels)) != len(labels) or len(labels) > len(LETTERS):
-        raise DataError(f"{row.where}: choices: {len(texts)} options do not go with the labels {', '.join(labels)}")
+        raise DataError(f"{row.where}: choices: {len(texts)} options do not match the labels {', '.join(labels)}")
     answer = str(row.fields.get("answer")).strip()
     letter = {"answer": LETTERS[labels.index(answer)]} if answer in labels else {}
     return Row({**row.fields, "choices": texts, **letter}, row.where)

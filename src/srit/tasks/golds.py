@@ -81,9 +81,9 @@ def final_answer(text: str, where: str) -> Final:
         return Final(text, None)
     answer = marked[0]
     if not answer:
-        raise DataError(f"{where}: answer: {text[-40:]!r} marks an answer (as #### does), and none stands there")
+        raise DataError(f"{where}: answer: {text[-40:]!r} marks an answer (as #### does), but none follows")
     if other := next((one for one in marked if not _same(one, answer)), None):
-        raise DataError(f"{where}: answer: it ends in {answer!r:.60} and in {other!r:.60}: give the right one alone")
+        raise DataError(f"{where}: answer: it ends in {answer!r:.60} and in {other!r:.60}: give only the right one")
     alone = not re.search(r"\w", _unmarked(text))
     return Final(answer, None if alone else _CALCULATION.sub("", _before_hashes(text)).strip())
 
@@ -105,8 +105,8 @@ def refuse_solution(answer: str, where: str) -> None:
     prose = prose or _ANNOUNCED.search(answer) or (words > 2 * MAX_SAID and _ANOTHER_SENTENCE.search(answer))
     if steps or prose or (words and len(answer) > MAX_ANSWER):
         raise DataError(
-            f"{where}: answer: {answer[:60]!r} … is a whole solution, and nothing marks its final answer: give the "
-            "final answer alone and the solution as rationale, or end it with a line of #### and the answer"
+            f"{where}: answer: {answer[:60]!r} … is a whole solution, and nothing marks its final answer: give only "
+            "the final answer, with the solution as rationale, or end it with a line of #### and the answer"
         )
 
 

@@ -170,7 +170,7 @@ def make(name: str) -> JsonlTask:
         raise DataError(f"{name}: a data set of the hub is hub:OWNER/NAME?question=COLUMN&answer=COLUMN")
     said = parse_qsl(name.partition("?")[2], keep_blank_values=True)
     if len(dict(said)) < len(said):
-        raise DataError(f"{name}: after the ? each name stands once")
+        raise DataError(f"{name}: each name may appear only once after the ?")
     ours = [(key, value) for key, value in said if key not in _KEPT or (key == "split" and _SHARES.fullmatch(value))]
     options = options_of("&".join(f"{key}={quote(value, safe='/,:')}" for key, value in ours), name)
     return JsonlTask(Path(data.place), name, options, data)

@@ -255,7 +255,7 @@ def _identified(rows: Iterable[Row], file: str) -> Iterator[Row]:
         has_id = row.fields.get("id") is not None
         given = has_id if given is None else given
         if has_id and not given:
-            raise DataError(f"{row.where}: id: rows above have none: give every row an id, or none")
+            raise DataError(f"{row.where}: id: earlier rows have none: give every row an id, or none")
         yield row if given else Row({**row.fields, "id": _content_id(row, file, seen)}, row.where)
 
 
@@ -272,7 +272,7 @@ def _belongs(row: Row, split: Split, division: Division) -> bool:
         question = row.fields.get("question")  # one that is missing is reported, whichever split is read
         return question is None or division.split_of(str(question)) in (None, split)
     if not isinstance(said, str) or said not in _SPLIT_OF:
-        raise DataError(f"{row.where}: split: {said!r:.80} is none of train, dev, test")
+        raise DataError(f"{row.where}: split: {said!r:.80} is not train, dev or test")
     return _SPLIT_OF[said] == split
 
 

@@ -39,7 +39,7 @@ def options_of(said: str, name: str) -> Options:
     pairs = parse_qsl(said, keep_blank_values=True)
     found = dict(pairs)
     if said and (len(found) < len(pairs) or not all(found.values()) or not found):
-        raise DataError(f"{name}: after the ? stand names and values, such as question=problem&split=80/10/10")
+        raise DataError(f"{name}: give names and values after the ?, such as question=problem&split=80/10/10")
     for unknown in found.keys() - {*_COLUMNS, *_OTHERS}:
         near = difflib.get_close_matches(unknown, [*_COLUMNS, *_OTHERS], n=1)
         hint = f"did you mean {near[0]}? " if near else ""

@@ -157,7 +157,7 @@ class Journal:
         lines = [one.line for one in damaged if one.line not in known]
         if self._missing:
             lines.append(b'{"bytes missing at the end": %d}' % self._missing)
-            self.notes.append(f"{self.path}: {self._missing:,} bytes that were written are gone")
+            self.notes.append(f"{self.path}: {self._missing:,} bytes that were written are missing")
         write_bytes(self.aside, b"\n".join([*filter(None, known), *lines]) + b"\n")
         self.notes += [f"{self.path}:{one.number}: damaged ({one.reason}); kept in {self.aside}" for one in damaged]
 
@@ -195,11 +195,11 @@ def decoded(line: bytes, is_earlier: Callable[[Json], bool]) -> Json:
     if line[place : place + len(_MARK)] == _MARK and line.endswith(b'"}'):
         text = line[:place] + b"}"
         if line[place + len(_MARK) : -2] != _sum(text):
-            raise ValueError("it is not what its sum says")
+            raise ValueError("its checksum does not match")
         return json.loads(text)
     row = json.loads(line)
     if not is_earlier(row):
-        raise ValueError("it has no sum")
+        raise ValueError("it has no checksum")
     return row
 
 

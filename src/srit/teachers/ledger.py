@@ -79,8 +79,8 @@ class Unreadable(NamedTuple):
     def __str__(self) -> str:
         answers = self.file.with_name("answers.jsonl")
         return (
-            f"{answers}: answers that were paid for are damaged or gone; what was found of them is in {self.file}. "
-            f"Restore {answers.name} from a copy, or accept that they are asked and paid for again; then delete "
+            f"{answers}: answers that were paid for are damaged or missing; what is left of them is in {self.file}. "
+            f"Restore {answers.name} from a copy, or accept that they are asked for and paid for again; then delete "
             f"{self.file.name} and rerun the same command"
         )
 

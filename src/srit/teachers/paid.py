@@ -44,7 +44,7 @@ def stored(arriving: Generator[Answer | list[Answer]], key_of: Callable[[Answer]
         raise MachineError(str(error.strerror)) from None
     except NotWritten as error:
         shown = f"{unstored} answer{'s' if unstored > 1 else ''} could not be stored: append the lines above to it. "
-        message = f"{error.filename}: {error.strerror}. {shown if unstored else ''}Mend that and rerun to continue"
+        message = f"{error.filename}: {error.strerror}. {shown if unstored else ''}Fix this and rerun to continue"
         raise MachineError(message) from None
 
 

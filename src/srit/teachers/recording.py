@@ -74,7 +74,7 @@ def _keys(problem: Problem) -> list[Key]:
 
 def _missing(path: str | Path) -> DataError:
     return DataError(
-        f"teacher.path: there is no file {path}: it is yours to bring, with a row of id and output for each answer"
+        f"teacher.path: there is no file {path}: bring your own, with one row of id and output for each answer"
     )
 
 

@@ -80,7 +80,7 @@ def installed(names: Sequence[str]) -> dict[str, TrackerKind]:
     kinds = {name: TRACKERS.find(name, TrackerKind) for name in names}
     for name, kind in kinds.items():
         if missing := [finding.found for finding in kind.doctor() if not finding.ok]:
-            raise MachineError(f"report_to: {name} is not installed: {missing[0]}, or leave it out: report_to=none")
+            raise MachineError(f"report_to: {name} is not installed: {missing[0]}, or set report_to=none")
     return kinds
 
 

@@ -92,7 +92,9 @@ class Sending:
         self._ending.set()
         self._thread.join(END_SECONDS if finished else STOP_SECONDS)
         if self._told != self._sent.stages:
-            self._report(f"WARN report_to: {self.name} has not taken all: the same command sends it the rest")
+            self._report(
+                f"WARN report_to: {self.name} has not received everything: rerun the same command to send the rest"
+            )
 
     def _send_now_and_then(self) -> None:
         waiting: list[_Message] = []
@@ -121,7 +123,7 @@ class Sending:
             say()
         except Exception as error:  # the tracker's own code
             if not self._is_warned:
-                self._report(f"WARN report_to: {self.name}: {said(error)}: the run goes on, and tries it again later")
+                self._report(f"WARN report_to: {self.name}: {said(error)}: the run continues, and tries again later")
             self._is_warned = True
             return False
         return True

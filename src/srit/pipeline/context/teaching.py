@@ -104,8 +104,8 @@ class Teaching:
             ledger.check_writable()
         except NotWritten as error:
             raise MachineError(
-                f"{error.filename}: cannot be written ({error.strerror}), so that no answer could be kept; nothing was "
-                "asked. Mend that and rerun the same command"
+                f"{error.filename}: cannot be written ({error.strerror}), so no answer could be kept; nothing was "
+                "asked. Fix this and rerun the same command"
             ) from None
         remembered, anew = teacher_kind(self._recipe.teacher.kind).remembered, Answers()
         return Paid(

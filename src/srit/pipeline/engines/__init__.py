@@ -67,7 +67,9 @@ def _local(machines: Machines, recipe: Recipe, report: Report) -> Engine:
     if asked == 1:
         return LocalEngine()
     if devices and asked > len(devices):
-        raise RecipeError(f"--workers {asked}: there are {len(devices)} GPUs, and each worker needs one of its own")
+        raise RecipeError(
+            f"--workers {asked}: there are {len(devices)} GPUs, and each worker needs its own: use fewer workers"
+        )
     threads = threads_of(asked)
     fitting = asked if devices else workers_that_fit(recipe, asked, report)
     return SharingEngine(Processes(fitting, threads, devices), report)

@@ -37,8 +37,8 @@ def workers_that_fit(recipe: Recipe, wanted: int, report: Report) -> int:
         return wanted
     fitting = max(1, free // each)
     report(
-        f"WARN {wanted} workers with a model each would take about {wanted * each / 2**30:.1f} GiB, and "
-        f"{free / 2**30:.1f} GiB are free: {fitting} of them work"
+        f"WARN {wanted} workers, each with its own model, would take about {wanted * each / 2**30:.1f} GiB, and "
+        f"{free / 2**30:.1f} GiB are free: starting only {fitting}"
     )
     return fitting
 
@@ -47,7 +47,7 @@ def sharing_line(recipe: Recipe, workers: int) -> str:
     """Say in one line what so many workers would take and how many of them have something to do."""
     each, completions, of_model = bytes_of_worker(recipe), chunks_of_completions(recipe), chunks_of_a_model(recipe)
     memory = "" if each is None else f" take about {workers * each / 2**30:.1f} GiB of {free_bytes() / 2**30:.1f} free;"
-    idle = "" if min(completions, of_model) >= workers else ": some will wait, and a lower `rows` makes more chunks"
+    idle = "" if min(completions, of_model) >= workers else ": some will wait; a lower `rows` makes more chunks"
     return f"{workers} workers{memory} {completions} chunks of completions, {of_model} of a model's answers{idle}"
 
 

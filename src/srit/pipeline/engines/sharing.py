@@ -98,8 +98,9 @@ class SharingEngine(Generic[Some]):
         elif not (busy or unused):
             how, self._stillborn = self._stillborn[-1], []
             raise MachineError(
-                f"{STARTS} workers in a row died before they had loaded what they need, the last one so: {how}. If "
-                "memory is short, use fewer (--workers). What was computed is kept: rerun the same command to go on"
+                f"{STARTS} workers in a row died before they had loaded what they need, the last for this reason: "
+                f"{how}. If memory is short, use fewer (--workers). What was computed is kept: rerun the same command "
+                "to continue"
             )
 
     def _follow(self, worker: Some, event: Event, share: _Share[Key], busy: dict[Some, _Given[Key]]) -> None:
@@ -182,4 +183,4 @@ class _Share(Generic[Key]):
             names = " and ".join(map(str, self._given_up))
             raise MachineError(f"{names} ended {TRIES} workers: {next(iter(self._given_up.values()))}. {advice}")
         if len(self._deaths) >= IN_A_ROW:
-            raise MachineError(f"{IN_A_ROW} workers in a row died over chunks: {self._deaths[-1]}. {advice}")
+            raise MachineError(f"{IN_A_ROW} workers in a row died while computing chunks: {self._deaths[-1]}. {advice}")

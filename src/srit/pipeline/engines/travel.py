@@ -133,5 +133,8 @@ def laid_out(total: str, files: Mapping[str, Iterable[bytes]]) -> Path:
             with building(folder) as partial:
                 lay(partial, files)
                 if sha256_of(partial) != total:
-                    raise MachineError(f"{folder}: what was received has another sum: rerun to send it again")
+                    raise MachineError(
+                        f"{folder}: the received files do not match their checksum: rerun the same command to send "
+                        "them again"
+                    )
     return folder

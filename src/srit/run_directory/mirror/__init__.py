@@ -78,8 +78,8 @@ def mirror_of(folder: Path, url: str | None, report: Callable[[str], None]) -> M
     mark = read_mark(folder)
     if mark is not None and url is not None and mark.url != url.rstrip("/"):
         raise RecipeError(
-            f"--mirror {url}: {folder} is mirrored at {mark.url}; go on there, or, to begin another mirror, delete "
-            f"{folder / MARK}"
+            f"--mirror {url}: {folder} is already mirrored at {mark.url}; use that URL, or, to start another mirror, "
+            f"delete {folder / MARK}"
         )
     if mark is None and url is None:
         return NoMirror()

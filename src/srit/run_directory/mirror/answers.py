@@ -81,7 +81,9 @@ class AnswerFile:
             if number > known.get(str(fence), 0):
                 lines = self._store.get(f"{self._folder}/{name}")
                 if lines is None:
-                    raise DataError(f"{self._store.url}/{self._folder}/{name}: was there, and is gone")
+                    raise DataError(
+                        f"{self._store.url}/{self._folder}/{name}: this object has disappeared: restore it from a copy"
+                    )
                 data += lines
                 self.appended[str(fence)] = number
         return data

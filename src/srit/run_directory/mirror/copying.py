@@ -110,20 +110,22 @@ class Copying:
         known = (self._folder / MARK).exists()
         if there.files and not known and any((self._folder / name).exists() for name in OF_A_RUN):
             raise RecipeError(
-                f"--mirror {self._store.url}: holds a run, and {self._folder} another: choose another --out to go on "
-                "with the first, or another --mirror for the second"
+                f"--mirror {self._store.url}: it has one run, and {self._folder} has another: choose another --out to "
+                "continue the first, or another --mirror for the second"
             )
 
     def _taken_over(self) -> bool:
         """Bring the folder to the newest snapshot and put one of this process; return False if it is not the newest."""
         if self._number > self._mark.number:
             if self._snapshot.files:
-                self._report(f"     going on from {self._store.url}: {_amount(self._snapshot)}")
+                self._report(f"     continuing from {self._store.url}: {_amount(self._snapshot)}")
             try:
                 self._fetch()
             except FileNotFoundError:  # its holder has gone on since
                 if newest(self._store, self._number)[0] == self._number:
-                    raise DataError(f"{self._store.url}: files of its newest manifest are gone") from None
+                    raise DataError(
+                        f"{self._store.url}: files of its newest manifest are missing: restore them from a copy"
+                    ) from None
                 return False
         self._answers = [AnswerFile(self._store, self._folder, name, self._lease.fence) for name in FILES]
         for answers in self._answers:
@@ -164,7 +166,9 @@ class Copying:
                 sum_.update(piece)
                 out.write(piece)
             if sum_.hexdigest() != copied.sum:
-                raise DataError(f"{self._store.url}/{copied.key(name)}: damaged (it has not the recorded sum)")
+                raise DataError(
+                    f"{self._store.url}/{copied.key(name)}: damaged (it does not match the recorded checksum)"
+                )
 
     def _copy(self, *, answers_too: bool = False) -> None:
         """Copy every file that has changed, then put a snapshot that names them all.

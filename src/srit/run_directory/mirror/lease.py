@@ -73,10 +73,10 @@ class Lease:
             MachineError: it is lost, or may be: nothing more may be spent.
         """
         if self._lost or _now() > self._until:
-            why = "another process goes on with it" if self._lost else f"no contact for {self.seconds:.0f} s"
+            why = "another process has taken over" if self._lost else f"no contact for {self.seconds:.0f} s"
             raise MachineError(
                 f"{self._store.url}: this process has lost its lease of the run ({why}); what it made is in its own "
-                "folder. Let one process at a time run it"
+                "folder. Let only one process at a time work on it"
             )
 
     def lose(self) -> None:
@@ -112,7 +112,7 @@ def _seconds_left(store: Store, name: str, place: str) -> float | None:
 def _held(store: Store, name: str, wait: float) -> MachineError:
     said = json.loads(store.get(f"{_FOLDER}/{name}") or b"{}")
     return MachineError(
-        f"{store.url}: {said.get('process', 'another process')} goes on with this run: wait for it to finish, or stop "
+        f"{store.url}: {said.get('process', 'another process')} is working on this run: wait for it to finish, or stop "
         f"it. If it is lost, run the same command again in {max(1, wait):.0f} s"
     )
 

@@ -47,7 +47,8 @@ def newest(store: Store, after: int = 0) -> tuple[int, Snapshot]:
         return int(numbers[-1].partition(".")[0]), Snapshot.model_validate_json(data)
     except ValueError as error:
         raise DataError(
-            f"{store.url}/{_FOLDER}/{numbers[-1]}: damaged ({fault_of(error)}); remove it to go on from the one before"
+            f"{store.url}/{_FOLDER}/{numbers[-1]}: damaged ({fault_of(error)}); remove it to continue from the "
+            "previous one"
         ) from None
 
 

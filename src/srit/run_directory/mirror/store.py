@@ -138,14 +138,14 @@ class Store:
         return MachineError(f"{self.url}/{key}: the storage cannot be used ({reason}); {_REMEDY}")
 
 
-_REMEDY = "see to its bucket, its keys (AWS_ACCESS_KEY_ID, …) and the network, and rerun the same command"
+_REMEDY = "check the bucket, the keys (AWS_ACCESS_KEY_ID, …) and the network, and rerun the same command"
 
 
 def _opened(url: str) -> ObjectStore:
     if not url.startswith(SCHEMES) or not url.partition("://")[2].partition("/")[2]:
         raise RecipeError(f"--mirror {url}: give a bucket and a folder in it, such as s3://bucket/runs/mine")
     if find_spec("obstore") is None:
-        raise RecipeError(f"--mirror {url}: install what talks to object storage: pip install 'srit[s3]'")
+        raise RecipeError(f"--mirror {url}: object storage needs obstore: pip install 'srit[s3]'")
     from obstore.exceptions import BaseError
     from obstore.store import from_url
 

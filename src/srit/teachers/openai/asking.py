@@ -204,8 +204,8 @@ class Asking:
             )
         if fault.kind == "fields":
             return RecipeError(
-                f"teacher: {endpoint.base_url} accepts teacher.max_tokens neither as max_tokens nor as "
-                f"max_completion_tokens ({reason})"
+                f"teacher: {endpoint.base_url} accepts neither max_tokens nor max_completion_tokens for "
+                f"teacher.max_tokens ({reason})"
             )
         if fault.kind == "redirect":
             return TeacherError(

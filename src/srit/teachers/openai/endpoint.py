@@ -66,7 +66,7 @@ def key_for(base_url: str, api_key_env: str | None) -> str:
         )
     if api_key_env and not _VARIABLE.fullmatch(api_key_env):
         raise RecipeError(
-            "teacher.api_key_env is not the name of an environment variable: put the key in one, and its name here"
+            "teacher.api_key_env is not the name of an environment variable: put the key in one, and give its name here"
         )
     if address.scheme not in ("http", "https") or not address.hostname:
         raise RecipeError(

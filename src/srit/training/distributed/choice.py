@@ -35,9 +35,9 @@ def check_shards(size: int | None, tuning: str) -> None:
         RecipeError: there is one process, or the weights are of 4 bits.
     """
     if size == 1 or (size is None and given_place() is None):
-        raise RecipeError("--shard: one process has nobody to share weights with: add --train-workers 2 or more")
+        raise RecipeError("--shard: a single process cannot share weights: add --train-workers 2 or more")
     if tuning == "qlora":
-        raise RecipeError("--shard: weights of 4 bits cannot be shared out: set student.tuning to lora or full")
+        raise RecipeError("--shard: 4-bit weights cannot be sharded: set student.tuning to lora or full")
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def trainers_for(size: int | None, report: Callable[[str], None], *, shards: boo
     """
     place = given_place() if size is None else None
     if shards:
-        report(f"     each of {place.size if place else size} processes has a share of the weights that are trained")
+        report(f"     each of {place.size if place else size} processes holds a shard of the trained weights")
     if place is not None:
         from srit.training.distributed.given import given_trainers
 

@@ -157,13 +157,13 @@ def shard(model: LanguageModel, world: World) -> Shards | None:
 def _check(causal: PreTrainedModel, layers: Sequence[torch.nn.Module], adapter: set[Any], world: World) -> None:
     name = type(causal).__name__
     if not layers:
-        raise DataError(f"--shard: transformers does not tell the layers of {name} apart: train it without")
+        raise DataError(f"--shard: transformers does not mark the layers of {name}: train it without --shard")
     if not adapter and len({weight.dtype for weight in causal.parameters()}) > 1:
-        raise DataError(f"--shard: {name} has weights in more than one precision: train it without")
+        raise DataError(f"--shard: {name} has weights in more than one precision: train it without --shard")
     if any(weight.ndim == 0 for weight in causal.parameters()):
-        raise DataError(f"--shard: {name} has a weight of one number, which cannot be shared out: train it without")
+        raise DataError(f"--shard: {name} has a scalar weight, which cannot be sharded: train it without --shard")
     if world.device == "cpu" and device_for("auto") == "cuda":
-        raise MachineError("--shard: each process needs a GPU of its own: start fewer (--train-workers)")
+        raise MachineError("--shard: each process needs its own GPU: start fewer (--train-workers)")
 
 
 def _sharded(

@@ -69,8 +69,8 @@ class StartedTrainers:
                         raise
             self._report(f"WARN {fault}: attempt {attempt} of {ATTEMPTS}; what was trained up to a checkpoint is kept")
         raise MachineError(
-            f"{fault}: {ATTEMPTS} attempts to train ended in this way. Each process has a model of its own: is there "
-            "enough memory? Rerun with fewer of them (--train-workers) to go on from the newest checkpoint"
+            f"{fault}: {ATTEMPTS} attempts to train ended this way. Each process has its own copy of the model: is "
+            "there enough memory? Rerun with fewer processes (--train-workers) to continue from the newest checkpoint"
         )
 
 

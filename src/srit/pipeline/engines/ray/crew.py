@@ -213,7 +213,7 @@ class Actors:
         if machine.versions != environment() and not self._mixed:
             self._unlike[machine.node] = f"{worker.place} has {_differing(machine.versions)}"
         if machine.node in self._unlike:
-            return Unfit(f"{self._unlike[machine.node]}: it is left out (--mixed uses it)")
+            return Unfit(f"{self._unlike[machine.node]}: it is left out (--mixed would use it)")
         if machine.node in self._like or self._mixed:
             return Ready()
         worker.attempt(worker.trial if self._trial is None else self._trial.message)
@@ -234,11 +234,11 @@ class Actors:
         if total == self._trial.total:
             self._like.add(worker.machine.node)
             return Ready()
-        why = f"{worker.place} is another kind of machine: it computes other bytes than {self._trial.place}"
+        why = f"{worker.place} is a different kind of machine: it computes different bytes from {self._trial.place}"
         if isinstance(said, Failed):
             why = f"{worker.place} cannot compute: {said.error}"
         self._unlike[worker.machine.node] = why
-        return Unfit(f"{why}: it is left out (--mixed uses it)")
+        return Unfit(f"{why}: it is left out (--mixed would use it)")
 
     def _first(self, worker: RayWorker, total: str) -> _Trial:
         """Return what others are compared with: what a worker computed, or one of another crew before it."""

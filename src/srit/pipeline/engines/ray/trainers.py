@@ -75,10 +75,13 @@ class RayTrainers:
             if isinstance(ended.how, Failed):
                 raise ended.how.error
             deaths, why = (1 if ended.kept else deaths + 1), ended.how.why
-            self._report(f"WARN {why}; another goes on with the training, from its newest checkpoint if there is one")
+            self._report(
+                f"WARN {why}; another worker continues the training, from its newest checkpoint if there is one"
+            )
         raise MachineError(
-            f"{TRIES} workers in a row died in a training, the last one so: {why}. Each has a model of its "
-            "own: is there enough memory? What was trained up to a checkpoint is kept: rerun the same command to go on"
+            f"{TRIES} workers in a row died in a training, the last for this reason: {why}. Each has its own copy of "
+            "the model: is there enough memory? What was trained up to a checkpoint is kept: rerun the same command "
+            "to continue"
         )
 
     @contextmanager
@@ -102,8 +105,8 @@ class RayTrainers:
                 deaths += isinstance(event, Died)
                 if deaths == STARTS:
                     raise MachineError(
-                        f"{STARTS} workers in a row died before they could train, the last one so: {event.why}. What "
-                        "was computed is kept: rerun the same command to go on"
+                        f"{STARTS} workers in a row died before they could train, the last for this reason: "
+                        f"{event.why}. What was computed is kept: rerun the same command to continue"
                     )
             yield worker
         finally:
@@ -132,7 +135,7 @@ def followed(events: Iterable[TrainingEvent | Died], places: Mapping[str, Path],
                 kept = _kept(event, data, places) or kept
         else:
             return Outcome(event, end, kept)
-    raise MachineError("a worker stopped in the middle of a training without a word: rerun the same command to go on")
+    raise MachineError("a worker stopped during a training without a message: rerun the same command to continue")
 
 
 def _kept(file: Whole, data: bytes, places: Mapping[str, Path]) -> bool:

@@ -161,7 +161,9 @@ def put_values(model: LanguageModel, values: bytes) -> None:
 
     given, trained = load(values), trained_weights(model)
     if {name: weight.shape for name, weight in trained.items()} != {name: v.shape for name, v in given.items()}:
-        raise MachineError("two machines train other weights of one model: do all run the same srit?")
+        raise MachineError(
+            "two machines train different weights of one model: check that all run the same version of srit"
+        )
     with torch.no_grad():
         for name, weight in trained.items():
             weight.copy_(given[name])
