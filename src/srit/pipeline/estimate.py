@@ -43,8 +43,8 @@ SAMPLED = 520 * 135e6 / 2  # parameters * tokens a second, for each core
 TRAINED = {"lora": 335 * 135e6 / 2, "qlora": 335 * 135e6 / 2, "full": 195 * 135e6 / 2}
 LOADED = 1.5 / 135e6  # seconds a parameter, to load a model: SmolLM2-135M on the same two cores
 SCORED = 3  # tokens are scored in the time of one that is trained: 716 and 213 tokens/s on one core in bfloat16
-# What stages reach of the speed that the probe or gpu-check measured, since answers end at different lengths, rows are less even,
-# and checkpoints are written: 0.6 to 0.95 in the quickstart.
+# What stages reach of the speed that the probe or gpu-check measured, since answers end at different lengths, rows are
+# less even, and checkpoints are written: 0.6 to 0.95 in the quickstart.
 REACHED = 0.8
 
 # One H100 of 80 GB: a model from published figures, not a measurement (`make gpu-check` makes one). Training through
