@@ -69,8 +69,8 @@ def smallest_difference(n: int, discordant: float) -> float | None:
     """Return the smallest true difference that `mcnemar_exact` finds (p < 0.05) in 80 of 100 samples of n problems.
 
     Args:
-        discordant: observed share of problems that only one of the models has right. A difference needs at least as many
-            as itself, so a larger one is sought with as many.
+        discordant: observed share of problems that only one of the models has right. A difference needs as
+            many as itself, so a larger one is sought with as many.
 
     Returns:
         The difference, to a hundredth of a point; None if n problems can show none: fewer than six never do.

@@ -43,8 +43,8 @@ SAMPLED = 520 * 135e6 / 2  # parameters * tokens a second, for each core
 TRAINED = {"lora": 335 * 135e6 / 2, "qlora": 335 * 135e6 / 2, "full": 195 * 135e6 / 2}
 LOADED = 1.5 / 135e6  # seconds a parameter, to load a model: SmolLM2-135M on the same two cores
 SCORED = 3  # tokens are scored in the time of one that is trained: 716 and 213 tokens/s on one core in bfloat16
-# The share of the probe's speed that stages reach, since answers end at different lengths, rows are less even, and
-# checkpoints are written: 0.6 to 0.95 in the quickstart.
+# The share of the speed measured by the probe or gpu-check that stages reach, since answers end at different lengths,
+# rows are less even, and checkpoints are written: 0.6 to 0.95 in the quickstart.
 REACHED = 0.8
 
 # One H100 of 80 GB: a model from published figures, not a measurement (`make gpu-check` makes one). Training through
@@ -73,6 +73,11 @@ class Work(NamedTuple):
     scored: int = 0  # tokens through the model without a gradient, for the reference of a training
     steps: int = 0
     loads: int = 0  # of the student's weights
+
+    @property
+    def as_trained(self) -> float:
+        """How many tokens could be trained in the time that all tokens take that are trained or scored."""
+        return self.trained + self.scored / SCORED
 
     def summary(self) -> str:
         """Return the work in words, such as "1,440 teacher calls, 46,080 tokens sampled"."""
@@ -192,14 +197,14 @@ def seconds(work: Work, recipe: Recipe, rates: Rates | None = None) -> float | N
     Args:
         rates: as probed on this machine for this student; None: by the student's size and another machine's speed.
     """
-    size, trained = n_parameters(recipe), work.trained + work.scored / SCORED
+    size = n_parameters(recipe)
     if rates is not None:
-        computed = work.sampled / rates.sampled + trained / rates.trained
+        computed = work.sampled / rates.sampled + work.as_trained / rates.trained
         return computed / REACHED + work.loads * LOADED * (size or 0)
     if size is None:
         return None
     cores = os.cpu_count() or 1
-    computed = (work.sampled / SAMPLED + trained / TRAINED[recipe.student.tuning]) / cores
+    computed = (work.sampled / SAMPLED + work.as_trained / TRAINED[recipe.student.tuning]) / cores
     return size * (computed + work.loads * LOADED)
 
 
@@ -209,7 +214,7 @@ def gpu_seconds(work: Work, recipe: Recipe) -> float | None:
         return None
     rows = min(recipe.rows, GPU_ROWS)
     step = size * (2 + rows * GPU_COLUMNS * GPU_CACHE) / GPU_BYTES + GPU_STEP
-    return work.sampled * step / rows + size * work.trained / GPU_TRAINED[recipe.student.tuning]
+    return work.sampled * step / rows + size * work.as_trained / GPU_TRAINED[recipe.student.tuning]
 
 
 def dollars(works: Iterable[Work], recipe: Recipe) -> float | None:

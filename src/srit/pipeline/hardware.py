@@ -13,7 +13,16 @@ from typing import NamedTuple
 from srit.errors import DataError, RecipeError
 from srit.pipeline.context import chunk_size
 from srit.pipeline.engines.room import chunks_of_a_model, chunks_of_completions
-from srit.pipeline.estimate import GPU_TRAINED, Work, demonstrated, dollars, gpu_bytes, gpu_seconds, n_parameters
+from srit.pipeline.estimate import (
+    GPU_TRAINED,
+    REACHED,
+    Work,
+    demonstrated,
+    dollars,
+    gpu_bytes,
+    gpu_seconds,
+    n_parameters,
+)
 from srit.recipe import Recipe
 from srit.run_directory import Json, read_json
 
@@ -102,7 +111,7 @@ def lines_of(
             f"WARN the student takes at least {needed / 2**30:.0f} GiB, and {hardware.name} has {hardware.gib:.0f}"
         )
     sampled = sum(_shared(_seconds(Work(sampled=s.work.sampled), recipe, hardware), s, recipe, workers) for s in stages)
-    trained = sum(_seconds(Work(trained=s.work.trained), recipe, hardware) for s in stages)
+    trained = sum(_seconds(s.work._replace(sampled=0), recipe, hardware) for s in stages)
     total, calls = sampled + trained, sum(s.work.calls for s in stages)
     parts = f"{hours(sampled)} of answers on {workers}, {hours(trained)} of training on one"
     gpu_hours = total * workers / 3600
@@ -127,9 +136,9 @@ def _seconds(work: Work, recipe: Recipe, hardware: Hardware) -> float:
         return gpu_seconds(work, recipe) or 0.0
     size = n_parameters(recipe) or 0
     slower = GPU_TRAINED["lora"] / GPU_TRAINED[recipe.student.tuning]  # gpu-check trains through LoRA
-    return work.sampled / _speed(hardware.sampled, size, recipe.sample.max_new_tokens) + (
-        slower * work.trained / _speed(hardware.trained, size, recipe.sample.max_new_tokens)
-    )
+    sampled = work.sampled / _speed(hardware.sampled, size, recipe.sample.max_new_tokens)
+    trained = slower * work.as_trained / _speed(hardware.trained, size, recipe.sample.max_new_tokens)
+    return (sampled + trained) / REACHED
 
 
 def _speed(speeds: Sequence[Speed], size: int, max_new_tokens: int) -> float:
