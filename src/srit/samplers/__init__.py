@@ -22,18 +22,18 @@ class SamplingSettings:
 
     temperature: float
     max_new_tokens: int
-    stop_ids: tuple[int, ...]  # any of them ends an answer and is part of it
+    stop_ids: tuple[int, ...]  # each of them ends an answer and is part of it
     top_k: int | None = None  # only the k likeliest tokens
     top_p: float = 1.0  # only the likeliest tokens that together have this probability (Holtzman et al. 2019)
     min_p: float = 0.0  # only tokens with this share of the likeliest one's probability (Nguyen et al. 2024)
-    stop: tuple[str, ...] = ()  # texts any of which ends an answer too; it is part of the answer
+    stop: tuple[str, ...] = ()  # texts that also end an answer, and are part of it
 
 
 class Request(NamedTuple):
     """One answer that is wanted."""
 
     prompt_ids: tuple[int, ...]
-    seed: str  # of this answer alone, such as "0/sample/gsm8k-7/cot/3": it owes nothing to the batch
+    seed: str  # of this answer only, such as "0/sample/gsm8k-7/cot/3", whatever else is in the batch
 
 
 class Sampled(NamedTuple):
@@ -56,11 +56,13 @@ class SamplerNeeds(NamedTuple):
     """What an engine draws answers from, and how many at once."""
 
     student: Student
-    trained: Path | None  # the folder of what a stage made of it, an adapter or a whole model; None: the student itself
+    trained: (
+        Path | None
+    )  # the folder of an adapter or a whole model that a stage trained from it; None: the student
     rows: int  # answers decoded at once
     text: Callable[[tuple[int, ...]], str]  # token ids as text
-    decoding: Decoding | None  # how answers were found to be computed right; None: nobody tried
-    cache_bytes: int = 0  # that the keys and values of a batch may take; 0: a share of the device's memory
+    decoding: Decoding | None  # how answers were proven to be computed correctly; None: not tested
+    cache_bytes: int = 0  # that a batch's keys and values may take; 0: a share of the device's memory
 
 
 Settings = TypeVar("Settings", bound=SamplerSettings)
@@ -75,7 +77,7 @@ class SamplerKind(Configured[Settings]):
     release: Callable[[], None] = lambda: None  # ends what `make` keeps for the next model
 
 
-_used: dict[str, SamplerKind[Any]] = {}  # engines that this process has made samplers with, by name
+_used: dict[str, SamplerKind[Any]] = {}  # engines with which this process has made samplers, by name
 
 
 def make_sampler(settings: SamplerSettings, needs: SamplerNeeds) -> Sampler:

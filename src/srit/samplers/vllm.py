@@ -31,7 +31,9 @@ class Model(NamedTuple):
     """What an engine serves: equal values are the same weights, whatever folder they are in."""
 
     place: str  # a folder or a hub id
-    content: str  # the sum of a folder that a stage made; "" for the student itself, which does not change in a run
+    content: (
+        str  # the checksum of a stage's folder; "" for the student itself, which does not change in a run
+    )
     revision: str | None
     dtype: str
     rank: int  # of the adapters, at most

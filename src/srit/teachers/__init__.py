@@ -50,7 +50,9 @@ class Teacher(Protocol):
     """Answers questions in any order, each as soon as its answer is known."""
 
     name: str  # kept with every demonstration
-    identity: dict[str, object]  # all that shapes an answer except its limit: part of the key it is stored under
+    identity: dict[
+        str, object
+    ]  # all that shapes an answer except its limit: part of its storage key
 
     @property
     def max_tokens(self) -> int | None:
@@ -110,10 +112,10 @@ class Surroundings(NamedTuple):
     dtype: Literal["auto", "float32", "bfloat16"]  # that the student is computed in
     rows: int  # answers decoded at once on this machine
     report: Callable[[str], None]  # shows a line to a person
-    engine: Engine  # computes what this machine, or others, do for the teacher
+    engine: Engine  # computes what this machine, or others, must do for the teacher
     system: str | None = None  # what a system turn before each question says; None: there is no such turn
-    sample: int = 0  # which of several answers to each question is wanted
-    spent: Spent = UNSPENT  # by the run so far, or by the study that it is part of
+    sample: int = 0  # which of several answers to each question to give
+    spent: Spent = UNSPENT  # so far, by the run or the study that it is part of
     # Records a call that costs money, by the key of its answer: before it is sent, and once its end is known.
     record: Record = not_recorded
 
@@ -163,15 +165,17 @@ class TeacherKind(Configured[Settings]):
     make: Callable[[Settings, Surroundings], Teacher]
     work: Callable[[Settings, int], TeacherWork] = _no_work  # of so many questions
     price: Callable[[Settings, int, int], float | None] = _no_price  # dollars of calls with prompts of so many tokens
-    shaping: Callable[[Settings], Mapping[str, Json]] = _all_fields  # settings that its answers depend on
-    sources: Callable[[Settings], Mapping[str, Json]] = _no_sources  # sums of the files that its answers depend on
+    shaping: Callable[[Settings], Mapping[str, Json]] = _all_fields  # the settings on which its answers depend
+    sources: Callable[[Settings], Mapping[str, Json]] = (
+        _no_sources  # checksums of files that its answers depend on
+    )
     samples: Callable[[Settings], int] = _one  # answers to each training problem
     model: Callable[[Settings], Student | None] = _no_model  # that this machine loads for it
-    doctor: Callable[[], Sequence[Finding]] = tuple  # lines of `srit doctor`
+    doctor: Callable[[], Sequence[Finding]] = tuple  # its lines in `srit doctor`
     # Looks for `srit plan` whether the teacher is there, without asking it anything; raises the error of the run.
     look: Callable[[Settings], Iterable[Finding]] = _not_looked
-    kept: bool = False  # whether one teacher serves a whole run, with what it learns
-    free: bool = False  # whether its answers cost nothing to get again
+    kept: bool = False  # whether one teacher serves a whole run, and keeps what it finds out
+    free: bool = False  # whether its answers cost nothing to repeat
     remembered: bool = True  # whether a stored answer stays the answer to its prompt; False: more decides, such as data
 
 
