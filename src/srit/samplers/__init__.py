@@ -1,6 +1,6 @@
-"""Samplers: prompts to completions.
+"""Samplers turn prompts into completions.
 
-One file or folder for each engine, which declares all that srit has to know of it: `SAMPLER = SamplerKind(…)`.
+Each engine has a file or folder that declares everything srit needs to know about it: `SAMPLER = SamplerKind(…)`.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class SamplingSettings:
 
 
 class Request(NamedTuple):
-    """One answer that is wanted."""
+    """One wanted answer."""
 
     prompt_ids: tuple[int, ...]
     seed: str  # of this answer only, such as "0/sample/gsm8k-7/cot/3", whatever else is in the batch
 
 
 class Sampled(NamedTuple):
-    """One answer that was drawn."""
+    """One drawn answer."""
 
     token_ids: tuple[int, ...]  # the stop token is the last unless truncated
     logp: float  # nats, summed over token_ids, at temperature 1
@@ -48,17 +48,15 @@ class Sampler(Protocol):
     """Draws answers from one model."""
 
     def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[Sampled]:
-        """One answer for each request, in the order of the requests."""
+        """Draw one answer for each request, in the order of the requests."""
         ...
 
 
 class SamplerNeeds(NamedTuple):
-    """What an engine draws answers from, and how many at once."""
+    """What an engine needs in order to draw answers."""
 
     student: Student
-    trained: (
-        Path | None
-    )  # the folder of an adapter or a whole model that a stage trained from it; None: the student
+    trained: Path | None  # the folder of an adapter or a whole model that a stage trained from it; None: the student
     rows: int  # answers decoded at once
     text: Callable[[tuple[int, ...]], str]  # token ids as text
     decoding: Decoding | None  # how answers were proven to be computed correctly; None: not tested
@@ -70,7 +68,7 @@ Settings = TypeVar("Settings", bound=SamplerSettings)
 
 @dataclass(frozen=True)
 class SamplerKind(Configured[Settings]):
-    """All that srit has to know of an engine; `settings` are its fields in the recipe."""
+    """Everything that srit needs to know about an engine; `settings` are its fields in the recipe."""
 
     make: Callable[[Settings, SamplerNeeds], Sampler]
     doctor: Callable[[], Sequence[Finding]] = tuple  # lines of `srit doctor`
@@ -81,7 +79,7 @@ _used: dict[str, SamplerKind[Any]] = {}  # engines with which this process has m
 
 
 def make_sampler(settings: SamplerSettings, needs: SamplerNeeds) -> Sampler:
-    """Make what draws answers.
+    """Make a sampler.
 
     Raises:
         DataError: the model cannot be loaded.
@@ -92,15 +90,15 @@ def make_sampler(settings: SamplerSettings, needs: SamplerNeeds) -> Sampler:
 
 
 def release_engines() -> None:
-    """End what the engines of this process keep for their next model, before something else takes the memory."""
+    """Free what this process's engines keep for their next model, before something else takes the memory."""
     for kind in _used.values():
         kind.release()
 
 
 def sampler_kind(name: str) -> SamplerKind[Any]:
-    """The engine of that name.
+    """Return the engine with that name.
 
     Raises:
-        RecipeError: there is none, or a plug-in that does not work.
+        RecipeError: there is none, or its plug-in does not work.
     """
     return SAMPLERS.find(name, SamplerKind)
