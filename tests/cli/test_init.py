@@ -63,12 +63,12 @@ def test_a_task_is_data_too(tmp_path, data, kind):
 @pytest.mark.parametrize(
     "options, message, code",
     [
-        ([], "--data: is missing, and there is no terminal to ask on", 2),
+        ([], "--data is missing, and there is no terminal to ask on", 2),
         (["--data", "nothing.jsonl"], "there is no file or folder 'nothing.jsonl'", 3),
         (["--data", "bare.jsonl", "--question", "asked"], "answer: is missing", 3),
         (["--data", "other.jsonl"], "other.jsonl:1: question: is missing", 3),
         (["--data", "list.json"], "list.json:1: the file is one JSON list, but a row is a line: jq -c", 3),
-        (["--data", "bare.jsonl", "--question", "asked", "--answer", "gold"], "--teacher: is missing", 2),
+        (["--data", "bare.jsonl", "--question", "asked", "--answer", "gold"], "--teacher is missing", 2),
         (["--data", "solved.jsonl", "--teacher", "nobody"], "give gold, a server as MODEL@URL, or an existing file", 2),
         (["--data", "sums", "--teacher", "gold"], "not all problems have a solution", 2),
     ],

@@ -50,7 +50,7 @@ BAD = {
     ),
     "a loss that does not exist, with the nearest": (
         GOOD + "  loss: simpa\n",
-        "recipe.yaml:11: refine.loss is 'simpa': there is no loss 'simpa': did you mean 'simpo'? choose one of apo_zero,",
+        "recipe.yaml:11: refine.loss is 'simpa': there is no loss 'simpa': did you mean 'simpo'? choose one of apo_",
     ),
     "a teacher that does not exist": (
         GOOD + "teacher: {kind: opanai}\n",

@@ -1,4 +1,4 @@
-"""srit bench: how fast and how right this machine's GPU is."""
+"""srit bench: how fast and how correct this machine's GPU is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""srit chat: asks the models of a run, or one model, as they were trained to be asked."""
+"""srit chat: asks the models of a run, or one model, with the prompts that they were trained on."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _sources(place: str, names: Sequence[str]) -> list[Source]:
 
 
 def _put(source: Source, task: str | None, direct: bool) -> Callable[[str], str]:
-    """Return what makes a prompt of a question: as a problem of a task, or with the trigger alone."""
+    """Return a function that makes a question's prompt: as for a problem of a task, or with only the trigger."""
     from srit.records import Problem
     from srit.students.prompts import prompt_text
     from srit.tasks import find_task
@@ -76,13 +76,13 @@ def _put(source: Source, task: str | None, direct: bool) -> Callable[[str], str]
     name, wording = task or _shared(source), source.wording
     if name is None:
         return lambda question: question if direct else f"{question}\n{wording.trigger}"
-    find_task(name)  # reports a name that there is not
+    find_task(name)  # raises if there is no such task
     kind: PromptKind = "direct" if direct else "cot"
     return lambda question: prompt_text(Problem("question", name, "test", question, ""), kind, wording)
 
 
 def _shared(source: Source) -> str | None:
-    """Return a training task of the run that made a model if all have the same instruction."""
+    """Return a training task of the run that made the model, if all of them have the same instruction."""
     from srit.tasks import find_task
 
     tasks = [] if source.run is None else [use.task for use in source.run.recipe.tasks.train]
@@ -133,7 +133,7 @@ def _answer(speaker: Speaker, text: str, max_new_tokens: int) -> None:
 
 
 class _Written:
-    """What `generate` streams to: prints the text as far as it is whole."""
+    """The streamer of `generate`: prints the text as far as its characters are complete."""
 
     def __init__(self, prompts: Prompts) -> None:
         self._prompts, self._is_prompt = prompts, True
@@ -152,7 +152,7 @@ class _Written:
             return
         self._ids.extend(ids.flatten().tolist())
         text = self._prompts.text(self._ids)
-        if not text.endswith("\N{REPLACEMENT CHARACTER}"):  # which stands for half a character
+        if not text.endswith("\N{REPLACEMENT CHARACTER}"):  # which stands for an incomplete character
             self._show(text)
 
     def end(self) -> None:

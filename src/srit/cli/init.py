@@ -1,4 +1,4 @@
-"""srit init: a small recipe for data of one's own, with what can be changed said beside it."""
+"""srit init: writes a small recipe for a user's own data, with comments on what can be changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EMBEDDED = "smollm2-135m-instruct"
 
 
 class Wanted(NamedTuple):
-    """What a recipe is written from."""
+    """The values that a recipe is written from."""
 
     name: str
     train: str  # the task
@@ -70,7 +70,7 @@ def _recipe_text(
 
 
 def _given(flag: str, value: str | None, asked: str, default: str | None = None) -> str:
-    """Return what a flag gave, or else what the terminal says, or the default where there is no terminal.
+    """Return a flag's value, or else the user's answer on a terminal, or the default without a terminal.
 
     Raises:
         RecipeError: there is neither.
@@ -85,7 +85,7 @@ def _given(flag: str, value: str | None, asked: str, default: str | None = None)
 
 
 def _tasks(data: str, question: str | None, answer: str | None) -> tuple[str, str]:
-    """Return the tasks to train on and to evaluate on: of one file, four fifths and the rest."""
+    """Return the tasks to train on and to evaluate on; a single file is split into four fifths and the rest."""
     from srit.tasks import is_task
 
     columns = [f"{ours}={named}" for ours, named in (("question", question), ("answer", answer)) if named]
@@ -99,7 +99,7 @@ def _tasks(data: str, question: str | None, answer: str | None) -> tuple[str, st
 
 
 def _has_splits(place: str) -> bool:
-    """Return whether the rows of a file name their splits, or a folder has them apart."""
+    """Return whether a file's rows name their splits, or a folder has a file for each."""
     from srit.tasks.lines import read_rows
 
     path = Path(place.partition("?")[0])
@@ -111,7 +111,7 @@ def _has_splits(place: str) -> bool:
 def _own_teacher(task: str) -> str | None:
     """Return the teacher that a task brings: its solver or its data's solutions; None: it has none.
 
-    Of a file, the first problems are looked at; the hub is not asked.
+    In a file, the first problems decide; the hub is not asked.
 
     Raises:
         SritError: there is no such file, or its rows cannot be used.

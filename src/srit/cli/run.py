@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from srit.pipeline.engines import Machines
     from srit.recipe import Recipe
 
-# By command: the part of a run that it makes (`stages.PARTS`), and its help.
+# For each command: the part of a run that it makes (`stages.PARTS`), and its help.
 STAGES = {
     "demonstrate": ("demonstrations", "Make a run's demonstrations, and first what they need."),
     "instruct": ("instructed", "Train a run's instructed model, and first make what it needs."),
@@ -170,10 +170,10 @@ def stage_command(part: str, summary: str) -> Callable[..., None]:
 
 
 def settings_of(target: str, overrides: Sequence[str], out: Path | None) -> tuple[Recipe, Path | None]:
-    """Return the recipe that a recipe's name or a run directory stands for, and the run directory; None: runs/NAME.
+    """Return the recipe that a name or a run directory stands for, and the run directory; None: runs/NAME.
 
     Raises:
-        RecipeError: it is neither, or --out names another folder than the run's.
+        RecipeError: it is neither, or --out names a folder other than the run's.
     """
     from srit.recipe import SHIPPED, read_recipe
     from srit.recipe.begun import begun_recipe, is_begun

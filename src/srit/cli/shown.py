@@ -1,4 +1,4 @@
-"""srit show, tasks, recipes, audit and doctor: what there is, printed."""
+"""srit show, tasks, recipes, audit and doctor: commands that print what exists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from srit.printable import printable
 if TYPE_CHECKING:
     from srit.cli.audit import Audit
 
-TRACES = 3  # problems shown where none is named
+TRACES = 3  # problems shown if none is named
 SHOWN_IDS = 20
 
 
@@ -132,7 +132,7 @@ def write_new(path: Path, text: str) -> None:
     """Write a file that does not exist yet.
 
     Raises:
-        RecipeError: there is one.
+        RecipeError: it exists.
         MachineError: it cannot be written.
     """
     try:

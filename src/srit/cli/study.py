@@ -137,7 +137,7 @@ def claim(
 def _refuse_to_overwrite(whole: Path, parts: list[Path]) -> None:
     """
     Raises:
-        RecipeError: a study is run in the folder, or kept there and not one of the parts.
+        RecipeError: a study is run in the folder, or another study than the parts is kept there.
     """
     out = whole.parent
     if (out / "runs").exists() or out.is_file():
@@ -147,7 +147,7 @@ def _refuse_to_overwrite(whole: Path, parts: list[Path]) -> None:
 
 
 def _study_json(place: Path) -> Path:
-    """The study.json of a study directory, or the file itself."""
+    """Return the study.json of a study directory, or the file itself."""
     return place / "study.json" if place.is_dir() else place
 
 

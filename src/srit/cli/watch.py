@@ -32,7 +32,7 @@ class Watched:
         return News(hashlib.sha256(data).hexdigest()[:16], _doing(self._folder))
 
     def page(self) -> bytes:
-        """Return the page of now.
+        """Return the current page.
 
         Raises:
             SritError: a file of the run is damaged.
@@ -61,8 +61,8 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*arguments)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
-        """Answer with the page, or with what is new."""
-        # A page of another site can have its name resolved to this machine, but not send this one's name.
+        """Answer with the page, or with the news."""
+        # Another site's page can make its name resolve to this machine, but cannot send this machine's name.
         if self.headers.get("Host", "").rpartition(":")[0] not in (HOST, "localhost"):
             return self._answer(403, "text/plain", b"srit watch answers only to this machine")
         try:
@@ -112,7 +112,7 @@ def _changed(path: Path) -> float:
 
 
 def _is_open(lock: Path) -> bool:
-    """Return whether a process holds a run's lock. Trying the lock could make a run that begins now fail."""
+    """Return whether a process holds a run's lock. Trying the lock could make a starting run fail."""
     if not lock.exists():
         return False
     number = lock.stat().st_ino

@@ -11,10 +11,10 @@ Holds = Literal["model", "dataset"]
 
 
 def require_push(repository: str) -> None:
-    """Check what can be known of a push before anything is made for it.
+    """Check a push as far as possible before anything is made for it.
 
     Raises:
-        RecipeError: the repository's name cannot be one, or nobody is logged in.
+        RecipeError: the repository's name is not valid, or nobody is logged in.
     """
     from huggingface_hub import get_token
     from huggingface_hub.errors import HFValidationError
@@ -31,7 +31,7 @@ def require_push(repository: str) -> None:
 
 
 def push(folder: Path, repository: str, holds: Holds, *, public: bool) -> str:
-    """Upload a folder as one commit; the repository is made if it is not there.
+    """Upload a folder as one commit; create the repository if it does not exist.
 
     Args:
         repository: USER/NAME.
@@ -56,7 +56,7 @@ def push(folder: Path, repository: str, holds: Holds, *, public: bool) -> str:
         )
     except RecipeError:
         raise
-    except Exception as error:  # of the HTTP library, which is another in other versions of huggingface_hub
+    except Exception as error:  # of the HTTP library, which differs between versions of huggingface_hub
         said = str(error.__cause__ or error).strip().rstrip(".").splitlines()
         raise MachineError(
             f"--push: {repository}: {said[0] if said else type(error).__name__}. {folder} is whole: "

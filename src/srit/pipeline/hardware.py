@@ -1,6 +1,6 @@
-"""What a run takes on GPUs that are not here: `srit plan --hardware h100 --workers 8`.
+"""What a run takes on other GPUs: `srit plan --hardware h100 --workers 8`.
 
-Speeds are those that `make gpu-check` measured, or, where nobody has, the model of published figures in `estimate`.
+Speeds are those that `make gpu-check` measured, or else the model of published figures in `estimate`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from srit.recipe import Recipe
 from srit.run_directory import Json, read_json
 
 LONG = "2,048 tokens"  # in the names of what gpu-check measures with long answers
-LONG_FROM = 768  # tokens: answers that may be longer are taken to be as slow as those
-BY_NAME = {"h100": ("H100", 80.0)}  # of which there are published figures, with GiB
+LONG_FROM = 768  # tokens: longer answers are assumed to be as slow as these
+BY_NAME = {"h100": ("H100", 80.0)}  # GPUs with published figures, and their GiB
 
 
 class Speed(NamedTuple):
@@ -56,7 +56,7 @@ class Planned(NamedTuple):
 
 
 def hardware_of(stated: str) -> Hardware:
-    """Return the hardware of a name, or of a RESULT.json.
+    """Return the hardware with a name, or described by a RESULT.json.
 
     Raises:
         RecipeError: it is neither.
@@ -100,7 +100,7 @@ def lines_of(
     """Say what stages take: time, its parts, money, and which stages have fewer chunks than there are workers.
 
     Args:
-        shard: whether the workers share out the weights in training; its time is that of one, which they may undercut.
+        shard: whether the weights are sharded over the workers in training; its time is that of one, an upper bound.
     """
     if n_parameters(recipe) is None:
         return [f"{hardware.name}: time unknown (the student's size is not in its name)"]
@@ -131,7 +131,7 @@ _UNMEASURED = (
 
 
 def _seconds(work: Work, recipe: Recipe, hardware: Hardware) -> float:
-    """Return how long work takes on one GPU, without loading."""
+    """Return how many seconds work takes on one GPU, without loading."""
     if not hardware.sampled:
         return gpu_seconds(work, recipe) or 0.0
     size = n_parameters(recipe) or 0
@@ -152,13 +152,13 @@ def _speed(speeds: Sequence[Speed], size: int, max_new_tokens: int) -> float:
 
 
 def _shared(seconds: float, stage: Planned, recipe: Recipe, workers: int) -> float:
-    """Return how long a stage's answers take so many workers, each of which computes whole chunks."""
+    """Return how many seconds a stage's answers take so many workers, each of which computes whole chunks."""
     chunks = n_chunks(stage.name, recipe)
     return seconds * math.ceil(chunks / workers) / chunks
 
 
 def n_chunks(stage: str, recipe: Recipe) -> int:
-    """Return in how many chunks the answers of a stage come, at least 1."""
+    """Return the number of chunks in a stage's answers, at least 1."""
     return max(1, next((count(recipe) for part, count in _CHUNKS.items() if part in stage), 1))
 
 

@@ -1,4 +1,4 @@
-"""A variant of a run: a run beside it that takes whatever is equal from it, and pays for no answer that it has."""
+"""A variant of a run: a run beside it that reuses whatever is equal, and pays for no answer that the run has."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from srit.run_directory.mirror import mirror_of
 
 
 def begin_variant(folder: Path, of: Path, mirror: Mirror | None = None) -> None:
-    """Make a folder a variant of a run, whose student it computes as the run does.
+    """Make a folder a variant of a run; it computes the student as the run does.
 
     Args:
         mirror: the copy of the folder, which may hold the variant already; None: there is none.
@@ -41,16 +41,16 @@ def begin_variant(folder: Path, of: Path, mirror: Mirror | None = None) -> None:
 def shared_by(
     folder: Path, declare: Callable[[Recipe], Sequence[Stage]], report: Callable[[str], None]
 ) -> Iterator[Shared | None]:
-    """Yield what a variant shares with its run and that run's other variants; None: the folder is no variant.
+    """Yield what a variant shares with its run and that run's other variants; None: the folder is not a variant.
 
     Only one of them is open at a time.
 
     Args:
         declare: a recipe's stages.
-        report: takes a line about the copy of the run that it is a variant of.
+        report: takes a line about the copy of the original run.
 
     Raises:
-        DataError: the run that it is a variant of is gone.
+        DataError: the original run is missing.
         MachineError: another process has that run, or a variant of it, open.
     """
     place = read_manifest(folder).variant_of
@@ -66,7 +66,7 @@ def shared_by(
 
 
 def share_finished(run: Run, stages: Sequence[Stage], folder: Path) -> None:
-    """Put what a run has finished where others that share a folder find it; hard links take no room."""
+    """Put what a run has finished where others that share a folder find it; hard links take no disk space."""
     for stage in stages:
         entry = run.manifest.stages.get(str(stage.name))
         if entry is None or set(entry.outputs) != set(stage.outputs):

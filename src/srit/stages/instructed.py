@@ -55,7 +55,7 @@ def _make_instructed(inputs: Inputs, out: Outputs, context: Context) -> Mapping[
     def start() -> LanguageModel:
         from srit.training.loop import seed_torch
 
-        seed_torch(f"{inputs.recipe.seed}/instructed")  # a new adapter begins with random values
+        seed_torch(f"{inputs.recipe.seed}/instructed")  # a new adapter starts from random values
         model = context.trainable(None)
         _report_dropout(context, model)
         return model
@@ -88,7 +88,7 @@ def instruct_on(
     """Train a model on the demonstrations, write it, and return counts.
 
     Args:
-        start: builds the model that the training starts from.
+        start: builds the training's starting model.
         name: of the output.
         settings: of the optimizer.
         max_tokens: as in `instruction.instruct`.

@@ -1,4 +1,4 @@
-"""Parts of one study, each run separately, such as a seed or a student on each machine → one study.json."""
+"""Parts of a study that were run separately, such as one seed or student per machine → one study.json."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def joined(parts: Sequence[tuple[str, StudyResults]]) -> StudyRecord:
 
 
 def _differing(a: GridRecord, b: GridRecord) -> list[str]:
-    """Return the fields of two studies that would have to be equal."""
+    """Return the fields in which two studies differ although they must be equal."""
     of_a, of_b = _must_be_equal(a), _must_be_equal(b)
     return [field for field in of_a | of_b if of_a.get(field) != of_b.get(field)]
 
@@ -84,7 +84,7 @@ def _cells(parts: Sequence[tuple[str, StudyResults]]) -> dict[str, CellRecord]:
 
 
 def _runs(parts: Sequence[tuple[str, StudyResults]]) -> dict[tuple[str, int], RunRecord]:
-    """Map each run by its cell and seed; one that is done comes before one that failed or waits."""
+    """Map each run by its cell and seed; one that is done replaces one that failed or waits."""
     runs: dict[tuple[str, int], tuple[str, RunRecord]] = {}
     of_parts = [(place, cell.cell, run) for place, part in parts for cell in part.cells for run in cell.runs]
     for place, name, run in of_parts:

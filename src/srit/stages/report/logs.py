@@ -1,4 +1,4 @@
-"""What trainings kept next to their weights."""
+"""Reads what trainings keep next to their weights."""
 
 from __future__ import annotations
 

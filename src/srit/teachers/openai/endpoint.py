@@ -116,12 +116,12 @@ def _check_unencrypted(base_url: str, host: str, api_key_env: str | None, *, has
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
+    """Return whether a host is this machine."""
     return _is_within(host, _LOOPBACK) if _address(host) else host.rstrip(".").lower() in ("localhost",)
 
 
 def is_private(host: str) -> bool:
-    """Whether a host is on a private network, judged by its address or the form of its name."""
+    """Return whether a host is on a private network, judged by its address or the form of its name."""
     if _address(host):
         return _is_within(host, _LOOPBACK + _PRIVATE)
     name = host.rstrip(".").lower()
