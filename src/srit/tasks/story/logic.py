@@ -29,7 +29,7 @@ def toggled(
     short: tuple[str, str],
     n: int,
 ) -> Story:
-    """Has people change the state or leave it, in turn; acts and their short forms are (leaves, changes)."""
+    """Let people change the state or leave it, in turn; acts and their short forms are (leaves, changes)."""
     state = draw.randrange(2)
     sentences, steps = [f"The {thing} is {states[state]}."], [f"{title(states[state])}."]
     for person in people(draw, n):
