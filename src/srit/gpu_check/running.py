@@ -151,7 +151,7 @@ def _in_process(name: str, seconds: float, tiny: bool) -> tuple[dict[str, dict[s
         process = subprocess.Popen(command, stdout=said, stderr=errors, env=_environment())
         try:
             code = process.wait(timeout=seconds)
-            fault = "" if code == 0 else f"it ended with status {code}:  "
+            fault = "" if code == 0 else f"it ended with status {code}: "
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
