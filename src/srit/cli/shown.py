@@ -10,7 +10,7 @@ import typer
 
 from srit.cli.ends import reported_errors
 from srit.cli.options import RunFolder
-from srit.errors import DataError, MachineError, RecipeError
+from srit.errors import MachineError, RecipeError
 from srit.printable import printable
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _first_problem(name: str, split: str, data: Path | None) -> str:
     from srit.records import Split
     from srit.stages.report.traces import visible
     from srit.students.prompts import prompt_text
-    from srit.tasks import find_task
+    from srit.tasks import find_task, without_problems
     from srit.teachers.gold import worked_solution
 
     task = find_task(name)
@@ -78,7 +78,7 @@ def _first_problem(name: str, split: str, data: Path | None) -> str:
         raise RecipeError(f"--split: {split!r} is none of {', '.join(get_args(Split))}")
     problem = next(iter(task.load(wanted, data=data, limit=None, seed=0)), None)
     if problem is None:
-        raise DataError(f"{name}: there are no problems in its {split} split")
+        raise without_problems(name, wanted)
     parts = [
         f"{task.name}: {task.about}",
         f"problem {problem.id}, by the CoT prompt (the direct one lacks its last line):",

@@ -58,8 +58,11 @@ def heard(watch: Watch) -> Iterator[Watch]:
 
 def _quiet_transformers() -> None:
     """Let transformers log as others do and draw no bars: otherwise it writes to stderr by itself."""
+    from huggingface_hub.utils import logging as hub
     from transformers.utils import logging as theirs
 
+    hub.enable_propagation()
+    logging.getLogger("huggingface_hub").handlers.clear()
     theirs.disable_progress_bar()  # type: ignore[no-untyped-call]
     theirs.disable_default_handler()
     theirs.enable_propagation()
