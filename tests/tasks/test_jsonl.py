@@ -185,7 +185,7 @@ def test_a_solution_without_one_marked_answer_is_refused_with_its_line(tmp_path,
         load(path)
 
     assert caught.value.exit_code == 3
-    assert "####" in str(caught.value) or "give the right one alone" in str(caught.value)
+    assert "####" in str(caught.value) or "give only the right one" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -405,6 +405,6 @@ def test_the_command_that_a_csv_file_is_refused_with_makes_rows_of_it(tmp_path):
 
     with pytest.raises(DataError, match=r"my cards\.csv: a table, not JSON Lines") as refused:
         load(table)
-    subprocess.run(str(refused.value).partition("makes them of it: ")[2], shell=True, check=True)
+    subprocess.run(str(refused.value).partition("converts it: ")[2], shell=True, check=True)
 
     assert [problem.answer for problem in load(table.with_suffix(".jsonl"))] == ["5"]

@@ -18,7 +18,7 @@ Device = Literal["cpu", "cuda"]
 
 CPU = "cpu"  # the kind of every processor: what it is made of is part of what srit measures on it
 GIB = 2**30
-LESS_AT_ONCE = "set student.batch_tokens to half of what it is, or less"
+LESS_AT_ONCE = "set student.batch_tokens to half its value, or less"
 
 
 def device_for(asked: Literal["auto", "cpu", "cuda"]) -> Device:
@@ -32,7 +32,9 @@ def device_for(asked: Literal["auto", "cpu", "cuda"]) -> Device:
     found = torch.cuda.is_available()
     if asked == "cuda" and not found:
         built = "this build of torch has no CUDA" if torch.version.cuda is None else "torch sees no GPU"
-        raise MachineError(f"student.device is cuda, but {built}: install the driver or such a build, or set cpu")
+        raise MachineError(
+            f"student.device is cuda, but {built}: install the driver or a CUDA build of torch, or set it to cpu"
+        )
     return "cuda" if found and asked != "cpu" else "cpu"
 
 
@@ -62,7 +64,7 @@ def check_kind(kind: str) -> None:
     if _HARDWARE.sub("", here) != _HARDWARE.sub("", kind):
         raise MachineError(
             f"this run computes on {_HARDWARE.sub('', kind)}, and here is {_HARDWARE.sub('', here)}: its numbers would "
-            "differ in their last digits. Go on where it began, or start another run with --out"
+            "differ in their last digits. Continue it where it began, or start another run with --out"
         )
 
 
@@ -150,7 +152,8 @@ def reporting_memory(what: str, remedy: str) -> Iterator[None]:
         wanted = re.search(r"Tried to allocate ([\d.]+ \w+)", str(error))
         amount = f"{wanted[1]} more" if wanted else "more memory"
         raise MachineError(
-            f"{what} needs {amount}, and the GPU has {_free()}: {remedy}, or end what else uses it; then run again"
+            f"{what} needs {amount}, and the GPU has {_free()}: {remedy}, or end other programs that use it; then run "
+            "again"
         ) from None
 
 

@@ -146,6 +146,6 @@ def _check_same(path: Path, data: bytes) -> None:
     if kept != data:
         sums = " and ".join(hashlib.sha256(found).hexdigest()[:16] for found in (kept, data))
         raise MachineError(
-            f"{path}: this was computed twice, with different results ({sums}): the machines are of different kinds, "
-            "or one of them makes mistakes. The first result is kept; delete the file to have it computed again"
+            f"{path}: two computations of this gave different results ({sums}): the machines are of different kinds, "
+            "or one of them makes errors. The first result is kept; delete the file to compute it again"
         )

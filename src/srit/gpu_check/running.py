@@ -123,7 +123,7 @@ def check(names: Sequence[str], *, seconds: float, out: Path, tiny: bool = False
     for name in names:
         left = end - time.monotonic()
         if left < 5:
-            failed.append(f"{name}: no time was left for it")
+            failed.append(f"{name}: no time was left")
             continue
         started = time.monotonic()
         limit = left if tiny else min(PARTS[name].seconds, left)
@@ -151,7 +151,7 @@ def _in_process(name: str, seconds: float, tiny: bool) -> tuple[dict[str, dict[s
         process = subprocess.Popen(command, stdout=said, stderr=errors, env=_environment())
         try:
             code = process.wait(timeout=seconds)
-            fault = "" if code == 0 else f"it ended with {code}: "
+            fault = "" if code == 0 else f"it ended with status {code}:  "
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -1,4 +1,4 @@
-"""Every field of a recipe with its type, its default, and the comment of its line of source: docs/recipe.md."""
+"""Describes every field of a recipe: its type, its default, and its comment in the source (docs/recipe.md)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Described(NamedTuple):
 
 
 def described(part: type[Part]) -> Iterator[Described]:
-    """Yields the fields that a class has of its own, in order, with the comments on and above their lines."""
+    """Yield the fields that a class itself declares, in order, with the comments on and above their lines."""
     above: list[str] = []
     for line in inspect.getsource(part).splitlines():
         if line.startswith("    # "):
@@ -73,7 +73,7 @@ def _words(kind: str) -> str:
 
 
 def shown_default(part: type[Part], name: str) -> str:
-    """Returns the default of a field as YAML writes it, "" for a part of the recipe, and "needed" without one."""
+    """Return a field's default as YAML writes it, "" for a part of the recipe, and "needed" without one."""
     field = part.model_fields[name]
     if field.is_required():
         return "needed"
@@ -90,7 +90,7 @@ def shown_default(part: type[Part], name: str) -> str:
 def table(
     prefix: str, part: type[Part], *, without: type[Part] | None = None, hidden: Sequence[str] = ()
 ) -> Iterator[str]:
-    """Yields the lines of a table of a part's fields.
+    """Yield the lines of a table of a part's fields.
 
     Args:
         prefix: of their names in a recipe, such as "refine.".
@@ -109,7 +109,7 @@ def table(
 
 
 def _as_yaml(said: str) -> str:
-    """Returns a comment with the values that it names as a recipe writes them."""
+    """Return a comment with the values that it names as a recipe writes them."""
     for python, written in _WRITTEN.items():
         said = said.replace(python, written)
     return said.replace("|", "\\|")
@@ -120,7 +120,7 @@ def _own(base: type[Part]) -> list[Described]:
 
 
 def kinds(title: str, prefix: str, found: Kinds, base: type[Part], *, plugins: bool) -> Iterator[str]:
-    """Yields a section for each kind with its fields: srit's own, and those of `plugins` as well."""
+    """Yield a section for each kind with its fields: srit's own, and with `plugins` those of other packages."""
     for name, kind in found.all(Configured):
         if not plugins and name not in found.own():
             continue
@@ -149,7 +149,7 @@ PARTS: tuple[tuple[str, type[Part]], ...] = (
 
 @cache
 def page(*, plugins: bool = False) -> str:
-    """Returns docs/recipe.md; with `plugins` also what installed packages bring."""
+    """Return docs/recipe.md; with `plugins` also what other installed packages bring."""
     lines = [HEAD.rstrip("\n")]
     for prefix, part in PARTS:
         lines += ["", f"## {inspect.getdoc(part)}", *table(prefix, part, hidden=("loss",))]
@@ -160,7 +160,7 @@ def page(*, plugins: bool = False) -> str:
 
 
 def fields_named(name: str) -> list[str]:
-    """Returns a line for each field of that dotted name, such as "refine.beta", or of that part, such as "refine"."""
+    """Return a line for each field with that dotted name, such as "refine.beta", or in that part, such as "refine"."""
     lines, of = [], ""
     for line in page(plugins=True).splitlines():
         if line.startswith("#"):

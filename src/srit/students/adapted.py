@@ -64,7 +64,8 @@ def fetch_adapter(student: Student) -> Path | None:
         raise DataError(f"student.model: {student.model}: the adapter cannot be fetched: {error}") from None
     if not (folder / WEIGHTS).exists():
         raise DataError(
-            f"student.model: {student.model} has no {WEIGHTS}: pickled weights are not read: choose another"
+            f"student.model: {student.model} has no {WEIGHTS}: srit does not read pickled weights: choose another "
+            "adapter"
         )
     return folder
 
@@ -89,7 +90,7 @@ def base_of(adapter: Path) -> Student:
         stated = json.loads(path.read_bytes())
         base = Student(model=stated["base_model_name_or_path"], revision=stated.get("revision"))
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: does not name the model that it adapts ({error}); restore a copy") from None
+        raise DataError(f"{path}: it does not name the model that it adapts ({error}); restore a copy") from None
     card = adapter / "README.md"
     said = card.read_text("utf-8", errors="replace") if card.exists() else ""
     # Trained on the weights of a package, an adapter names the model that these were made from, which others find.

@@ -222,7 +222,7 @@ def _refusing(what: str) -> Iterator[None]:
         raise DataError(f"student.model: {what}: {type(error).__name__}: {_first_line(error)}") from None
 
 
-_OWN_CODE = "it comes with code of its own, which srit does not run: use a model that transformers has the code of"
+_OWN_CODE = "it comes with its own code, which srit does not run: use a model that transformers implements"
 
 
 def load_model(student: Student, adapter: Path | None = None) -> PreTrainedModel:

@@ -322,13 +322,13 @@ def _introduced(chat: Chat) -> tuple[Chat, str]:
     opening, introduction = chat.opening(), chat.introduction()
     rest = introduction.removeprefix(opening)
     if introduction.startswith(opening) and _has_added_token(chat.tokenizer, rest) and not _THOUGHT.search(rest):
-        return _appended(chat, rest), f"the prompt goes on as the chat template does before an answer: {rest!r}"
+        return _appended(chat, rest), f"the prompt continues as the chat template does before an answer: {rest!r}"
     alike = len(commonprefix([opening.rstrip(), introduction]))  # noqa: RUF071  of characters
     other = opening.rstrip()[alike:]
     if _THOUGHT.split(other)[-1].strip():
         return chat, (
-            f"WARN the chat template ends a prompt with {other!r}, but the answers of a chat do not follow it: if it "
-            f"begins a thought, the student answers inside that thought. Set {chat.field} to a template without it"
+            f"WARN the chat template ends a prompt with {other!r}, which no answer in a chat follows: if it begins a "
+            f"thought, the student answers inside that thought. Set {chat.field} to a template without it"
         )
     return chat, ""
 

@@ -136,4 +136,4 @@ def _whole_checkpoints(folder: Path) -> Iterator[bytes]:
         if path.stem.partition("-")[2] == hashlib.sha256(data).hexdigest():
             yield data
         else:
-            _log.warning("the checkpoint after step %d is damaged, and one before it is used", int(path.stem[:8]))
+            _log.warning("the checkpoint after step %d is damaged; using an earlier one", int(path.stem[:8]))

@@ -152,7 +152,9 @@ class _SharedOut:
         """
         cut = self._world.gather({self._world.rank: [len(batch.passes) for batch in batches]})
         if any(of_rank != cut[0] for of_rank in cut):
-            raise MachineError(f"the processes cut one step into different passes: {cut}; do all run the same srit?")
+            raise MachineError(
+                f"the processes cut one step into different passes: {cut}: check that all run the same version of srit"
+            )
         found: dict[int, Logged] = {}
 
         def keep(number: int, compute: Callable[[], Logged]) -> None:

@@ -234,10 +234,10 @@ def _follow(trained: Mapping[str, Tensor], masters: Mapping[str, Tensor], shards
     """Copy the masters' values to the weights; where they are shared out, those that compute are copies anyway."""
     if shards is not None:
         return
-    with torch.no_grad():
-        for name, weight in trained.items():
-            if masters[name] is not weight:
-                weight.copy_(masters[name])
+    copies = {name: weight for name, weight in trained.items() if masters[name] is not weight}
+    if copies:
+        with torch.no_grad():  # one kernel on a GPU for many weights, as AdamW and the norm take there by default
+            torch._foreach_copy_(list(copies.values()), [masters[name] for name in copies])
 
 
 def _rate(step: int, n_steps: int, warmup: float, schedule: Schedule = "linear") -> float:

@@ -202,5 +202,6 @@ def _check_step_0(gap: float, tolerance: float) -> None:
     if gap > tolerance:
         raise TrainingError(
             f"before the first step the policy is {gap:.3f} nats a token away from its reference, more than the "
-            f"{tolerance} of one model: the adapter or the reference's log-probabilities belong to another"
+            f"{tolerance} allowed for the same model: the adapter or the reference's log-probabilities belong to "
+            "another model"
         )

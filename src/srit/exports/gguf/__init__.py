@@ -65,7 +65,7 @@ def compare(path: Path, trial: Trial, answers: Answers, written: Written | None)
     wanted = [question.ids for question in trial.questions]
     with serving(path) as server:
         if server is None:
-            line = "not checked in llama.cpp: pip install 'srit[gguf]', or put its llama-server into PATH, and repeat"
+            line = "not checked in llama.cpp: pip install 'srit[gguf]', or put llama-server into PATH, and export again"
             return [Check(UNCHECKED, False, line)]
         checks = [_prompts("its chat template", map(server.chat_ids, trial.texts), wanted, server)]
         if written is not None:

@@ -98,7 +98,7 @@ def serving(path: Path, room: int = 4096) -> Iterator[Server | None]:
             server = Server(f"http://{_HOST}:{port}", name)
             if not _is_up(server, process):
                 log.seek(0)
-                raise DataError(f"{path}: llama.cpp does not load it: {_fault(log.read().decode(errors='replace'))}")
+                raise DataError(f"{path}: llama.cpp cannot load it: {_fault(log.read().decode(errors='replace'))}")
             yield server
         finally:
             process.kill()
@@ -139,4 +139,4 @@ def _is_up(server: Server, process: subprocess.Popen[bytes]) -> bool:
 
 def _fault(log: str) -> str:
     said = re.search(r"(?:error|failed).*", log, re.IGNORECASE)  # what follows the first is its consequence
-    return said[0].strip() if said else "it does not say why"
+    return said[0].strip() if said else "it gives no reason"

@@ -34,7 +34,7 @@ def unwritable(model: PreTrainedModel, prompts: Prompts) -> str:
     if rope != "default" or config.attention_bias or config.mlp_bias or config.hidden_act != "silu":
         return "srit itself writes only plain Llama models, without scaled rotary positions and biases"
     if words_of(_backend(prompts.tokenizer)) is None:
-        return "srit itself does not know how llama.cpp calls this tokenizer"
+        return "srit itself does not know llama.cpp's name for this tokenizer"
     return ""
 
 

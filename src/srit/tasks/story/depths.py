@@ -44,7 +44,7 @@ def traded_in_turn(draw: Random, n: int) -> Story:
 
 
 def _course(draw: Random, n: int, *, least: int) -> Chain:
-    """Draws a chain of n changes by 2 to 9, with no intermediate result below `least` or above LARGEST."""
+    """Draw a chain of n changes by 2 to 9, with no intermediate result below `least` or above LARGEST."""
     start = value = draw.randint(3, 12)
     changes = []
     for _ in range(n):

@@ -15,7 +15,7 @@ ON_OFF = ("off", "on")
 
 
 def asked(draw: Random, thing: str, states: tuple[str, str], state: int) -> tuple[str, str]:
-    """Asks "Is the lamp on?" or off, and answers yes or no."""
+    """Ask "Is the lamp on?" or off, and answer yes or no."""
     about = draw.randrange(2)
     return f"Is the {thing} {states[about]}?", "yes" if about == state else "no"
 
@@ -47,7 +47,7 @@ def _pressed(draw: Random, n: int) -> Story:
 
 
 def _set(draw: Random) -> Story:
-    """Turns things on and off; turning on what is on changes nothing, so the last act counts."""
+    """Turn things on and off; turning on what is on changes nothing, so the last act counts."""
     thing = draw.choice(_DEVICES)
     return put(draw, thing, ON_OFF, acts=("turns it off", "turns it on", "does not touch it"), n=3)
 
@@ -80,7 +80,7 @@ def _many_times(draw: Random) -> Story:
 
 
 def _at_once(draw: Random) -> Story:
-    """Says in one sentence who presses and who does not."""
+    """Say in one sentence who presses and who does not."""
     thing, state = draw.choice(_DEVICES), draw.randrange(2)
     group, n = people(draw, 3), draw.randint(1, 2)
     do, rest = group[:n], group[n:]
@@ -135,7 +135,7 @@ _SCALES: list[Scale] = [
 
 
 def ranked(order: list[Person], end: str, who: Person) -> list[str]:
-    """Writes "Ana > Ben > Cy." and "The tallest is Ana." """
+    """Write "Ana > Ben > Cy." and "The tallest is Ana." """
     return [f"{' > '.join(map(str, order))}.", f"The {end} is {who}."]
 
 

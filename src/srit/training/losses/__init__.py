@@ -49,7 +49,7 @@ class LossKind(Configured[Settings]):
 
 
 def loss_kind(name: str) -> LossKind[Any]:
-    """The loss of that name.
+    """Return the loss with that name.
 
     Raises:
         RecipeError: there is none, or a plug-in that does not work.
@@ -69,5 +69,5 @@ def loss_of_equals(settings: Refine) -> float | None:
 
 
 def margins(policy: Sides, reference: Sides) -> Tensor:
-    """How much more the policy favors chosen over rejected than the reference does, [pairs]."""
+    """Return how much more the policy favors chosen over rejected than the reference does, [pairs], in nats."""
     return (policy.chosen - policy.rejected) - (reference.chosen - reference.rejected)
