@@ -16,7 +16,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
 from srit.errors import RecipeError
 
@@ -150,9 +150,9 @@ def tracker_names(stated: object) -> object:
     return () if names == ["none"] else tuple(names)
 
 
-def _is_named(kind: object, by: str, name: str) -> bool:
+def _is_named(kind: Any, by: str, name: str) -> bool:
     """Return whether a field of a kind's settings can have that name."""
-    field = kind.settings.model_fields.get(by)  # type: ignore[attr-defined]  (every kind with `by` has settings)
+    field = kind.settings.model_fields.get(by)
     return field is not None and name in get_args(field.annotation)
 
 
