@@ -29,6 +29,20 @@ def test_two_processes_do_not_share_a_run(tmp_path):
     Run(tmp_path / "run").close()
 
 
+@pytest.mark.parametrize("is_begun_again", [False, True])
+def test_a_run_whose_folder_is_moved_records_nothing_where_it_was(tmp_path, is_begun_again):
+    entry = StageEntry(fingerprint="f", outputs={}, counts={}, seconds=0.0)
+    with closing(Run(tmp_path / "run")) as run:
+        (tmp_path / "run").rename(tmp_path / "moved")
+        if is_begun_again:
+            Run(tmp_path / "run").close()
+
+        with pytest.raises(MachineError, match=r"run: moved or deleted while a run worked in it"):
+            run.commit("problems", entry)
+
+    assert not (tmp_path / "run/manifest.json").exists()
+
+
 def test_a_folder_that_was_not_finished_is_not_there(tmp_path):
     with pytest.raises(RuntimeError), building(tmp_path / "model") as folder:
         (folder / "weights").write_text("half")

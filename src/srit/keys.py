@@ -26,14 +26,18 @@ _BEARER = re.compile(r"\bbearer\s+\S{8,}", re.IGNORECASE)
 _USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")  # of an address, with the password
 _LEAST = 6  # characters of a key: a shorter value could be an ordinary word
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_FOUND = "contains what looks like a key"
 _RANDOM = 20  # characters: a longer name with both lower-case letters and digits is a key rather than a variable
 
 
 def keys_in(tree: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Yield the place of every value of a parsed recipe that is or holds a key, and why; never the key itself."""
+    """Yield the place of every name and value of a parsed recipe that is or holds a key, and why; never the key itself."""
     if isinstance(tree, dict):
         for name, value in tree.items():
-            yield from keys_in(value, (*place, name))
+            if _looks_like_key(name):
+                yield (*place, masked(name)), _FOUND
+            else:
+                yield from keys_in(value, (*place, name))
     elif isinstance(tree, list):
         for number, value in enumerate(tree):
             yield from keys_in(value, (*place, number))
@@ -46,9 +50,13 @@ def _reason(field: str, text: str) -> str:
         return "" if _is_variable(text) else "is not the name of an environment variable"
     if _SECRET.search(field):
         return "would keep a key in plain text"
-    if _KEY.search(text) or _BEARER.search(text):
-        return "contains what looks like a key"
+    if _looks_like_key(text):
+        return _FOUND
     return "contains a key in its address" if "://" in text and _address_has_key(text) else ""
+
+
+def _looks_like_key(text: str) -> bool:
+    return bool(_KEY.search(text) or _BEARER.search(text))
 
 
 def _is_variable(text: str) -> bool:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, Seriali
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 from srit.errors import RecipeError
-from srit.keys import REMEDY, keys_in
+from srit.keys import REMEDY, keys_in, masked
 from srit.kinds import Kinds
 
 MAX_BYTES = 1 << 16  # of a file: PyYAML reads some 100 KB a second
@@ -244,9 +244,9 @@ def parse(text: str, path: Path) -> dict[str, Any]:
         tree = None if node is None else _Loader("").construct_document(node)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise RecipeError(f"{path}{line}: {error.problem}") from None
+        raise RecipeError(masked(f"{path}{line}: {error.problem}")) from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise RecipeError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
+        raise RecipeError(masked(f"{path}: not YAML: {str(error).splitlines()[0]}")) from None
     if not isinstance(tree, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of fields, but this is a {type(tree).__name__}")
     return tree

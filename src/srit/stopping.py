@@ -23,6 +23,16 @@ class Stop:
         self.since = 0.0  # on the monotonic clock
 
 
+# The blocks that delay a stop now, the innermost last.
+_delaying: list[Stop] = []
+
+
+def ask_to_stop(number: int) -> None:
+    """Send this process a signal to stop, unless it is stopping: a second one would end it at once."""
+    if all(stop.signal is None for stop in _delaying):
+        signal.raise_signal(number)
+
+
 @contextmanager
 def delayed_stop(wake: Callable[[], None] = lambda: None) -> Iterator[Stop]:
     """Delay a first SIGINT, SIGTERM or SIGHUP until the block ends; let a second one take effect at once.
@@ -52,9 +62,11 @@ def delayed_stop(wake: Callable[[], None] = lambda: None) -> Iterator[Stop]:
 
     for number in handled:
         signal.signal(number, record)
+    _delaying.append(stop)
     try:
         yield stop
     finally:
+        _delaying.remove(stop)
         restore()
     if stop.signal is not None:
         signal.raise_signal(stop.signal)

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import pytest
@@ -7,14 +8,17 @@ import yaml
 from killed import contents, kill_within
 from typer.testing import CliRunner
 
+from srit import api
 from srit.cli import app
+from srit.errors import DataError
 from srit.pipeline.engines.local import LocalEngine
 from srit.pipeline.running import open_run, run_stages
-from srit.recipe import read_recipe
+from srit.recipe import check_recipe, read_recipe
 from srit.run_directory import read_manifest
 from srit.samplers.chunks import SamplingWork
 from srit.stages import needed, part, stages
 from srit.stages.anatomy.effect import read_effects
+from srit.watching import Begun
 
 RECIPE = """\
 name: tiny
@@ -72,6 +76,30 @@ def test_a_run_killed_again_and_again_gives_the_same_files_as_one_left_alone(tmp
     assert zygote.run("run", recipe, "--out", out) == 0, zygote.output
 
     assert contents(out) == contents(whole)
+
+
+@pytest.mark.parametrize("stage", ["problems", "lengths"])
+def test_what_changed_while_a_stage_was_made_of_it_is_not_recorded(stage, tiny_student, tmp_path):
+    student, rows = shutil.copytree(tiny_student, tmp_path / "student"), tmp_path / "p.jsonl"
+    rows.write_text('{"id": "a", "question": "1 + 1?", "answer": "2"}\n')
+    file, what = {
+        "problems": (rows, re.escape(f"jsonl:{rows} has")),
+        "lengths": (student / "config.json", "the student's weights or tokenizer have"),
+    }[stage]
+    tree = {
+        "name": "changed",
+        "student": {"model": str(student), "dtype": "float32"},
+        "tasks": {"train": [{"task": f"jsonl:{rows}"}], "evaluate": [{"task": "doors", "limit": 1}]},
+    }
+
+    def watch(event):
+        if isinstance(event, Begun) and event.stage == stage:
+            file.write_text(file.read_text() + " ")
+
+    with pytest.raises(DataError, match=rf"^{stage}: {what} changed while it was made"):
+        api.make(check_recipe(tree, source="test"), tmp_path / "run", "demonstrations", watch=watch)
+
+    assert stage not in read_manifest(tmp_path / "run").stages
 
 
 def test_results_have_every_model_on_every_task(whole):

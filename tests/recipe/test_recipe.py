@@ -159,6 +159,7 @@ SERVER = GOOD + "teacher: {kind: openai, model: m, base_url: 'https://x.org/v1'}
         ("base_url", "https://x.org/v1?access_token=abc"),
         ("base_url", "https://user:abc@x.org/v1"),
         ("extra", f"{{headers: {{Authorization: Bearer {KEY}}}}}"),
+        ("extra", f"{{{KEY}: true}}"),
     ],
 )
 def test_a_key_in_a_recipe_is_refused_and_not_repeated(tmp_path, field, value):
@@ -167,6 +168,14 @@ def test_a_key_in_a_recipe_is_refused_and_not_repeated(tmp_path, field, value):
 
     assert "put the key in an environment variable" in str(caught.value) and f"teacher.{field}" in str(caught.value)
     assert KEY not in str(caught.value) and "abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize("line", [f"{KEY}: 1", f"{KEY}name: x", KEY, f"x: !{KEY} y", f"? {KEY}\n? {KEY}"])
+def test_a_key_in_a_line_that_no_recipe_has_is_not_repeated(tmp_path, line):
+    with pytest.raises(RecipeError, match=r"recipe\.yaml:1?\d: ") as caught:
+        read_recipe(written(tmp_path, f"{GOOD}{line}\n"))
+
+    assert KEY not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["OPENAI_API_KEY", "my_key_2", "null"])

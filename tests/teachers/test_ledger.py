@@ -49,9 +49,9 @@ def test_a_line_that_a_crash_cut_is_dropped_with_a_word_and_one_that_lacks_only_
 
     assert set(torn.answers) == {"a", "b", "c"} and torn.unreadable is None
     assert f"{file}: its last line was cut at byte" in torn.notes[0] and file.read_bytes() == whole
-    file.with_name("answers.size").unlink()  # as a crash leaves it that comes before
-    file.write_bytes(whole[:-1])
-    assert set(Ledger(file).answers) == {"a", "b", "c"} and file.read_bytes() == whole
+    file.write_bytes(whole[:-1])  # as some editors do
+    ended = Ledger(file)
+    assert set(ended.answers) == {"a", "b", "c"} and file.read_bytes() == whole and ended.unreadable is None
 
 
 DAMAGES = {
@@ -114,6 +114,23 @@ def test_a_row_that_does_not_fit_on_the_disk_leaves_the_journal_as_it_was(file):
     assert file.read_bytes() == before and "d" not in ledger.answers
     ledger.keep([("e", Answer("pe", "said e", ""))])
     assert set(Ledger(file).answers) == {"a", "b", "c", "e"}
+
+
+@pytest.mark.parametrize("change", ["moved", "begun again", "cut"])
+def test_nothing_is_stored_in_another_file_than_the_one_that_was_read(file, change):
+    ledger = Ledger(file)
+    if change == "cut":
+        file.write_bytes(file.read_bytes()[:-20])
+    else:
+        file.rename(file.with_name("elsewhere.jsonl"))
+    if change == "begun again":
+        file.write_bytes(b"")
+    before = file.read_bytes() if file.exists() else None
+
+    with pytest.raises(NotWritten, match=r"moved, deleted or cut"):
+        ledger.keep([("d", Answer("pd", "said d", ""))])
+
+    assert (file.read_bytes() if file.exists() else None) == before and "d" not in ledger.answers
 
 
 def test_answers_that_come_together_wait_for_the_disk_once(tmp_path, server, monkeypatch):

@@ -31,7 +31,7 @@ def main(folder, url, n):
     report = partial(print, file=sys.stderr)
     teaching = Teaching(recipe, journal, (), set(), LocalEngine(), NoMirror(), report)
     paid, teacher = teaching.paid(lambda *counted: None), teaching.teacher()
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, (time.monotonic(), time.process_time())
     answers = {question.problem.id: answer for question, answer in answered(questions, teacher, paid)}
     open_questions = sorted(q for q, a in answers.items() if not a.settled and not a.reason.startswith("refused"))
     print(
@@ -41,7 +41,8 @@ def main(folder, url, n):
                 "refused": sorted(q for q, a in answers.items() if a.reason.startswith("refused")),
                 "wrong": [q for q, a in answers.items() if a.text and a.text.split()[2] != q[1:]],
                 "spent": spent_on(questions, teacher, paid),
-                "seconds": time.monotonic() - started,
+                "seconds": time.monotonic() - started[0],
+                "processor": time.process_time() - started[1],
                 "megabytes": [before // 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024],
             }
         )

@@ -16,6 +16,7 @@ import typer
 
 from srit.cli.display import print_object
 from srit.cli.display.others import Heard
+from srit.cli.display.unread import silence
 from srit.errors import MachineError, SritError
 from srit.printable import printable
 from srit.shortages import shortage
@@ -51,9 +52,12 @@ def _first_signal() -> int:
 
 
 def _end(kind: str, message: str, exit_code: int, *, as_json: bool) -> NoReturn:
-    if as_json:
-        print_object({"event": "error", "kind": kind, "exit_code": exit_code, "message": message})
-    typer.echo(f"srit: {printable(message)}", err=True)
+    try:
+        if as_json:
+            print_object({"event": "error", "kind": kind, "exit_code": exit_code, "message": message})
+        typer.echo(f"srit: {printable(message)}", err=True)
+    except OSError:
+        silence()
     raise typer.Exit(exit_code) from None
 
 

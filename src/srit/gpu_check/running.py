@@ -1,4 +1,4 @@
-"""Runs the parts of the check, each in a process of its own and within its time, and writes what they found."""
+"""Runs the parts of the check, each in its own process and within its time, and writes what they found."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _lacking_memory(tiny: bool) -> Lines:
     return lacking_memory("tiny" if tiny else "1B")
 
 
-# By importance: what comes last may find no time left.
+# By importance: the last ones may find no time left.
 PARTS: Mapping[str, Part] = {
     "correctness": Part(120, _correctness),
     "same-again": Part(60, _same_again),
@@ -176,7 +176,7 @@ def _say(name: str, lines: Mapping[str, Mapping[str, Any]], seconds: float, faul
 
 
 def described() -> dict[str, Any]:
-    """Return what figures depend on."""
+    """Return what the results depend on."""
     import torch
 
     gpu = torch.cuda.get_device_properties(0) if torch.cuda.is_available() else None

@@ -19,7 +19,7 @@ def island(value: Json) -> Markup:
     """Return JSON for a `<script type="application/json">`."""
     from markupsafe import Markup
 
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)  # ASCII alone
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)  # only ASCII
     return Markup(text.translate(_ESCAPES))
 
 

@@ -128,7 +128,7 @@ def mixed_versions(entries: Mapping[str, StageEntry], kept: Iterable[Stage], now
         if _differ(then, now):
             others.setdefault(_versions(then), []).append(str(stage.name))
     summary = "; ".join(f"{then} made {', '.join(names)}" for then, names in others.items())
-    return summary and f"{summary}, and {_versions(now)} goes on: {_MIXED}"
+    return summary and f"{summary}, and {_versions(now)} continues: {_MIXED}"
 
 
 _MIXED = "the last digits may differ. For one version throughout, choose another --out"
@@ -153,4 +153,4 @@ def begun_elsewhere(partial: Path, now: Mapping[str, str]) -> str:
     except (DataError, TypeError, AttributeError):  # missing, or damaged: what it says is only reported
         write_json(place, dict(now))
         return ""
-    return f"{_versions(then)} began it, and {_versions(now)} goes on: {_MIXED}" if differs else ""
+    return f"{_versions(then)} began it, and {_versions(now)} continues: {_MIXED}" if differs else ""

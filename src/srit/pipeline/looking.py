@@ -136,7 +136,7 @@ def _student(recipe: Recipe) -> Iterator[Finding]:
     check_weights(student.model, folder)
     base = base_student(student)
     if base != student:
-        does = "is merged into it first" if student.tuning == "full" else "goes on training, as it is: not student.lora"
+        does = "is merged into it first" if student.tuning == "full" else "is trained further; student.lora is not used"
         yield Finding(True, f"adapter {student.model}", f"of {base.model}: it {does}")
         yield from _student(recipe.model_copy(update={"student": base}))
         return

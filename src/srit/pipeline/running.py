@@ -30,7 +30,7 @@ from srit.pipeline.context.texts import Texts
 from srit.pipeline.declared import Inputs, Outputs, only, only_computes
 from srit.pipeline.engines.local import LocalEngine
 from srit.pipeline.environment import environment_of
-from srit.pipeline.fingerprints import basis, begun_elsewhere, fingerprint, input_sums, mixed_versions
+from srit.pipeline.fingerprints import basis, begun_elsewhere, difference, fingerprint, input_sums, mixed_versions
 from srit.pipeline.planning import dependents, unsettled
 from srit.pipeline.resuming import left_over
 from srit.pipeline.stage import Stage, StageName
@@ -308,6 +308,8 @@ def _make(
         seconds=seconds,
         environment=environment_of(stage, opened.engine, opened.trainers),
     )
+    if (now := _made_from(opened, stage, identity(opened.recipe.student))) != made_from:
+        raise DataError(f"{stage.name}: {difference(now, entry)} while it was made: rerun the same command")
     opened.run.commit(str(stage.name), entry)
     _given(opened, stage, mark, anew=reopened)
     opened.reports.watch(Made(str(stage.name), seconds, counts))

@@ -183,12 +183,22 @@ class Run:
         """Record a stage as done, and remove its partial work.
 
         Raises:
-            MachineError: it is done here, but could not be copied to the mirror.
+            MachineError: it is done here, but could not be copied to the mirror; or the folder is gone.
         """
+        self._require_place()
         self.manifest.stages[stage] = entry
         write_manifest(self.folder, self.manifest)
         self.clear(stage)
         self.mirror.committed()
+
+    def _require_place(self) -> None:
+        """Check that the folder is where it was: another process may work in what stands there now."""
+        lock = self.folder / ".lock"
+        if not lock.exists() or not os.path.samestat(os.fstat(self._lock.fileno()), lock.stat()):
+            raise MachineError(
+                f"{self.folder}: moved or deleted while a run worked in it, so that what it made is not recorded; put "
+                "the folder back and rerun the same command, or rerun it with --out where the folder is now"
+            )
 
     def clear(self, stage: str) -> None:
         """Remove a finished stage's partial work, which a kill just after writing the manifest may have left."""

@@ -79,7 +79,7 @@ def commit_of(student: Student) -> str | None:
 def locate(student: Student) -> Path | None:
     """Return the student's local folder, which the first use makes for an embedded student; None: a hub id.
 
-    An adapter of the hub that was fetched has a folder, too.
+    An adapter that was fetched from the hub has a folder, too.
 
     Raises:
         DataError: the folder is missing.
@@ -151,7 +151,7 @@ def load_prompts(student: Student, wording: Prompt = PLAIN, *, field: str = "stu
     """Load a model's tokenizer with its chat template and everything that ends its answers.
 
     Args:
-        wording: how problems are put to it.
+        wording: how problems are presented to it.
         field: the recipe field that can name another template.
 
     Raises:

@@ -61,8 +61,9 @@ class Journal:
         self._size = path.with_name(f"{path.stem}.size")
         self._is_earlier = is_earlier
         size = path.stat().st_size if path.exists() else 0
-        self._missing = max(0, self._recorded() - size)
         self._end, damaged = self._read(size, take)
+        # The end of the last line counts as there, since it is put back.
+        self._missing = max(0, self._recorded() - (size if damaged else max(size, self._end)))
         if damaged or self._missing:
             self._keep_aside(damaged)
         if damaged or self._end != size:
@@ -102,10 +103,10 @@ class Journal:
             raise NotWritten(error.errno, error.strerror, str(self.path)) from None
 
     def _append(self, lines: bytes) -> None:
-        is_new = not self.path.exists()
+        is_new = not self._end and not self.path.exists()
         if is_new:
             make_folder(self.path.parent)
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        descriptor = self._opened()
         try:
             if os.write(descriptor, lines) < len(lines):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -121,6 +122,15 @@ class Journal:
             os.close(descriptor)
         if is_new:
             sync(self.path.parent)
+
+    def _opened(self) -> int:
+        """Open the file; one that is gone, or shorter than it was, is not the one that was read."""
+        with suppress(FileNotFoundError):
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | (0 if self._end else os.O_CREAT), 0o644)
+            if os.fstat(descriptor).st_size >= self._end:
+                return descriptor
+            os.close(descriptor)
+        raise OSError(errno.ESTALE, "it was moved, deleted or cut while answers came")
 
     def _read(self, size: int, take: Callable[[Json], None]) -> tuple[int, list[Damaged]]:
         """Fill `notes`, and return the bytes of the valid lines with their ends, and the invalid lines."""

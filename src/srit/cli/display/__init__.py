@@ -30,6 +30,7 @@ def display(kind: Display) -> Iterator[Watch]:
     from rich.console import Console
 
     from srit.cli.display.others import heard
+    from srit.cli.display.unread import shown_while_read
 
     console = Console(stderr=True, markup=False, highlight=False)
 
@@ -39,11 +40,11 @@ def display(kind: Display) -> Iterator[Watch]:
     if kind == "lively" and console.is_terminal:
         from srit.cli.display.screen import screen
 
-        with screen(console) as shown, heard(shown) as watch:
+        with screen(console) as shown, heard(shown_while_read(shown)) as watch:
             yield watch
         return
     said = {"json": objects(print_object), "quiet": warnings_alone(say), "lively": lines(say)}[kind]
-    with heard(said) as watch:
+    with heard(shown_while_read(said)) as watch:
         yield watch
 
 

@@ -82,7 +82,7 @@ def serving(path: Path, room: int = 4096) -> Iterator[Server | None]:
         room: tokens of a prompt with its answer.
 
     Raises:
-        DataError: llama.cpp does not load the file; says what it says.
+        DataError: llama.cpp cannot load the file; the message has its reason.
     """
     port = _free_port()
     found = _command(path, port, room)
@@ -105,7 +105,7 @@ def serving(path: Path, room: int = 4096) -> Iterator[Server | None]:
 
 
 def _command(path: Path, port: int, room: int) -> tuple[str, list[str]] | None:
-    """Return what llama.cpp is called and the command of its server."""
+    """Return llama.cpp's name and the command of its server."""
     if (program := shutil.which("llama-server")) is not None:
         options = ["--host", _HOST, "--port", str(port), "-c", str(room), "-np", "1", "--jinja"]
         return "llama-server", [program, "-m", str(path), *options]

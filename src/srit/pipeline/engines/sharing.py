@@ -178,7 +178,9 @@ class _Share(Generic[Key]):
         """
         if self._errors:
             raise self._errors[min(self._errors, key=self._order.__getitem__)]
-        advice = "If memory is short, use fewer (--workers). What was computed is kept: rerun the same command to go on"
+        advice = (
+            "If memory is short, use fewer (--workers). What was computed is kept: rerun the same command to continue"
+        )
         if self._given_up:
             names = " and ".join(map(str, self._given_up))
             raise MachineError(f"{names} ended {TRIES} workers: {next(iter(self._given_up.values()))}. {advice}")

@@ -204,7 +204,7 @@ def _is_point(several: Collection) -> bool:
 
 
 def _by_variable(items: tuple[Form, ...]) -> tuple[Form, ...]:
-    """Orders "y = 2, x = 1" as the point (1, 2); items that name no variable stay in place."""
+    """Order "y = 2, x = 1" as the point (1, 2); items that name no variable stay in place."""
     return tuple(sorted(items, key=lambda item: item.name or "" if isinstance(item, Equation) else ""))
 
 

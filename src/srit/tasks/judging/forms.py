@@ -150,7 +150,7 @@ def _listed(text: str, depth: int) -> Form | None:
 
 
 def _flat(forms: Iterable[Form]) -> tuple[Form, ...]:
-    """Flattens lists among the items: "1 ± √5, −2" are three."""
+    """Flatten lists among the items: "1 ± √5, −2" are three."""
     found: list[Form] = []
     for item in forms:
         inner = isinstance(item, Collection) and item.kind in ("list", "several")

@@ -144,7 +144,7 @@ def closed(latex: str) -> str:
 
 @lru_cache(maxsize=4096)
 def tight(text: str) -> str:
-    """Reduces a plain formula to what is compared: no blanks, and no signs or braces that may be omitted."""
+    """Reduce a plain formula to what is compared: no blanks, and no signs or braces that may be omitted."""
     text = re.sub(r"\\text\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"(?<![0-9.])0+(?=[0-9])", "", text)
     text = re.sub(r"([_^])\s?\{(\w)\}", r"\1\2", text)

@@ -99,7 +99,7 @@ def take_apart(text: str, start: int, end: int) -> ParsedLine:
 
 
 def _without_asides(text: str, start: int, end: int) -> str:
-    """Blanks what stands in parentheses, unless that leaves no number."""
+    """Blank what stands in parentheses, unless that leaves no number."""
     said = text[start:end]
     for _ in range(2):  # parentheses in parentheses
         said = _PARENTHESES.sub(_blank, said)

@@ -206,7 +206,7 @@ def _sum_beside(line: ParsedLine, end: int) -> _Sum | None:
 
 
 def _weighed(text: str, line: ParsedLine, beside: _Sum) -> Found | str:
-    """Weighs a sentence against the sum next to it.
+    """Weigh a sentence against the sum next to it.
 
     If the sum comes to a number of the sentence, that number counts; if the sentence only names what is added, the
     sum's result counts. Otherwise the sum may be a check, and nothing is read: "She has 28 apples (28 + 4 = 32)."

@@ -29,7 +29,7 @@ def toggled(
     short: tuple[str, str],
     n: int,
 ) -> Story:
-    """Has people change the state or leave it, in turn; acts and their short forms are (leaves, changes)."""
+    """Let people change the state or leave it, in turn; acts and their short forms are (leaves, changes)."""
     state = draw.randrange(2)
     sentences, steps = [f"The {thing} is {states[state]}."], [f"{title(states[state])}."]
     for person in people(draw, n):
@@ -53,7 +53,7 @@ def _set(draw: Random) -> Story:
 
 
 def put(draw: Random, thing: str, states: tuple[str, str], *, acts: tuple[str, str, str], n: int) -> Story:
-    """Has people bring about the first state, the second, or neither, in turn, whatever it was before."""
+    """Let people bring about the first state, the second, or neither, in turn, whatever it was before."""
     state = draw.randrange(2)
     sentences, steps = [f"The {thing} is {states[state]}."], [f"{title(states[state])}."]
     for person in people(draw, n):
@@ -66,7 +66,7 @@ def put(draw: Random, thing: str, states: tuple[str, str], *, acts: tuple[str, s
 
 
 def repeated(draw: Random, thing: str, states: tuple[str, str], act: str) -> Story:
-    """Has one person change the state several times."""
+    """Let one person change the state several times."""
     (a,), state, times = people(draw, 1), draw.randrange(2), draw.randint(2, 5)
     start = states[state]
     seen = [states[state ^ (n % 2)] for n in range(1, times + 1)]
@@ -96,7 +96,7 @@ def _at_once(draw: Random) -> Story:
 
 
 def _two_devices(draw: Random) -> Story:
-    """Presses several devices; a press counts only for its own."""
+    """Press several devices; a press counts only for its own."""
     pair, group = draw.sample(_DEVICES, 2), people(draw, 3)
     states = [draw.randrange(2), draw.randrange(2)]
     target = draw.randrange(2)
@@ -140,7 +140,7 @@ def ranked(order: list[Person], end: str, who: Person) -> list[str]:
 
 
 def _either(draw: Random, high: Person, low: Person, scale: Scale) -> str:
-    """States the same fact from either side."""
+    """State the same fact from either side."""
     if draw.random() < 0.5:
         return f"{high} is {scale[0]} than {low}."
     return f"{low} is {scale[1]} than {high}."

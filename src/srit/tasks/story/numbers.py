@@ -95,7 +95,7 @@ def _now(noun: Noun, owner: object) -> str:
 
 
 def _hand_over(draw: Random, wording: str, sign: int) -> Story:
-    """Has some things change hands, and asks for either person's."""
+    """Let some things change hands, and ask for either person's."""
     (a, b), (noun,) = people(draw, 2), things(draw)
     moved = draw.randint(1, 9)
     mine, yours = draw.randint(max(2, moved), 12), draw.randint(max(2, moved), 12)
@@ -138,7 +138,7 @@ def _at_first(draw: Random) -> Story:
 
 
 def _two_things(draw: Random) -> Story:
-    """Changes one of two things, and asks mostly for that one and sometimes for the other."""
+    """Change one of two things, and ask mostly for that one and sometimes for the other."""
     (a,), nouns = people(draw, 1), things(draw, 2)
     worked, other = chain(draw, (draw.choice((1, -1)),)), draw.randint(2, 12)
     changed, kept = nouns

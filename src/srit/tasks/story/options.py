@@ -33,7 +33,7 @@ class Depth(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What can be set of a task."""
+    """The options that a task has."""
 
     depth: Depth | None = None
     words: bool = False  # whether there are other words for it
@@ -41,13 +41,13 @@ class Options(NamedTuple):
 
     @property
     def names(self) -> dict[str, tuple[str, ...]]:
-        """The options with their values, in the order of a name."""
+        """Return the options with their values, in the order of a name."""
         depths = {self.depth.option: tuple(map(str, self.depth.values))} if self.depth else {}
         return depths | ({_TWINS: ("yes",)} if self.twins else {}) | ({_WORDS: ("varied",)} if self.words else {})
 
 
 class Chosen(NamedTuple):
-    """What a name sets."""
+    """The options that a name sets."""
 
     templates: tuple[Template, ...]
     kinds: frozenset[str]
@@ -73,7 +73,7 @@ NO_OPTIONS = Options()
 
 
 def about(task: str) -> str:
-    """List a task's options; "" where it has none."""
+    """List a task's options; "" if it has none."""
     options = OPTIONS.get(task, NO_OPTIONS)
     depth = options.depth
     named = [f":{depth.option}={depth.values[0]} … {depth.values[-1]}"] if depth else []

@@ -1,4 +1,4 @@
-"""Stories with two questions: twins tell the same events, and only what is asked decides which numbers matter."""
+"""Stories with two questions: twins tell the same events, and only the question decides which numbers matter."""
 
 from __future__ import annotations
 

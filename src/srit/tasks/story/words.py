@@ -112,7 +112,7 @@ def food(draw: Random) -> Noun:
 
 
 def title(text: str) -> str:
-    """Capitalizes the first letter and leaves the rest as it is."""
+    """Capitalize the first letter, and leave the rest unchanged."""
     return text[:1].upper() + text[1:]
 
 

@@ -283,7 +283,7 @@ class Asking:
         return (prompt * self.spent.prompt_tokens + completion * self.spent.completion_tokens) / 1e6
 
     def _check_refusals(self, fault: Fault) -> None:
-        """Stop if the server refuses more of the questions than it may; those that are asked again alone count not."""
+        """Stop if the server refuses more questions than it may; a round of only repeated questions does not count."""
         if self._only_failed:
             return
         self._n_refused += 1

@@ -44,7 +44,7 @@ def words_value(words: str) -> Fraction | None:
 
 
 def _kind(token: str) -> str:
-    """Maps each word to one character, so that a pattern can say which sequences make a number."""
+    """Map each word to one character, so that a pattern can say which sequences make a number."""
     if token in SCALES:
         return "h" if token == "hundred" else "s"
     if token in _VALUES:

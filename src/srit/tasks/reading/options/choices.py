@@ -156,7 +156,7 @@ def _yes_or_no(text: str, clause: Clause, choices: Sequence[str]) -> Found | Non
 
 @lru_cache(maxsize=256)
 def _bare(text: str) -> str:
-    """Reduces a text to its words, in lower case and without a leading article."""
+    """Reduce a text to its words, in lower case and without a leading article."""
     words = re.sub(r"[^\w%°.+/=<>^-]+", " ", text.lower()).strip(" .")
     return re.sub(r"^(?:an?|the|to|that|option) ", "", words)
 
