@@ -39,6 +39,7 @@ from srit.run_directory.files import (
     written,
 )
 from srit.run_directory.manifest import (
+    MANIFEST,
     Manifest,
     StageEntry,
     as_json,
@@ -52,6 +53,7 @@ from srit.run_directory.rows import checked, each_record, fault_of, read_records
 from srit.run_directory.scratch import Scratch
 
 __all__ = [
+    "MANIFEST",
     "Chosen",
     "Filed",
     "Grouped",
