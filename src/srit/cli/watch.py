@@ -99,9 +99,7 @@ def _doing(folder: Path) -> str:
         )
     begun = {path: _changed(path) for path in (folder / ".partial").glob("*/*")}
     return (
-        f"The run is making {max(begun, key=lambda path: begun[path]).parent.name}."
-        if begun
-        else "The run is between stages."
+        f"The run is making {max(begun, key=lambda path: begun[path]).parent.name}." if begun else "The run is working."
     )
 
 
