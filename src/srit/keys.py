@@ -31,7 +31,7 @@ _RANDOM = 20  # characters: a longer name with both lower-case letters and digit
 
 
 def keys_in(tree: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Yield the place of every name and value of a parsed recipe that is or holds a key, and why; never the key itself."""
+    """Yield the place of every name and value in a parsed recipe that is or holds a key, and why; never the key."""
     if isinstance(tree, dict):
         for name, value in tree.items():
             if _looks_like_key(name):

@@ -192,12 +192,12 @@ class Run:
         self.mirror.committed()
 
     def _require_place(self) -> None:
-        """Check that the folder is where it was: another process may work in what stands there now."""
+        """Check that the folder is where it was: another process may be working in what is there now."""
         lock = self.folder / ".lock"
         if not lock.exists() or not os.path.samestat(os.fstat(self._lock.fileno()), lock.stat()):
             raise MachineError(
-                f"{self.folder}: moved or deleted while a run worked in it, so that what it made is not recorded; put "
-                "the folder back and rerun the same command, or rerun it with --out where the folder is now"
+                f"{self.folder}: moved or deleted while a run worked in it, so the stage is not recorded; put the "
+                "folder back and rerun the same command, or rerun it with --out where the folder is now"
             )
 
     def clear(self, stage: str) -> None:
