@@ -30,7 +30,8 @@ def test_a_file_with_solutions_teaches_itself_and_is_divided(tmp_path, tiny_stud
     said = srit("init", recipe, "--data", data)
 
     read = read_recipe(str(recipe))
-    assert f"next, srit plan {recipe}" in said and read.name == "my-first" and read.teacher.kind == "gold"
+    assert f"next, srit plan '{recipe}'" in said and "# srit plan 'My first.yaml' checks" in recipe.read_text()
+    assert read.name == "my-first" and read.teacher.kind == "gold"
     assert read.tasks.train == read.tasks.evaluate and read.tasks.train[0].task == f"jsonl:{data}?split=80/0/20"
     assert read.student.chat_template == "chatml"
     srit("demonstrate", recipe, f"student.model={tiny_student}", "--out", tmp_path / "run")

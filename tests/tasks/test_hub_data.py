@@ -84,7 +84,7 @@ def test_a_data_set_out_of_reach_is_told_with_what_to_do(monkeypatch, tmp_path):
 
     task = find_task(f"hub:nobody/nothing?{COLUMNS}")
     assert task.count("train", data=None, limit=None) is None  # `srit plan` asks nobody
-    with pytest.raises(DataError, match=r"nobody/nothing: cannot be loaded .* check the name, config= and the connect"):
+    with pytest.raises(DataError, match=r"nobody/nothing: cannot be loaded from the hub .* its configuration"):
         list(task.load("train", data=None, limit=None, seed=0))
     assert hub_data.commit_of_data("nobody/nothing") is None
 

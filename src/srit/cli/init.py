@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, NamedTuple
 
 import typer
@@ -48,7 +49,7 @@ def init(
         problems = _given("--data", data, "The problems (a .jsonl file)")
         text = _recipe_text(recipe, problems, question, answer, student, teacher)
         write_new(recipe, text)
-        typer.echo(printable(f"{recipe}: next, srit plan {recipe}"))
+        typer.echo(printable(f"{recipe}: next, srit plan {quote(str(recipe))}"))
 
 
 def _recipe_text(
@@ -64,7 +65,7 @@ def _recipe_text(
     said = _given("--teacher", teacher, asked, default)
     model = _given("--student", student, "The student", EMBEDDED)
     wanted = Wanted(slug(path.stem) or "mine", train, evaluate, model, _teacher_fields(said, default))
-    text = recipe_text(wanted)
+    text = recipe_text(wanted, quote(path.name))
     check_recipe(parse(text, path), source=str(path), text=text)
     return text
 
@@ -145,11 +146,11 @@ def _teacher_fields(said: str, own: str | None) -> str:
     return f'{{kind: recording, path: "{said}"}} # rows of id and output'
 
 
-def recipe_text(wanted: Wanted) -> str:
-    """Return a recipe in YAML."""
+def recipe_text(wanted: Wanted, file: str) -> str:
+    """Return a recipe in YAML; `file` is its name, quoted for a shell."""
     template = ", chat_template: chatml" if wanted.student == EMBEDDED else ""
     return f"""\
-# srit plan {wanted.name}.yaml checks that everything is there; srit run {wanted.name}.yaml runs it.
+# srit plan {file} checks that everything is there; srit run {file} runs it.
 # Every other field has a default: docs/recipe.md. How to choose them: docs/choosing.md.
 name: {wanted.name}
 student: {{model: "{wanted.student}"{template}}}

@@ -65,8 +65,8 @@ def asking_hub(where: str, otherwise: str = "") -> Iterator[None]:
         raise
     except Exception as error:  # datasets raises whatever its many parts raise
         raise DataError(
-            f"{where}: cannot be loaded from the hub ({type(error).__name__}: {str(error)[:200]}): check the name and "
-            f"the connection{otherwise}"
+            f"{where}: cannot be loaded from the hub ({type(error).__name__}: {str(error)[:200]}): check the name, its "
+            f"configuration and the connection{otherwise}"
         ) from error
 
 
