@@ -1,4 +1,6 @@
+import atexit
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -8,7 +10,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process that a test starts would compile all of srit again
 
-os.environ.setdefault("SRIT_CACHE", tempfile.mkdtemp(prefix="srit-tests-"))  # leaves a user's own cache alone
+if "SRIT_CACHE" not in os.environ:  # leaves a user's own cache alone
+    os.environ["SRIT_CACHE"] = tempfile.mkdtemp(prefix="srit-tests-")
+    atexit.register(shutil.rmtree, os.environ["SRIT_CACHE"], ignore_errors=True)
 
 import pytest
 from machines import SomeMachines

@@ -23,6 +23,11 @@ class SomeMachines:
     def add(self):
         return self._cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
 
+    def busy(self):
+        """A machine that has a worker."""
+        parents = {parent(actor) for actor in actors()}
+        return next(node for node in self.nodes if node.all_processes["raylet"][0].process.pid in parents)
+
     def lose(self, node):
         self._cluster.remove_node(node, allow_graceful=False)
 
@@ -36,6 +41,10 @@ class SomeMachines:
 
         ray.shutdown()
         self._cluster.shutdown()
+
+
+def parent(process):
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def actors():

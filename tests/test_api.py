@@ -116,7 +116,7 @@ def test_the_whole_method_in_python_stage_by_stage_and_at_once(recipe, tmp_path,
 
 @pytest.mark.parametrize("read", [srit.report, srit.load_results, srit.load_verdict])
 def test_a_folder_without_a_run_is_an_error_that_a_user_can_act_on(read, tmp_path):
-    with pytest.raises(srit.SritError, match=r"begin a run|srit evaluate"):
+    with pytest.raises(srit.SritError, match=r"start a run|srit evaluate"):
         read(tmp_path)
 
 

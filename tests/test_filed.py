@@ -70,7 +70,7 @@ def test_answers_in_another_order_than_their_problems_are_refused():
     answers = [replace(GOOD, problem_id=name) for name in ("p0", "p2", "p2")]
 
     assert [len(own) for _, own in with_own(PROBLEMS[:3], answers)] == [1, 0, 2]
-    with pytest.raises(DataError, match="'p2' are in no order"):
+    with pytest.raises(DataError, match="'p2' are out of order"):
         list(with_own([PROBLEMS[2], PROBLEMS[0]], answers))
 
 

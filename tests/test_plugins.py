@@ -127,7 +127,7 @@ def test_the_doctor_and_the_list_of_tasks_show_plug_ins(srit):
 FAULTS = {
     "an unknown kind, plug-ins listed": (
         "teacher.kind=parot",
-        "did you mean 'parrot'? take one of gold, local, openai, ",
+        "did you mean 'parrot'? choose one of gold, local, openai, ",
     ),
     "its package named": ("teacher.kind=parot", "parrot (from the package srit-example 0.1)"),
     "a field that it does not have": ("refine.marge=1.0", "there is no field refine.marge; did you mean margin?"),

@@ -153,7 +153,7 @@ def test_a_manifest_whose_content_changed_is_refused_unless_its_sum_is_removed(t
     written = json.loads(path.read_bytes())
 
     path.write_text(json.dumps(written).replace('"n": 1', '"n": 3'))
-    with pytest.raises(DataError, match=r'does not have the recorded sum.* remove "sum"'):
+    with pytest.raises(DataError, match=r'does not match the recorded checksum.* remove "sum"'):
         read_manifest(tmp_path)
 
     for allowed in (json.dumps(written).replace("1.5", "2.5"), json.dumps({"stages": written["stages"]})):

@@ -87,7 +87,7 @@ def test_the_command_and_the_package_are_those_of_the_wheel(outside):
 
 
 # What `srit plan` says of that which is the user's to bring: recorded answers, a key, a server.
-YOURS = ("it is yours to bring", "OPENAI_API_KEY", "start the server")
+YOURS = ("bring your own", "OPENAI_API_KEY", "start the server")
 
 
 @pytest.mark.slow

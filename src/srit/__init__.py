@@ -11,9 +11,9 @@ The whole method:
 All public names; `help(srit.run)` and so on describe each:
 
 - `read_recipe`, `Recipe`: all the settings of a run
-- `plan`: what a run would do and take
+- `plan`: what a run would do, and its cost
 - `run`: the whole method, started or resumed
-- `demonstrate`, `instruct`, `sample`, `pair`, `refine`, `evaluate`: the run up to one stage, and what that made
+- `demonstrate`, `instruct`, `sample`, `pair`, `refine`, `evaluate`: the run up to one stage, and that stage's result
 - `report`, `figures`, `load_results`, `load_verdict`: the page of a run, figures for a paper, the numbers, and whether
   its pairs mattered
 - `SritError`: the base class of the errors that a user can act on; `srit.errors` has its kinds
@@ -23,9 +23,9 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-# OpenMP's threads spin while they wait for each other. Where another process occupies one of their cores, all of them
-# wait for the one that lacks it: next to busy processes a batch of answers took six times as long as with threads that
-# sleep. torch reads this when it is loaded, so it must come before anything here that could import torch.
+# OpenMP's threads spin while they wait for each other. If another process occupies one of their cores, all of them
+# wait for the thread without one: next to busy processes, a batch of answers took six times as long as with threads
+# that sleep. torch reads this when it is loaded, so it must come before anything here that could import torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # cuBLAS reads this when it is first used: with a fixed workspace, its sums have a fixed order.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -1,4 +1,4 @@
-"""The public functions: one call runs a recipe, and one call runs each stage. The command line makes the same calls."""
+"""The public functions: one runs a recipe, and one runs each stage. The command line makes the same calls."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ logger = logging.getLogger("srit")
 
 
 class PlannedStage(NamedTuple):
-    """A stage of a run, and what it would take."""
+    """A stage of a run, and its cost."""
 
     name: str
     reason: str  # why it would run; "" if it is done
@@ -48,12 +48,12 @@ class PlannedStage(NamedTuple):
 
 
 class RunPlan(NamedTuple):
-    """What a run would do, and what that takes."""
+    """What a run would do, and its cost."""
 
     stages: tuple[PlannedStage, ...]  # in order
     warning: str  # library versions that the run would mix; "" if none
     summary: str  # time and cost in one line; "" if nothing would run
-    looked: Looked  # what the stages that would run need, and what of it is missing
+    looked: Looked  # what the stages that would run need, and what is missing
 
 
 def run(
@@ -70,13 +70,13 @@ def run(
     Args:
         recipe: what to run, from `read_recipe`.
         out: the run directory; None: runs/NAME, where NAME is the recipe's name.
-        log: called with each line about what happens, such as `print`; None: they go to the logger "srit".
-        progress: called with what is being done, how many are done, and of how many; None: progress is not reported.
+        log: called with each line that reports an event, such as `print`; None: the lines go to the logger "srit".
+        progress: called with the name of the work, the number done, and the total; None: progress is not reported.
         machines: where answers and scores are computed and models trained, such as `Machines(workers=4)`: four
             processes. Under torchrun, srun or Ray Train (RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are set), each
             process calls this: the first one makes the run, and the others only take part in its trainings.
-        mirror: a folder on object storage, such as "s3://bucket/runs/mine", that the run directory is copied to while
-            it is made. If it holds the run already, the run goes on from it, on any machine. None: none, or the one
+        mirror: a folder on object storage, such as "s3://bucket/runs/mine", to which the run directory is copied while
+            it is made. If it already holds the run, the run resumes from it, on any machine. None: none, or the one
             that the run directory has had so far.
 
     Returns:
@@ -204,7 +204,7 @@ def evaluate(
 
 
 def plan(recipe: Recipe, out: Path | str | None = None) -> RunPlan:
-    """Look at what `run` would do with the same arguments, and at what that needs. Nothing is made or spent.
+    """Find out what `run` would do with the same arguments, and what it needs. Nothing is made or spent.
 
     A teacher's server is asked for the list of its models.
 
@@ -213,11 +213,11 @@ def plan(recipe: Recipe, out: Path | str | None = None) -> RunPlan:
         out: the run directory; None: runs/NAME. It need not exist.
 
     Returns:
-        Every stage with the reason why it would run, what it all takes, and what was found: `looked.faults` holds the
-        errors that the run would end with.
+        Every stage with the reason why it would run, the total cost, and what was found: `looked.faults` holds the
+        errors that would end the run.
 
     Raises:
-        SritError: the recipe, the student's folder or what the run directory holds is at fault.
+        SritError: the recipe, the student's folder or the content of the run directory is at fault.
     """
     folder = run_folder(recipe, out)
     planned = plan_stages(folder, recipe, stages)
@@ -233,12 +233,12 @@ def plan(recipe: Recipe, out: Path | str | None = None) -> RunPlan:
 
 
 def variant(recipe: Recipe, of: Path | str, mirror: str | None = None) -> Path:
-    """Begin a variant of a run beside it; `run` then takes from the run whatever is equal, and pays for nothing again.
+    """Start a variant beside a run; `run` then reuses whatever is equal, and pays for nothing again.
 
     Args:
-        recipe: of the variant; its name is that of the folder.
-        of: the directory of the run. Its copy on object storage, if it has one, keeps the answers of the variant, too.
-        mirror: as for `run`: of the variant.
+        recipe: the variant's recipe; its name becomes the name of the folder.
+        of: the directory of the run. Its copy on object storage, if it has one, also keeps the variant's answers.
+        mirror: the variant's own, as for `run`.
 
     Returns:
         The variant's run directory.
@@ -268,7 +268,7 @@ def evaluate_model(
         model: a folder of weights or of an adapter, a hub id, or an embedded student.
         tasks: names of tasks.
         out: the run directory; None: runs/evaluate-MODEL.
-        limit: problems of each task; None: all.
+        limit: the number of problems of each task; None: all.
         overrides: KEY=VALUE for other fields of the recipe, such as "student.chat_template=chatml".
 
     Returns:
@@ -288,7 +288,7 @@ def make_evaluation(
     watch: Watch,
     machines: Machines,
 ) -> Path:
-    """Make what `evaluate_model` describes; `watch` takes all that happens."""
+    """Make what `evaluate_model` describes; `watch` receives every event."""
     student: dict[str, Any] = {"model": model}
     made_by = run_around(Path(model)) if Path(model).is_dir() else None
     begun = None if made_by is None else begun_recipe(made_by)
@@ -312,7 +312,7 @@ def make(
 
     Args:
         part: one of `stages.PARTS`; None: everything.
-        watch: takes all that happens. The others are as for `run`.
+        watch: receives every event. The others are as for `run`.
 
     Returns:
         The run directory.
@@ -351,11 +351,14 @@ def run_folder(recipe: Recipe, out: Path | str | None) -> Path:
     """Return the run directory: `out`, or runs/NAME.
 
     Raises:
-        RecipeError: it is no folder of this machine.
+        RecipeError: it is not a folder on this machine.
     """
     if out is not None and (found := re.match(r"(s3|gs|az):/+(.*)", str(out))):
         url = f"{found[1]}://{found[2]}"
-        raise RecipeError(f"--out {url}: a run works in a folder of this machine: copy it there with --mirror {url}")
+        raise RecipeError(
+            f"--out {url}: a run works in a folder on this machine: give a folder, and copy it there with --mirror "
+            f"{url}"
+        )
     return Path("runs") / recipe.name if out is None else Path(out)
 
 

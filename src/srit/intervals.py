@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from srit.records.scores import Interval
 
-# numpy and scipy are imported where they are used: a run that has nothing to compute is then over sooner.
+# numpy and scipy are imported where they are used, so a run with nothing to compute ends sooner.
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -43,7 +43,7 @@ def wilson(correct: int, n: int) -> Interval:
 
 
 def mcnemar_exact(only_a: int, only_b: int) -> float:
-    """Return the two-sided p value that either model is equally often the only right one: a binomial test at 1/2.
+    """Return the two-sided p value for each model being the only right one equally often: a binomial test at 1/2.
 
     Source: McNemar 1947, doi 10.1007/BF02295996, with the exact distribution.
     """
@@ -58,7 +58,7 @@ def paired_bootstrap(a: Verdicts, b: Verdicts, *, seed: int = 0, resamples: int 
     import numpy as np
 
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    # Drawing problems is drawing how many are +1, 0 and -1: three numbers per resample, whatever n is.
+    # Drawing problems amounts to drawing how many are +1, 0 and -1: three numbers per resample, whatever n is.
     shares = [np.mean(difference == value) for value in (1, 0, -1)]
     counts = np.random.default_rng(seed).multinomial(len(difference), shares, size=resamples)
     low, high = np.quantile((counts[:, 0] - counts[:, 2]) / len(difference), [0.025, 0.975])
@@ -69,11 +69,11 @@ def smallest_difference(n: int, discordant: float) -> float | None:
     """Return the smallest true difference that `mcnemar_exact` finds (p < 0.05) in 80 of 100 samples of n problems.
 
     Args:
-        discordant: share of problems that only one of the models has right, as observed. A difference needs as many as
-            itself, so a larger one is looked for with as many.
+        discordant: observed share of problems that only one of the models has right. A difference needs as
+            many as itself, so a larger one is sought with as many.
 
     Returns:
-        The difference, to a hundredth of a point; None where n problems can show none: fewer than six never do.
+        The difference, to a hundredth of a point; None if n problems can show none: fewer than six never do.
 
     Source: the exact power of the conditional test, as in Duffy 1984, Biometrics 40, 1005-1015.
     """

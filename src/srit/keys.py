@@ -1,4 +1,4 @@
-"""Finds keys in a recipe, where they would be printed and kept, and masks those in texts of other software."""
+"""Finds keys in a recipe, where they would be printed and kept, and masks keys in other software's texts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KEY = re.compile(
 )
 _BEARER = re.compile(r"\bbearer\s+\S{8,}", re.IGNORECASE)
 _USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")  # of an address, with the password
-_LEAST = 6  # characters of a key: a shorter value is one of many words
+_LEAST = 6  # characters of a key: a shorter value could be an ordinary word
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FOUND = "contains what looks like a key"
 _RANDOM = 20  # characters: a longer name with both lower-case letters and digits is a key rather than a variable
@@ -79,7 +79,7 @@ def _address_has_key(text: str) -> bool:
 
 
 def masked(text: str) -> str:
-    """Return a text of other software without keys: those of this process's environment, and what looks like one."""
+    """Return other software's text without keys: those in this process's environment, and what looks like one."""
     for name, value in os.environ.items():
         if _SECRET.search(name) and len(value) >= _LEAST:
             text = text.replace(value, "…")

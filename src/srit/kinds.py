@@ -79,18 +79,18 @@ class Kinds(NamedTuple):
         plugins = {plugin: f"{plugin} (from {package_of(point)})" for plugin, point in self.plugins().items()}
         near = difflib.get_close_matches(name, self.names(), n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        return f"there is no {self.what} {name!r}: {hint}take one of {', '.join([*self.own(), *plugins.values()])}"
+        return f"there is no {self.what} {name!r}: {hint}choose one of {', '.join([*self.own(), *plugins.values()])}"
 
     def all(self, kind: type[Kind]) -> Iterator[tuple[str, Kind]]:
         """Yield every kind that can be imported, with its name."""
         for name in self.names():
             try:
                 yield name, self.find(name, kind)
-            except RecipeError:  # a broken plug-in: `findings` reports it, and so does `find` for its own name
+            except RecipeError:  # a broken plug-in: `findings` reports it, and so does `find` under its name
                 continue
 
     def findings(self, kind: type[Kind]) -> Iterator[Finding]:
-        """Report for each plug-in whether it can be used."""
+        """Report whether each plug-in can be used."""
         for point in sorted(entry_points(group=self.group), key=lambda point: point.name):
             line = f"{self.what} {point.name}, a plug-in"
             if point.name in self.own():
@@ -103,7 +103,7 @@ class Kinds(NamedTuple):
                 yield Finding(False, line, str(error))
 
     def _points(self, name: str) -> tuple[EntryPoint, ...]:
-        """Return one entry point for each package that brings it: a package that is on the path twice counts once."""
+        """Return one entry point for each package that brings it; a package that is on the path twice counts once."""
         return tuple({package_of(point): point for point in entry_points(group=self.group, name=name)}.values())
 
     def _loaded(self, point: EntryPoint, kind: type[Kind]) -> Kind:
@@ -130,7 +130,7 @@ FAMILIES = Kinds("task family", "the task family {}", "srit.tasks", "FAMILY", "s
 
 
 def tracker_names(stated: object) -> object:
-    """Return the names of trackers in a list or in a text with commas; "none" names none, and anything else stays.
+    """Return the trackers' names in a list or a comma-separated text; "none" names none; other values stay.
 
     Raises:
         ValueError: there is no such tracker.

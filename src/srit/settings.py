@@ -1,4 +1,4 @@
-"""YAML files → checked settings: reading, overrides, and messages that explain a fault."""
+"""Turns YAML files into checked settings: reading, overrides, and messages that explain a fault."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class Part(BaseModel):
-    """A part of a recipe: frozen, and without any field that it does not name."""
+    """A part of a recipe: frozen, and refusing fields that it does not declare."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -40,7 +40,7 @@ Settings = TypeVar("Settings", bound=Part)
 
 @dataclass(frozen=True)
 class Configured(Generic[Settings]):
-    """A kind with settings of its own."""
+    """A kind with its own settings."""
 
     settings: type[Settings]
 
@@ -58,7 +58,7 @@ class OneOf:
     former: Mapping[str, Any] = field(
         default_factory=dict
     )  # fields that all members once had, with their defaults then
-    by_name: bool = False  # whether a name alone may stand for the settings of a member
+    by_name: bool = False  # whether just a name may stand for the settings of a member
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(
@@ -74,7 +74,7 @@ class OneOf:
         return self.kinds.find(self.name(tree), Configured).settings
 
     def name(self, tree: Any) -> str:
-        """Return the member that a mapping of fields, or a name alone, stands for."""
+        """Return the member that a mapping of fields, or just a name, stands for."""
         return str(tree.get(self.by, self.default) if isinstance(tree, dict) else tree)
 
     def users(self, name: str) -> list[str]:
@@ -112,13 +112,13 @@ class OneOf:
 
 
 def checked(model: type[Model], tree: Any, place_of: Callable[[Sequence[Any]], str]) -> Model:
-    """Check a parsed tree and make a model of it.
+    """Check a parsed tree and turn it into a model.
 
     Args:
         place_of: the file and line of a field, for the messages.
 
     Raises:
-        RecipeError: names the fields at fault, a line each.
+        RecipeError: names the fields at fault, one a line.
     """
     if keys := [f"{place_of(place)}: {masked(_named(place))} {reason}: {REMEDY}" for place, reason in keys_in(tree)]:
         raise RecipeError("\n".join(keys[:MOST_FAULTS]))
@@ -145,7 +145,7 @@ def find_yaml(name: str, folder: Path, what: str) -> Path:
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
-            raise RecipeError(f"{path}: there is no such file")
+            raise RecipeError(f"{path}: this file does not exist")
         return path
     if name in names_in(folder):
         return folder / f"{name}.yaml"
@@ -358,6 +358,6 @@ def line_of(text: str, place: Sequence[Any]) -> int | None:
     return line
 
 
-@lru_cache(maxsize=1)  # to read a text takes as long as all else: its tree gives both the values and their lines
+@lru_cache(maxsize=1)  # parsing takes as long as everything else, so one tree gives both the values and their lines
 def _composed(text: str) -> yaml.Node | None:
     return yaml.compose(text, Loader=_Loader)

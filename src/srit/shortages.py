@@ -1,4 +1,4 @@
-"""What the machine lacked when other software failed: libraries word a full disk or memory each in its own way."""
+"""Finds what the machine lacked when other software failed: every library words a full disk or memory differently."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
 def shortage(error: BaseException, place: Path = Path()) -> str:
-    """Say what was lacking, how much was asked for and how much is free; "" if the error has another cause.
+    """Say what was lacking, how much was requested and how much is free; "" if the error has another cause.
 
     Args:
         place: a path on the disk that was written to.

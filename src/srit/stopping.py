@@ -1,4 +1,4 @@
-"""Delay Ctrl-C and SIGTERM while work must not be torn: answers that are paid for, or a step of training."""
+"""Delays Ctrl-C and SIGTERM while work must not be interrupted: paid answers, or a training step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-SAME_SECONDS = 0.25  # a second signal within them is the same stop: `timeout` signals the process, then its group
+SAME_SECONDS = (
+    0.25  # seconds in which a second signal counts as the same stop: `timeout` signals the process, then its group
+)
 
 
 class Stop:

@@ -1,8 +1,8 @@
-"""SHA-256 sums of what a run reads from outside its directory: a file whose content changed is a different input.
+"""SHA-256 checksums of what a run reads from outside its directory: a file with changed content is a new input.
 
-Weights take gigabytes, and `srit plan` needs their sums too. The sum of a large file is therefore cached under the
-file's size, inode and times (mtime and ctime in nanoseconds; no tool can set ctime back). Small files are always read.
-The sum of a file that changed within the last few seconds is not cached, since a second change could leave the same
+Weights take gigabytes, and `srit plan` needs their checksums too. A large file's checksum is therefore cached under its
+size, inode and times (mtime and ctime in nanoseconds; no tool can set ctime back). Small files are always read. The
+checksum of a file that changed within the last few seconds is not cached, since a second change could leave the same
 times. Damage on the disk without a write goes unnoticed in large files.
 """
 
@@ -21,7 +21,7 @@ NOT_THERE = "not there"  # the sum of a source that is missing
 
 
 def cache() -> Path:
-    """Return the folder where all runs keep converted weights, probes and sums."""
+    """Return the folder where all runs keep converted weights, probes and checksums."""
     return Path(os.environ.get("SRIT_CACHE", Path.home() / ".cache" / "srit"))
 
 

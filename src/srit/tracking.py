@@ -1,7 +1,8 @@
 """Tells trackers what happens to a run: the settings, each training's steps, and the results.
 
-A tracker's run lasts as long as ours has the same recipe, and everything that it was told of is still what it was. It
-is told from what the run keeps, so a tracker that comes late, or was gone for a while, has all of it in the end.
+A tracker's run lasts as long as ours keeps the same recipe, and nothing that the tracker received has changed. Messages
+are made from what the run keeps, so a tracker that is added late, or was unreachable for a while, has everything in the
+end.
 """
 
 from __future__ import annotations
@@ -28,32 +29,32 @@ KEPT = ".trackers"  # the folder in a run directory with a file for each tracker
 
 
 def told(folder: Path, recipe: Recipe, watch: Watch) -> Watch:
-    """Return what tells the trackers of a run, too, what happens to it.
+    """Return a function that passes events on and also sends them to a run's trackers.
 
     Raises:
-        MachineError: a tracker that the recipe names is not installed. The events raise it if one that is told of the
-            run for the first time cannot be used.
+        MachineError: a tracker that the recipe names is not installed. Events raise it if a tracker cannot be used when
+            it first receives the run.
     """
     installed(recipe.report_to or ())
     return Telling(folder, recipe.report_to, watch).hear
 
 
 class Telling:
-    """The trackers of a run that is open."""
+    """The trackers of an open run."""
 
     def __init__(self, folder: Path, names: Sequence[str] | None, watch: Watch) -> None:
         """
         Args:
-            names: of the trackers; None: those that the run has been told to.
+            names: of the trackers; None: those that the run has had so far.
         """
         self._folder, self._names, self._watch = folder, names, watch
         self._kinds: dict[str, TrackerKind] = {}
         self._sendings: list[Sending] = []
         self._begun = Begun("")
-        self._complete: list[str] = []  # the trainings that are done, and the results
+        self._complete: list[str] = []  # the finished trainings, and the results
 
     def hear(self, event: Event) -> None:
-        """Hand on an event, and tell the trackers of it."""
+        """Pass on an event, and tell the trackers about it."""
         self._watch(event)
         if isinstance(event, Opened):
             self._open()
@@ -90,7 +91,7 @@ class Telling:
             sending.end(finished=finished)
 
     def _begin(self, name: str, *, anew: bool = False) -> Sending | None:
-        """Go on with a tracker's run, or begin one; None: it cannot be reached, but it was before."""
+        """Continue a tracker's run, or start one; None: it cannot be reached now, but could be before."""
         place = self._folder / KEPT / f"{name}.json"
         before, sum_ = read_sent(place), canonical_sum(self._settings)
         going_on = before if before and before.settings == sum_ and not anew else None
@@ -100,8 +101,10 @@ class Telling:
         except Exception as error:  # the tracker's own code
             reason = str(error) if isinstance(error, SritError) else said(error)
             if before is None:
-                raise MachineError(f"report_to: {name}: {reason}; or leave it out: report_to=none") from None
-            self._report(f"WARN report_to: {name}: {reason}: the run goes on without it, and the next one tells it all")
+                raise MachineError(f"report_to: {name}: {reason}; or set report_to=none") from None
+            self._report(
+                f"WARN report_to: {name}: {reason}: the run continues without it, and the next one sends everything"
+            )
             return None
         self._report(f"     report_to: {name}: {tracker.where}")
         is_there = going_on is not None and tracker.id == going_on.id
@@ -109,7 +112,7 @@ class Telling:
         return Sending(name, tracker, sent, place, self._report)
 
     def _begin_anew(self, stage: str, fingerprint: str) -> None:
-        """Where a tracker has another training of that name, such as of data that have changed, begin a new run."""
+        """Start a new run if the tracker has another training of that name, such as one on earlier data."""
         for sending in [one for one in self._sendings if one.contradicts(stage, fingerprint)]:
             sending.end(finished=False)
             self._sendings.remove(sending)
@@ -135,13 +138,13 @@ class Telling:
             self._tell(sending, stage)
 
     def _tell(self, sending: Sending, stage: str) -> None:
-        """Tell a tracker what it does not have of a stage that is done."""
+        """Tell a tracker what it lacks of a finished stage."""
         path, fingerprint = self._folder / f"{stage}.json", self._fingerprint(stage)
         if stage == "results":
             sending.tell(stage, Count(fingerprint, 1), results_of(read_results(path)))
             return
         curve, before = self._curve(stage)
-        history = read_log(path).history  # a round's has the steps of its parts, too
+        history = read_log(path).history  # a round's curve has the steps of its parts too
         for number, metrics in enumerate(history[before if stage == curve else 0 :]):
             sending.tell(stage, Count(fingerprint, number + 1), Point(curve, before + number, _figures(metrics)))
 
@@ -149,7 +152,7 @@ class Telling:
         return read_manifest(self._folder).stages[stage].fingerprint
 
     def _curve(self, stage: str) -> tuple[str, int]:
-        """Return the training that a stage belongs to, and how many of its steps are those of earlier parts."""
+        """Return the training that a stage belongs to, and how many of its steps belong to earlier parts."""
         found = re.fullmatch(r"round-(\d+)/(?:part-(\d+)/)?refined", stage)
         if found is None:
             return stage, 0
@@ -163,13 +166,13 @@ class Telling:
 
 
 def settings_of(recipe: Recipe) -> dict[str, Setting]:
-    """Return the fields of a recipe by dotted names: numbers, words and truths as they are, all else as text."""
+    """Return a recipe's fields by dotted names: numbers, strings and booleans unchanged, all else as text."""
     fields = leaves(recipe.model_dump(mode="json"))
     return {name: value if isinstance(value, (str, int, float)) else written(value) for name, value in fields}
 
 
 def results_of(results: Results) -> dict[str, float]:
-    """Return the accuracies of results, 0 to 1, and how far models are apart, by names that any tracker takes."""
+    """Return the accuracies of results, 0 to 1, and the differences of models, by names that any tracker accepts."""
     scores = [(score, score.task or over_domain(score.domain)) for score in (*results.rows, *results.pooled)]
     place = _places([*(task for _, task in scores), *(one.task for one in results.comparisons)])
     return {
@@ -179,7 +182,7 @@ def results_of(results: Results) -> dict[str, float]:
 
 
 def _places(tasks: Iterable[str]) -> dict[str, str]:
-    """Return a name for each task, of characters that any tracker takes, and no two alike."""
+    """Return a unique name for each task, in characters that any tracker accepts."""
     found: dict[str, str] = {}
     for task in dict.fromkeys(tasks):
         name = slug(task)

@@ -1,4 +1,4 @@
-"""What a run tells whoever watches it: a screen, a program that reads its output, or a function of the user's."""
+"""The events of a run, for whoever watches it: a screen, a program that reads its output, or a user's function."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _nothing() -> Iterator[Said]:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Something that a person should know: it begins with "ok   ", "WARN " or five spaces."""
+    """A message for a person: it begins with "ok   ", "WARN " or five spaces."""
 
     text: str
 
@@ -39,10 +39,10 @@ class Closing:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A stage that is being made from now on."""
+    """A stage that has begun."""
 
     stage: str
-    fingerprint: str = ""  # of what it is made from, as in the manifest
+    fingerprint: str = ""  # fingerprint of what it is made from, as in the manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +63,23 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A stage that was done already, and stays as it is."""
+    """A stage that was already done, and is kept."""
 
     stage: str
 
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """How far something is."""
+    """How far some work has come."""
 
     what: str
     done: int
     total: int
     unit: str = "answers"
-    earlier: int | None = None  # how many of those done are an earlier run's; None: all before the first report
-    n_tokens: Callable[[], int] = lambda: 0  # since the report before this one
+    earlier: int | None = None  # how many of those done come from an earlier run; None: all before the first report
+    n_tokens: Callable[[], int] = lambda: 0  # since the previous report
     metrics: Mapping[str, float] = field(default_factory=dict)  # of the last training step, as its log keeps them
-    said: Callable[[], Iterator[Said]] = _nothing  # judges some of the new answers, one by one: takes time
+    said: Callable[[], Iterator[Said]] = _nothing  # judges some of the new answers, one by one, which takes time
 
 
 Event = Line | Opened | Closing | Begun | Made | Taken | Kept | Progressed
@@ -87,13 +87,13 @@ Watch = Callable[[Event], None]
 
 
 class Counted(Protocol):
-    """Takes how many answers are there, of how many, and what judges new ones for whoever watches."""
+    """Takes the number of answers so far, the total, and a function that judges new ones for whoever watches."""
 
     def __call__(self, done: int, total: int, said: Callable[[], Iterator[Said]] = _nothing, /) -> None: ...
 
 
 def uncounted(done: int, total: int, said: Callable[[], Iterator[Said]] = _nothing, /) -> None:
-    """Tell nobody."""
+    """Report to nobody."""
 
 
 def as_line(event: Event) -> str | None:
@@ -113,7 +113,7 @@ def as_line(event: Event) -> str | None:
 
 
 def in_words(report: Callable[[str], None], progress: Callable[[str, int, int], None]) -> Watch:
-    """Return what hands lines to one function, and what is being done, how many are done and of how many to another."""
+    """Return a watcher that passes lines to one function and progress (name, done, total) to another."""
 
     def watch(event: Event) -> None:
         if isinstance(event, Progressed):
@@ -125,7 +125,7 @@ def in_words(report: Callable[[str], None], progress: Callable[[str, int, int], 
 
 
 def headed(heading: str, watch: Watch) -> Watch:
-    """Return what hands on events under a heading, as those of one run among several."""
+    """Return a watcher that passes on events under a heading, for one run among several."""
 
     def under(event: Event) -> None:
         match event:

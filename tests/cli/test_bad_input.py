@@ -139,7 +139,7 @@ def test_a_recipe_that_is_not_there_is_told_apart_from_a_misspelled_name(tmp_pat
     misspelled = CliRunner().invoke(app, ["run", "quickstrat"])
 
     assert missing.exit_code == misspelled.exit_code == 2
-    assert "no such file" in missing.output and "did you mean 'quickstart'" in misspelled.output
+    assert "this file does not exist" in missing.output and "did you mean 'quickstart'" in misspelled.output
 
 
 def test_a_place_that_cannot_be_written_is_found_before_anything_is_spent(tmp_path, student):

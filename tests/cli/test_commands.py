@@ -45,11 +45,11 @@ def test_help_loads_neither_torch_nor_pydantic():
     [
         (["--version"], 0, f"srit {version('srit')}\n"),
         (["tasks", "sums"], 0, "Let's think step by step.\n\ngold answer: "),
-        (["tasks", "sums", "--split", "all"], 2, "--split: 'all' is none of train, dev, test"),
+        (["tasks", "sums", "--split", "all"], 2, "--split: 'all' is not one of train, dev, test"),
         (["recipes"], 0, "\nquickstart\n"),
         (["recipes", "quickstart"], 0, "\nname: quickstart\n"),
         (["recipes", "quickstrat"], 2, "did you mean 'quickstart'?"),
-        (["recipes", "--copy", "mine.yaml"], 2, "--copy: say which recipe"),
+        (["recipes", "--copy", "mine.yaml"], 2, "--copy: name the recipe"),
     ],
 )
 def test_what_there_is_is_printed(said, code, shown):
@@ -63,7 +63,7 @@ def test_a_recipe_is_copied_once_and_never_over_a_file(tmp_path):
     first, second = (CliRunner().invoke(app, ["recipes", "quickstart", "--copy", str(copy)]) for _ in range(2))
 
     assert read_recipe(str(copy)) == read_recipe("quickstart")
-    assert (first.exit_code, second.exit_code) == (0, 2) and "there is already a file" in second.output
+    assert (first.exit_code, second.exit_code) == (0, 2) and "this file already exists" in second.output
 
 
 def test_a_shell_completes_a_command():

@@ -34,7 +34,7 @@ def test_a_file_with_solutions_teaches_itself_and_is_divided(tmp_path, tiny_stud
     assert read.tasks.train == read.tasks.evaluate and read.tasks.train[0].task == f"jsonl:{data}?split=80/0/20"
     assert read.student.chat_template == "chatml"
     srit("demonstrate", recipe, f"student.model={tiny_student}", "--out", tmp_path / "run")
-    assert "there is already a file" in srit("init", recipe, "--data", data, code=2)
+    assert "this file already exists" in srit("init", recipe, "--data", data, code=2)
 
 
 def test_columns_splits_a_student_and_a_server_are_taken_as_they_are_given(tmp_path):
@@ -63,13 +63,13 @@ def test_a_task_is_data_too(tmp_path, data, kind):
 @pytest.mark.parametrize(
     "options, message, code",
     [
-        ([], "--data: is missing, and there is no terminal to ask on", 2),
+        ([], "--data is missing, and there is no terminal to ask on", 2),
         (["--data", "nothing.jsonl"], "there is no file or folder 'nothing.jsonl'", 3),
         (["--data", "bare.jsonl", "--question", "asked"], "answer: is missing", 3),
         (["--data", "other.jsonl"], "other.jsonl:1: question: is missing", 3),
         (["--data", "list.json"], "list.json:1: the file is one JSON list, but a row is a line: jq -c", 3),
-        (["--data", "bare.jsonl", "--question", "asked", "--answer", "gold"], "--teacher: is missing", 2),
-        (["--data", "solved.jsonl", "--teacher", "nobody"], "neither gold, nor MODEL@URL of a server, nor a file", 2),
+        (["--data", "bare.jsonl", "--question", "asked", "--answer", "gold"], "--teacher is missing", 2),
+        (["--data", "solved.jsonl", "--teacher", "nobody"], "give gold, a server as MODEL@URL, or an existing file", 2),
         (["--data", "sums", "--teacher", "gold"], "not all problems have a solution", 2),
     ],
 )

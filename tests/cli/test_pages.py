@@ -59,7 +59,7 @@ def test_the_doctor_names_what_is_missing_and_the_remedy(tmp_path, monkeypatch):
     [
         (None, False, "pip install 'srit[ray]' on every machine of the cluster, with srit=="),
         ("2.60.0", True, "every machine of the cluster needs ray==2.60.0, srit=="),
-        ("2.64.1", False, "2.64.1 is not of the tested range: pip install 'srit[ray]'"),
+        ("2.64.1", False, "2.64.1 is outside the tested range: pip install 'srit[ray]'"),
     ],
 )
 def test_the_doctor_says_what_a_cluster_needs(tmp_path, monkeypatch, installed, ok, said):

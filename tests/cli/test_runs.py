@@ -47,9 +47,9 @@ def recipe_of(folder):
 
 def test_a_run_that_was_begun_by_a_stage_keeps_its_overrides_and_takes_others(run):
     assert recipe_of(run)["refine"]["beta"] == 0.2
-    assert "the run goes on where it is" in srit("sample", run, "--out", run.parent / "other", code=2)
+    assert "a run cannot change its folder" in srit("sample", run, "--out", run.parent / "other", code=2)
     assert "neither a recipe nor a run directory" in srit("sample", run / "nothing", code=2)
-    assert "begin a run with srit run RECIPE" in srit("sample", run.parent, code=2)
+    assert "start a run with srit run RECIPE" in srit("sample", run.parent, code=2)
 
 
 def test_a_variant_makes_only_what_differs_and_leaves_the_run_as_it_is(run):
@@ -95,7 +95,7 @@ def test_a_variant_pays_for_no_answer_that_its_run_or_another_variant_has(run, t
 def test_a_variant_of_nothing_or_in_place_of_another_run_is_refused(run, tmp_path):
     recipe = run.parent / "small.yaml"
     assert "run the recipe without --as first" in srit("run", recipe, "--as", "x", "--out", tmp_path / "y", code=2)
-    assert "another run is there" in srit("run", recipe, "--as", "small", "--out", run, code=2)
+    assert "this folder has another run" in srit("run", recipe, "--as", "small", "--out", run, code=2)
 
 
 def test_two_runs_are_compared_on_the_problems_of_both(run, tmp_path):

@@ -140,12 +140,12 @@ def test_a_model_that_srit_cannot_write_needs_llama_cpp_s_converter(tiny_run, tm
 @pytest.mark.parametrize(
     ("said", "code", "message"),
     [
-        (["{run}", "--to", "onnx"], 2, "there is no export 'onnx': take one of merged, adapter, gguf"),
+        (["{run}", "--to", "onnx"], 2, "there is no export 'onnx': choose one of merged, adapter, gguf"),
         (["{run}", "--to", "merged", "--model", "refind"], 2, "no model 'refind'; it has: base, instructed, refined"),
         (["{run}", "--to", "adapter", "--model", "base"], 2, "base has no adapter, only weights: use --to merged"),
         (["{run}/instructed", "--to", "merged", "--model", "base"], 2, "is not a run directory"),
         (["{run}/predictions", "--to", "merged"], 3, "predictions"),
-        (["{run}", "--to", "merged", "--out", "{run}"], 2, "is there already"),
+        (["{run}", "--to", "merged", "--out", "{run}"], 2, "already exists"),
     ],
 )
 def test_what_cannot_be_exported_is_said(tiny_run, tmp_path, said, code, message):

@@ -47,7 +47,7 @@ def test_nothing_goes_into_a_public_repository_unasked(tiny_run, tmp_path, hub):
         assert not server.files
         done = push(tiny_run, tmp_path / "two", "datasets", "--public")
 
-    assert refused.exit_code == 2 and "me/mine is there, and public: say --public" in refused.output
+    assert refused.exit_code == 2 and "me/mine exists and is public: add --public" in refused.output
     assert done.exit_code == 0 and server.files
 
 
@@ -64,7 +64,7 @@ def test_a_refused_upload_leaves_the_folder_and_says_how_to_go_on(tiny_run, tmp_
     [
         ("mine", "hf_canary", "'mine' has no owner: write USER/NAME"),
         ("me/mine/x", "hf_canary", "--push: Repo id must be"),
-        ("me/mine", "", "nobody is logged in to the hub"),
+        ("me/mine", "", "not logged in to the hub"),
     ],
 )
 def test_what_cannot_be_pushed_is_said_before_anything_is_made(tiny_run, tmp_path, monkeypatch, name, token, message):

@@ -6,7 +6,7 @@ from srit.errors import DataError, RecipeError
 from srit.gpu_check.sampling import LOADS as SAMPLING
 from srit.gpu_check.training import LOADS as TRAINING
 from srit.pipeline.engines.room import chunks_of_completions
-from srit.pipeline.estimate import Work
+from srit.pipeline.estimate import REACHED, SCORED, Work
 from srit.pipeline.hardware import Planned, hardware_of, lines_of, n_chunks
 from srit.recipe import read_recipe
 
@@ -42,7 +42,7 @@ def one_stage(name="round-1/completions", **work):
 @pytest.mark.parametrize("workers", [1, 2, COMPLETIONS, COMPLETIONS + 5])
 def test_answers_are_shared_out_in_whole_chunks(measured, workers):
     rounds = -(-COMPLETIONS // workers)
-    seconds = 600 * rounds / COMPLETIONS
+    seconds = 600 * rounds / COMPLETIONS / REACHED
 
     [line, *limits] = lines_of(one_stage(sampled=600_000), RECIPE, measured, workers, 3.0)
 
@@ -55,16 +55,17 @@ def test_answers_are_shared_out_in_whole_chunks(measured, workers):
 @pytest.mark.parametrize(
     ("fields", "work", "minutes"),
     [
-        ([], {"trained": 600_000}, 20.0),
-        (["student.tuning=full"], {"trained": 600_000}, 30.0),  # 6 operations a parameter instead of 4
-        (["student.model=some-2b"], {"trained": 600_000}, 40.0),
-        (["sample.max_new_tokens=2000"], {"trained": 6_000}, 10.0),
+        ([], {"trained": 600_000}, 20.0 / REACHED),
+        ([], {"trained": 300_000, "scored": 300_000 * SCORED}, 20.0 / REACHED),
+        (["student.tuning=full"], {"trained": 600_000}, 30.0 / REACHED),  # 6 operations a parameter instead of 4
+        (["student.model=some-2b"], {"trained": 600_000}, 40.0 / REACHED),
+        (["sample.max_new_tokens=2000"], {"trained": 6_000}, 10.0 / REACHED),
     ],
 )
 def test_time_follows_from_the_nearest_figures(measured, fields, work, minutes):
     recipe = read_recipe("quickstart", ["student.model=some-1b", *fields])
 
-    assert f"about {minutes} minutes" in lines_of(one_stage("instructed", **work), recipe, measured, 8, None)[0]
+    assert f"about {minutes:.1f} minutes" in lines_of(one_stage("instructed", **work), recipe, measured, 8, None)[0]
 
 
 def test_what_nobody_has_measured_is_said():

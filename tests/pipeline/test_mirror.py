@@ -90,7 +90,7 @@ def test_a_run_goes_from_machine_to_machine_and_comes_out_the_same(storage, teac
     killed = time.monotonic()
     kept = (tmp_path / "a/teacher/answers.jsonl").read_bytes().splitlines()[:-1]  # the last may be on its way
     assert len(kept) >= 20
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(MachineError, match="goes on with this run"):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(MachineError, match="is working on this run"):
         for name, value in variables.items():
             patch.setenv(name, value)
         Run(tmp_path / "x", mirror_of(tmp_path / "x", URL, print))
@@ -106,7 +106,7 @@ def test_a_run_goes_from_machine_to_machine_and_comes_out_the_same(storage, teac
     n_asked = len(teacher.requests)
     third = begun("c")
     assert third.wait() == 0, said("c")
-    assert "going on from s3://bucket/runs/tiny" in said("c") and "resuming from" in said("c")
+    assert "continuing from s3://bucket/runs/tiny" in said("c") and "resuming from" in said("c")
     assert len(teacher.requests) == n_asked
 
     alone = tmp_path / "alone"

@@ -114,7 +114,7 @@ def test_a_task_is_in_domain_where_all_its_kinds_of_problems_are_trained_on():
 def test_a_task_that_is_trained_on_in_part_is_refused():
     recipe = recipe_of("sums:terms=4+5", train=("sums:terms=2+3+5",))
 
-    with pytest.raises(DataError, match=r"sums:terms=4\+5 is trained on in part \(sums with 5 terms\)"):
+    with pytest.raises(DataError, match=r"sums:terms=4\+5 is partly trained on \(sums with 5 terms\)"):
         refuse_partly_trained(recipe.tasks.train, recipe.tasks.evaluate)
     refuse_partly_trained(recipe.tasks.train, recipe_of("sums", "sums4").tasks.evaluate)
 

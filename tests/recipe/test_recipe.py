@@ -50,11 +50,11 @@ BAD = {
     ),
     "a loss that does not exist, with the nearest": (
         GOOD + "  loss: simpa\n",
-        "recipe.yaml:11: refine.loss is 'simpa': there is no loss 'simpa': did you mean 'simpo'? take one of apo_zero,",
+        "recipe.yaml:11: refine.loss is 'simpa': there is no loss 'simpa': did you mean 'simpo'? choose one of apo_",
     ),
     "a teacher that does not exist": (
         GOOD + "teacher: {kind: opanai}\n",
-        "recipe.yaml:11: teacher.kind is 'opanai': there is no teacher 'opanai': did you mean 'openai'? take one of ",
+        "recipe.yaml:11: teacher.kind is 'opanai': there is no teacher 'opanai': did you mean 'openai'? choose one of ",
     ),
     "a field of another teacher": (
         GOOD + "teacher: {kind: solver, path: x}\n",
@@ -70,7 +70,7 @@ BAD = {
     ),
     "a sampler that does not exist": (
         GOOD + "sampler: vlm\n",
-        "there is no sampler 'vlm': did you mean 'vllm'? take one of transformers, vllm",
+        "there is no sampler 'vlm': did you mean 'vllm'? choose one of transformers, vllm",
     ),
     "a sampler that cannot stop at a text": (
         GOOD + "sampler: {kind: vllm}\nevaluate: {stop: [x]}\n",
@@ -94,7 +94,7 @@ BAD = {
     ),
     "samples that are all alike": (
         GOOD + "teacher: {kind: openai, model: m, base_url: 'https://x.org/v1', samples: 4}\n",
-        "samples: at temperature 0 all answers to a question are alike: raise teacher.temperature",
+        "samples: at temperature 0, all answers to a question are the same: raise teacher.temperature",
     ),
     "nothing demonstrated, and a stage 1 to learn it": (
         GOOD + "demonstrations: {limit: 0}\n",

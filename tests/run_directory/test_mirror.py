@@ -124,7 +124,7 @@ def test_a_second_machine_waits_for_the_lease(server, url, tmp_path):
     time.sleep(1.2)
     assert len([r for r in server.requests if r[0] == "PUT" and "leases" in r[1]]) == 3  # it is renewed twice
 
-    with pytest.raises(MachineError, match=rf"process {os.getpid()} on .* goes on with this run.* in \d+ s"):
+    with pytest.raises(MachineError, match=rf"process {os.getpid()} on .* is working on this run.* in \d+ s"):
         opened(tmp_path / "b", url)
     run.close()
 
@@ -165,7 +165,7 @@ def test_whoever_puts_the_next_manifest_first_goes_on(url, tmp_path):
     run = opened(tmp_path / "a", url)  # and puts the first
     Store(url).create("manifests/00000002.json", b'{"holder": 2}')
 
-    with pytest.raises(MachineError, match="another process goes on with it"):
+    with pytest.raises(MachineError, match="another process has taken over"):
         finish(run, "a.json", b"one")
     run.close()
 
@@ -231,7 +231,7 @@ def test_a_folder_and_a_mirror_of_different_runs_are_not_mixed(url, tmp_path):
 
     with pytest.raises(RecipeError, match="choose another --out"):
         opened(tmp_path / "b", url)
-    with pytest.raises(RecipeError, match="is mirrored at"):
+    with pytest.raises(RecipeError, match="is already mirrored at"):
         opened(tmp_path / "a", f"{url}-other")
 
 

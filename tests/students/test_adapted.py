@@ -117,4 +117,4 @@ def test_the_plan_says_that_an_adapter_goes_on(runs, tmp_path):
 
     found = {what: line for _, what, line in srit.plan(recipe, tmp_path / "new").looked.findings}
 
-    assert "it goes on training, as it is: not student.lora" in found[f"adapter {runs[0] / 'instructed'}"]
+    assert "it is trained further; student.lora is not used" in found[f"adapter {runs[0] / 'instructed'}"]

@@ -55,12 +55,12 @@ def test_what_is_not_part_of_the_study_is_refused(tmp_path, finished):
     assert "another recipe.refine" in refused(more_epochs)
     assert "another choice of axes" in refused(lambda part: part["study"].update(axes={"refine.beta": [0.1]}))
     assert "two cells are called 'cot'" in refused(lambda part: part["cells"][0].update(rounds=2))
-    assert "'cot' with seed 1 came out differently" in refused(otherwise, second)
-    assert "base of 'cot' had other problems of sums" in refused(other_problems)
+    assert "'cot' with seed 1 differs between the two" in refused(otherwise, second)
+    assert "base of 'cot' had different problems of sums" in refused(other_problems)
 
     write_json(tmp_path / "other/study.json", whole)
     done = srit("study", "join", first, second, "--out", tmp_path / "other")
-    assert done.exit_code == 2 and "none of the parts" in done.output
+    assert done.exit_code == 2 and "not one of the parts" in done.output
     assert json.loads((tmp_path / "other/study.json").read_bytes()) == whole
 
 

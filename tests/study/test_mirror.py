@@ -38,7 +38,7 @@ def test_what_was_made_of_a_study_elsewhere_is_not_made_again(storage, tiny_stud
     assert (here / "study.json").read_bytes() == (finished / "study.json").read_bytes()
     assert results(here) == results(there) and len(results(here)) == 3
     again = srit("study", tiny_study, "--out", tmp_path / "again", "--mirror", URL)
-    assert again.exit_code == 0 and "going on from s3://bucket/studies/tiny/runs/cot/seed-1" in again.output
+    assert again.exit_code == 0 and "continuing from s3://bucket/studies/tiny/runs/cot/seed-1" in again.output
     assert results(tmp_path / "again") == results(there)
     other = srit("study", tiny_study, "--out", here, "--mirror", "s3://bucket/other")
-    assert other.exit_code == 2 and f"is mirrored at {URL}" in other.output
+    assert other.exit_code == 2 and f"is already mirrored at {URL}" in other.output

@@ -102,7 +102,10 @@ def test_a_kept_study_is_not_overwritten(tmp_path, tiny_study, finished):
     joined_to_a_run = srit("study", "join", tmp_path, "--out", finished)
 
     assert run.exit_code == joined_to_a_run.exit_code == 2
-    assert "keeps a study that was run elsewhere" in run.output and "a study is run there" in joined_to_a_run.output
+    assert (
+        "holds the results of a study that was run elsewhere" in run.output
+        and "in which a study is run" in joined_to_a_run.output
+    )
     assert (tmp_path / "study.json").read_bytes() == (finished / "study.json").read_bytes()
 
 

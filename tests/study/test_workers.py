@@ -62,8 +62,8 @@ def test_cells_over_a_cluster_give_the_same_study_json(tmp_path, tiny_study, fin
     if lost == "a worker":
         os.kill(actors()[0], signal.SIGKILL)
     if lost == "a machine":
-        cluster.lose(cluster.nodes.pop())
-        cluster.nodes.append(cluster.add())
+        cluster.lose(lost_one := cluster.busy())
+        cluster.nodes[cluster.nodes.index(lost_one)] = cluster.add()
 
     assert process.wait() == 0, (tmp_path / "log").read_text()
 

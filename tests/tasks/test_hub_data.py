@@ -68,7 +68,7 @@ def test_json_lines_are_a_data_set_too(tmp_path, monkeypatch):
         (
             f"{COLUMNS}&split=train&split=test",
             "train",
-            r"after the \? each name stands once",
+            r"each name may appear only once after the \?",
         ),
     ],
 )

@@ -184,7 +184,7 @@ def test_a_solution_without_one_marked_answer_is_refused_with_its_line(tmp_path,
         load(path)
 
     assert caught.value.exit_code == 3
-    assert "####" in str(caught.value) or "give the right one alone" in str(caught.value)
+    assert "####" in str(caught.value) or "give only the right one" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def test_a_tracker_that_is_gone_costs_one_line_and_gets_the_rest_from_the_next_r
     second.end(finished=True)
 
     assert [line.split(": ")[:2] for line in lines] == [["WARN report_to", "server"]] * 1 + [
-        ["WARN report_to", "server has not taken all"]
+        ["WARN report_to", "server has not received everything"]
     ]
     assert "secret" not in lines[0] and "abcdef0123" not in lines[0]
     assert (server.steps, server.results, server.ended) == ([0, 1, 2, 3], {"accuracy": 0.5}, True)

@@ -11,8 +11,8 @@ from srit.cli import bench, chat, export, init, models, run, shown, study
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Self-Refine Instruction-Tuning: teach a small language model to reason, first by a teacher's answers, "
-    "then by its own.",
+    help="Self-Refine Instruction-Tuning: teach a small language model to reason, first from a teacher's answers, "
+    "then from its own.",
 )
 
 

@@ -70,7 +70,10 @@ def judged_rows(
         problem = by_id.get((label(row, "split"), problem_id)) or by_id.get((None, problem_id))
         if problem is None:
             source = problems or "the task's own data"
-            raise DataError(f"{row.where}: id: {task.name} has no problem {problem_id!r:.100} in {source}")
+            raise DataError(
+                f"{row.where}: id: no problem {problem_id!r:.100} of {task.name} is in {source}: give its file with "
+                "--problems"
+            )
         output = output_field(row)
         yield row, judge(task, problem, output) if output is not None else _NO_ANSWER
 

@@ -1,4 +1,4 @@
-"""srit chat: asks the models of a run, or one model, as they were trained to be asked."""
+"""srit chat: asks the models of a run, or one model, with the prompts that they were trained on."""
 
 from __future__ import annotations
 
@@ -35,18 +35,19 @@ class Speaker(NamedTuple):
 def chat(
     place: Place,
     model: Annotated[
-        list[str] | None, typer.Option(help="Of a run; may be repeated. Default: base, instructed and refined.")
+        list[str] | None,
+        typer.Option(help="A model of the run; may be repeated. Default: base, instructed and refined."),
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="Begin with its instruction. Default: the one that all training tasks share."),
+        typer.Option(help="Begin with this task's instruction. Default: the one that all training tasks share."),
     ] = None,
-    direct: Annotated[bool, typer.Option("--direct", help="Do not ask for steps.")] = False,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of an answer.")] = 256,
+    direct: Annotated[bool, typer.Option("--direct", help="Ask for the answer without steps.")] = False,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="The most tokens of an answer.")] = 256,
 ) -> None:
-    """Ask the models of a run, or one model. Each question stands alone. Ctrl-D or Ctrl-C ends it.
+    """Ask a run's models, or one model, questions that are independent of each other. Ctrl-D or Ctrl-C ends it.
 
-    Without a terminal, the lines of standard input are the questions.
+    Without a terminal, each line of standard input is a question.
     """
     with reported_errors(), suppress(KeyboardInterrupt):
         sources = _sources(place, model or [])
@@ -67,7 +68,7 @@ def _sources(place: str, names: Sequence[str]) -> list[Source]:
 
 
 def _put(source: Source, task: str | None, direct: bool) -> Callable[[str], str]:
-    """Return what makes a prompt of a question: as a problem of a task, or with the trigger alone."""
+    """Return a function that makes a question's prompt: as for a problem of a task, or with only the trigger."""
     from srit.records import Problem
     from srit.students.prompts import prompt_text
     from srit.tasks import find_task
@@ -75,13 +76,13 @@ def _put(source: Source, task: str | None, direct: bool) -> Callable[[str], str]
     name, wording = task or _shared(source), source.wording
     if name is None:
         return lambda question: question if direct else f"{question}\n{wording.trigger}"
-    find_task(name)  # reports a name that there is not
+    find_task(name)  # raises if there is no such task
     kind: PromptKind = "direct" if direct else "cot"
     return lambda question: prompt_text(Problem("question", name, "test", question, ""), kind, wording)
 
 
 def _shared(source: Source) -> str | None:
-    """Return a training task of the run that made a model if all have the same instruction."""
+    """Return a training task of the run that made the model, if all of them have the same instruction."""
     from srit.tasks import find_task
 
     tasks = [] if source.run is None else [use.task for use in source.run.recipe.tasks.train]
@@ -132,7 +133,7 @@ def _answer(speaker: Speaker, text: str, max_new_tokens: int) -> None:
 
 
 class _Written:
-    """What `generate` streams to: prints the text as far as it is whole."""
+    """The streamer of `generate`: prints the text as far as its characters are complete."""
 
     def __init__(self, prompts: Prompts) -> None:
         self._prompts, self._is_prompt = prompts, True
@@ -151,7 +152,7 @@ class _Written:
             return
         self._ids.extend(ids.flatten().tolist())
         text = self._prompts.text(self._ids)
-        if not text.endswith("\N{REPLACEMENT CHARACTER}"):  # which stands for half a character
+        if not text.endswith("\N{REPLACEMENT CHARACTER}"):  # which stands for an incomplete character
             self._show(text)
 
     def end(self) -> None:

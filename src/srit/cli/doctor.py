@@ -32,7 +32,7 @@ _LEAST_DISK = 5e9  # bytes; a run of the embedded student with its converted wei
 
 
 def diagnose(folder: Path) -> list[Finding]:
-    """What a run in `folder` can count on; takes a second for a matrix product."""
+    """Find what a run in `folder` can use. Takes a second, for a matrix product."""
     import torch
 
     disk = shutil.disk_usage(folder).free
@@ -45,13 +45,13 @@ def diagnose(folder: Path) -> list[Finding]:
         Finding(os.access(_existing(cache()), os.W_OK), "cache", f"{cache()} (SRIT_CACHE sets another)"),
     ]
     gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
-    findings.append(Finding(True, "GPU", ", ".join(gpus) or "none: models run on the processor"))
+    findings.append(Finding(True, "GPU", ", ".join(gpus) or "none: models run on the CPU"))
     for name, embedded in EMBEDDED.items():
         findings.append(_installed(f"student {name}", embedded.package, embedded.install))
-    findings.append(extra("qlora", "bitsandbytes", "adapters over a base of 4 bits"))
+    findings.append(extra("qlora", "bitsandbytes", "adapters over a 4-bit base"))
     findings.append(extra("gguf", "xllamacpp", "llama.cpp, to check exported GGUF files"))
-    findings.append(extra("figures", "matplotlib", "figures of a run for a paper"))
-    findings.append(extra("s3", "obstore", "a copy of a run on object storage: --mirror"))
+    findings.append(extra("figures", "matplotlib", "publication figures of a run"))
+    findings.append(extra("s3", "obstore", "--mirror, a copy of a run on object storage"))
     findings.append(_ray())
     for kinds, kind in _KINDS.items():
         findings += [finding for _, found in kinds.all(kind) for finding in found.doctor()]
@@ -61,7 +61,7 @@ def diagnose(folder: Path) -> list[Finding]:
 
 def _ray() -> Finding:
     """Say whether runs can use a cluster, and what to install where."""
-    what = "ray: the machines of a cluster, --on ray"
+    what = "ray: --on ray, the machines of a cluster"
     ours = ", ".join(f"{package}=={version(package)}" for package in ("srit", "torch", "transformers", "peft"))
     try:
         found = version("ray")
@@ -69,7 +69,7 @@ def _ray() -> Finding:
         return Finding(False, what, f"pip install 'srit[ray]' on every machine of the cluster, with {ours}")
     fits = RAY[0] <= tuple(map(int, found.split(".")[:2])) < RAY[1]
     asked = f"every machine of the cluster needs ray=={found}, {ours}"
-    return Finding(fits, what, asked if fits else f"{found} is not of the tested range: pip install 'srit[ray]'")
+    return Finding(fits, what, asked if fits else f"{found} is outside the tested range: pip install 'srit[ray]'")
 
 
 def _installed(what: str, package: str, remedy: str) -> Finding:
@@ -80,7 +80,7 @@ def _installed(what: str, package: str, remedy: str) -> Finding:
 
 
 def _products() -> str:
-    """How fast matrices are multiplied, by precision: what training and prefilling hang on."""
+    """Say how fast matrices are multiplied in each precision, which bounds training and prefilling."""
     import torch
 
     speeds = []

@@ -33,7 +33,7 @@ def reported_errors(*, as_json: bool = False) -> Iterator[None]:
     """Report an error as a message on stderr and an exit code; let signals stop the work in order.
 
     Args:
-        as_json: report it as an object on stdout, too.
+        as_json: also report it as an object on stdout.
     """
     _set_up()
     try:
@@ -81,7 +81,7 @@ def explain(error: Exception) -> tuple[str, int]:
 
 
 def attempt(work: Callable[[], Result]) -> Result | Failure:
-    """Return what a cell's work returns, or the Failure that it ended in, so that a study's other cells continue."""
+    """Return the result of a cell's work, or the Failure that ended it, so that a study's other cells continue."""
     from srit.study.cells import Failure
 
     try:
@@ -95,8 +95,8 @@ def attempt(work: Callable[[], Result]) -> Result | Failure:
         return Failure(type(error).__name__, exit_code, reason)
 
 
-# The signals that a command received. Code that is interrupted may turn the exception of a signal into one of its own,
-# as an extension module does whose import fails, so what ends a command is looked up here first.
+# The signals that a command received. Interrupted code may turn a signal's exception into one of its own, as an
+# extension module does when its import fails, so the cause of a command's end is looked up here first.
 _received: list[int] = []
 
 
@@ -104,17 +104,17 @@ def _set_up() -> None:
     _received.clear()
     logging.basicConfig(level=logging.WARNING, handlers=[Heard(lambda event: typer.echo(as_line(event), err=True))])
     logging.getLogger("srit").setLevel(logging.INFO)
-    # The bars of other libraries would be drawn over our own display.
+    # Other libraries' progress bars would be drawn over our own display.
     for name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
         os.environ.setdefault(name, "1")
-    # It warns of a faster kernel that it did not find each time peft is imported.
+    # It warns about a missing faster kernel each time peft is imported.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     # transformers and peft warn each other's users of renamed arguments; the reader cannot act on it.
     warnings.filterwarnings("ignore", category=FutureWarning)
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup sets it
         signal.signal(signal.SIGHUP, _interrupt)
-    # A job that a shell starts in the background ignores SIGINT; one that arrives is still meant.
+    # A job that a shell starts in the background ignores SIGINT; if one arrives, it is meant nevertheless.
     signal.signal(signal.SIGINT, _interrupt)
 
 
@@ -122,5 +122,5 @@ def _interrupt(number: int, frame: object) -> None:
     if number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: os._exit(128 + number))  # a second one ends the process at once
     _received.append(number)
-    # Not an Exception: transformers' lazy imports turn any into a ModuleNotFoundError, or go on without the module.
+    # Not an Exception: transformers' lazy imports turn any into a ModuleNotFoundError, or continue without the module.
     raise KeyboardInterrupt

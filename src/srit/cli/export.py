@@ -16,23 +16,23 @@ Place = Annotated[
 ]
 OfRun = Annotated[
     str | None,
-    typer.Option("--model", help="Of a run: base, instructed, refined, … Default: refined."),
+    typer.Option("--model", help="A model of the run: base, instructed, refined, … Default: refined."),
 ]
 
 
 def export(
     place: Place,
-    to: Annotated[str, typer.Option(help="merged, adapter, gguf, ollama, datasets or lm-eval.")],
+    to: Annotated[str, typer.Option(help="The format: merged, adapter, gguf, ollama, datasets or lm-eval.")],
     out: Annotated[Path, typer.Option(help="The folder to write, which must not exist.")],
     model: OfRun = None,
-    questions: Annotated[int, typer.Option(min=1, help="Asked in the checks.")] = 20,
+    questions: Annotated[int, typer.Option(min=1, help="How many problems the check asks.")] = 20,
     converter: Annotated[
-        Path | None, typer.Option(help="llama.cpp's convert_hf_to_gguf.py. Default: srit itself, or the one in PATH.")
+        Path | None, typer.Option(help="llama.cpp's convert_hf_to_gguf.py. Default: srit's own, or the one in PATH.")
     ] = None,
     push: Annotated[
-        str | None, typer.Option(metavar="USER/NAME", help="Also upload it to the hub, where it is private.")
+        str | None, typer.Option(metavar="USER/NAME", help="Also upload it to the hub, as a private repository.")
     ] = None,
-    public: Annotated[bool, typer.Option("--public", help="With --push: let anyone see it.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="With --push: make the repository public.")] = False,
 ) -> None:
     """Write a trained model for other software, and check that it answers as before."""
     from srit.exports import DATA

@@ -1,4 +1,4 @@
-"""srit init: a small recipe for data of one's own, with what can be changed said beside it."""
+"""srit init: writes a small recipe for a user's own data, with comments on what can be changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EMBEDDED = "smollm2-135m-instruct"
 
 
 class Wanted(NamedTuple):
-    """What a recipe is written from."""
+    """The values that a recipe is written from."""
 
     name: str
     train: str  # the task
@@ -41,10 +41,10 @@ def init(
         typer.Option(help="gold (the data's own solutions), a file of recorded answers, or a server: MODEL@URL."),
     ] = None,
 ) -> None:
-    """Write a small recipe for problems of your own. What is not given is asked for on a terminal."""
+    """Write a small recipe for your own problems. On a terminal, srit asks for what is not given."""
     with reported_errors():
         if recipe.suffix not in (".yaml", ".yml"):
-            raise RecipeError(f"{recipe}: a recipe's file ends in .yaml")
+            raise RecipeError(f"{recipe}: a recipe file must end in .yaml")
         problems = _given("--data", data, "The problems (a .jsonl file)")
         text = _recipe_text(recipe, problems, question, answer, student, teacher)
         write_new(recipe, text)
@@ -70,7 +70,7 @@ def _recipe_text(
 
 
 def _given(flag: str, value: str | None, asked: str, default: str | None = None) -> str:
-    """Return what a flag gave, or else what the terminal says, or the default where there is no terminal.
+    """Return a flag's value, or else the user's answer on a terminal, or the default without a terminal.
 
     Raises:
         RecipeError: there is neither.
@@ -80,12 +80,12 @@ def _given(flag: str, value: str | None, asked: str, default: str | None = None)
     if sys.stdin.isatty():
         return str(typer.prompt(asked, default=default, err=True))
     if default is None:
-        raise RecipeError(f"{flag}: is missing, and there is no terminal to ask on")
+        raise RecipeError(f"{flag} is missing, and there is no terminal to ask on: add it")
     return default
 
 
 def _tasks(data: str, question: str | None, answer: str | None) -> tuple[str, str]:
-    """Return the tasks to train on and to evaluate on: of one file, four fifths and the rest."""
+    """Return the tasks to train on and to evaluate on; a single file is split into four fifths and the rest."""
     from srit.tasks import is_task
 
     columns = [f"{ours}={named}" for ours, named in (("question", question), ("answer", answer)) if named]
@@ -99,7 +99,7 @@ def _tasks(data: str, question: str | None, answer: str | None) -> tuple[str, st
 
 
 def _has_splits(place: str) -> bool:
-    """Return whether the rows of a file name their splits, or a folder has them apart."""
+    """Return whether a file's rows name their splits, or a folder has a file for each."""
     from srit.tasks.lines import read_rows
 
     path = Path(place.partition("?")[0])
@@ -111,7 +111,7 @@ def _has_splits(place: str) -> bool:
 def _own_teacher(task: str) -> str | None:
     """Return the teacher that a task brings: its solver or its data's solutions; None: it has none.
 
-    Of a file, the first problems are looked at; the hub is not asked.
+    In a file, the first problems decide; the hub is not asked.
 
     Raises:
         SritError: there is no such file, or its rows cannot be used.
@@ -132,14 +132,16 @@ def _teacher_fields(said: str, own: str | None) -> str:
     if said in ("gold", "solver"):
         if said != own:
             raise RecipeError(
-                f"--teacher {said}: not all problems have a solution: name a server, MODEL@URL, or a file"
+                f"--teacher {said}: not all problems have a solution: name a server (MODEL@URL) or a file"
             )
         return f"{{kind: {said}}} # the data's own solutions"
     model, at, url = said.partition("@")
     if at and url.startswith(("http://", "https://")):
         return f'{{kind: openai, model: {model}, base_url: "{url}"}} # the key: OPENAI_API_KEY'
     if not Path(said).is_file():
-        raise RecipeError(f"--teacher {said}: neither gold, nor MODEL@URL of a server, nor a file of recorded answers")
+        raise RecipeError(
+            f"--teacher {said}: give gold, a server as MODEL@URL, or an existing file of recorded answers"
+        )
     return f'{{kind: recording, path: "{said}"}} # rows of id and output'
 
 
@@ -147,16 +149,16 @@ def recipe_text(wanted: Wanted) -> str:
     """Return a recipe in YAML."""
     template = ", chat_template: chatml" if wanted.student == EMBEDDED else ""
     return f"""\
-# srit plan {wanted.name}.yaml looks whether all is there; srit run {wanted.name}.yaml runs it.
+# srit plan {wanted.name}.yaml checks that everything is there; srit run {wanted.name}.yaml runs it.
 # Every other field has a default: docs/recipe.md. How to choose them: docs/choosing.md.
 name: {wanted.name}
 student: {{model: "{wanted.student}"{template}}}
 tasks:
-  train: [{{task: "{wanted.train}"}}] # limit: 500 takes as many
+  train: [{{task: "{wanted.train}"}}] # limit: 500 uses only the first 500
   evaluate: [{{task: "{wanted.evaluate}"}}]
 teacher: {wanted.teacher}
-# demonstrations: {{limit: 200}} # the teacher shows as many; the other problems need only their gold answers
-# instruct: {{epochs: 3}} # 6; fewer for thousands of demonstrations
-# sample: {{max_new_tokens: 512}} # 256; more for long answers, and evaluate.max_new_tokens as well
-# prompt: {{instruction: "…"}} # in place of the task's own
+# demonstrations: {{limit: 200}} # the teacher answers only 200; the other problems need only their gold answers
+# instruct: {{epochs: 3}} # default 6; fewer for thousands of demonstrations
+# sample: {{max_new_tokens: 512}} # default 256; more for long answers, and evaluate.max_new_tokens as well
+# prompt: {{instruction: "…"}} # instead of the task's own
 """

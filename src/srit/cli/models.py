@@ -31,9 +31,12 @@ def evaluate(
     target: Target,
     overrides: Overrides = None,
     tasks: Annotated[
-        list[str] | None, typer.Option(help="Evaluate a model on these tasks, joined by commas: sums,jsonl:mine.jsonl.")
+        list[str] | None,
+        typer.Option(help="Evaluate a model on these tasks, separated by commas: sums,jsonl:mine.jsonl."),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="With --tasks: problems of each task. Default: all.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="With --tasks: how many problems of each task. Default: all.")
+    ] = None,
     out: Out = None,
     on: On = "local",
     workers: Workers = None,
@@ -43,7 +46,7 @@ def evaluate(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate the models of a run, making what that needs, or any model: a folder, an adapter, or a hub id."""
+    """Evaluate a run's models, first making what they need; or any model: a folder, an adapter, or a hub id."""
     from srit.pipeline.engines import Machines
 
     with reported_errors(as_json=as_json):
@@ -79,11 +82,13 @@ def _evaluate_model(
 def compare(
     first: Run,
     second: Run,
-    model: Annotated[str | None, typer.Option(help="Of both runs. Default: each model with its namesake.")] = None,
-    other: Annotated[str | None, typer.Option(help="Of the second run, in place of --model.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The model to compare. Default: every model that both runs have.")
+    ] = None,
+    other: Annotated[str | None, typer.Option(help="The second run's model, if not that of --model.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Compare two runs: what differs in their recipes, and the second minus the first on the problems of both."""
+    """Compare two runs: their recipes, and the second's accuracy minus the first's on the problems of both."""
     from srit.finished import side_by_side
 
     with reported_errors():
@@ -96,7 +101,7 @@ def _pairs(model: str | None, other: str | None) -> list[tuple[Model, Model]]:
 
     if model is None:
         if other is not None:
-            raise RecipeError("--other: say with --model which model of the first run it is compared with")
+            raise RecipeError("--other: add --model to name the first run's model to compare it with")
         return []
     try:
         return [(Model.named(model), Model.named(other or model))]
@@ -109,7 +114,9 @@ def _text(found: SideBySide, first: Path, second: Path) -> str:
     lines += [f"  {one.field}: {json.dumps(one.a)} → {json.dumps(one.b)}" for one in found.changed]
     lines += ["  the recipes are equal"] if not found.changed else []
     if found.left_out:
-        lines.append(f"  {found.left_out} problems have one id in both runs, but not the same words: they are left out")
+        lines.append(
+            f"  {found.left_out} problems have the same id in both runs, but different words: they are left out"
+        )
     moved = [one for one in found.differences if one.gained or one.lost]
     still = [name for name in _names(found.differences) if name not in _names(moved)]
     shown = [_line(one) for one in found.differences if _name(one) not in still]

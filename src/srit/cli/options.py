@@ -9,7 +9,7 @@ import typer
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A .yaml file, or the name of a shipped recipe.")]
 Begun = Annotated[
-    str, typer.Argument(metavar="RECIPE|DIR", help="A recipe to begin a run of, or the directory of one to go on with.")
+    str, typer.Argument(metavar="RECIPE|DIR", help="A recipe to start a run from, or a run directory to continue.")
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")]
 StudyPlace = Annotated[Path, typer.Argument(metavar="DIR_OR_STUDY.JSON", help="A study directory, or its study.json.")]
@@ -18,29 +18,31 @@ Overrides = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="The run directory. Default: runs/NAME.")]
 On = Annotated[
-    str, typer.Option(metavar="ENGINE", help="Where answers are computed: local, or ray for the machines of a cluster.")
+    str, typer.Option(metavar="ENGINE", help="Where answers are computed: local, or ray for a cluster's machines.")
 ]
 Workers = Annotated[
-    int | None, typer.Option(help="Processes or actors that compute answers, each with a model of its own.")
+    int | None, typer.Option(help="Processes or actors that compute answers, each with its own copy of the model.")
 ]
-Mixed = Annotated[bool, typer.Option("--mixed", help="With --on ray, use machines whose results differ in rounding.")]
+Mixed = Annotated[
+    bool, typer.Option("--mixed", help="With --on ray: also use machines whose results round differently.")
+]
 MirrorUrl = Annotated[
     str | None,
     typer.Option(
         "--mirror",
         metavar="URL",
-        help="Copy the run directory to object storage, such as s3://bucket/run, and go on from what is there.",
+        help="Copy the run directory to object storage, such as s3://bucket/run, and resume from the copy.",
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show warnings and the result alone.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print events as JSON, one a line, in place of all else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show only warnings and the result.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print only events, as one JSON object a line.")]
 TrainWorkers = Annotated[
     int | None,
-    typer.Option(min=1, help="Processes that train together, to the same bytes as one of as many threads. Default: 1."),
+    typer.Option(min=1, help="Processes that train together; the result has the same bytes as from one. Default: 1."),
 ]
 Shard = Annotated[
     bool,
     typer.Option(
-        "--shard", help="Share out the weights of a model among the processes that train it: it need not fit into one."
+        "--shard", help="Divide a model's weights among the processes that train it, so it need not fit into one."
     ),
 ]

@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from srit.pipeline.engines import Machines
     from srit.recipe import Recipe
 
-# By command: the part of a run that it makes (`stages.PARTS`), and its help.
+# For each command: the part of a run that it makes (`stages.PARTS`), and its help.
 STAGES = {
-    "demonstrate": ("demonstrations", "Make the demonstrations of a run, and what they need."),
-    "instruct": ("instructed", "Train the instructed model of a run, and make what it needs."),
-    "sample": ("completions", "Sample the completions of a run, and make what they need."),
-    "pair": ("pairs", "Make the preference pairs of a run, and what they need."),
-    "refine": ("refined", "Train the refined model of a run, and make what it needs."),
+    "demonstrate": ("demonstrations", "Make a run's demonstrations, and first what they need."),
+    "instruct": ("instructed", "Train a run's instructed model, and first make what it needs."),
+    "sample": ("completions", "Sample a run's completions, and first make what they need."),
+    "pair": ("pairs", "Make a run's preference pairs, and first what they need."),
+    "refine": ("refined", "Train a run's refined model, and first make what it needs."),
 }
 
 
@@ -54,7 +54,7 @@ def run(
     shard: Shard = False,
     mirror: MirrorUrl = None,
     variant: Annotated[
-        str | None, typer.Option("--as", metavar="NAME", help="Keep the run, and make this variant beside it.")
+        str | None, typer.Option("--as", metavar="NAME", help="Keep the run as it is, and make this variant beside it.")
     ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -90,16 +90,16 @@ def plan(
     workers: Workers = None,
     hardware: Annotated[
         str | None,
-        typer.Option(metavar="NAME_OR_FILE", help="Other GPUs: h100, or the RESULT.json of make gpu-check there."),
+        typer.Option(metavar="NAME_OR_FILE", help="Plan for other GPUs: h100, or a RESULT.json from `make gpu-check`."),
     ] = None,
     dollars: Annotated[
-        float | None, typer.Option("--dollars-per-hour", min=0.0, help="Of one GPU; with --hardware.")
+        float | None, typer.Option("--dollars-per-hour", min=0.0, help="With --hardware: the price of one GPU.")
     ] = None,
     shard: Annotated[
-        bool, typer.Option("--shard", help="With --hardware: the workers share out the weights in training.")
+        bool, typer.Option("--shard", help="With --hardware: divide the weights among the workers in training.")
     ] = False,
 ) -> None:
-    """Show what would run, why, and what it takes, and look whether all that it needs is there. Spends nothing."""
+    """Show what would run, why, and at what cost, and check that everything it needs is there. Spends nothing."""
     from srit.recipe import read_recipe
 
     with reported_errors():
@@ -170,10 +170,10 @@ def stage_command(part: str, summary: str) -> Callable[..., None]:
 
 
 def settings_of(target: str, overrides: Sequence[str], out: Path | None) -> tuple[Recipe, Path | None]:
-    """Return the recipe that a recipe's name or a run directory stands for, and the run directory; None: runs/NAME.
+    """Return the recipe that a name or a run directory stands for, and the run directory; None: runs/NAME.
 
     Raises:
-        RecipeError: it is neither, or --out names another folder than the run's.
+        RecipeError: it is neither, or --out names a folder other than the run's.
     """
     from srit.recipe import SHIPPED, read_recipe
     from srit.recipe.begun import begun_recipe, is_begun
@@ -183,20 +183,22 @@ def settings_of(target: str, overrides: Sequence[str], out: Path | None) -> tupl
     if folder.suffix in (".yaml", ".yml") or (target in names_in(SHIPPED) and not is_begun(folder)):
         return read_recipe(target, overrides), out
     if not folder.is_dir():
-        raise RecipeError(f"{target}: neither a recipe nor a run directory; `srit recipes` lists those that ship")
+        raise RecipeError(
+            f"{target}: this is neither a recipe nor a run directory; `srit recipes` lists the shipped recipes"
+        )
     begun = begun_recipe(folder, overrides)
     if out is not None and out != folder:
-        raise RecipeError(f"--out {out}: the run goes on where it is, in {folder}: leave --out away")
+        raise RecipeError(f"--out {out}: a run cannot change its folder, which is {folder}: leave out --out")
     return begun, folder
 
 
 def report(
     folder: RunFolder,
     figures: Annotated[
-        Path | None, typer.Option(help="Also write the figures for a paper into this folder, as SVG and PDF.")
+        Path | None, typer.Option(help="Also write publication figures into this folder, as SVG and PDF.")
     ] = None,
 ) -> None:
-    """Write the report.html of a run from what it holds so far."""
+    """Write a run's report.html from what it has made so far."""
     from srit.finished import figures as write_figures
     from srit.finished import report as write_report
 
@@ -207,21 +209,21 @@ def report(
 
 
 def watch(
-    folder: RunFolder, port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 0
+    folder: RunFolder, port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0: any free one.")] = 0
 ) -> None:
-    """Serve the page of a run to browsers of this machine, and make it anew as the run goes on. Ctrl-C ends it."""
+    """Serve a run's report to browsers on this machine, and update it while the run goes on. Ctrl-C stops it."""
     from srit.cli.watch import HOST, server_of
 
     with reported_errors():
         try:
             server = server_of(folder, port)
         except OSError as error:
-            raise MachineError(f"port {port}: {error.strerror}: choose another --port") from None
+            raise MachineError(f"--port {port}: {error.strerror}: choose another port") from None
         typer.echo(f"http://{HOST}:{server.server_port}/")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            typer.echo("stopped; the run is not touched", err=True)
+            typer.echo("stopped watching; the run itself is not affected", err=True)
         finally:
             server.server_close()
 

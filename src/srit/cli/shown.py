@@ -1,4 +1,4 @@
-"""srit show, tasks, recipes, audit and doctor: what there is, printed."""
+"""srit show, tasks, recipes, audit and doctor: commands that print what exists."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from srit.printable import printable
 if TYPE_CHECKING:
     from srit.cli.audit import Audit
 
-TRACES = 3  # problems shown where none is named
+TRACES = 3  # problems shown if none is named
 SHOWN_IDS = 20
 
 
 def show(
     folder: RunFolder,
-    problem: Annotated[str | None, typer.Option(help="A problem's id. Default: a few problems are shown.")] = None,
+    problem: Annotated[str | None, typer.Option(help="The id of a problem. Default: show a few problems.")] = None,
 ) -> None:
     """Follow problems through a run: demonstration, answers, pairs, and each model's answer."""
     from srit.recipe.begun import begun_recipe
@@ -33,7 +33,7 @@ def show(
         found = list(traces(folder, TRACES, problem, of="train" if trained else "test"))
         if not found:
             raise RecipeError(
-                f"{folder}: there is no problem {problem!r}; the files in {folder}/problems/ have the ids"
+                f"{folder}: this run has no problem {problem!r}; the files in {folder}/problems/ list the ids"
             )
         for trace in found:
             asked = f"{trace.problem_id} ({trace.task})\n{visible(trace.question)}\nanswer: {trace.gold}\n"
@@ -43,14 +43,14 @@ def show(
 
 
 def tasks(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A task, whose first problem is shown.")] = None,
-    split: Annotated[str, typer.Option(help="Of which the problem is: train, dev or test.")] = "train",
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A task; shows its first problem.")] = None,
+    split: Annotated[str, typer.Option(help="The problem's split: train, dev or test.")] = "train",
     data: Annotated[
         Path | None, typer.Option(envvar="SRIT_DATA", help="A folder of benchmarks. Default: the hub.")
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/tasks.md.")] = False,
 ) -> None:
-    """List the tasks that a recipe can name, or show a problem of one as it is put to a model."""
+    """List the tasks that a recipe can name, or show one of a task's problems as a model sees it."""
     from srit.tasks import find_task, task_names, task_page
 
     if markdown:
@@ -75,13 +75,13 @@ def _first_problem(name: str, split: str, data: Path | None) -> str:
     task = find_task(name)
     wanted = next((one for one in get_args(Split) if one == split), None)
     if wanted is None:
-        raise RecipeError(f"--split: {split!r} is none of {', '.join(get_args(Split))}")
+        raise RecipeError(f"--split: {split!r} is not one of {', '.join(get_args(Split))}")
     problem = next(iter(task.load(wanted, data=data, limit=None, seed=0)), None)
     if problem is None:
-        raise DataError(f"{name}: there are no problems in its {split} split")
+        raise DataError(f"{name}: its {split} split has no problems: choose another --split")
     parts = [
         f"{task.name}: {task.about}",
-        f"problem {problem.id}, by the CoT prompt (the direct one lacks its last line):",
+        f"problem {problem.id}, with the CoT prompt (the direct prompt lacks its last line):",
         prompt_text(problem, "cot"),
         f"gold answer: {problem.answer}",
     ]
@@ -91,12 +91,12 @@ def _first_problem(name: str, split: str, data: Path | None) -> str:
 
 def recipes(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="A recipe to print.")] = None,
-    copy: Annotated[Path | None, typer.Option(help="Write it to this file instead, which must not exist.")] = None,
+    copy: Annotated[Path | None, typer.Option(help="Write the recipe to this file, which must not exist.")] = None,
     field: Annotated[
-        str | None, typer.Option(help="Say what a field is, or all of a part: refine.beta, refine.")
+        str | None, typer.Option(help="Describe a field, or every field of a section: refine.beta, refine.")
     ] = None,
 ) -> None:
-    """List the recipes that come with srit, or print one, or copy it to change it, or say what a field is."""
+    """List the recipes that come with srit, print one, copy one to change it, or describe a field."""
     from srit.recipe import SHIPPED, shipped
     from srit.settings import find_yaml
 
@@ -109,7 +109,7 @@ def recipes(
         return
     with reported_errors():
         if name is None:
-            raise RecipeError("--copy: say which recipe: `srit recipes` lists them")
+            raise RecipeError("--copy: name the recipe to copy; `srit recipes` lists them")
         text = find_yaml(name, SHIPPED, "recipe").read_text(encoding="utf-8")
         if copy is None:
             typer.echo(text, nl=False)
@@ -123,7 +123,7 @@ def _fields(name: str) -> list[str]:
 
     if not (found := fields_named(name)):
         raise RecipeError(
-            f"--field: a recipe has no {name!r}: docs/recipe.md lists all, --field refine those of a part"
+            f"--field: a recipe has no {name!r}; docs/recipe.md lists every field, --field refine those of a section"
         )
     return found
 
@@ -132,20 +132,20 @@ def write_new(path: Path, text: str) -> None:
     """Write a file that does not exist yet.
 
     Raises:
-        RecipeError: there is one.
+        RecipeError: it exists.
         MachineError: it cannot be written.
     """
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise RecipeError(f"{path}: there is already a file of this name: choose another") from None
+        raise RecipeError(f"{path}: this file already exists: choose another name") from None
     except OSError as error:
         raise MachineError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def audit(
-    task: Annotated[str, typer.Argument(help="The task whose reader and judge to use. `srit tasks` lists them.")],
+    task: Annotated[str, typer.Argument(help="The task whose reader and judge to use; `srit tasks` lists them.")],
     recording: Annotated[Path, typer.Argument(help="A .jsonl or .jsonl.gz file whose rows have id and output.")],
     problems: Annotated[Path | None, typer.Option(help="A file of problems. Default: the task's own data.")] = None,
     data: Annotated[
@@ -153,7 +153,7 @@ def audit(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Judge every recorded answer again, to see how well answers are read."""
+    """Judge recorded answers again, to see how well they are read."""
     from dataclasses import asdict
 
     from srit.cli.audit import audit as judge_recording
@@ -177,7 +177,7 @@ def audit_text(found: Audit) -> str:
 
 
 def doctor() -> None:
-    """Check this machine, and which parts of srit work on it."""
+    """Show what this machine has, and which parts of srit work on it."""
     from srit.cli.doctor import diagnose
     from srit.cli.tables import aligned
 

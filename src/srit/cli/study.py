@@ -30,7 +30,7 @@ class _RunByDefault(TyperGroup):
 app = typer.Typer(
     cls=_RunByDefault,
     no_args_is_help=True,
-    help="Run a study, which is a grid of recipes: `srit study STUDY` is `srit study run STUDY`.",
+    help="Run a study, which is a grid of recipes; `srit study STUDY` means `srit study run STUDY`.",
 )
 
 
@@ -47,7 +47,7 @@ def run(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a study, or resume it. The exit code is that of the first cell that failed.
+    """Run or resume a study. The exit code is that of the first cell that failed.
 
     A KEY of the study (seeds, axes, …) changes the study; any other is a field of every cell's recipe.
     """
@@ -79,7 +79,7 @@ def report(
     place: StudyPlace,
     out: Annotated[Path | None, typer.Option(help="A folder for the pages. Default: that of study.json.")] = None,
 ) -> None:
-    """Write the page and tables of a study from its study.json alone."""
+    """Write a study's page and tables again from its study.json."""
     with reported_errors():
         path = _study_json(place)
         _write_pages(path, out or path.parent)
@@ -102,9 +102,9 @@ def compare(
 @app.command()
 def join(
     parts: Annotated[list[Path], typer.Argument(help="Study directories, or their study.json.")],
-    out: Annotated[Path, typer.Option(help="A folder for the whole study, other than one where a study is run.")],
+    out: Annotated[Path, typer.Option(help="A folder for the whole study, in which no study is run.")],
 ) -> None:
-    """Join parts of one study, such as a seed or a student on each machine: study.json, page and tables."""
+    """Join parts of a study, such as one seed or student per machine, into one study.json, page and tables."""
     from srit.run_directory import write_bytes
     from srit.study.estimates import read_study_results
     from srit.study.join import joined
@@ -122,7 +122,7 @@ def claim(
     place: StudyPlace,
     claims: Annotated[list[str], typer.Argument(metavar="CLAIM", help="As in STUDY.yaml, such as '{domain: out}'.")],
 ) -> None:
-    """Test other claims on the results of a study. Holm's correction covers these claims alone. Writes nothing."""
+    """Test other claims on a study's results. Holm's correction covers only these claims. Writes nothing."""
     from srit.study.claims import findings
     from srit.study.estimates import read_study_results
     from srit.study.grid import read_claim
@@ -137,17 +137,17 @@ def claim(
 def _refuse_to_overwrite(whole: Path, parts: list[Path]) -> None:
     """
     Raises:
-        RecipeError: a study is run in the folder, or kept there and not one of the parts.
+        RecipeError: a study is run in the folder, or another study than the parts is kept there.
     """
     out = whole.parent
     if (out / "runs").exists() or out.is_file():
-        raise RecipeError(f"--out {out}: this is a file, or a study is run there: choose another folder")
+        raise RecipeError(f"--out {out}: this is a file, or a folder in which a study is run: choose another folder")
     if whole.exists() and not any(path.samefile(whole) for path in parts if path.exists()):
-        raise RecipeError(f"{whole}: there is another study here, and it is none of the parts: choose another --out")
+        raise RecipeError(f"{whole}: another study is kept here, which is not one of the parts: choose another --out")
 
 
 def _study_json(place: Path) -> Path:
-    """The study.json of a study directory, or the file itself."""
+    """Return the study.json of a study directory, or the file itself."""
     return place / "study.json" if place.is_dir() else place
 
 

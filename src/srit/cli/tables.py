@@ -28,8 +28,8 @@ def aligned(rows: Iterable[Sequence[str]]) -> Iterator[str]:
 def print_results(results: Results) -> None:
     """Print the accuracies of a run, and the likelihoods of options if it has them.
 
-    A terminal gets the fullest form that fits into its width: the whole table, one without the models' intervals, or a
-    list; nothing is wrapped. Where there is no terminal, nothing is left out.
+    A terminal gets the fullest form that fits its width: the whole table, one without the models' intervals, or a list;
+    nothing is wrapped. Without a terminal, nothing is left out.
     """
     from rich.console import Console
 
@@ -48,7 +48,7 @@ def print_results(results: Results) -> None:
 
 
 def _forms(results: Results) -> tuple[list[Table], str]:
-    """Return the tables of a run, the fullest first, and the list in their place."""
+    """Return the tables of a run, the fullest first, and the list that can replace them."""
     if any((c.a, c.b) == CHANGE for c in results.comparisons):
         return [accuracy_table(results, wide=wide) for wide in (True, False)], accuracy_list(results)
     table = scores_table(results)
@@ -92,7 +92,7 @@ def _short(change: Comparison) -> str:
 
 
 def accuracy_list(results: Results) -> str:
-    """Return the same with a line for each figure, for terminals that are narrower than any table."""
+    """Return the same with a line for each figure, for terminals narrower than any table."""
     blocks = ["accuracy, % (95 % interval)"]
     for change in _changes(results):
         scores = _scores(results, change)

@@ -1,4 +1,4 @@
-"""The page of a run while it goes on, served to browsers of this machine alone."""
+"""A run's report while the run goes on, served only to browsers on this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOST = "127.0.0.1"
 
 
 class Watched:
-    """A run's page, made again when the run has made something."""
+    """A run's page, made again whenever the run has made something."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -26,13 +26,13 @@ class Watched:
         self._made: tuple[str, bytes] = ("", b"")
 
     def news(self) -> News:
-        """Return what the run has come to."""
+        """Return how far the run has come."""
         manifest = self._folder / "manifest.json"
         data = manifest.read_bytes() if manifest.exists() else b""
         return News(hashlib.sha256(data).hexdigest()[:16], _doing(self._folder))
 
     def page(self) -> bytes:
-        """Return the page of now.
+        """Return the current page.
 
         Raises:
             SritError: a file of the run is damaged.
@@ -45,7 +45,7 @@ class Watched:
 
 
 def server_of(folder: Path, port: int) -> ThreadingHTTPServer:
-    """Return a server of a run's page that other machines cannot reach.
+    """Return a server for a run's page that other machines cannot reach.
 
     Raises:
         RecipeError: no run was started in the folder.
@@ -61,10 +61,10 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*arguments)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
-        """Answer with the page, or with what is new."""
-        # A page of another site can have its name resolved to this machine, but not send this one's name.
+        """Answer with the page, or with the news."""
+        # Another site's page can make its name resolve to this machine, but cannot send this machine's name.
         if self.headers.get("Host", "").rpartition(":")[0] not in (HOST, "localhost"):
-            return self._answer(403, "text/plain", b"srit watch answers to this machine alone")
+            return self._answer(403, "text/plain", b"srit watch answers only to this machine")
         try:
             if self.path == "/state":
                 return self._answer(200, "application/json", json.dumps(self._watched.news()._asdict()).encode())
@@ -84,16 +84,24 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing of requests."""
+        """Do not log requests."""
 
 
 def _doing(folder: Path) -> str:
     """Say which stage a run is making."""
     if not _is_open(folder / ".lock"):
         done = (folder / "results.json").exists()
-        return "The run is done." if done else "No process of this machine is making this run: run it again to go on."
+        return (
+            "The run is done."
+            if done
+            else "No process on this machine is making this run: rerun its command to continue."
+        )
     begun = {path: _changed(path) for path in (folder / ".partial").glob("*/*")}
-    return f"The run is making {max(begun, key=lambda path: begun[path]).parent.name}." if begun else "The run goes on."
+    return (
+        f"The run is making {max(begun, key=lambda path: begun[path]).parent.name}."
+        if begun
+        else "The run is between stages."
+    )
 
 
 def _changed(path: Path) -> float:
@@ -104,7 +112,7 @@ def _changed(path: Path) -> float:
 
 
 def _is_open(lock: Path) -> bool:
-    """Return whether a process holds a run's lock. Trying the lock could make a run that begins now fail."""
+    """Return whether a process holds a run's lock. Trying the lock could make a starting run fail."""
     if not lock.exists():
         return False
     number = lock.stat().st_ino

@@ -1,4 +1,4 @@
-"""The device that models are computed on, and what is special about a CUDA GPU: its kind, its memory, its sums."""
+"""The device that models are computed on, and the peculiarities of a CUDA GPU: its kind, its memory, its sums."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 Device = Literal["cpu", "cuda"]
 
-CPU = "cpu"  # the kind of every processor: what it is made of is part of what srit measures on it
+CPU = "cpu"  # the kind of every CPU: their differences are part of what srit measures on them
 GIB = 2**30
-LESS_AT_ONCE = "set student.batch_tokens to half of what it is, or less"
+LESS_AT_ONCE = "set student.batch_tokens to half its value, or less"
 
 
 def device_for(asked: Literal["auto", "cpu", "cuda"]) -> Device:
@@ -32,7 +32,9 @@ def device_for(asked: Literal["auto", "cpu", "cuda"]) -> Device:
     found = torch.cuda.is_available()
     if asked == "cuda" and not found:
         built = "this build of torch has no CUDA" if torch.version.cuda is None else "torch sees no GPU"
-        raise MachineError(f"student.device is cuda, but {built}: install the driver or such a build, or set cpu")
+        raise MachineError(
+            f"student.device is cuda, but {built}: install the driver or a CUDA build of torch, or set it to cpu"
+        )
     return "cuda" if found and asked != "cpu" else "cpu"
 
 
@@ -62,7 +64,7 @@ def check_kind(kind: str) -> None:
     if _HARDWARE.sub("", here) != _HARDWARE.sub("", kind):
         raise MachineError(
             f"this run computes on {_HARDWARE.sub('', kind)}, and here is {_HARDWARE.sub('', here)}: its numbers would "
-            "differ in their last digits. Go on where it began, or start another run with --out"
+            "differ in their last digits. Continue it where it began, or start another run with --out"
         )
 
 
@@ -70,16 +72,16 @@ _HARDWARE = re.compile(r", torch .*")  # the libraries, which follow the hardwar
 
 
 def free_bytes() -> int:
-    """Return the memory of the GPU that neither another process nor a tensor of this one holds."""
+    """Return the bytes of GPU memory that neither another process nor a tensor of this one holds."""
     import torch
 
-    gc.collect()  # models refer to themselves
+    gc.collect()  # models have reference cycles
     torch.cuda.empty_cache()
     return int(torch.cuda.mem_get_info()[0])
 
 
 def total_bytes() -> int:
-    """Return the memory of the GPU."""
+    """Return the bytes of the GPU's memory."""
     import torch
 
     return int(torch.cuda.get_device_properties(0).total_memory)
@@ -91,14 +93,14 @@ def prepare(device: Device) -> None:
 
     if device == "cuda":
         torch.use_deterministic_algorithms(True)
-        # Otherwise new tensors are filled with NaN, for those who read them by mistake.
+        # Otherwise torch fills new tensors with NaN, to expose reads of uninitialized memory.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
 
 
 @contextmanager
 def plain_writes(device: torch.device) -> Iterator[None]:
-    """Let a GPU write indices in any order, for who writes each place once: ordered writes take many kernels."""
+    """Let a GPU write indices in any order, if each place is written once: ordered writes take many kernels."""
     import torch
 
     if device.type != "cuda":
@@ -113,7 +115,7 @@ def plain_writes(device: torch.device) -> Iterator[None]:
 
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor of the processor on a device, without waiting for what that device is still computing."""
+    """Move a CPU tensor to a device, without waiting for what the device is still computing."""
     return tensor.to(device, non_blocking=True)
 
 
@@ -125,7 +127,7 @@ def beside(tensor: Tensor, values: Sequence[float], dtype: torch.dtype) -> Tenso
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Return whether torch's allocator failed, that of the GPU or that of the processor."""
+    """Return whether torch's allocator failed, on the GPU or the CPU."""
     import torch
 
     return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
@@ -133,7 +135,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 @contextmanager
 def reporting_memory(what: str, remedy: str) -> Iterator[None]:
-    """Turn a GPU's lack of memory into an error that a user can act on.
+    """Turn a GPU's out-of-memory failure into an error that a user can act on.
 
     Args:
         what: needs the memory.
@@ -150,7 +152,8 @@ def reporting_memory(what: str, remedy: str) -> Iterator[None]:
         wanted = re.search(r"Tried to allocate ([\d.]+ \w+)", str(error))
         amount = f"{wanted[1]} more" if wanted else "more memory"
         raise MachineError(
-            f"{what} needs {amount}, and the GPU has {_free()}: {remedy}, or end what else uses it; then run again"
+            f"{what} needs {amount}, and the GPU has {_free()}: {remedy}, or end other programs that use it; then run "
+            "again"
         ) from None
 
 

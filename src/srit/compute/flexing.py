@@ -1,7 +1,7 @@
 """Attention of long rows by FlexAttention (Dong et al. 2024, arXiv 2412.05496), which skips empty blocks of a mask.
 
 A row of a prompt and its answers needs a small share of a dense mask: with 8 answers, a sixth. Short rows gain nothing
-from that, and a processor has no gradient of it, so it is for a GPU on which `machine.probe` finds it faster.
+from that, and on a CPU it has no gradient, so it is used on a GPU on which `machine.probe` finds it faster.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from srit.compute.masks import Window, Windows, related
 FLEX: Final = "srit_flex"  # the `attn_implementation` under which `row_attention` is registered
 LONG = 1024  # tokens in a row from which it is used: below, dense attention takes a few percent of a step
 STEP = 512  # rows are padded to a multiple of it, since each length is compiled anew, which takes seconds
-# Without softmax over the blocks alone, or with scores that are changed, which are not passed on here.
+# Arguments for other kinds of softmax or for modified scores, which are not passed on here.
 UNSUPPORTED = ("softcap", "s_aux", "position_bias")
 
 BlockMasks: TypeAlias = BlockMask | dict[str, BlockMask]  # one, or one for each type of layer
@@ -66,7 +66,7 @@ def flexed(query: Tensor, key: Tensor, value: Tensor, mask: BlockMask, scale: fl
 
 @cache
 def _compiled() -> Callable[..., Any]:
-    # Never tuned by trying, which would choose another kernel, and so other last digits, each time.
+    # Never autotuned, which could choose another kernel, and so other last digits, each time.
     return torch.compile(flex_attention, dynamic=False, mode="default")
 
 

@@ -1,8 +1,8 @@
-"""Work that is cut into chunks, for whatever computes them: this process, or others on other machines.
+"""Work in chunks, which this process or others on other machines can compute.
 
-A work is a frozen, picklable value. It names the model that it needs as a value too (`source`), which whatever computes
-it builds once, and makes the bytes of one chunk from that chunk alone. Nothing else decides those bytes, so chunks can
-be computed anywhere, in any order, and again.
+A work is a frozen, picklable value. It also names the model that it needs as a value (`source`), which each worker
+builds once, and makes the bytes of a chunk only from that chunk. Nothing else decides those bytes, so chunks can be
+computed anywhere, in any order, and repeatedly.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Key = TypeVar("Key")
 
 
 class Source(Protocol[BuiltOut]):
-    """What a work needs built; equal sources build the same, so that it can be kept for the next work."""
+    """What a work needs built; equal sources build the same thing, so it can be kept for the next work."""
 
     def build(self) -> BuiltOut:
         """Build it: load the model."""
@@ -34,7 +34,7 @@ class Source(Protocol[BuiltOut]):
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """The source of a work that loads what it needs itself."""
+    """The source of a work that itself loads what it needs."""
 
     def build(self) -> None:
         """Build nothing."""
@@ -44,7 +44,7 @@ NOTHING = Nothing()
 
 
 class ChunkWork(Protocol[Built, ItemIn]):
-    """What is to be done with each chunk."""
+    """What to do with each chunk."""
 
     @property
     def source(self) -> Source[Built]:
@@ -66,23 +66,23 @@ class Engine(Protocol):
 
     @property
     def size(self) -> int:
-        """How many chunks are computed at once, at most."""
+        """The most chunks that are computed at once."""
         ...
 
     def map(self, work: ChunkWork[Built, Item], items: Mapping[Key, Item]) -> Iterator[tuple[Key, bytes]]:
-        """Yield the bytes of each item with its key, as soon as they are there, in any order, and perhaps twice.
+        """Yield the bytes of each item with its key, as soon as they exist, in any order, and perhaps twice.
 
-        Nothing is built if there are no items. An error is raised only after what was being computed is yielded.
+        Nothing is built if there are no items. An error is raised only after the items in progress are yielded.
         """
         ...
 
     def release(self) -> None:
-        """Free what is kept for the next work, before something else takes the memory."""
+        """Free what it keeps for the next work, before something else takes the memory."""
         ...
 
 
 class Later(Mapping[Key, Item]):
-    """Items that are made when they are asked for, each time anew: not all of them have to be in memory."""
+    """Items that are made each time they are asked for, so not all of them have to be in memory."""
 
     def __init__(self, makers: Mapping[Key, Callable[[], Item]]) -> None:
         self._makers = makers
@@ -105,12 +105,12 @@ def mapped_once(
     kept: Path,
     arrived: Callable[[str], None] = lambda name: None,
 ) -> Iterator[bytes]:
-    """Compute every item, and return an iterator of their bytes in order; those that were kept are not computed again.
+    """Compute every item, and return an iterator of their bytes in order; kept ones are not computed again.
 
     Args:
         items: by the name of the file that keeps its bytes.
-        kept: the folder of those files, for this work alone. They are written here, by one process.
-        arrived: called with the name of each item whose bytes are there.
+        kept: the folder of those files, used only by this work. They are written here, by one process.
+        arrived: called with the name of each item whose bytes have arrived.
 
     Raises:
         MachineError: an item was computed twice, with different results.
@@ -126,7 +126,7 @@ def mapped_once(
 def mapped(
     engine: Engine, work: ChunkWork[Built, Item], items: Mapping[Path, Item], *, arrived: Callable[[Path], None]
 ) -> None:
-    """Compute every item, by the file that keeps its bytes; the rest is as in `mapped_once`."""
+    """Compute every item, by the file that keeps its bytes; otherwise as `mapped_once`."""
     written: set[Path] = set()
     for path, data in engine.map(work, items):
         if path in written:
@@ -146,6 +146,6 @@ def _check_same(path: Path, data: bytes) -> None:
     if kept != data:
         sums = " and ".join(hashlib.sha256(found).hexdigest()[:16] for found in (kept, data))
         raise MachineError(
-            f"{path}: this was computed twice, with different results ({sums}): the machines are of different kinds, "
-            "or one of them makes mistakes. The first result is kept; delete the file to have it computed again"
+            f"{path}: two computations of this gave different results ({sums}): the machines are of different kinds, "
+            "or one of them makes errors. The first result is kept; delete the file to compute it again"
         )

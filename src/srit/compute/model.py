@@ -26,15 +26,15 @@ def trained_weights(model: LanguageModel) -> dict[str, Parameter]:
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
-# The method of a model whose weights lie with several processes: it has them gathered while it computes.
+# The method of a model with sharded weights that gathers them while it computes.
 GATHERED: Final = "srit_gathered"
 
 
 def with_weights(model: PreTrainedModel, compute: Callable[[], Tensor]) -> Tensor:
-    """Compute something of a model's whole weights, wherever they lie, and be ready for its gradient.
+    """Compute something from a model's whole weights, wherever they are, such that it has a gradient.
 
     Args:
-        compute: it calls parts of the model, not the model itself.
+        compute: a function that calls parts of the model, not the model itself.
     """
     gathered: Callable[[Callable[[], Tensor]], Tensor] | None = getattr(model, GATHERED, None)
     return compute() if gathered is None else gathered(compute)

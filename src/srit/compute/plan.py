@@ -1,4 +1,4 @@
-"""The compute plan: of the ways to compute a student that are correct, the one that is fastest on this machine."""
+"""The compute plan: the fastest of the correct ways to compute a student on this machine."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Rates(NamedTuple):
 
 
 class Budget(NamedTuple):
-    """How many tokens go through a model at once in training: it bounds memory, and decides only about rounding."""
+    """How many tokens go through a model at once in training: it bounds memory, and affects only rounding."""
 
     batch_tokens: int = 2048  # padding included
-    stored_tokens: int = 0  # of more, the gradient computes every layer again instead of storing it; 0: never
+    stored_tokens: int = 0  # above this, every layer is recomputed for the gradient instead of stored; 0: never
 
 
 ON_CPU = Budget()
@@ -52,16 +52,16 @@ class ComputePlan(NamedTuple):
     line: str  # the choice and its reason, for people
     proof: str  # what was compared with the model's own forward pass, and the largest difference
     targets: Targets
-    warning: str = ""  # what is likely to go wrong with this student; "" if nothing is
+    warning: str = ""  # a warning about this student; "" if there is none
     attention: Attention = "sdpa"  # the `attn_implementation` of the model in training
     device: str = "cpu"  # its kind (`device.kind_of`)
-    cache_bytes: int = 0  # that the cache of a batch of answers may take; 0: a share of the machine's memory
+    cache_bytes: int = 0  # that a batch's cache may take; 0: a share of the machine's memory
     batch_tokens: int = ON_CPU.batch_tokens
     stored_tokens: int = ON_CPU.stored_tokens
 
 
-# Fields that plans did not have at first, and how everything was computed then: what an old plan means, and what is not
-# written into a fingerprint.
+# Fields that plans did not have at first, with the values for how everything was computed then: they complete an old
+# plan, and are left out of fingerprints.
 ADDED: Mapping[str, Any] = {
     name: ComputePlan._field_defaults[name] for name in ("device", "cache_bytes", "batch_tokens", "stored_tokens")
 }

@@ -1,4 +1,4 @@
-"""Layers that are computed again for the gradient instead of being stored (Chen et al. 2016, arXiv 1604.06174).
+"""Recomputes layers for the gradient instead of storing them (Chen et al. 2016, arXiv 1604.06174).
 
 transformers ties this to a model's training mode, which would also turn its dropout on.
 """
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def recomputed(model: LanguageModel, wanted: bool) -> Iterator[None]:
-    """Let a forward pass store only the inputs of layers until its gradient needs the rest; the numbers are the same.
+    """Make a forward pass store only the inputs of layers; the gradient recomputes the rest. The numbers are the same.
 
-    A model whose layers transformers cannot check out by themselves is computed as ever.
+    A model whose layers transformers cannot checkpoint is computed as usual.
     """
     layers: list[Any] = [layer for layer in model.modules() if wanted and isinstance(layer, GradientCheckpointingLayer)]
     for layer in layers:
-        # In the instance, over the method of the class. No layer draws random numbers: there is no dropout.
+        # On the instance, hiding the class's method. No layer draws random numbers, since there is no dropout.
         layer.forward = partial(_checkpointed, layer.forward)
     try:
         yield

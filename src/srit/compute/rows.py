@@ -83,7 +83,7 @@ class Rows:
 def pack(sizes: Sequence[int], *, max_tokens: int) -> list[list[int]]:
     """Pack groups into rows of at most `max_tokens`, as indices; a longer group gets a row of its own.
 
-    First fit, longest group first: the rows depend on the sizes alone.
+    First fit, longest group first: the rows depend only on the sizes.
     """
     rows: list[list[int]] = []
     filled: list[int] = []
@@ -159,7 +159,7 @@ def mask_of(rows: Rows, device: torch.device) -> Masks | None:
     length = group.shape[1]
     alike = related((group[:, :, None], group[:, None, :]), (part[:, :, None], part[:, None, :]))
     causal = torch.ones(length, length, dtype=torch.bool, device=device).tril()
-    # A padded token attends to itself at least: a softmax over nothing is NaN.
+    # A padded token attends at least to itself, since a softmax over nothing is NaN.
     visible = (alike & causal) | torch.eye(length, dtype=torch.bool, device=device)
     return masks_for(rows.layout.windows, visible, positions, positions)
 
@@ -277,7 +277,7 @@ def _length(row: Sequence[Group]) -> int:
 
 
 class Figures(NamedTuple):
-    """What is computed of a group: one figure of each completion, or of each token."""
+    """What is computed for a group: one number for each completion, or for each token."""
 
     of: Callable[[Tensor, Rows], Tensor]  # from the log-probabilities of all tokens, [tokens], nats
     n: Callable[[Group], int]
@@ -301,7 +301,7 @@ def logps_by_group(
 def _by_group(
     found: Sequence[Tensor], batch: MicroBatch, groups: Sequence[Group], figures: Figures
 ) -> dict[int, Tensor]:
-    """Split what was computed in each pass into what belongs to each group."""
+    """Split the results of each pass by group."""
     parts = torch.split(torch.cat(list(found)), [figures.n(groups[index]) for index in batch.members])
     return dict(zip(batch.members, parts, strict=True))
 
@@ -340,17 +340,17 @@ def gradient_passes(
     figures: Figures = COMPLETIONS,
     share_out: Callable[[Callable[[Rows], Tensor], Sequence[Rows]], Sequence[Tensor]] = _each,
 ) -> Iterator[Callable[[], Logged]]:
-    """Yield, for each pass of a batch, what adds its part of a loss's gradient to the model's gradient.
+    """Yield, for each pass of a batch, a function that adds its part of a loss's gradient to the model's gradient.
 
     If the batch takes several passes, only one is held in memory at a time. The loss and its gradient with respect to
     each log-probability are computed first, without the model's gradient; then each pass is repeated with it (Gao et
     al. 2021, arXiv 2101.06983). This gives the same gradient and takes a third longer.
 
     Args:
-        loss_of: computes the loss from the log-probabilities of each group, nats, and what else is to be known of it,
+        loss_of: computes the loss from the log-probabilities of each group, in nats, and a value that describes it,
             which each of the functions returns.
         figures: as in `logps_by_group`.
-        share_out: computes what several passes are repeated with, in their order.
+        share_out: computes the values with which several passes are repeated, in their order.
     """
 
     def logps_of_pass(rows: Rows) -> Tensor:

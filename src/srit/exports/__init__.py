@@ -1,4 +1,4 @@
-"""A trained model or its data as files for other software, each tried before they take their place."""
+"""A trained model or its data as files for other software, tested before they are put in place."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from srit.exports.trl import make_datasets
 from srit.records import Check
 from srit.run_directory import building, write_bytes
 
-QUESTIONS = 20  # that an export is tried with
+QUESTIONS = 20  # that an export is tested with
 
 
 class Wanted(NamedTuple):
-    """An export that is to be made."""
+    """An export to be made."""
 
     source: Source
     folder: Path
@@ -51,33 +51,35 @@ def export(
     questions: int = QUESTIONS,
     converter: Path | None = None,
 ) -> Path:
-    """Write a folder for other software, with a model card, once it was tried.
+    """Write a folder for other software, with a model card, once it has passed its test.
 
     Args:
         kind: one of `KINDS`.
         out: the folder, which must not exist or be empty.
         report: called with a line about each check.
-        questions: how many are asked in the checks.
+        questions: how many the checks ask.
         converter: llama.cpp's convert_hf_to_gguf.py, for GGUF.
 
     Returns:
         The folder.
 
     Raises:
-        RecipeError: there is no such kind, or the folder is not empty.
+        RecipeError: the kind does not exist, or the folder is not empty.
         DataError: a check failed; nothing was left in the folder.
-        MachineError: software is missing, or there is no room.
+        MachineError: software is missing, or there is no disk space.
     """
     if kind not in KINDS:
-        raise RecipeError(f"--to: there is no export {kind!r}: take one of {', '.join(KINDS)}")
+        raise RecipeError(f"--to: there is no export {kind!r}: choose one of {', '.join(KINDS)}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RecipeError(f"--out: {out} is there already: choose a folder that is not")
+        raise RecipeError(f"--out: {out} already exists: choose a new folder")
     with building(out) as folder:
         checks = KINDS[kind](Wanted(source, folder, trial_of(source, questions), converter))
         for check in checks:
             report(f"{'ok  ' if check.ok else 'WARN'} {check.line}")
         if failed := [check for check in checks if not check.ok and check.name != UNCHECKED]:
-            raise DataError(f"{out}: not written, since it is not what was trained: {failed[0].line}")
+            raise DataError(
+                f"{out}: not written, because the export does not match the trained model: {failed[0].line}"
+            )
         if kind not in DATA:
             write_bytes(folder / "README.md", card(source, kind, out.name, checks).encode())
     return out

@@ -1,4 +1,4 @@
-"""The adapter alone, as PEFT loads it onto its base."""
+"""Only the adapter, as PEFT loads it onto its base."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from srit.students.loading import load_model
 
 
 def make_adapter(source: Source, folder: Path, trial: Trial) -> list[Check]:
-    """Copy the adapter with its tokenizer, and ask it the same as the original.
+    """Copy the adapter with its tokenizer, and ask it the same questions as the original.
 
     Raises:
-        RecipeError: the model is no adapter.
+        RecipeError: the model is not an adapter.
     """
     if source.trained is None or not source.is_adapter:
         raise RecipeError(f"--to adapter: {source.name} has no adapter, only weights: use --to merged")

@@ -1,4 +1,4 @@
-"""The model card of an export: what it is, whose license it is under, what it can do, and how to use it."""
+"""The model card of an export: what it is, its license, its accuracy, and how to use it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def card(source: Source, kind: str, name: str, checks: Sequence[Check]) -> str:
 
 
 def license_of(student: Student) -> str | None:
-    """Return the license of the student's weights by its name on the hub; None: it is not known."""
+    """Return the license of the student's weights by its name on the hub; None: unknown."""
     if student.model in EMBEDDED:
         return EMBEDDED[student.model].license
     folder = locate(student)
@@ -78,7 +78,7 @@ def license_of(student: Student) -> str | None:
 
 
 def _hub_card(student: Student) -> Path | None:
-    """Return the card of a model on the hub, from the hub's cache if it cannot be reached."""
+    """Return a model's card from the hub, or from the hub's cache if the hub cannot be reached."""
     from huggingface_hub import hf_hub_download
 
     try:
@@ -88,7 +88,7 @@ def _hub_card(student: Student) -> Path | None:
 
 
 def trained_by(run: FromRun) -> Trained:
-    """Collect what a run says; a run without results has no figures."""
+    """Collect what a run says about the model; a run without results has no figures."""
     recipe, path = run.recipe, run.folder / "results.json"
     tasks = tuple(f"`{use.task}` ({find_task(use.task).about})" for use in recipe.tasks.train)
     scores = read_results(path) if path.exists() else None

@@ -11,10 +11,10 @@ Holds = Literal["model", "dataset"]
 
 
 def require_push(repository: str) -> None:
-    """Check what can be known of a push before anything is made for it.
+    """Check a push as far as possible before anything is made for it.
 
     Raises:
-        RecipeError: the repository's name cannot be one, or nobody is logged in.
+        RecipeError: the repository's name is not valid, or nobody is logged in.
     """
     from huggingface_hub import get_token
     from huggingface_hub.errors import HFValidationError
@@ -27,11 +27,11 @@ def require_push(repository: str) -> None:
     if "/" not in repository:
         raise RecipeError(f"--push: {repository!r} has no owner: write USER/NAME")
     if get_token() is None:
-        raise RecipeError("--push: nobody is logged in to the hub: hf auth login, or set HF_TOKEN")
+        raise RecipeError("--push: not logged in to the hub: run hf auth login, or set HF_TOKEN")
 
 
 def push(folder: Path, repository: str, holds: Holds, *, public: bool) -> str:
-    """Upload a folder as one commit; the repository is made if it is not there.
+    """Upload a folder as one commit; create the repository if it does not exist.
 
     Args:
         repository: USER/NAME.
@@ -50,13 +50,13 @@ def push(folder: Path, repository: str, holds: Holds, *, public: bool) -> str:
     try:
         address = hub.create_repo(repository, private=not public, repo_type=holds, exist_ok=True)
         if not public and not hub.repo_info(repository, repo_type=holds).private:
-            raise RecipeError(f"--push: {repository} is there, and public: say --public, or choose another name")
+            raise RecipeError(f"--push: {repository} exists and is public: add --public, or choose another name")
         hub.upload_folder(
             repo_id=repository, folder_path=folder, repo_type=holds, commit_message=f"Export of srit: {folder.name}"
         )
     except RecipeError:
         raise
-    except Exception as error:  # of the HTTP library, which is another in other versions of huggingface_hub
+    except Exception as error:  # of the HTTP library, which differs between versions of huggingface_hub
         said = str(error.__cause__ or error).strip().rstrip(".").splitlines()
         raise MachineError(
             f"--push: {repository}: {said[0] if said else type(error).__name__}. {folder} is whole: "

@@ -36,10 +36,10 @@ def rows(file, **more):
 
 
 def make_lm_eval(source: Source, folder: Path, trial: Trial) -> list[Check]:
-    """Write a task for each evaluation task and prompt, and a group of all.
+    """Write a task for each evaluation task and prompt, and a group of all tasks.
 
     Raises:
-        RecipeError: the model is of no run.
+        RecipeError: the model does not belong to a run.
         DataError: the run has no problems yet.
     """
     if source.run is None:
@@ -58,7 +58,7 @@ def make_lm_eval(source: Source, folder: Path, trial: Trial) -> list[Check]:
 def _write_task(run: FromRun, task: Evaluated, kind: PromptKind, folder: Path, prompts: Prompts) -> str:
     path = run.folder / problems_file(task)
     if not path.exists():
-        raise DataError(f"{path}: not there yet: srit run {run.folder / 'recipe.yaml'} --out {run.folder}")
+        raise DataError(f"{path}: not made yet: run srit run {run.folder / 'recipe.yaml'} --out {run.folder}")
     name, adapter = f"srit_{task.place}_{kind}", TypeAdapter(Problem)
     rows = (
         {
@@ -96,7 +96,7 @@ def _config(name: str, run: FromRun, prompts: Prompts) -> str:
 
 
 def rows_of(path: Path) -> dict[str, Dataset]:
-    """Return the problems that an export has, as lm-eval takes them."""
+    """Return an export's problems in lm-eval's form."""
     from datasets import Dataset
 
     return {"test": Dataset.from_list([json.loads(line) for line in path.read_text("utf-8").splitlines()])}

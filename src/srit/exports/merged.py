@@ -1,4 +1,4 @@
-"""A folder of weights that loads alone: adapters are merged into the weights, rounded to their precision once."""
+"""A self-contained folder of weights: adapters are merged in, and the result is rounded to their precision once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BOUNDS = {"float32": 1e-3, "bfloat16": 0.2}
 
 
 def make_merged(source: Source, folder: Path, trial: Trial) -> list[Check]:
-    """Write the folder, load it as anyone would, and compare it with the adapter beside its base.
+    """Write the folder, load it as a user would, and compare it with the adapter over its base.
 
     Raises:
         DataError: the model cannot be loaded.

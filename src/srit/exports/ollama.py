@@ -1,4 +1,4 @@
-"""A GGUF file with the Modelfile that has Ollama ask as the model was trained: `ollama create NAME -f Modelfile`."""
+"""A GGUF file with a Modelfile that makes Ollama prompt as in training: `ollama create NAME -f Modelfile`."""
 
 from __future__ import annotations
 
@@ -26,21 +26,23 @@ def make_ollama(source: Source, folder: Path, trial: Trial, converter: Path | No
 class Turns(NamedTuple):
     """What a chat template writes around the texts of a chat."""
 
-    begins: str  # before the first question, without what the tokenizer puts there itself
+    begins: str  # before the first question, without what the tokenizer adds itself
     opens: str  # between a question and its answer
-    again: str | None  # between an answer and the next question; None: the template has no chats of several turns
+    again: str | None  # between an answer and the next question; None: the template allows only one question
 
 
 def turns_of(prompts: Prompts) -> Turns:
     """Take a chat template apart.
 
     Raises:
-        DataError: it has text that Ollama would take for instructions.
+        DataError: it has text that Ollama would read as template instructions.
     """
     begins, _, opens = prompts.written(QUESTION, opens=True).partition(QUESTION)
     again = _again(prompts, begins, opens)
     if any("{{" in text or '"""' in text for text in (begins, opens, again or "")):
-        raise DataError("--to ollama: the chat template writes {{ or triple quotes, as Ollama's cannot: use --to gguf")
+        raise DataError(
+            "--to ollama: the chat template writes {{ or triple quotes, which Ollama's templates cannot: use --to gguf"
+        )
     tokenizer = prompts.tokenizer
     first = "".join(tokenizer.convert_ids_to_tokens(list(beginning(tokenizer))))
     return Turns(begins.removeprefix(first), opens, again)
@@ -56,7 +58,7 @@ def _again(prompts: Prompts, begins: str, opens: str) -> str | None:
 
 
 def modelfile(turns: Turns, ends: tuple[str, ...]) -> str:
-    """Write the Modelfile: Ollama's template is one of Go's text/template."""
+    """Return the Modelfile; Ollama's templates are those of Go's text/template."""
     if turns.again is None:
         template = f"{turns.begins}{{{{ .Prompt }}}}{turns.opens}"
     else:

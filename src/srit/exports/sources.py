@@ -1,4 +1,4 @@
-"""What is exported or talked to: a model of a run, a model's folder, or a student by its name."""
+"""What is exported or chatted with: a run's model, a model's folder, or a student by its name."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class FromRun(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A model: the student that it was made from, and what was trained."""
+    """A model: the student that it was made from, and the result of training."""
 
     name: str  # "refined", or that of its folder
     student: Student  # with its precision decided, on any device
-    trained: Path | None  # a folder of an adapter or of all weights; None: the student itself
+    trained: Path | None  # the folder of an adapter or of all weights; None: the student itself
     run: FromRun | None
 
     @property
     def wording(self) -> Prompt:
-        """How problems are put to it."""
+        """How problems are presented to it."""
         return PLAIN if self.run is None else self.run.recipe.prompt
 
     @property
@@ -51,14 +51,14 @@ def find_source(place: str, model: str | None) -> Source:
         model: of a run directory: "base", "instructed", "refined", "refined-1", …; None: the refined one.
 
     Raises:
-        RecipeError: a run has no such model, or a model is named of what is no run directory.
+        RecipeError: the run has no such model, or a model is named but the place is not a run directory.
         DataError: there is nothing there, or the model is not trained yet.
     """
     folder = Path(place)
     if is_begun(folder):
         return of_run(folder, model)
     if model is not None:
-        raise RecipeError(f"--model: {place} is not a run directory, so it has only one model: leave --model out")
+        raise RecipeError(f"--model: {place} is not a run directory, so it has only one model: leave out --model")
     if folder.is_dir():
         return _in_run(folder) or _alone(folder)
     student, name = Student(model=place), place.rpartition("/")[2]
@@ -67,7 +67,7 @@ def find_source(place: str, model: str | None) -> Source:
 
 
 def trained_models(place: str) -> list[str]:
-    """Return the names of the models that a run has so far; [] for what is no run directory."""
+    """Return the names of the models that a run has so far; [] if it is not a run directory."""
     folder = Path(place)
     if not is_begun(folder):
         return []
@@ -90,7 +90,7 @@ def _of_run(run: FromRun, model: Model) -> Source:
     place = folder_of(model)
     trained = run.folder / place if place else None
     if trained is not None and not trained.is_dir():
-        raise DataError(f"{trained}: not trained yet: srit run {run.folder / 'recipe.yaml'} --out {run.folder}")
+        raise DataError(f"{trained}: not trained yet: run srit run {run.folder / 'recipe.yaml'} --out {run.folder}")
     plan = begun_compute_plan(run.recipe, read_manifest(run.folder).way)
     dtype = plan.dtype if plan else "float32"
     if run.recipe.student.dtype != "auto":
@@ -100,7 +100,7 @@ def _of_run(run: FromRun, model: Model) -> Source:
 
 
 def _in_run(folder: Path) -> Source | None:
-    """Return the model of a run whose folder this is: its recipe says exactly what it was trained from."""
+    """Return the run's model in this folder, since the run's recipe says exactly what it was trained from."""
     above = run_around(folder)
     if above is None:
         return None

@@ -1,4 +1,4 @@
-"""What an export is tried with: questions, and the greedy answers and probabilities of two models."""
+"""The test of an export: questions, and the greedy answers and probabilities of two models."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from srit.tasks import find_task
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
 
-SAME = 0.95  # the share of greedy answers that must be the same: two near ties in 40 may fall differently
+SAME = 0.95  # the share of greedy answers that must be the same: two near ties in 40 may be decided differently
 UNCHECKED = "not checked"  # the name of a check that could not be made, for lack of software
 SCORED = 8  # questions whose next tokens' probabilities are compared
-UNKNOWN = "sums"  # whose problems are asked where no run says what a model was made for
+UNKNOWN = "sums"  # whose problems are asked if no run says what a model was made for
 SHORT = 64  # tokens of an answer there
 
 
@@ -33,7 +33,7 @@ class Question(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """What two forms of a model are asked."""
+    """The questions that two forms of a model are asked."""
 
     prompts: Prompts
     questions: tuple[Question, ...]
@@ -49,10 +49,10 @@ Answers = Sequence[tuple[int, ...]]
 
 
 def trial_of(source: Source, n: int) -> Trial:
-    """Take evaluation problems of the run that made a model, in turn from each task, or those of a task of ours.
+    """Take evaluation problems of the run that made a model, from each task in turn; without a run, from our own task.
 
     Args:
-        n: questions at most.
+        n: the most questions.
     """
     prompts = load_prompts(source.student, source.wording)
     kind, most = _asked(source)

@@ -20,10 +20,10 @@ DEMONSTRATIONS, PREFERENCES = "demonstrations.jsonl", "preferences.jsonl"
 
 
 def make_datasets(source: Source, folder: Path, trial: Trial) -> list[Check]:
-    """Write what there is of demonstrations (prompt, completion) and pairs (prompt, chosen, rejected).
+    """Write the existing demonstrations (prompt, completion) and pairs (prompt, chosen, rejected).
 
     Raises:
-        RecipeError: the model is of no run, or the run has neither yet.
+        RecipeError: the model does not belong to a run, or the run has neither yet.
     """
     if source.run is None:
         raise RecipeError("--to datasets: only a run has demonstrations and pairs: name a run directory")
@@ -32,7 +32,7 @@ def make_datasets(source: Source, folder: Path, trial: Trial) -> list[Check]:
         PREFERENCES: list(_preferences(source.run, trial.prompts)),
     }
     if not any(rows.values()):
-        raise RecipeError(f"--to datasets: {source.run.folder} has no demonstrations yet: srit run it first")
+        raise RecipeError(f"--to datasets: {source.run.folder} has no demonstrations yet: run it first with srit run")
     checks = []
     for name, found in rows.items():
         if found:
@@ -42,7 +42,7 @@ def make_datasets(source: Source, folder: Path, trial: Trial) -> list[Check]:
 
 
 def _demonstrations(run: FromRun, prompts: Prompts) -> Iterator[Json]:
-    """Yield the demonstrations trained on, each under the prompt that it was trained under."""
+    """Yield the demonstrations trained on, each with the prompt that it was trained with."""
     path = run.folder / "demonstrations.jsonl"
     if path.exists():
         problems = _by_id(run.folder / "problems/train.jsonl")

@@ -1,4 +1,4 @@
-"""What a run made, read: its page, its figures, its results, and two runs side by side."""
+"""Reads what a run made: its page, its figures, its results, and two runs side by side."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from srit.stages.results import read_results
 
 
 def report(folder: Path | str) -> Path:
-    """Write report.html from what a run holds so far.
+    """Write report.html from what a run has made so far.
 
     Args:
         folder: a run directory.
@@ -38,7 +38,7 @@ def report(folder: Path | str) -> Path:
 
 
 def page(folder: Path, live: News) -> str:
-    """Return the page of a run that goes on; errors as in `report`."""
+    """Return the page of a run in progress; errors as in `report`."""
     recipe = begun_recipe(folder)
     return report_so_far(folder, stages(recipe)[-1], recipe, live=live)
 
@@ -82,7 +82,7 @@ def load_results(folder: Path | str) -> Results:
 
 
 def load_verdict(folder: Path | str) -> Verdict | None:
-    """Say whether the pairs of a run mattered, by rule from its figures.
+    """Say whether a run's pairs mattered, by a rule from its figures.
 
     Args:
         folder: a run directory.
@@ -100,12 +100,12 @@ def side_by_side(a: Path | str, b: Path | str, models: Sequence[tuple[Model, Mod
     """Compare the models of two runs on the problems that both were asked.
 
     Args:
-        models: which model of the first is compared with which of the second; (): each with its namesake.
+        models: pairs of a model of the first run and one of the second; (): each with its namesake.
 
     Returns:
         What differs in their recipes, and each difference with its interval and the problems that changed.
 
     Raises:
-        SritError: one is no run, they have nothing in common, or a file is damaged.
+        SritError: one is not a run, they have nothing in common, or a file is damaged.
     """
     return compare_runs(side_of(Path(a)), side_of(Path(b)), models)

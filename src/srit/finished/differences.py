@@ -1,4 +1,4 @@
-"""Two runs side by side: their models on the problems that both were asked, and what differs in their recipes."""
+"""Two runs side by side: their models on the problems that both were asked, and the differences of their recipes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Side(NamedTuple):
-    """One of the two."""
+    """One of the two runs."""
 
     folder: Path
     recipe: Recipe
@@ -53,11 +53,11 @@ class Changed(NamedTuple):
 
 
 class SideBySide(NamedTuple):
-    """All that two runs are compared by."""
+    """The comparison of two runs."""
 
     changed: tuple[Changed, ...]
     differences: tuple[Difference, ...]
-    left_out: int  # problems that both asked under one id, but not in the same words
+    left_out: int  # problems that both asked under the same id, but in different words
 
 
 def side_of(folder: Path) -> Side:
@@ -72,7 +72,7 @@ def compare_runs(a: Side, b: Side, models: Sequence[tuple[Model, Model]] = ()) -
     """Compare two runs.
 
     Args:
-        models: which model of the first is compared with which of the second; (): each with its namesake.
+        models: pairs of a model of the first run and one of the second; (): each with its namesake.
 
     Raises:
         DataError: they have no answers to the same problems, or a file is damaged.
@@ -98,7 +98,7 @@ class _Common(NamedTuple):
     in_b: Evaluated
     problems: Sequence[Problem]
     numbers: Lookup  # by id
-    left_out: int  # problems that share no more than their id
+    left_out: int  # problems that share only their id
 
 
 def _common(a: Side, in_a: Evaluated, b: Side, in_b: Evaluated) -> _Common:
@@ -136,7 +136,7 @@ class _Compared(NamedTuple):
 
 
 def _differences(a: Side, b: Side, one: Model, other: Model, common: Sequence[_Common]) -> Iterator[Difference]:
-    """Yield a difference for each prompt and task, and then for all tasks where there are several."""
+    """Yield a difference for each prompt and task, and then for all tasks if there are several."""
     found: dict[PromptKind, list[_Compared]] = {}
     for of_task in common:
         for prompt, compared in _verdicts(a, b, one, other, of_task):
@@ -148,7 +148,7 @@ def _differences(a: Side, b: Side, one: Model, other: Model, common: Sequence[_C
 
 
 def _verdicts(a: Side, b: Side, one: Model, other: Model, of_task: _Common) -> Iterator[tuple[PromptKind, _Compared]]:
-    """Yield what both models say to the problems of a task, for each prompt that both answered."""
+    """Yield both models' verdicts on the problems of a task, for each prompt that both answered."""
     right_a, right_b = _right(a, one, of_task.in_a, of_task.numbers), _right(b, other, of_task.in_b, of_task.numbers)
     for prompt in right_a:
         if prompt in right_b:

@@ -1,4 +1,4 @@
-"""torch's fused attention with a dense mask next to FlexAttention, on rows of a prompt and its answers."""
+"""Compares torch's fused attention with a dense mask and FlexAttention, on rows of a prompt and its answers."""
 
 from __future__ import annotations
 
@@ -90,14 +90,14 @@ def _sdpa(mask: Tensor) -> Way:
 
 def _flex(part: Tensor, rows: int) -> Way:
     """Return the attention that srit has for long rows: uncompiled on a processor, where only correctness counts."""
-    parts = part.repeat(rows, 1)  # the mask is asked of each row
+    parts = part.repeat(rows, 1)  # the mask function is called for each row
     mask = block_masks({"full_attention": Window("all")}, torch.zeros_like(parts), parts, parts)
     assert isinstance(mask, BlockMask)
     return partial(flexed, mask=mask)
 
 
 def _pass(way: Way, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-    if not q.is_cuda:  # where FlexAttention has no gradient
+    if not q.is_cuda:  # FlexAttention has no gradient there
         with torch.no_grad():
             return way(q, k, v), ()
     output = way(q, k, v)

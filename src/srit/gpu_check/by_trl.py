@@ -1,4 +1,4 @@
-"""A training step by TRL's own trainers, where TRL is installed."""
+"""A training step by TRL's own trainers, if TRL is installed."""
 
 from __future__ import annotations
 

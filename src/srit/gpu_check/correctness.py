@@ -1,4 +1,4 @@
-"""Whether a device computes what it should, and the same again."""
+"""Checks whether a device computes correct numbers, and the same ones again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from srit.compute.plan import Decoding
 
-CLEAR = 0.2  # the spread of weights at which greedy choices are no near ties
+CLEAR = 0.2  # the spread of weights at which greedy choices are not near ties
 STEPS = 6
 
 
@@ -49,7 +49,7 @@ def correctness(sizes: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def same_again() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Return sums of answers and of a training, to be compared between processes."""
+    """Return checksums of answers and of a training, for comparison between processes."""
     yield "answers", {"sha256": _sum_of(_sampled(_sampler("replayed"), _requests()))}
     with tempfile.TemporaryDirectory() as folder:
         yield "training", {"sha256": trained_sum(Path(folder))}

@@ -1,4 +1,4 @@
-"""What a step is made of, by torch's profiler; and what a lack of memory looks like."""
+"""Profiles a step with torch's profiler, and shows what running out of memory looks like."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _sampled(sampler: TransformersSampler, requests: Sequence[Request], settings
 
 
 def _profiled(work: Callable[[], Any]) -> dict[str, Any]:
-    """Return what the second time takes: on the processor, on the GPU, and in waits and copies between them."""
+    """Return what the second call takes: on the CPU, on the GPU, and in waits and copies between them."""
     work()
     wait()
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
@@ -71,7 +71,7 @@ def _on_gpu(event: Any) -> float:
 
 
 def lacking_memory(size: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Ask for more than there is, in sampling and in training, and return what srit says."""
+    """Ask for more memory than there is, in sampling and in training, and return what srit says."""
     if not torch.cuda.is_available():
         yield "out of memory", {"skipped": "there is no GPU"}
         return

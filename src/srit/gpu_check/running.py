@@ -1,4 +1,4 @@
-"""Runs the parts of the check, each in a process of its own and within its time, and writes what they found."""
+"""Runs the parts of the check, each in its own process and within its time, and writes what they found."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _lacking_memory(tiny: bool) -> Lines:
     return lacking_memory("tiny" if tiny else "1B")
 
 
-# By importance: what comes last may find no time left.
+# By importance: the last ones may find no time left.
 PARTS: Mapping[str, Part] = {
     "correctness": Part(120, _correctness),
     "same-again": Part(60, _same_again),
@@ -123,7 +123,7 @@ def check(names: Sequence[str], *, seconds: float, out: Path, tiny: bool = False
     for name in names:
         left = end - time.monotonic()
         if left < 5:
-            failed.append(f"{name}: no time was left for it")
+            failed.append(f"{name}: no time was left")
             continue
         started = time.monotonic()
         limit = left if tiny else min(PARTS[name].seconds, left)
@@ -151,7 +151,7 @@ def _in_process(name: str, seconds: float, tiny: bool) -> tuple[dict[str, dict[s
         process = subprocess.Popen(command, stdout=said, stderr=errors, env=_environment())
         try:
             code = process.wait(timeout=seconds)
-            fault = "" if code == 0 else f"it ended with {code}: "
+            fault = "" if code == 0 else f"it ended with status {code}:  "
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -176,7 +176,7 @@ def _say(name: str, lines: Mapping[str, Mapping[str, Any]], seconds: float, faul
 
 
 def described() -> dict[str, Any]:
-    """Return what figures depend on."""
+    """Return what the results depend on."""
     import torch
 
     gpu = torch.cuda.get_device_properties(0) if torch.cuda.is_available() else None

@@ -1,4 +1,4 @@
-"""How fast answers are sampled, next to transformers' `generate` in the batch that is fastest for it."""
+"""Measures how fast answers are sampled, compared with transformers' `generate` at its fastest batch size."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _stops(size: str, load: Load) -> tuple[int, ...]:
 
 
 def fastest(batches: Sequence[int], prepared: Callable[[int], Work]) -> dict[str, Any]:
-    """Return the fastest of several batches, after its size; one that does not fit into memory is told."""
+    """Return the fastest of several batches, after its size; report one that does not fit into memory."""
     found: dict[str, Any] = {}
     every: dict[str, Any] = {}
     for batch in batches:

@@ -22,7 +22,7 @@ class Taken(NamedTuple):
 
 
 def wait() -> None:
-    """Wait until the GPU has done all that it was given."""
+    """Wait until the GPU has finished its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
@@ -50,7 +50,7 @@ def timed(work: Callable[[], Any], repeats: int = 3, *, warm: bool = True) -> Ta
 
 
 def emptied() -> None:
-    """Give the memory of what is gone back to the GPU."""
+    """Return freed memory to the GPU."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

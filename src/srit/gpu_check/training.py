@@ -1,4 +1,4 @@
-"""How fast models are trained, next to a plain step as TRL takes it, and next to TRL itself where it is installed."""
+"""Measures how fast models are trained, compared with a plain step like TRL's, and with TRL itself if installed."""
 
 from __future__ import annotations
 
@@ -193,8 +193,8 @@ def _share(model: LanguageModel, groups: Sequence[Group], ours: dict[str, Any]) 
     frozen = sum(weight.numel() for name, weight in model.named_parameters() if "lora_" not in name)
     embedded = sum(weight.numel() for weight in without_adapter(model).get_input_embeddings().parameters())
     scored = sum(len(c) for g in groups for c in g.completions) / sum(g.n_tokens for g in groups)
-    # Forward and to the inputs, 2 operations each a parameter and token; the head sees the scored tokens alone. Weights
-    # of a tied head are counted once, as the head's.
+    # Forward and to the inputs, 2 operations each per parameter and token; the head sees only the scored tokens.
+    # Weights of a tied head are counted once, as the head's.
     inner = frozen - embedded * (1 if _is_tied(model) else 2)
     speed = float(ours["tokens a second"])
     return speed * 4 * (inner + embedded * scored) / matrix_peak()

@@ -62,7 +62,7 @@ def _measured(student: Student) -> ComputePlan:
     if not place.exists():
         from srit.machine.probe import measure, measure_rates
 
-        load_tokenizer(student)  # reports what is wrong with a student, on which the probe would only fail
+        load_tokenizer(student)  # reports what is wrong with a student on which the probe would only fail
         with file_lock(place):
             if not place.exists():
                 compute_plan = measure(student)
@@ -82,7 +82,7 @@ def _place(student: Student) -> Path:
 
 
 def _machine(student: Student) -> str:
-    """Hash all that a measurement depends on."""
+    """Hash everything that a measurement depends on."""
     described = Path("/proc/cpuinfo")
     processor = described.read_text() if described.exists() else platform.processor()
     fixed = sorted({line for line in processor.splitlines() if line.startswith(("model name", "flags", "Features"))})

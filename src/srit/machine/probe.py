@@ -1,7 +1,7 @@
 """Measures which of the correct ways to compute a student (`proof`, `adapters`) is fastest on this machine.
 
-The plain way is float32 with each completion after its own copy of the prompt, and it is the reference for the others:
-another way is used only if it is faster and its log-probabilities differ by no more than rounding.
+The plain way, float32 with each completion after its own copy of the prompt, is the reference: another way is used only
+if it is faster and its log-probabilities differ by no more than rounding.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ WORTH_IT = 1.2  # speedup over float32 below which float32 is used: its rounding
 AGREES = 0.05  # mean difference from the plain way in nats per token; in bfloat16 it is about 0.01
 HOPELESS = 2.0  # slowdown against float32 above which bfloat16 is not measured further
 ROUNDS = 4  # through all ways in turn; the shortest time of each counts
-ALIKE = 0.9  # the cosine of two tokens' weights above which they are alike
-UNUSED = 0.005  # the share of the vocabulary that an unused token is alike to
+ALIKE = 0.9  # the cosine of two tokens' weights above which they count as the same
+UNUSED = 0.005  # the share of the vocabulary that has the same weights as an unused token
 PROMPTS, PROMPT_TOKENS, ANSWERS, ANSWER_TOKENS = 4, 48, 4, 16
 FEW = 8  # tokens of a prompt and of an answer that show whether bfloat16 is worth measuring
 SAMPLED_ROWS = 64
-GPU_GROUPS = 8  # times as many prompts: few tokens leave it idle, and take next to none of its memory
+GPU_GROUPS = 8  # times as many prompts: few tokens leave it idle, and take almost none of its memory
 
 
 class Tried(NamedTuple):
@@ -54,7 +54,7 @@ class Tried(NamedTuple):
 
 
 def measure(student: Student) -> ComputePlan:
-    """Find what is correct for a student, and choose the fastest of it on this machine.
+    """Find the correct ways to compute a student, and choose the fastest on this machine.
 
     Training steps are timed in each way, the ways in turn, so that other load on the machine slows all of them.
     """
@@ -71,7 +71,7 @@ def measure(student: Student) -> ComputePlan:
 
 
 def _on_gpu(student: Student, proof: Proof, targets: Targets, proven: Callable[..., ComputePlan]) -> ComputePlan:
-    """Return the plan for a GPU: the precision that it has hardware for, and what its memory holds."""
+    """Return the plan for a GPU: the precision that it has hardware for, and how much its memory holds."""
     low = torch.cuda.is_bf16_supported()
     auto: Precision = "bfloat16" if low else "float32"
     dtype = auto if student.dtype == "auto" else student.dtype
@@ -103,14 +103,14 @@ def _on_gpu(student: Student, proof: Proof, targets: Targets, proven: Callable[.
 
 
 def _of_long_rows(model: LanguageModel, proof: Proof) -> Attention:
-    """Return which attention takes long rows: block masks where they are right, repeat their bytes, and are faster."""
+    """Return the attention for long rows: block masks if they are correct, repeatable to the byte, and faster."""
     if FLEX not in proof.attentions:
         return "sdpa"
     groups = _groups(n_embeddings(model), 2, 2 * LONG // (ANSWERS + 1), 2 * LONG // (ANSWERS + 1))
     try:
         dense, flexed = tried([partial(_step, model, groups, proof.rows, name) for name in ("sdpa", FLEX)], ROUNDS)
         again = [_gradient(model, groups, FLEX) for _ in range(2)]
-    except RuntimeError:  # compiled kernels need a compiler, and memory of their own
+    except RuntimeError:  # compiled kernels need a compiler, and extra memory
         return "sdpa"
     finally:
         use_attention(model, "sdpa")
@@ -227,7 +227,7 @@ def choose(
     """Choose the fastest way that agrees with the plain one.
 
     Args:
-        proven: makes a plan from a precision and a kind of rows, with what was proven.
+        proven: makes a plan from a precision and a kind of rows, using what was proven.
         rows: the fastest kind that was proven correct.
         plain: a step in float32, each completion after its own copy of the prompt.
         precise: a step in float32 with `rows`.

@@ -39,14 +39,14 @@ STATE_TOLERANCE = 1e-3  # relative to a state's norm; float32 rounding gives 1e-
 PROMPT_TOKENS = (5, 19, 12)
 ANSWER_TOKENS = 7
 ANSWERS = 2
-SHARED_TOKENS = 4  # that all prompts begin with
+SHARED_TOKENS = 4  # with which all prompts begin
 
 # What a model's code raises for a way that it does not support.
 _BREAKS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError, StopIteration)
 
 
 class Proof(NamedTuple):
-    """What was found correct for a model."""
+    """The ways that were found correct for a model."""
 
     rows: RowKind
     decoding: Decoding
@@ -115,10 +115,10 @@ def _right_attentions(
 
 
 def block_masks_are_right(model: PreTrainedModel) -> bool:
-    """Return whether long rows under block masks have the model's own log-probabilities, and the same bytes again.
+    """Return whether long rows under block masks give the model's own log-probabilities, repeatable to the byte.
 
     Args:
-        model: as for `prove`; it has its attention implementation afterwards.
+        model: as for `prove`; its attention implementation is restored afterwards.
     """
     before, part = model.config._attn_implementation, flexing.LONG // 4
     room = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2 * part

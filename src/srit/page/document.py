@@ -1,4 +1,4 @@
-"""A page from its template: one style, one script that alone may run, and every text made printable."""
+"""Renders a page from its template: one style, the only script that may run, and all text made printable."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def render(
         package: where the template is; it extends `base.html.jinja`.
         values: what the template shows. Text is untrusted: it is escaped, and its control characters are spelled out.
         scripts: package and name of what the page runs besides `SCRIPT`, in order.
-        live: whether the page may ask the server that it came from for news.
+        live: whether the page may ask its own server for news.
     """
     script = script_of([SCRIPT, *scripts])
     return (

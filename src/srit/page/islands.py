@@ -1,4 +1,4 @@
-"""Data for a page's script, inside the page: nothing in them can end their element."""
+"""Data for a page's script, inside the page: nothing in the data can end its element."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def island(value: Json) -> Markup:
     """Return JSON for a `<script type="application/json">`."""
     from markupsafe import Markup
 
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)  # ASCII alone
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)  # only ASCII
     return Markup(text.translate(_ESCAPES))
 
 
 def packed(value: Json) -> str:
-    """Return compressed JSON as base64: text that grows with what it says, not with how often."""
+    """Return compressed JSON as base64, so repetition takes little room."""
     data = json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
     return base64.b64encode(gzip.compress(data, compresslevel=6, mtime=0)).decode()

@@ -1,1 +1,1 @@
-"""What a stage is, what it is made from, and the run that makes the stages that are not done."""
+"""Defines a stage and what it is made from, and runs the stages that are not done."""

@@ -1,7 +1,7 @@
-"""Compute the chunks of several stages together, so that no worker waits for a stage that has few of them.
+"""Computes the chunks of several stages together, so that no worker is idle because a stage has few of them.
 
-A model's answers to one evaluation task are often a single chunk. Which chunks there are does not change, only when
-they are computed: each stage then finds its own and makes its outputs as ever.
+A model's answers to one evaluation task are often a single chunk. The chunks stay the same; only the time at which they
+are computed changes. Each stage then finds its own chunks and makes its outputs as usual.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def compute_ahead(
     """Compute the chunks of several stages, and keep each where its stage looks for it.
 
     Returns:
-        The seconds that it took for each stage: of all of them, in proportion to its answers.
+        The seconds for each stage: its part of the total, in proportion to its answers.
     """
     missing = {stage: [_missing(chunks) for chunks in of_stage] for stage, of_stage in by_stage.items()}
     n_answers = {stage: sum(sum(one.sizes.values()) for one in found) for stage, found in missing.items()}

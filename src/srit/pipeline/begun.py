@@ -1,4 +1,4 @@
-"""What a run decides when it begins and keeps: how its student is computed, and which commits its hub ids stand for."""
+"""What a run decides at its start and keeps: how its student is computed, and the commits of its hub ids."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Shared:
     folder: Path  # pool/: finished stages by fingerprint; teacher/: its answers
     failed: dict[str, SritError]  # stages that cannot succeed, by fingerprint: not tried again by this process
     in_vain: set[str] = field(default_factory=set)  # questions that got no answer: not asked again by this process
-    crowded: bool = False  # whether other processes work in the folder now, and the teacher was asked before
-    mirror: Mirror = field(default_factory=NoMirror)  # the copy of the folder, its answers included
+    crowded: bool = False  # whether other processes are working in the folder, and the teacher has already been asked
+    mirror: Mirror = field(default_factory=NoMirror)  # the copy of the folder, including its answers
 
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:
-        """Let one of these processes at a time do something; those that waited should look again first."""
+        """Let only one of these processes at a time do something; those that waited should look again first."""
         if not self.crowded:
             yield
             return
@@ -39,7 +39,7 @@ class Shared:
 
 
 def begin_way(run: Run, recipe: Recipe, shared: Shared | None) -> ComputePlan:
-    """Return how the student is computed, decided when the run or those that share its work began, and keep it."""
+    """Return how the student is computed, as decided when the run or those that share its work began, and keep it."""
     student_sum = identity(recipe.student)
     kept = kept_way(run.manifest, recipe, student_sum)
     if shared is not None:

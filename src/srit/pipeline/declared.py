@@ -1,4 +1,4 @@
-"""What a stage declared is all that it can touch: its input files, its output files, its fields of the recipe."""
+"""A stage can touch only what it declared: its input files, its output files, its fields of the recipe."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Inputs:
     ) -> None:
         """
         Args:
-            sums: by declared file; "" if it may be missing from the fingerprint (`Stage.after`).
-            recipe: with the declared fields alone, as `only` makes it.
-            entries: of the stages whose counts the stage declared (`Stage.shows`).
+            sums: checksums by declared file; "" if it may be missing from the fingerprint (`Stage.after`).
+            recipe: with only the declared fields, as `only` makes it.
+            entries: those of the stages whose counts the stage declared (`Stage.shows`).
         """
         self.recipe = recipe
         self.entries = entries
@@ -142,7 +142,7 @@ class Outputs:
 
 
 def only(part: Part, fields: Sequence[str]) -> Part:
-    """Return a copy of a part of the recipe that has these fields; reading another raises AttributeError.
+    """Return a copy of a part of the recipe with only these fields; reading another raises AttributeError.
 
     Args:
         fields: names, or paths such as "refine.beta" for a field of a field.
@@ -158,7 +158,7 @@ def only(part: Part, fields: Sequence[str]) -> Part:
 
 
 def only_computes(plan: ComputePlan | None, fields: Sequence[str]) -> ComputePlan:
-    """Return the declared fields of a plan; reading another raises AttributeError."""
+    """Return only the declared fields of a plan; reading another raises AttributeError."""
     return cast(ComputePlan, SimpleNamespace(**{field: getattr(plan, field) for field in fields}))
 
 

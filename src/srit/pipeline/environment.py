@@ -1,4 +1,4 @@
-"""What figures depend on besides the recipe, and where they came from."""
+"""What results depend on besides the recipe, and where they came from."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from srit.training.distributed.trainers import Trainers
 
 
 def environment() -> dict[str, str]:
-    """Return what figures depend on besides the recipe."""
+    """Return what results depend on besides the recipe."""
     packages = ("srit", "torch", "transformers", "peft")
     return {"python": platform.python_version(), "machine": platform.machine(), **{p: version(p) for p in packages}}
 
 
 def environment_of(stage: Stage, engine: Engine, trainers: Trainers) -> dict[str, str]:
-    """Return what the figures of a stage depend on: how many threads compute it is part of that."""
+    """Return what a stage's results depend on, including the number of threads that compute it."""
     if not stage.computes:
         return environment()
     trains = {"threads": str(trainers.threads)} if stage.computes == TRAINS else {}
@@ -29,7 +29,7 @@ def environment_of(stage: Stage, engine: Engine, trainers: Trainers) -> dict[str
 
 
 def origin() -> dict[str, str]:
-    """Return the commit of srit and the processors of this machine, as far as they can be known."""
+    """Return srit's commit and this machine's processors, as far as they can be found."""
     found = {"commit": _commit(), "processor": _processor(), "gpu": _gpus()}
     return {name: value for name, value in found.items() if value}
 

@@ -1,7 +1,7 @@
-"""A recipe → what its stages will take: teacher calls, tokens, steps and about how long, before anything is spent.
+"""Estimates what a recipe's stages will take, before anything is spent: teacher calls, tokens, steps, and time.
 
-It needs no model and no network. Where a task's problems are generated or lie on this machine, some of them are read
-for the length of prompts and worked solutions; elsewhere constants stand in, and answers count half of their limit.
+It needs no model and no network. If a task's problems are generated or on this machine, some of them are read for the
+length of prompts and worked solutions; otherwise constants stand in, and answers count as half of their limit.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from srit.tasks.story import StoryTask
 from srit.teachers import teacher_kind
 from srit.teachers.gold import worked_solution
 
-PROMPT_TOKENS = 80  # of a question with its instruction, where no problem can be read; the shipped tasks have 50 to 150
+PROMPT_TOKENS = 80  # of a question with its instruction, if no problem can be read; the shipped tasks have 50 to 150
 UNLIMITED = 1000  # problems counted for a task without a limit
 EXAMPLES = 50  # problems of a task that are read for their length
 # What a tokenizer makes at least one token of: a word, a digit, the blank before a digit, any other sign. With
@@ -43,8 +43,8 @@ SAMPLED = 520 * 135e6 / 2  # parameters * tokens a second, for each core
 TRAINED = {"lora": 335 * 135e6 / 2, "qlora": 335 * 135e6 / 2, "full": 195 * 135e6 / 2}
 LOADED = 1.5 / 135e6  # seconds a parameter, to load a model: SmolLM2-135M on the same two cores
 SCORED = 3  # tokens are scored in the time of one that is trained: 716 and 213 tokens/s on one core in bfloat16
-# What stages reach of the speed that the probe measured, since answers end at different lengths, rows are less even,
-# and checkpoints are written: 0.6 to 0.95 in the quickstart.
+# The share of the speed measured by the probe or gpu-check that stages reach, since answers end at different lengths,
+# rows are less even, and checkpoints are written: 0.6 to 0.95 in the quickstart.
 REACHED = 0.8
 
 # One H100 of 80 GB: a model from published figures, not a measurement (`make gpu-check` makes one). Training through
@@ -56,7 +56,7 @@ GPU_TRAINED = {
     tuning: 0.5 * 402e12 / n for tuning, n in (("lora", 4), ("qlora", 4), ("full", 6))
 }  # parameters*tokens/s
 GPU_WEIGHT = {"lora": 2, "qlora": 2, "full": 18}  # bytes a parameter: bfloat16; full: its optimizer's 16 besides
-GPU_SHARED = GPU_WEIGHT | {"full": 16}  # the same where weights are shared out: bfloat16 copies are made as needed
+GPU_SHARED = GPU_WEIGHT | {"full": 16}  # the same for sharded weights: bfloat16 copies are made as needed
 GPU_BYTES = 0.65 * 3.35e12  # a second
 GPU_STEP = 0.003  # seconds
 GPU_ROWS = 256  # answers at once: the cache of many more does not fit
@@ -65,7 +65,7 @@ GPU_COLUMNS = 300  # tokens of an answer in the cache, on average, its prompt in
 
 
 class Work(NamedTuple):
-    """What one stage takes; 0 where it does nothing of the kind."""
+    """What one stage takes; 0 for what it does not do."""
 
     calls: int = 0  # to the teacher, at most
     sampled: int = 0  # tokens written, by student or local teacher
@@ -73,6 +73,11 @@ class Work(NamedTuple):
     scored: int = 0  # tokens through the model without a gradient, for the reference of a training
     steps: int = 0
     loads: int = 0  # of the student's weights
+
+    @property
+    def as_trained(self) -> float:
+        """How many tokens could be trained in the time that all tokens take that are trained or scored."""
+        return self.trained + self.scored / SCORED
 
     def summary(self) -> str:
         """Return the work in words, such as "1,440 teacher calls, 46,080 tokens sampled"."""
@@ -99,11 +104,11 @@ class Tokens(NamedTuple):
 def tokens_of(recipe: Recipe, use: TaskUse, split: Split, most: int) -> Tokens:
     """Estimate how long a task's prompts and the trained student's answers are.
 
-    A student that learned from worked solutions writes answers as long: 22.2 tokens where the solutions have 22.2, on
-    the quickstart's training problems.
+    A student that learned from worked solutions writes answers of the same length: 22.2 tokens for solutions of 22.2,
+    on the quickstart's training problems.
 
     Args:
-        most: how many tokens an answer may have.
+        most: the most tokens of an answer.
     """
     prompt, solution = _lengths(use.task, use.data, split, recipe.tasks.seed, recipe.prompt)
     answer = solution if writes_solutions(recipe) else None
@@ -119,12 +124,12 @@ def writes_solutions(recipe: Recipe) -> bool:
 def _lengths(
     name: str, data: str | None, split: Split, seed: int, wording: Prompt
 ) -> tuple[float | None, float | None]:
-    """Return the mean tokens of a task's prompts and worked solutions; None where they are not known here."""
+    """Return the mean tokens of a task's prompts and worked solutions; None if they are not known here."""
     folder = None if data is None else Path(data)
     try:
         task = find_task(name)
         is_here = _reads(task, split) or (isinstance(task, BenchmarkTask) and folder is not None)
-        if not is_here:  # the hub would be asked, or a plug-in that may ask anyone
+        if not is_here:  # the hub would be asked, or a plug-in that may use the network
             return None, None
         limit = EXAMPLES if isinstance(task, StoryTask) else None  # a file is read no further than its first rows
         problems = list(islice(task.load(split, data=folder, limit=limit, seed=seed), EXAMPLES))
@@ -158,14 +163,14 @@ def teaching(recipe: Recipe, questions: int) -> Work:
 
 
 def n_problems(use: TaskUse, split: Split) -> int:
-    """Return how many problems are used of a task: as many as there are, where they lie on this machine."""
+    """Return how many problems of a task are used, counted if they are on this machine."""
     there = n_there(use, split)
     return there if there is not None else use.limit or UNLIMITED
 
 
 @cache
 def n_there(use: TaskUse, split: Split) -> int | None:
-    """Return how many problems of a task there are to use; None: they are not on this machine."""
+    """Return how many problems of a task can be used; None: they are not on this machine."""
     try:
         task = find_task(use.task)
         folder = None if use.data is None else Path(use.data)
@@ -187,42 +192,42 @@ def refined_on(recipe: Recipe) -> list[tuple[TaskUse, int]]:
 
 
 def seconds(work: Work, recipe: Recipe, rates: Rates | None = None) -> float | None:
-    """Estimate how long work takes on this machine's cores; None where the student's size is not known.
+    """Estimate how many seconds work takes on this machine's cores; None if the student's size is not known.
 
     Args:
-        rates: as the machine was probed for this student; None: by the student's size and what another machine took.
+        rates: as probed on this machine for this student; None: by the student's size and another machine's speed.
     """
-    size, trained = n_parameters(recipe), work.trained + work.scored / SCORED
+    size = n_parameters(recipe)
     if rates is not None:
-        computed = work.sampled / rates.sampled + trained / rates.trained
+        computed = work.sampled / rates.sampled + work.as_trained / rates.trained
         return computed / REACHED + work.loads * LOADED * (size or 0)
     if size is None:
         return None
     cores = os.cpu_count() or 1
-    computed = (work.sampled / SAMPLED + trained / TRAINED[recipe.student.tuning]) / cores
+    computed = (work.sampled / SAMPLED + work.as_trained / TRAINED[recipe.student.tuning]) / cores
     return size * (computed + work.loads * LOADED)
 
 
 def gpu_seconds(work: Work, recipe: Recipe) -> float | None:
-    """Estimate the same on one H100 of 80 GB, by the model above; None where the student's size is not known."""
+    """Estimate the same on one H100 of 80 GB, by the model above; None if the student's size is not known."""
     if (size := n_parameters(recipe)) is None:
         return None
     rows = min(recipe.rows, GPU_ROWS)
     step = size * (2 + rows * GPU_COLUMNS * GPU_CACHE) / GPU_BYTES + GPU_STEP
-    return work.sampled * step / rows + size * work.trained / GPU_TRAINED[recipe.student.tuning]
+    return work.sampled * step / rows + size * work.as_trained / GPU_TRAINED[recipe.student.tuning]
 
 
 def dollars(works: Iterable[Work], recipe: Recipe) -> float | None:
-    """Return the most that the teacher's answers can cost; None where its prices are not known."""
+    """Return the most that the teacher's answers can cost; None if its prices are not known."""
     calls = sum(work.calls for work in works)
     return teacher_kind(recipe.teacher.kind).price(recipe.teacher, calls, PROMPT_TOKENS)
 
 
 def gpu_bytes(recipe: Recipe, sharing: int = 1) -> int | None:
-    """Return the least memory that the student takes on a GPU, without a cache; None where its size is not known.
+    """Return the fewest bytes that the student takes on a GPU, without a cache; None if its size is not known.
 
     Args:
-        sharing: how many GPUs share out its weights, gradients and optimizer in training; answers take whole weights.
+        sharing: how many GPUs its weights, gradients and optimizer are sharded over; answers take whole weights.
     """
     size, tuning = n_parameters(recipe), recipe.student.tuning
     if size is None or sharing == 1:
@@ -233,7 +238,7 @@ def gpu_bytes(recipe: Recipe, sharing: int = 1) -> int | None:
 def total_summary(
     works: Sequence[Work], recipe: Recipe, rates: Rates | None = None, device: Literal["cpu", "cuda"] = "cpu"
 ) -> str:
-    """Return what a plan takes in one line.
+    """Return the cost of a plan in one line.
 
     Args:
         rates: as in `seconds`.
@@ -257,7 +262,7 @@ def total_summary(
 
 
 def uses_of(recipe: Recipe) -> list[tuple[Split, Sequence[TaskUse]]]:
-    """Return the tasks that a recipe uses, by the split that it uses of them."""
+    """Return the tasks that a recipe uses, by the split that it uses."""
     tasks = recipe.tasks
     return [("train", (*tasks.train, *tasks.refine)), ("dev", tasks.dev), ("test", tasks.evaluate)]
 

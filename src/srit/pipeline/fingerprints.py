@@ -1,8 +1,8 @@
-"""Hash what a stage is made from: equal fingerprints mean the same work, in whichever run.
+"""Hashes what a stage is made from: equal fingerprints mean the same work, in any run.
 
-Versions of torch and transformers are not part of it: an upgrade changes the last digits of a model's numbers, and
-hours of training would be repeated for that. They are kept with each stage, and a run that continues with others
-says so (`mixed_versions`).
+Versions of torch and transformers are not part of it: an upgrade changes only the last digits of a model's numbers, and
+would repeat hours of training. They are recorded with each stage, and a run that continues with others says so
+(`mixed_versions`).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def basis(
     """Return everything that shapes a stage's outputs, as JSON.
 
     Args:
-        student: hash of the weights and the tokenizer; left out where the stage uses neither.
-        way: how the student is computed; only what shapes the outputs counts.
-        sources: of what the stage reads from outside the run; None: as they are now.
+        student: hash of the weights and the tokenizer; left out if the stage uses neither.
+        way: how the student is computed; only the fields that shape the outputs count.
+        sources: checksums of what the stage reads from outside the run; None: the current ones.
     """
     whole = {
         "work": stage.shared_as or str(stage.name),
@@ -47,7 +47,7 @@ def basis(
 
 
 def _shaping(stage: Stage, way: ComputePlan | None) -> Mapping[str, Json] | None:
-    """Return the fields of a plan that shape a stage's outputs; fields that plans once lacked only if they matter."""
+    """Return the fields of a plan that shape a stage's outputs; fields that old plans lacked only if they matter."""
     if way is None or not stage.computes:
         return None
     fields = {field: getattr(way, field) for field in stage.computes}
@@ -55,7 +55,7 @@ def _shaping(stage: Stage, way: ComputePlan | None) -> Mapping[str, Json] | None
 
 
 def input_sums(stage: Stage, entries: Mapping[str, StageEntry]) -> dict[str, str]:
-    """Return the sums of a stage's inputs, and of the counts that it shows; "" for what is not made yet.
+    """Return the checksums of a stage's inputs, and of the counts that it shows; "" for what is not made yet.
 
     Args:
         entries: of a manifest, by stage.
@@ -76,7 +76,7 @@ def difference(made_from: Mapping[str, Json], entry: StageEntry) -> str:
     """Say what has changed since a stage was made.
 
     Args:
-        entry: the stage's, in a manifest; an entry that an earlier version of srit wrote says less.
+        entry: the stage's entry in a manifest; an earlier version of srit recorded less.
     """
     if entry.version is None:
         return "made by an earlier version of srit"
@@ -120,7 +120,7 @@ def mixed_versions(entries: Mapping[str, StageEntry], kept: Iterable[Stage], now
     Args:
         entries: of a manifest, by stage.
         kept: stages that are not made again.
-        now: the environment of what goes on.
+        now: the environment of the run that continues.
     """
     others: dict[str, list[str]] = {}
     for stage in kept:
@@ -128,7 +128,7 @@ def mixed_versions(entries: Mapping[str, StageEntry], kept: Iterable[Stage], now
         if _differ(then, now):
             others.setdefault(_versions(then), []).append(str(stage.name))
     summary = "; ".join(f"{then} made {', '.join(names)}" for then, names in others.items())
-    return summary and f"{summary}, and {_versions(now)} goes on: {_MIXED}"
+    return summary and f"{summary}, and {_versions(now)} continues: {_MIXED}"
 
 
 _MIXED = "the last digits may differ. For one version throughout, choose another --out"
@@ -153,4 +153,4 @@ def begun_elsewhere(partial: Path, now: Mapping[str, str]) -> str:
     except (DataError, TypeError, AttributeError):  # missing, or damaged: what it says is only reported
         write_json(place, dict(now))
         return ""
-    return f"{_versions(then)} began it, and {_versions(now)} goes on: {_MIXED}" if differs else ""
+    return f"{_versions(then)} began it, and {_versions(now)} continues: {_MIXED}" if differs else ""

@@ -1,6 +1,6 @@
-"""What a run takes on GPUs that are not here: `srit plan --hardware h100 --workers 8`.
+"""What a run takes on other GPUs: `srit plan --hardware h100 --workers 8`.
 
-Speeds are those that `make gpu-check` measured, or, where nobody has, the model of published figures in `estimate`.
+Speeds are those that `make gpu-check` measured, or else the model of published figures in `estimate`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,22 @@ from typing import NamedTuple
 from srit.errors import DataError, RecipeError
 from srit.pipeline.context import chunk_size
 from srit.pipeline.engines.room import chunks_of_a_model, chunks_of_completions
-from srit.pipeline.estimate import GPU_TRAINED, Work, demonstrated, dollars, gpu_bytes, gpu_seconds, n_parameters
+from srit.pipeline.estimate import (
+    GPU_TRAINED,
+    REACHED,
+    Work,
+    demonstrated,
+    dollars,
+    gpu_bytes,
+    gpu_seconds,
+    n_parameters,
+)
 from srit.recipe import Recipe
 from srit.run_directory import Json, read_json
 
 LONG = "2,048 tokens"  # in the names of what gpu-check measures with long answers
-LONG_FROM = 768  # tokens: answers that may be longer are taken to be as slow as those
-BY_NAME = {"h100": ("H100", 80.0)}  # of which there are published figures, with GiB
+LONG_FROM = 768  # tokens: longer answers are assumed to be as slow as these
+BY_NAME = {"h100": ("H100", 80.0)}  # GPUs with published figures, and their GiB
 
 
 class Speed(NamedTuple):
@@ -47,7 +56,7 @@ class Planned(NamedTuple):
 
 
 def hardware_of(stated: str) -> Hardware:
-    """Return the hardware of a name, or of a RESULT.json.
+    """Return the hardware with a name, or described by a RESULT.json.
 
     Raises:
         RecipeError: it is neither.
@@ -63,9 +72,11 @@ def hardware_of(stated: str) -> Hardware:
         speeds = [list(_speeds(parts, kind)) for kind in ("sampling-", "training-")]
         hardware = Hardware(machine["gpu"] or "processor", machine["memory GiB"], *speeds)
     except (KeyError, TypeError, AttributeError):
-        raise DataError(f"{stated}: not what make gpu-check writes") from None
+        raise DataError(f"--hardware {stated}: this is not a RESULT.json of make gpu-check") from None
     if not (hardware.sampled and hardware.trained):
-        raise DataError(f"{stated}: has no speeds of sampling and training: run make gpu-check to its end")
+        raise DataError(
+            f"--hardware {stated}: it has no speeds for sampling and training: let make gpu-check run to its end"
+        )
     return hardware
 
 
@@ -89,7 +100,7 @@ def lines_of(
     """Say what stages take: time, its parts, money, and which stages have fewer chunks than there are workers.
 
     Args:
-        shard: whether the workers share out the weights in training; its time is that of one, which they may undercut.
+        shard: whether the weights are sharded over the workers in training; its time is that of one, an upper bound.
     """
     if n_parameters(recipe) is None:
         return [f"{hardware.name}: time unknown (the student's size is not in its name)"]
@@ -100,7 +111,7 @@ def lines_of(
             f"WARN the student takes at least {needed / 2**30:.0f} GiB, and {hardware.name} has {hardware.gib:.0f}"
         )
     sampled = sum(_shared(_seconds(Work(sampled=s.work.sampled), recipe, hardware), s, recipe, workers) for s in stages)
-    trained = sum(_seconds(Work(trained=s.work.trained), recipe, hardware) for s in stages)
+    trained = sum(_seconds(s.work._replace(sampled=0), recipe, hardware) for s in stages)
     total, calls = sampled + trained, sum(s.work.calls for s in stages)
     parts = f"{hours(sampled)} of answers on {workers}, {hours(trained)} of training on one"
     gpu_hours = total * workers / 3600
@@ -113,20 +124,21 @@ def lines_of(
 
 
 _UNMEASURED = (
-    "WARN no speeds were measured on {}, so the time is by published figures: run make gpu-check there, and give its "
+    "WARN no speeds were measured on {}, so the time comes from published figures: run make gpu-check there, and give "
+    "its "
     "RESULT.json as --hardware"
 )
 
 
 def _seconds(work: Work, recipe: Recipe, hardware: Hardware) -> float:
-    """Return how long work takes on one GPU, without loading."""
+    """Return how many seconds work takes on one GPU, without loading."""
     if not hardware.sampled:
         return gpu_seconds(work, recipe) or 0.0
     size = n_parameters(recipe) or 0
     slower = GPU_TRAINED["lora"] / GPU_TRAINED[recipe.student.tuning]  # gpu-check trains through LoRA
-    return work.sampled / _speed(hardware.sampled, size, recipe.sample.max_new_tokens) + (
-        slower * work.trained / _speed(hardware.trained, size, recipe.sample.max_new_tokens)
-    )
+    sampled = work.sampled / _speed(hardware.sampled, size, recipe.sample.max_new_tokens)
+    trained = slower * work.as_trained / _speed(hardware.trained, size, recipe.sample.max_new_tokens)
+    return (sampled + trained) / REACHED
 
 
 def _speed(speeds: Sequence[Speed], size: int, max_new_tokens: int) -> float:
@@ -140,13 +152,13 @@ def _speed(speeds: Sequence[Speed], size: int, max_new_tokens: int) -> float:
 
 
 def _shared(seconds: float, stage: Planned, recipe: Recipe, workers: int) -> float:
-    """Return how long a stage's answers take so many workers, each of which computes whole chunks."""
+    """Return how many seconds a stage's answers take so many workers, each of which computes whole chunks."""
     chunks = n_chunks(stage.name, recipe)
     return seconds * math.ceil(chunks / workers) / chunks
 
 
 def n_chunks(stage: str, recipe: Recipe) -> int:
-    """Return in how many chunks the answers of a stage come, at least 1."""
+    """Return the number of chunks in a stage's answers, at least 1."""
     return max(1, next((count(recipe) for part, count in _CHUNKS.items() if part in stage), 1))
 
 

@@ -1,4 +1,4 @@
-"""Looks at all that a run would need before anything is spent: problems, student, teacher, engine, disk and memory."""
+"""Checks what a run would need before anything is spent: problems, student, teacher, engine, disk and memory."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from srit.tasks.lines import read_rows
 from srit.teachers import teacher_kind
 from srit.trackers import findings
 
-CHECKED = 20_000  # problems of a task whose every field is checked: a second or two; the run checks them all
+CHECKED = 20_000  # problems of a task that are checked completely, in a second or two; the run checks them all
 
 
 class Looked(NamedTuple):
     """What was found."""
 
     findings: tuple[Finding, ...]
-    faults: tuple[SritError, ...]  # each would stop the run; those of the recipe first
+    faults: tuple[SritError, ...]  # each would stop the run; recipe errors come first
 
 
 def look(recipe: Recipe, folder: Path, again: Sequence[Stage]) -> Looked:
-    """Look at what the stages that would run need. Nothing is made, and nothing is sent but a request for the models.
+    """Check what the stages that would run need. Nothing is made; only a request for the models is sent.
 
     Args:
         folder: the run directory; it need not exist.
@@ -120,7 +120,7 @@ def _installed(what: str, findings: Sequence[Finding]) -> None:
         MachineError: something that it needs is not installed.
     """
     if missing := [finding.found for finding in findings if not finding.ok]:
-        raise MachineError(f"{what}: not all that it needs is here: {missing[0]}")
+        raise MachineError(f"{what}: something that it needs is missing: {missing[0]}")
 
 
 def _student(recipe: Recipe) -> Iterator[Finding]:
@@ -136,7 +136,7 @@ def _student(recipe: Recipe) -> Iterator[Finding]:
     check_weights(student.model, folder)
     base = base_student(student)
     if base != student:
-        does = "is merged into it first" if student.tuning == "full" else "goes on training, as it is: not student.lora"
+        does = "is merged into it first" if student.tuning == "full" else "is trained further; student.lora is not used"
         yield Finding(True, f"adapter {student.model}", f"of {base.model}: it {does}")
         yield from _student(recipe.model_copy(update={"student": base}))
         return

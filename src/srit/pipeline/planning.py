@@ -1,4 +1,4 @@
-"""What a run would make, and why, without making anything."""
+"""Finds what a run would make, and why, without making anything."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Plan(NamedTuple):
     """Whether a stage would run, and why."""
 
     stage: Stage
-    reason: str  # "" if it is done, or auxiliary and nothing waits for it
+    reason: str  # "" if it is done, or is auxiliary and nothing waits for it
 
 
 def plan(folder: Path, recipe: Recipe, declare: Callable[[Recipe], Sequence[Stage]]) -> list[Plan]:
@@ -44,7 +44,7 @@ def plan(folder: Path, recipe: Recipe, declare: Callable[[Recipe], Sequence[Stag
         reason, again = _reason(folder, stage, manifest.stages, student, way, redone)
         redone.update(again)
         if not reason and (n := unsettled(manifest.stages[str(stage.name)])):
-            reason = f"{n} question{'s' if n > 1 else ''} {UNSETTLED}"  # what was made from it stays valid
+            reason = f"{n} question{'s' if n > 1 else ''} {UNSETTLED}"  # stages made from it stay valid
         plans.append(Plan(stage, reason))
     return _without_idle(plans)
 

@@ -1,4 +1,4 @@
-"""What an earlier run left of a stage, which the next one goes on from."""
+"""What an earlier run left of a stage, from which the next one continues."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from srit.training import CHECKPOINTS
 
 
 def left_over(partial: Path) -> str:
-    """Say in one line what there is of an unfinished stage; "" if there is nothing.
+    """Say in one line what exists of an unfinished stage; "" if there is nothing.
 
     Args:
         partial: the folder of its unfinished work.

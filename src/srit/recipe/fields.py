@@ -1,4 +1,4 @@
-"""Every field of a recipe with its type, its default, and the comment of its line of source: docs/recipe.md."""
+"""Describes every field of a recipe: its type, its default, and its comment in the source (docs/recipe.md)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Described(NamedTuple):
 
 
 def described(part: type[Part]) -> Iterator[Described]:
-    """Yields the fields that a class has of its own, in order, with the comments on and above their lines."""
+    """Yield the fields that a class itself declares, in order, with the comments on and above their lines."""
     above: list[str] = []
     for line in inspect.getsource(part).splitlines():
         if line.startswith("    # "):
@@ -71,7 +71,7 @@ def _words(kind: str) -> str:
 
 
 def shown_default(part: type[Part], name: str) -> str:
-    """Returns the default of a field as YAML writes it, "" for a part of the recipe, and "needed" without one."""
+    """Return a field's default as YAML writes it, "" for a part of the recipe, and "needed" without one."""
     field = part.model_fields[name]
     if field.is_required():
         return "needed"
@@ -88,7 +88,7 @@ def shown_default(part: type[Part], name: str) -> str:
 def table(
     prefix: str, part: type[Part], *, without: type[Part] | None = None, hidden: Sequence[str] = ()
 ) -> Iterator[str]:
-    """Yields the lines of a table of a part's fields.
+    """Yield the lines of a table of a part's fields.
 
     Args:
         prefix: of their names in a recipe, such as "refine.".
@@ -107,7 +107,7 @@ def table(
 
 
 def _as_yaml(said: str) -> str:
-    """Returns a comment with the values that it names as a recipe writes them."""
+    """Return a comment with the values that it names as a recipe writes them."""
     for python, written in _WRITTEN.items():
         said = said.replace(python, written)
     return said.replace("|", "\\|")
@@ -118,7 +118,7 @@ def _own(base: type[Part]) -> list[Described]:
 
 
 def kinds(title: str, prefix: str, found: Kinds, base: type[Part]) -> Iterator[str]:
-    """Yields a section for each kind of srit's own with its fields."""
+    """Yield a section for each of srit's own kinds, with its fields."""
     for name in found.own():
         settings = found.find(name, Configured).settings
         lines = list(table(prefix, settings, without=base, hidden=("kind", "loss")))
@@ -145,7 +145,7 @@ PARTS: tuple[tuple[str, type[Part]], ...] = (
 
 @cache
 def page() -> str:
-    """Returns docs/recipe.md."""
+    """Return docs/recipe.md."""
     lines = [HEAD.rstrip("\n")]
     for prefix, part in PARTS:
         lines += ["", f"## {inspect.getdoc(part)}", *table(prefix, part, hidden=("loss",))]
@@ -156,7 +156,7 @@ def page() -> str:
 
 
 def fields_named(name: str) -> list[str]:
-    """Returns a line for each field of that dotted name, such as "refine.beta", or of that part, such as "refine"."""
+    """Return a line for each field with that dotted name, such as "refine.beta", or in that part, such as "refine"."""
     lines, of = [], ""
     for line in page().splitlines():
         if line.startswith("#"):

@@ -12,7 +12,7 @@ from srit.records import Problem
 
 
 class RoundPart(NamedTuple):
-    """A part of a round: some of its problems, which one model answers before it learns from its answers."""
+    """A part of a round: some of its problems, all answered by one model before it learns from those answers."""
 
     round: int  # from 1
     number: int = 1  # from 1, over all passes
@@ -21,22 +21,22 @@ class RoundPart(NamedTuple):
 
     @property
     def of(self) -> int:
-        """How many parts the round has in all its passes; 1: it is not divided."""
+        """The number of parts in all the round's passes; 1: it is not divided."""
         return self.parts * self.passes
 
     @property
     def shown(self) -> int:
-        """The number that its files and stages have in their names; 0: none, since it is the whole round."""
+        """The number in the names of its files and stages; 0: none, since it is the whole round."""
         return self.number if self.of > 1 else 0
 
     @property
     def settings(self) -> dict[str, list[int]]:
-        """What tells it from other parts, for the settings of a stage; {}: it is the whole round."""
+        """What distinguishes it from other parts, for a stage's settings; {}: it is the whole round."""
         return {"part": [self.number, self.parts]} if self.shown else {}
 
     @property
     def is_last(self) -> bool:
-        """Whether its model is the round's."""
+        """Whether its model is that of the round."""
         return self.number == self.of
 
     @property
@@ -76,11 +76,11 @@ class RoundPart(NamedTuple):
 
     @property
     def optimizer(self) -> str:
-        """The file of the optimizer's state at its end, with which the next part goes on."""
+        """The file of the optimizer's final state, with which the next part continues."""
         return f"{self.folder}/optimizer.safetensors"
 
     def problems(self, of_round: Sequence[Problem]) -> Sequence[Problem]:
-        """Return its problems in the order of the round's: of each task as many as every other part has, or one more.
+        """Return its problems in the round's order: of each task, as many as every other part has, or one more.
 
         Raises:
             DataError: no task has enough problems for every part to have one.

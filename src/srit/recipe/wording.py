@@ -1,4 +1,4 @@
-"""How problems are put to a model."""
+"""How problems are presented to a model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Example(Part):
 
 
 class Prompt(Part):
-    """How problems are put to the student, and to a teacher that is asked, in every stage."""
+    """How problems are presented to the student, and to a teacher that is asked, in every stage."""
 
     instruction: str | None = None  # before each question; None: the task's own
     system: str | None = None  # a system turn before each question; it is saved in the model's chat template

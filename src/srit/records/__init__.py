@@ -57,7 +57,7 @@ class Model:
             round: as its results record it; a name has only that of an earlier round.
 
         Raises:
-            ValueError: no run has such a model; names the nearest one.
+            ValueError: no run has such a model; the message names the nearest one.
         """
         kind, _, detail = name.partition("-")
         if name in get_args(ModelKind) and name != "control":
@@ -93,7 +93,7 @@ class Problem:
     question: str
     answer: str  # a letter A… for choices, a number as text, else text or LaTeX
     choices: tuple[str, ...] | None = None
-    rationale: str | None = None  # a worked solution, where the data has one
+    rationale: str | None = None  # a worked solution, if the data has one
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Files whose records are in the order of their problems, gone through problem by problem."""
+"""Reads files whose records are in the order of their problems, problem by problem."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Record = TypeVar("Record", Completion, Pair)
 
 
 def with_own(problems: Iterable[Problem], records: Iterable[Record]) -> Iterator[tuple[Problem, list[Record]]]:
-    """Yield each problem with its records, of which both are in the same order.
+    """Yield each problem with its records; both must be in the same order.
 
     Raises:
-        DataError: a record belongs to none of the problems, or is in another place.
+        DataError: a record belongs to none of the problems, or is out of order.
     """
     groups = groupby(records, key=lambda record: record.problem_id)
     waiting, own = next(groups, (None, iter(())))
@@ -27,9 +27,9 @@ def with_own(problems: Iterable[Problem], records: Iterable[Record]) -> Iterator
         else:
             yield problem, []
     if waiting is not None:
-        raise DataError(f"the answers to problem {waiting!r:.80} are in no order: delete their file, and rerun")
+        raise DataError(f"the answers to problem {waiting!r:.80} are out of order: delete their file and rerun")
 
 
 def key_of(record: Problem | Demonstration | Completion | Pair) -> str:
-    """Return what a problem, or its records, are found by: ids are unique only in their task."""
+    """Return the key of a problem or a record: ids are unique only within their task."""
     return f"{record.task}\0{record.id if isinstance(record, Problem) else record.problem_id}"

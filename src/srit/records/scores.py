@@ -1,4 +1,4 @@
-"""The records of results.json: what a run comes to."""
+"""The records of results.json: the outcome of a run."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """What two trainings changed of the same model's verdicts, and how much of it is the same.
+    """How two trainings changed the verdicts of the same model, and how far they agree.
 
-    Problems are newly right where the model is right and instructed was not, and no longer right the other way around.
+    A problem is newly right if the model is right and instructed was not, and no longer right in the opposite case.
     """
 
     a: ModelName
@@ -67,8 +67,8 @@ class Overlap:
     domain: Domain
     prompt: PromptKind
     n: int
-    agree: int  # problems that both have right, or neither
-    wrong_before: int  # problems that instructed does not have right
+    agree: int  # problems that both have right, or both wrong
+    wrong_before: int  # problems that instructed has wrong
     newly_a: int
     newly_b: int
     newly_both: int
@@ -79,7 +79,7 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True)
 class PassAtK:
-    """The chance that one of k samples is right, estimated from more."""
+    """The chance that at least one of k samples is right, estimated from more samples."""
 
     model: ModelName
     task: str
@@ -110,12 +110,12 @@ class OptionAccuracy:
     ci95_norm: Interval
     probability: float  # of the right option, among the options
     confidence: float  # of the likeliest option, among the options
-    margin: float  # nats: the right option less the likeliest other
+    margin: float  # nats: the right option minus the likeliest other
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """results.json: what a run comes to."""
+    """results.json: the outcome of a run."""
 
     rows: tuple[Score, ...]  # by prompt, model and task
     pooled: tuple[Score, ...]  # by prompt, model and domain, each problem once

@@ -1,8 +1,8 @@
-"""The run directory: the only code that writes files, and what is known about each of them.
+"""The run directory: the only code that writes files, and the record of each of them.
 
 A write goes to a temporary file, which is flushed, synced and renamed; then the folder is synced, and the manifest
 is written last. A file that exists under its name is therefore complete. A stage is done when the manifest holds its
-fingerprint and its outputs still have the recorded sums; modification times play no part.
+fingerprint and its outputs still have the recorded checksums; modification times are ignored.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Run:
     def __init__(self, folder: Path, mirror: Mirror | None = None) -> None:
         """
         Args:
-            mirror: its copy elsewhere, which it is brought up to date from; None: it has none.
+            mirror: its copy elsewhere, from which it is brought up to date; None: it has none.
 
         Raises:
             MachineError: the folder cannot be written, or another process has it or its copy open.
@@ -105,7 +105,7 @@ class Run:
         self.mirror = mirror or NoMirror()
         try:
             make_folder(folder)
-            self._lock = (folder / ".lock").open("a+")  # "w" would erase who holds it
+            self._lock = (folder / ".lock").open("a+")  # "w" would erase the holder's name
             # The kernel releases it however the process ends; a pid file would stay.
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -121,10 +121,10 @@ class Run:
             raise
 
     def _hold(self) -> None:
-        """Say in the lock's file who holds it, for the messages of others."""
+        """Write the holder's name into the lock file, for other processes' messages."""
         began = time.strftime("%Y-%m-%d %H:%M:%S")
         holder = f"process {os.getpid()} on {socket.gethostname()} since {began}\n"
-        with suppress(OSError):  # on a full disk, the message says less
+        with suppress(OSError):  # on a full disk, those messages say less
             os.ftruncate(self._lock.fileno(), 0)
             os.write(self._lock.fileno(), holder.encode())
 
@@ -145,22 +145,22 @@ class Run:
         return self.folder / name
 
     def refuse_links_out(self, outputs: Iterable[str]) -> None:
-        """Check that no output would be written through a link to a place outside the folder.
+        """Check that no output would be written through a link to a place outside the run directory.
 
         Raises:
-            RecipeError: one would; names the link.
+            RecipeError: one would be; names the link.
         """
         root = self.folder.resolve()
         for name in (*outputs, ".partial/x", "teacher/x"):
             parent = (self.folder / name).parent
             if not parent.resolve().is_relative_to(root):
                 raise RecipeError(
-                    f"{parent}: this is a link to {parent.resolve()}, outside the run directory, and srit writes to "
-                    "no other folder: put a folder in its place, or choose another --out"
+                    f"{parent}: this is a link to {parent.resolve()}, outside the run directory, where srit never "
+                    "writes: put a folder in its place, or choose another --out"
                 )
 
     def partial(self, stage: str, fingerprint: str) -> Path:
-        """Return the folder for a stage's partial work, and remove that of other fingerprints."""
+        """Return the folder for a stage's partial work, and remove those of other fingerprints."""
         kept = self.folder / ".partial" / stage.replace("/", "-") / fingerprint[:16]
         if kept.parent.exists():
             for stale in sorted(set(kept.parent.iterdir()) - {kept}):
@@ -174,14 +174,14 @@ class Run:
         return entry is not None and entry.fingerprint == fingerprint and is_whole(self.folder, entry)
 
     def sums(self, outputs: Sequence[str]) -> dict[str, str]:
-        """Return the sums of outputs as they are now."""
+        """Return the current checksums of outputs."""
         return {name: sha256_of(self.path(name)) for name in outputs}
 
     def commit(self, stage: str, entry: StageEntry) -> None:
         """Record a stage as done, and remove its partial work.
 
         Raises:
-            MachineError: it is done here, and could not be copied to the mirror; or the folder is not here any more.
+            MachineError: it is done here, but could not be copied to the mirror; or the folder is gone.
         """
         self._require_place()
         self.manifest.stages[stage] = entry
@@ -199,17 +199,17 @@ class Run:
             )
 
     def clear(self, stage: str) -> None:
-        """Remove a finished stage's partial work; a kill may have come between writing the manifest and this."""
+        """Remove a finished stage's partial work, which a kill just after writing the manifest may have left."""
         shutil.rmtree(self.folder / ".partial" / stage.replace("/", "-"), ignore_errors=True)
 
     def share(self, stage: str, outputs: Sequence[str], kept: Path, *, anew: bool = False) -> None:
-        """Put a finished stage where other runs find it: hard links to its outputs, and its entry.
+        """Put a finished stage where other runs can find it: hard links to its outputs, and its entry.
 
         No existing file is ever written into, so a link is as good as a copy. Outputs are numbered in the stage's
         order, since the same work may have another name in another run.
 
         Args:
-            anew: replace what is there, which an earlier run had to leave unfinished.
+            anew: replace what is there, which an earlier run left unfinished.
         """
         if (kept / "entry.json").exists() and not anew:
             return
@@ -223,7 +223,7 @@ class Run:
             write_json(partial / "entry.json", {**as_json(entry), "outputs": sums, "made by": made_by})
 
     def adopt(self, stage: str, outputs: Sequence[str], kept: Path) -> bool:
-        """Take over a stage that another run has shared; return False if there is none or it is damaged."""
+        """Adopt a stage that another run has shared; return False if there is none or it is damaged."""
         if not (kept / "entry.json").exists():
             return False
         entry = _shared_entry(kept, outputs)
@@ -237,7 +237,7 @@ class Run:
 
 
 def _shared_entry(kept: Path, outputs: Sequence[str]) -> StageEntry | None:
-    """The entry of a shared stage under the names that its outputs have here; None: it is damaged."""
+    """Return a shared stage's entry with the names that its outputs have here; None: it is damaged."""
     try:
         row = json.loads((kept / "entry.json").read_bytes())
         sums = dict(zip(outputs, row["outputs"], strict=True))
@@ -250,7 +250,7 @@ def _shared_entry(kept: Path, outputs: Sequence[str]) -> StageEntry | None:
 
 
 def _place(source: Path, target: Path) -> None:
-    """Link a file or folder to its place, in place of what is there."""
+    """Link a file or folder to its place, replacing what is there."""
     make_folder(target.parent)
     partial = target.with_name(f".{target.name}.partial")
     remove(partial)

@@ -1,4 +1,4 @@
-"""Some of a sequence, without a copy of it."""
+"""A selection from a sequence, without a copy of it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ Made = TypeVar("Made")
 
 
 class Chosen(Sequence[Made]):
-    """Some of a sequence, each made when it is asked for."""
+    """A selection from a sequence, each element made when it is asked for."""
 
     def __init__(self, places: Sequence[int], make: Callable[[int], Made]) -> None:
         """
         Args:
-            places: where they stand in the sequence.
-            make: makes the one that stands in a place.
+            places: their indices in the sequence.
+            make: makes the element at an index.
         """
         self._places, self._make = places, make
 

@@ -1,4 +1,4 @@
-"""Records that stay in their files: in memory is only where each begins, and a sum of what it is found by."""
+"""Records that stay in their files: memory holds only where each begins, and a hash of its key."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 Record = TypeVar("Record")
 
-_LEAST_UNSORTED = 4096  # keys that a lookup goes through one by one, or a sixteenth of all
+_LEAST_UNSORTED = 4096  # keys that a lookup scans one by one, or a sixteenth of all
 
 
 class Filed(Sequence[Record]):
-    """The records of a file, each read when it is asked for: 8 bytes of memory a record."""
+    """A file's records, each read when it is asked for: 8 bytes of memory per record."""
 
     def __init__(self, path: Path, kind: type[Record], begins: array[int] | None = None) -> None:
         """
         Args:
-            begins: the bytes at which the wanted records begin; None: all.
+            begins: the byte offsets at which the wanted records begin; None: all.
         """
         self.path = path
         self._kind, self._adapter = kind, TypeAdapter(kind)
@@ -46,7 +46,7 @@ class Filed(Sequence[Record]):
     @overload
     def __getitem__(self, number: slice) -> Filed[Record]: ...
     def __getitem__(self, number: int | slice) -> Record | Filed[Record]:
-        """Return a record, or some of them, which stay in their file too.
+        """Return a record, or several, which also stay in their file.
 
         Raises:
             DataError: it is damaged.
@@ -76,12 +76,12 @@ def _beginnings(path: Path) -> Iterator[int]:
 
 
 class Lookup:
-    """Finds the numbers of things by their keys: 32 bytes of memory a key, however long it is."""
+    """Finds the numbers of things by their keys: 32 bytes of memory per key, however long it is."""
 
     def __init__(self) -> None:
         self._sums = array("Q")  # two numbers for each key
-        self._firsts: NDArray[uint64] | None = None  # the first of each, sorted
-        self._order: NDArray[int64] | None = None  # whose they are
+        self._firsts: NDArray[uint64] | None = None  # the first number of each, sorted
+        self._order: NDArray[int64] | None = None  # the things they belong to
 
     def __len__(self) -> int:
         return len(self._sums) // 2
@@ -137,7 +137,7 @@ def _sum(key: str) -> tuple[int, int]:
 
 
 class Grouped(Generic[Record]):
-    """The records of a file by a key that several may share, in the order of the file: 40 bytes of memory a record."""
+    """A file's records by a key that several may share, in the file's order: 40 bytes of memory per record."""
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ _RERUN = "fix this and rerun the same command"
 
 
 def canonical(value: Json) -> bytes:
-    """Return the one spelling that equal JSON values share."""
+    """Return the canonical spelling, which equal JSON values share."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -33,7 +33,7 @@ def sha256_of(path: Path, of_file: Callable[[Path], str] | None = None) -> str:
     """Return the SHA-256 of a file's bytes, or of a folder's names and bytes, in hexadecimal.
 
     Args:
-        of_file: computes the sum of a single file; None: read the file.
+        of_file: computes the checksum of a single file; None: read the file.
     """
     if path.is_dir():
         parts = {str(p.relative_to(path)): sha256_of(p, of_file) for p in sorted(path.rglob("*")) if p.is_file()}
@@ -59,7 +59,7 @@ def written(path: Path, size: int | None = None) -> Iterator[IO[bytes]]:
     """Yield a file that takes its place at `path` once the block has finished without an error.
 
     Args:
-        size: bytes that will be written, if that is known.
+        size: the bytes that will be written, if known.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -86,7 +86,7 @@ def require_room(folder: Path, needed: int) -> None:
         needed: bytes.
 
     Raises:
-        MachineError: it has not; says how much is needed and free.
+        MachineError: it does not; says how much is needed and how much is free.
     """
     if (free := free_disk(folder)) < needed:
         message = f"{folder}: {gigabytes(needed)} are needed and {gigabytes(free)} are free: make room"
@@ -94,7 +94,7 @@ def require_room(folder: Path, needed: int) -> None:
 
 
 def write_json(path: Path, value: Json) -> None:
-    """Write one JSON value, indented for readers."""
+    """Write one JSON value, indented for human readers."""
     write_bytes(path, json_bytes(value))
 
 
@@ -148,7 +148,7 @@ def building(folder: Path) -> Iterator[Path]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, so that none of them is lost with the power."""
+    """Make a folder and its parents, so that a power loss takes none of them."""
     if not folder.exists():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -157,7 +157,7 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Let one process at a time make what belongs at a path; those that waited should look again first."""
+    """Let only one process at a time make what belongs at a path; those that waited should look again first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -20,10 +20,10 @@ class StageEntry(BaseModel, frozen=True, extra="allow"):
     """
 
     fingerprint: str
-    outputs: dict[str, str]  # sums by path in the run directory
+    outputs: dict[str, str]  # checksums by path in the run directory
     counts: dict[str, Json]
-    seconds: float  # that the stage took where it was made
-    # What the fingerprint is the sum of: see `fingerprints.basis`.
+    seconds: float  # that the stage took when it was made
+    # What the fingerprint is the hash of: see `fingerprints.basis`.
     work: str = ""
     version: int | None = None
     settings: Json = None
@@ -41,24 +41,24 @@ class Manifest(BaseModel, frozen=True, extra="allow"):
 
     stages: dict[str, StageEntry]
     revisions: dict[str, str] = {}  # commits by hub id
-    way: dict[str, Json] | None = None  # how the student is computed, and of which student that holds
+    way: dict[str, Json] | None = None  # how the student is computed, and the student for which that holds
     way_of: Json = Field(default=None, alias="way of")
     variant_of: str = Field(default="", alias="variant of")  # the run whose stages and paid answers it shares; relative
-    sum: str = ""  # of all else but the seconds, which differ between runs that are alike; "": an earlier srit wrote it
+    sum: str = ""  # of everything but the seconds, which differ between equal runs; "": an earlier srit wrote it
 
 
 def is_whole(folder: Path, entry: StageEntry) -> bool:
-    """Return whether a finished stage's outputs exist and still have their recorded sums."""
+    """Return whether a finished stage's outputs exist and still have their recorded checksums."""
     return all((folder / name).exists() and sha256_of(folder / name) == total for name, total in entry.outputs.items())
 
 
 def recorded_sum(stages: Mapping[str, StageEntry], output: str) -> str:
-    """Return the sum of a finished output; "" if no stage has made it."""
+    """Return the checksum of a finished output; "" if no stage has made it."""
     return next((entry.outputs[output] for entry in stages.values() if output in entry.outputs), "")
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Return the manifest of a run; that of a run that has not begun has no stages.
+    """Return the manifest of a run; before the run has begun, it has no stages.
 
     Raises:
         DataError: it is damaged; names the file and the field.
@@ -77,17 +77,17 @@ def read_manifest(folder: Path) -> Manifest:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: damaged ({fault_of(error)}); {_RESTORE}") from None
     if manifest.sum and manifest.sum != _sum_of(tree):
-        reason = "damaged (its content does not have the recorded sum)"
+        reason = "damaged (its content does not match the recorded checksum)"
         raise DataError(f'{path}: {reason}; {_RESTORE}. If you changed it yourself, remove "sum" from it')
     return manifest
 
 
-_MADE_FIRST = ("demonstrations.jsonl", "instructed.json", "results.json")  # by stages that follow the first
+_MADE_FIRST = ("demonstrations.jsonl", "instructed.json", "results.json")  # by stages that come after the first
 _RESTORE = "restore a copy, or start over in another folder"
 
 
 def _sum_of(manifest: Mapping[str, Json]) -> str:
-    """Return the sum of a manifest without its own sum and without seconds."""
+    """Return a manifest's checksum, without its own `sum` and without seconds."""
     stages = {
         name: {field: value for field, value in entry.items() if field != "seconds"}
         for name, entry in manifest["stages"].items()
@@ -96,11 +96,11 @@ def _sum_of(manifest: Mapping[str, Json]) -> str:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write manifest.json with the sum of its content."""
+    """Write manifest.json with the checksum of its content."""
     tree = as_json(manifest)
     write_json(folder / "manifest.json", tree | {"sum": _sum_of(tree)})
 
 
 def as_json(value: Manifest | StageEntry) -> dict[str, Json]:
-    """As it was read, with what was set since: an entry of an earlier srit stays without the fields of a later one."""
+    """Return it as it was read, with later changes: an earlier srit's entry does not gain a later one's fields."""
     return value.model_dump(by_alias=True, exclude_unset=True)

@@ -29,7 +29,7 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
     """Read the records of a file and check the type of every field; fields that `kind` does not have are ignored.
 
     Raises:
-        DataError: a line is not such a record; names the file, the line and the field.
+        DataError: a line is not such a record; the message names the file, the line and the field.
     """
     return list(each_record(path, kind))
 
@@ -57,7 +57,7 @@ def checked(line: bytes, adapter: TypeAdapter[Record]) -> Record:
     """Parse JSON as a type, and check every field.
 
     Raises:
-        ValueError, RecursionError: it is not of that type; `fault_of` has the words.
+        ValueError, RecursionError: it is not of that type; `fault_of` words the fault.
     """
     try:
         return adapter.validate_json(line, strict=True)

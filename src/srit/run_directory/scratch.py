@@ -1,4 +1,4 @@
-"""Values that are set aside in a temporary file, so that any number of them can be gone through again."""
+"""Values set aside in a temporary file, so that any number of them can be read again."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from weakref import finalize
 
 Value = TypeVar("Value")
 
-_IN_MEMORY = 32 * 2**20  # bytes; more go to the disk
+_IN_MEMORY = 32 * 2**20  # bytes; more goes to the disk
 
 
 class Scratch(Sequence[Value]):
-    """Values in order, each read when it is asked for: 8 bytes of memory a value.
+    """Values in order, each read when it is asked for: 8 bytes of memory per value.
 
-    The file has no name, and goes with the process. Pickled, for other processes, it is all that it holds.
+    The file has no name, and disappears with the process. Pickling, for other processes, includes all values.
     """
 
     def __init__(self, values: Iterable[Value] = ()) -> None:
@@ -27,7 +27,7 @@ class Scratch(Sequence[Value]):
             self.append(value)
 
     def append(self, value: Value) -> None:
-        """Set one more aside."""
+        """Set one more value aside."""
         self._begins.append(self._file.seek(0, 2))
         pickle.dump(value, self._file)
 

@@ -1,6 +1,6 @@
-"""Samplers: prompts to completions.
+"""Samplers turn prompts into completions.
 
-One file or folder for each engine, which declares all that srit has to know of it: `SAMPLER = SamplerKind(…)`.
+Each engine has a file or folder that declares everything srit needs to know about it: `SAMPLER = SamplerKind(…)`.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ class SamplingSettings:
 
     temperature: float
     max_new_tokens: int
-    stop_ids: tuple[int, ...]  # any of them ends an answer and is part of it
+    stop_ids: tuple[int, ...]  # each of them ends an answer and is part of it
     top_k: int | None = None  # only the k likeliest tokens
     top_p: float = 1.0  # only the likeliest tokens that together have this probability (Holtzman et al. 2019)
     min_p: float = 0.0  # only tokens with this share of the likeliest one's probability (Nguyen et al. 2024)
-    stop: tuple[str, ...] = ()  # texts any of which ends an answer too; it is part of the answer
+    stop: tuple[str, ...] = ()  # texts that also end an answer, and are part of it
 
 
 class Request(NamedTuple):
-    """One answer that is wanted."""
+    """One wanted answer."""
 
     prompt_ids: tuple[int, ...]
-    seed: str  # of this answer alone, such as "0/sample/gsm8k-7/cot/3": it owes nothing to the batch
+    seed: str  # of this answer only, such as "0/sample/gsm8k-7/cot/3", whatever else is in the batch
 
 
 class Sampled(NamedTuple):
-    """One answer that was drawn."""
+    """One drawn answer."""
 
     token_ids: tuple[int, ...]  # the stop token is the last unless truncated
     logp: float  # nats, summed over token_ids, at temperature 1
@@ -48,19 +48,19 @@ class Sampler(Protocol):
     """Draws answers from one model."""
 
     def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[Sampled]:
-        """One answer for each request, in the order of the requests."""
+        """Draw one answer for each request, in the order of the requests."""
         ...
 
 
 class SamplerNeeds(NamedTuple):
-    """What an engine draws answers from, and how many at once."""
+    """What an engine needs in order to draw answers."""
 
     student: Student
-    trained: Path | None  # the folder of what a stage made of it, an adapter or a whole model; None: the student itself
+    trained: Path | None  # the folder of an adapter or a whole model that a stage trained from it; None: the student
     rows: int  # answers decoded at once
     text: Callable[[tuple[int, ...]], str]  # token ids as text
-    decoding: Decoding | None  # how answers were found to be computed right; None: nobody tried
-    cache_bytes: int = 0  # that the keys and values of a batch may take; 0: a share of the device's memory
+    decoding: Decoding | None  # how answers were proven to be computed correctly; None: not tested
+    cache_bytes: int = 0  # that a batch's keys and values may take; 0: a share of the device's memory
 
 
 Settings = TypeVar("Settings", bound=SamplerSettings)
@@ -68,18 +68,18 @@ Settings = TypeVar("Settings", bound=SamplerSettings)
 
 @dataclass(frozen=True)
 class SamplerKind(Configured[Settings]):
-    """All that srit has to know of an engine; `settings` are its fields in the recipe."""
+    """Everything that srit needs to know about an engine; `settings` are its fields in the recipe."""
 
     make: Callable[[Settings, SamplerNeeds], Sampler]
     doctor: Callable[[], Sequence[Finding]] = tuple  # lines of `srit doctor`
     release: Callable[[], None] = lambda: None  # ends what `make` keeps for the next model
 
 
-_used: dict[str, SamplerKind[Any]] = {}  # engines that this process has made samplers with, by name
+_used: dict[str, SamplerKind[Any]] = {}  # engines with which this process has made samplers, by name
 
 
 def make_sampler(settings: SamplerSettings, needs: SamplerNeeds) -> Sampler:
-    """Make what draws answers.
+    """Make a sampler.
 
     Raises:
         DataError: the model cannot be loaded.
@@ -90,15 +90,15 @@ def make_sampler(settings: SamplerSettings, needs: SamplerNeeds) -> Sampler:
 
 
 def release_engines() -> None:
-    """End what the engines of this process keep for their next model, before something else takes the memory."""
+    """Free what this process's engines keep for their next model, before something else takes the memory."""
     for kind in _used.values():
         kind.release()
 
 
 def sampler_kind(name: str) -> SamplerKind[Any]:
-    """The engine of that name.
+    """Return the engine with that name.
 
     Raises:
-        RecipeError: there is none, or a plug-in that does not work.
+        RecipeError: there is none, or its plug-in does not work.
     """
     return SAMPLERS.find(name, SamplerKind)

@@ -1,4 +1,4 @@
-"""Which answers a stage wants, and what a sampler is asked for them."""
+"""The answers that a stage wants, and the requests to a sampler for them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from srit.watching import Said
 
 
 class Asked(NamedTuple):
-    """The same answers, wanted to each of some problems: problem after problem, in the order of `kinds`."""
+    """The same answers to each of several problems: problem by problem, in the order of `kinds`."""
 
     problems: Sequence[Problem]
     kinds: Sequence[tuple[PromptKind, range]]  # indices of the answers; in an evaluation, 0 is the greedy one
 
     @property
     def n_each(self) -> int:
-        """How many answers to each problem are wanted."""
+        """The number of wanted answers to each problem."""
         return sum(len(indices) for _, indices in self.kinds)
 
 
@@ -75,15 +75,15 @@ RENDERED_TOGETHER = 256  # problems
 
 
 def make_requests(wanted: Asked, prompts: Prompts, seed: str) -> Requests:
-    """Return a request for each wanted answer, in the order of `each`; its seed depends on that answer alone."""
+    """Return a request for each wanted answer, in the order of `each`; its seed depends only on that answer."""
     return Requests(wanted, prompts, seed)
 
 
 def judging(wanted: Asked, text_of: Callable[[Sampled], str]) -> Callable[[int, Sampled], Said]:
-    """Return what judges one of the answers to `make_requests` by its place, for whoever watches."""
+    """Return a function that judges an answer to `make_requests` by its place, for whoever watches."""
     return lambda place, answer: said_to(wanted.problems[place // wanted.n_each], text_of(answer))
 
 
 def said_to(problem: Problem, text: str) -> Said:
-    """Judge what was answered to a problem."""
+    """Judge an answer to a problem."""
     return Said(text, judge(find_task(problem.task), problem, text).verdict)

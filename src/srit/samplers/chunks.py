@@ -1,4 +1,4 @@
-"""Answers in fixed chunks: what a chunk becomes depends on the model, the requests and the settings alone."""
+"""Answers in fixed chunks: a chunk's content depends only on the model, the requests and the settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SamplerSource:
-    """An engine with a model, the student or what a stage made of it, as a value."""
+    """An engine with a model (the student, or what a stage trained from it), as a value."""
 
     engine: SamplerSettings
     student: Student
@@ -76,7 +76,7 @@ def chunks_of(requests: Sequence[Request], size: int) -> Mapping[str, Sequence[R
     """Cut requests into chunks, by the names of the files that keep their answers.
 
     Args:
-        size: requests in a chunk; neighbors, since the prompts of a task begin alike and are alike in length.
+        size: requests in a chunk; neighbors, since a task's prompts share their beginning and are of like length.
     """
 
     def members(start: int) -> Sequence[Request]:

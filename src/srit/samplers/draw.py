@@ -1,4 +1,4 @@
-"""Draws next tokens: the randomness of each answer comes from its own seed, in few passes over the vocabulary."""
+"""Draws next tokens in few passes over the vocabulary; each answer's randomness comes from its own seed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BLOCK = 256  # tokens whose probabilities are summed first; then only the block 
 
 
 class Draw:
-    """The next tokens of many answers, drawn where the logits are."""
+    """Draws the next tokens of many answers on the device of the logits."""
 
     def __init__(self, seeds: Sequence[str], settings: SamplingSettings, device: torch.device) -> None:
         self._settings = settings
@@ -56,7 +56,7 @@ def drawn(scores: Tensor, uniforms: Tensor) -> Tensor:
     if rest := -weights.shape[1] % BLOCK:
         weights = pad(weights, (0, rest))
     blocks = weights.view(len(weights), -1, BLOCK)
-    # float64: what remains for the place in the block is a difference between nearly equal numbers.
+    # float64: the remainder that decides the place in the block is a difference between nearly equal numbers.
     ends = cumulated(blocks.sum(2).double())
     target = _below(uniforms[:, None] * ends[:, -1:], ends)
     block = torch.searchsorted(ends, target, right=True)
@@ -67,14 +67,14 @@ def drawn(scores: Tensor, uniforms: Tensor) -> Tensor:
 
 
 def cumulated(weights: Tensor) -> Tensor:
-    """Return the sums of weights [rows, n] up to and with each; they do not rise where a weight is 0."""
+    """Return the cumulative sums of weights [rows, n], each included; they do not rise where a weight is 0."""
     return weights.cumsum(1) if weights.device.type == "cpu" else summed_in_order(weights)
 
 
 def summed_in_order(weights: Tensor) -> Tensor:
-    """Return the same by a product with a triangle of ones.
+    """Return the same through a product with a triangle of ones.
 
-    A GPU's own cumulative sums may differ from run to run, and both may fall, or rise where a weight is 0, by rounding.
+    A GPU's own cumulative sums may differ from run to run. By rounding, both may fall, or rise where a weight is 0.
     """
     n = weights.shape[1]
     sums = weights @ torch.ones(n, n, dtype=weights.dtype, device=weights.device).triu()
@@ -112,7 +112,7 @@ def restricted(logits: Tensor, settings: SamplingSettings) -> Tensor:
 
 
 def _cumulated_in_blocks(weights: Tensor) -> Tensor:
-    """Return the sums of weights [rows, vocabulary] up to and with each."""
+    """Return the cumulative sums of weights [rows, vocabulary], each included."""
     if weights.device.type == "cpu":
         return weights.cumsum(1)
     blocks = pad(weights, (0, -weights.shape[1] % BLOCK)).view(len(weights), -1, BLOCK)
@@ -123,6 +123,6 @@ def _cumulated_in_blocks(weights: Tensor) -> Tensor:
 
 
 def uniforms(seed: str, n: int) -> Tensor:
-    """Return [n] numbers in [0, 1), float64, that depend on the seed alone."""
+    """Return [n] numbers in [0, 1), float64, that depend only on the seed."""
     number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:7])
     return torch.rand(n, generator=torch.Generator().manual_seed(number), dtype=torch.float64)

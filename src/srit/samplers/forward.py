@@ -27,7 +27,7 @@ class Forward:
     """A model, called only with arguments that its forward pass takes: some models silently ignore unknown ones."""
 
     def __init__(self, model: PreTrainedModel, cache_bytes: int = 0) -> None:
-        """Take a model to its parts; `cache_bytes` as in `ComputePlan`."""
+        """Split a model into its parts; `cache_bytes` as in `ComputePlan`."""
         parts = parts_of(model)
         self._most_bytes = cache_bytes
         self.head = None if parts is None else Head(parts)
@@ -83,7 +83,7 @@ class Forward:
 
     @cached_property
     def _cache_bytes(self) -> tuple[int, int]:
-        """The bytes that a token and a row take, measured on the cache of one token."""
+        """Return the bytes that a token and a row take, measured on the cache of one token."""
         one, cache = torch.ones(1, 1, dtype=torch.long), self.new_cache() if self.cache_name else None
         with torch.no_grad():
             self._body(**self._inputs(one, None, None, cache))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-ROW_TOKENS = 384  # tokens in a row: longer rows share more, but compute more attention scores in vain
+ROW_TOKENS = 384  # tokens in a row: longer rows share more, but compute more unused attention scores
 BATCH_TOKENS = 8192  # tokens that go through the model at once, padding included: it bounds memory
 
 

@@ -1,8 +1,8 @@
 """Decoding steps of a fixed shape, which a GPU records once (a CUDA graph) and then replays.
 
-A step of a small model is hundreds of kernels of microseconds each, and starting them one by one takes the processor
-longer than the GPU takes to compute them. A recording fixes every shape: all rows take part in every step, those that
-hold no answer too, and the columns that are attended to are counted in `COLUMNS`.
+A step of a small model is hundreds of kernels of microseconds each, and launching them one by one takes the CPU longer
+than the GPU takes to compute them. A recording fixes every shape: all rows take part in every step, even those without
+an answer, and the columns that are attended to are counted in units of `COLUMNS`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class Recording(NamedTuple):
 
 
 class ReplayedStep:
-    """Steps of one batch, recorded when they are first taken; on a processor they are computed every time."""
+    """Steps of one batch, recorded when they are first taken; on a CPU they are computed every time."""
 
     def __init__(self, rows: int, room: int, device: torch.device) -> None:
         """Prepare to record.
 
         Args:
-            rows, room: of the batch, rows without an answer included.
+            rows, room: of the batch, including rows without an answer.
         """
         self._room = room
         self._tokens, self._ends = torch.zeros(2, rows, dtype=torch.long, device=device)
@@ -43,9 +43,9 @@ class ReplayedStep:
         """Take a step with the first rows; the logits [rows, vocabulary] hold until the next one.
 
         Args:
-            compute: always the same; it waits for nothing.
+            compute: always the same function, which waits for nothing.
             tokens, ends: [rows], the new token of each row and its column.
-            longest: how many columns are attended to at most.
+            longest: the most columns that are attended to.
         """
         n = len(tokens)
         self._tokens[:n], self._ends[:n] = tokens, ends
@@ -62,7 +62,8 @@ class ReplayedStep:
         aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
-            # Once for what libraries set up when they are first called. It writes what the replay will write again.
+            # Once without recording, for what libraries set up on their first call; the replay will write the same
+            # values again.
             compute(self._tokens, self._ends, columns)
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
@@ -73,5 +74,5 @@ class ReplayedStep:
 
 
 def rounded_up(number: int, step: int) -> int:
-    """Return the least multiple of `step` that is no less than a number."""
+    """Return the least multiple of `step` that is at least a number."""
     return -(-number // step) * step

@@ -27,7 +27,7 @@ from srit.samplers.replay import ReplayedStep
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Layers without a cache. Those versions of transformers that vLLM needs (5.19 and 5.20) do not have them.
+# Layers without a cache. The versions of transformers that vLLM needs (5.19 and 5.20) do not have them.
 DUMMY: tuple[type, ...] = tuple(filter(None, [getattr(cache_utils, "DummyLayer", None)]))
 ATTENTION = "srit_grouped"  # the `attn_implementation` under which `grouped_attention` is registered
 
@@ -134,7 +134,7 @@ class SlotBatch:
         return before[:n_left]
 
     def empty(self) -> None:
-        """Remove all rows, and see to it that the model still attends as the batch needs it to."""
+        """Remove all rows, and ensure that the model still attends as the batch needs it to."""
         use_attention(self._model, ATTENTION)
         self._set_lengths(self._lengths[:0])
 

@@ -1,7 +1,7 @@
 """Samples with vLLM, with prefix caching, and adapters served without merging.
 
 Tested with vLLM 0.32 (`make test-vllm`); docs/vllm.md says how to install it. Each sample has its own seed here too,
-but another engine draws other numbers from it, and whatever else runs beside it can change an answer through rounding:
+but another engine draws other numbers from it, and other answers in the batch can change an answer through rounding:
 results are similar, not equal, between engines.
 """
 
@@ -24,14 +24,14 @@ from srit.samplers import Request, Sampled, Sampler, SamplerKind, SamplerNeeds, 
 if TYPE_CHECKING:
     from vllm import LLM
 
-INSTALL = "in an environment of its own, since it needs another torch and transformers than srit's: see docs/vllm.md"
+INSTALL = "in its own environment, since it needs different versions of torch and transformers: see docs/vllm.md"
 
 
 class Model(NamedTuple):
     """What an engine serves: equal values are the same weights, whatever folder they are in."""
 
     place: str  # a folder or a hub id
-    content: str  # the sum of a folder that a stage made; "" for the student itself, which does not change in a run
+    content: str  # the checksum of a stage's folder; "" for the student itself, which does not change in a run
     revision: str | None
     dtype: str
     rank: int  # of the adapters, at most
@@ -54,7 +54,7 @@ class VllmSampler:
     """Draws answers from a model in a folder or on the hub, through an adapter if one is given."""
 
     def __init__(self, model: Model, adapter: Path | None) -> None:
-        """Start the engine, or take the one of this process.
+        """Start the engine, or take this process's engine.
 
         Raises:
             MachineError: vLLM is not installed.
@@ -130,7 +130,7 @@ def end_engine() -> None:
 
 
 def _number(text: str) -> int:
-    """Hash a text to a number from 1 to 2³¹ - 1, which vLLM takes for a seed and for an adapter's id."""
+    """Hash a text to a number from 1 to 2³¹ - 1, which vLLM accepts as a seed and as an adapter's id."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) % (2**31 - 1) + 1
 
 
@@ -141,8 +141,8 @@ def _make(settings: VllmSettings, needs: SamplerNeeds) -> Sampler:
     student, trained = needs.student, needs.trained
     if student.tuning == "qlora":
         raise RecipeError(
-            "sampler: vllm would serve another base than the 4 bits of student.tuning: qlora; what it serves of such a "
-            "run is the folder that srit export --to merged makes of a model"
+            "sampler: vllm would serve a different base from the 4-bit one of student.tuning: qlora: set sampler: "
+            "transformers. To serve such a run's models with vLLM, export them with srit export --to merged"
         )
     whole = trained is not None and not is_adapter(trained)
     base = base_student(student)
@@ -157,7 +157,7 @@ def _make(settings: VllmSettings, needs: SamplerNeeds) -> Sampler:
 
 
 def _room_for(adapter: Path | None, student: Student) -> int:
-    """Return the rank that holds a student's adapters; one that is an adapter keeps its own when it goes on."""
+    """Return the rank that holds a student's adapters; an adapter student keeps its own rank in training."""
     from srit.students.adapted import ADAPTER
 
     rank = student.lora.rank

@@ -39,7 +39,7 @@ def stages(recipe: Recipe) -> list[Stage]:
 
 
 def measured(recipe: Recipe) -> list[Stage]:
-    """Return the stages of a run up to its results, without a page of them."""
+    """Return the stages of a run up to its results, without their page."""
     declared = [problems_stage(recipe), lengths_stage(recipe)]
     declared += _trainings(recipe) if recipe.tasks.train else []
     for model in models(recipe):
@@ -51,7 +51,7 @@ def measured(recipe: Recipe) -> list[Stage]:
 
 
 def _worded(stage: Stage, recipe: Recipe) -> Stage:
-    """Return a stage with what it depends on through the prompts that it reads and the answers that it judges."""
+    """Return a stage that also depends on the wording of the prompts that it reads and on its judges."""
     if recipe.prompt != PLAIN and stage.name.product not in ("problems", "anatomy"):
         stage = replace(stage, settings={**stage.settings, **recipe.model_dump(mode="json", include={"prompt"})})
     if stage.name.product in _JUDGING and judge_sources(recipe):
@@ -64,7 +64,7 @@ _JUDGING = ("demonstrations", "probe", "completions", "accepted", "effect", "pre
 
 
 def _trainings(recipe: Recipe) -> list[Stage]:
-    """Return the stages that lead to trained models, and those that look at the trainings."""
+    """Return the stages that lead to trained models, and those that examine the trainings."""
     declared = [demonstrations_stage(recipe), instructed_stage(recipe)]
     for number in rounds_of(recipe):
         declared += _round(recipe, number)
@@ -78,7 +78,7 @@ def _round(recipe: Recipe, number: int) -> list[Stage]:
     sampled = not (recipe.sample.path or recipe.pairs.path)
     declared = [probe_stage(recipe, parts[0]), yield_stage(recipe, number)] if sampled else []
     for part in parts:
-        # The pairs of a whole round are counted before they are trained on; those of its parts once all are there.
+        # The pairs of a whole round are counted before they are trained on; those of its parts once all exist.
         counted = [] if part.shown else [anatomy_stage(recipe, number)]
         answers = completions_stage(recipe, part) if sampled else given_completions_stage(recipe, part)
         pairs = given_pairs_stage(recipe, part) if recipe.pairs.path else pairs_stage(recipe, part)
@@ -87,17 +87,17 @@ def _round(recipe: Recipe, number: int) -> list[Stage]:
     return [*declared, *joined, *([anatomy_stage(recipe, number)] if joined else []), accepted_stage(recipe, number)]
 
 
-# What can be made without the rest of a run: each product, in every round that makes it.
+# The products that can be made without the rest of a run, each in every round that makes it.
 PARTS = ("demonstrations", "instructed", "completions", "pairs", "refined", "results", "report")
 
 
 def part(product: str) -> Callable[[Recipe], list[Stage]]:
-    """Return the function that declares the stages of one of `PARTS` and all that it needs."""
+    """Return the function that declares the stages of one of `PARTS` and everything that it needs."""
     return lambda recipe: needed(recipe, product)
 
 
 def needed(recipe: Recipe, product: str) -> list[Stage]:
-    """Return the stages that make one of `PARTS`, and all that these need, in order.
+    """Return the stages that make one of `PARTS`, and everything that these need, in order.
 
     Raises:
         RecipeError: the recipe leaves that part out.

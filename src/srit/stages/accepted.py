@@ -1,4 +1,4 @@
-"""A round's refined model → accepted.json: whether the next round builds on it."""
+"""A round's refined model → accepted.json: decides whether the next round builds on it."""
 
 from __future__ import annotations
 

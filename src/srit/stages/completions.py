@@ -30,7 +30,7 @@ from srit.tasks import find_task, judge
 from srit.training.losses import loss_kind
 
 LEAST_STOP_RATE = 0.95
-LEAST_YIELD = 0.02  # of the probe's problems must give a pair
+LEAST_YIELD = 0.02  # the share of the probe's problems that must give a pair
 MOST_JUDGE_ERRORS = 0.03  # of the answers
 PROBE_PROBLEMS = 50
 
@@ -76,8 +76,8 @@ def yield_stage(recipe: Recipe, number: int) -> Stage:
 def completions_stage(recipe: Recipe, part: RoundPart) -> Stage:
     """Declare the completions of a round, or of a part of it.
 
-    The probe of a round comes first, in a stage of its own with the same inputs, so that other pair settings sample
-    nothing again.
+    The probe of a round comes first, in a separate stage with the same inputs, so other pair settings sample nothing
+    again.
     """
     problems = refine_problems(recipe)
     settings = recipe.model_dump(mode="json", include={"seed", "sample", "student", "sampler", "rows"})
@@ -128,7 +128,7 @@ def _make_yield(
     needed = not (recipe.refine.nll_weight and recipe.refine.nll_on == "right")
     if share < LEAST_YIELD and needed:
         raise TooFewPairs(
-            f"of {len(probed)} problems tried, {n} give {what}: {why}. Use problems that the student "
+            f"of {len(probed)} problems tried, only {n} give {what}: {why}. Use problems that the student "
             "sometimes gets right (tasks.train), more samples, or a higher sample.temperature"
         )
     expected = round(share * n_problems)
@@ -141,7 +141,7 @@ def _make_yield(
 def _paired(
     inputs: Inputs, context: Context, probed: Sequence[Problem], completions: Sequence[Completion]
 ) -> tuple[str, Counter[str]]:
-    """Return what a loss over pairs learns from, how many problems have it, and why the others have not."""
+    """Return what a loss over pairs learns from, how many problems have it, and why the others do not."""
     shown = demonstrations_for(inputs, context)
     _, counts = make_pairs(probed, completions, shown, inputs.recipe.pairs, context.texts.prompts.completion_ids)
     return "pairs", counts
@@ -176,8 +176,8 @@ def _in_order(
     """Yield the completions in the order of the problems.
 
     Args:
-        known: of the probe, in any order.
-        sampled: of the other problems, in order.
+        known: those of the probe, in any order.
+        sampled: those of the other problems, in order.
     """
     probed: dict[str, list[Completion]] = {}
     for completion in known:
@@ -189,7 +189,7 @@ def _in_order(
 
 @dataclass
 class Tally:
-    """Counts completions while they pass."""
+    """Counts of completions, updated as they pass."""
 
     n: int = 0
     errors: int = 0
@@ -198,7 +198,7 @@ class Tally:
     right: Counter[PromptKind] = field(default_factory=Counter)
 
     def counting(self, completions: Iterable[Completion]) -> Iterator[Completion]:
-        """Yield completions, and count them."""
+        """Yield completions while counting them."""
         for completion in completions:
             self.n += 1
             self.errors += completion.verdict == "error"
@@ -208,14 +208,17 @@ class Tally:
             yield completion
 
     def judged(self, completions: Iterable[Completion]) -> Iterator[Completion]:
-        """Yield and count completions.
+        """Yield completions while counting them.
 
         Raises:
             TrainingError: too many of them could not be judged.
         """
         yield from self.counting(completions)
         if self.errors > MOST_JUDGE_ERRORS * self.n:
-            raise TrainingError(f"{self.errors} of {self.n} answers could not be judged: the rewards mean nothing")
+            raise TrainingError(
+                f"{self.errors} of {self.n} answers could not be judged, so the rewards would mean nothing: fix the "
+                "judge"
+            )
 
     @property
     def stop_rate(self) -> float:
@@ -223,7 +226,7 @@ class Tally:
         return (self.n - self.truncated) / self.n
 
     def summary(self) -> dict[str, Json]:
-        """Return how many completions there are, and the share of right ones after each prompt."""
+        """Return the number of completions, and the share of right ones after each prompt."""
         kinds: tuple[PromptKind, ...] = ("direct", "cot")
         means = {f"right, {kind}": round(self.right[kind] / self.given[kind], 4) for kind in kinds if self.given[kind]}
         return {"completions": self.n, "judge errors": self.errors, **means}
@@ -260,7 +263,7 @@ def make_completions(wanted: Asked, sampled: Iterable[Sampled], prompts: Prompts
 
 
 def probe(n: int, seed: str) -> list[int]:
-    """Draw the places of some of n problems that show, before everything is sampled, whether there will be pairs."""
+    """Draw the places of some of n problems, which show whether there will be pairs before everything is sampled."""
     return Random(f"{seed}/probe").sample(range(n), min(PROBE_PROBLEMS, n))
 
 
@@ -281,7 +284,7 @@ def _judged(problem: Problem, kind: PromptKind, index: int, answer: Sampled, pro
         text=text,
         token_ids=answer.token_ids,
         logp=answer.logp,
-        # An answer that begins another turn did not end by itself, and tokens of that turn must not be learned.
+        # An answer that begins another turn did not end by itself, and that turn's tokens must not be learned.
         truncated=answer.truncated or not prompts.is_text(answer.token_ids),
         answer=judgment.answer,
         verdict=judgment.verdict,

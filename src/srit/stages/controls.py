@@ -1,4 +1,4 @@
-"""controls/: models trained for as much compute as the first round of stage 2, in simpler ways."""
+"""controls/: models trained in simpler ways with as much compute as the first round of stage 2."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from srit.training.losses.none import NoneSettings
 
 
 def control_stage(recipe: Recipe, control: Literal["instruct", "right"]) -> Stage:
-    """Declare a control: a model trained in a simpler way than round 1 of stage 2, for as much compute."""
+    """Declare a control: a model trained in a simpler way than round 1 of stage 2, with as much compute."""
     name, refined_on = StageName("controls", control=control), refine_problems(recipe)
     problems = dict.fromkeys(("problems/train.jsonl", refined_on))
     make = _make_more_instruction if control == "instruct" else _make_own_right

@@ -54,7 +54,7 @@ def _make_demonstrations(inputs: Inputs, out: Outputs, context: Context) -> Mapp
     questions = questions_of(inputs.filed("problems/train.jsonl", Problem), settings.limit, inputs.recipe.prompt)
     paid, teacher_of = context.teaching.paid(context.reports.of("demonstrations")), context.teaching.teacher
     more = range(1, context.teaching.samples)
-    # Each teacher is made in its turn: it begins with what the one before has spent.
+    # Each teacher is made when its turn comes, since it starts from what the previous one has spent.
     made = make_demonstrations(questions, teacher_of(), settings, paid, tally, map(teacher_of, more))
     out.records("demonstrations.jsonl", made)
     costs = total_of(spent(questions, teacher_of(sample), paid) for sample in (0, *more))
@@ -89,11 +89,11 @@ def questions_of(problems: Sequence[Problem], limit: int | None, wording: Prompt
 
 @dataclass
 class Tally:
-    """Counts demonstrations while they pass."""
+    """Counts of demonstrations, updated as they pass."""
 
-    counts: Counter[str] = field(default_factory=Counter)  # the kept and refused, by reason
+    counts: Counter[str] = field(default_factory=Counter)  # kept and refused, by reason
     kept: int = 0
-    unsettled: int = 0  # answers that are still to come
+    unsettled: int = 0  # answers still to come
 
 
 def make_demonstrations(
@@ -144,9 +144,9 @@ def _distinct(samples: Iterable[Demonstration]) -> Iterator[Demonstration]:
 
 
 def answered(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> Iterator[tuple[Question, Answer]]:
-    """Ask what is not answered yet, and yield each question with its answer, in order.
+    """Ask the questions that are not answered yet, and yield each question with its answer, in order.
 
-    Answers are stored as they come, and read again in their turn, so that not all of them are in memory.
+    Answers are stored as they arrive, and read again when their turn comes, so not all of them are in memory.
     """
     _asked(questions, teacher, paid)
     for question in questions:
@@ -154,7 +154,7 @@ def answered(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> Ite
 
 
 def _asked(questions: Sequence[Question], teacher: Teacher, paid: Paid) -> Teacher:
-    """Ask a teacher the questions that no earlier answer holds for, store what comes, and return the teacher."""
+    """Ask a teacher the questions that have no valid earlier answer, store its answers, and return the teacher."""
     numbers, failed, ids = array("Q"), set(), Lookup()
     for number, question in enumerate(questions):
         earlier = earlier_answers(question, teacher, paid)
@@ -276,7 +276,7 @@ _TOKENS = ("n_prompt_tokens", "n_completion_tokens")
 
 
 def _judged(problem: Problem, answer: Answer, teacher: str, settings: Demonstrations) -> Demonstration:
-    """Judge an answer, and decide whether it is trained on; nothing after its own end is."""
+    """Judge an answer, and decide whether it is trained on; text after its own end never is."""
     if answer.text is None:
         return Demonstration(problem.id, problem.task, teacher, "", None, "unread", False, answer.reason)
     text, open_thought = _own_text(answer.text, problem.question)
@@ -304,7 +304,7 @@ _OPENINGS = re.compile(rf"\A(?:\s*(?:{_TOKEN.pattern})(?:(?:assistant|model)\b\s
 
 
 def _own_text(text: str, question: str) -> tuple[str, bool]:
-    """Return what a teacher wrote in its own turn, thoughts included, and whether its last thought is open.
+    """Return what a teacher wrote in its own turn, including thoughts, and whether its last thought is open.
 
     Thoughts marked by tokens of its family are left out, since a student would learn to spell them. So are those
     whose beginning a server cut off, since a student would close what it never opened.
@@ -318,7 +318,7 @@ def _own_text(text: str, question: str) -> tuple[str, bool]:
 
 
 def _unfit(text: str, *, open_thought: bool) -> str:
-    """Say why a text should not be learned, whatever it answers; "" if nothing speaks against it."""
+    """Say why a text should not be learned, whatever it answers; "" if there is no reason."""
     if open_thought:
         return "its thought never ends"
     if not text:

@@ -1,4 +1,4 @@
-"""A file of the user's own → completions.jsonl or pairs.jsonl, in place of what the student would say."""
+"""A user's own file → completions.jsonl or pairs.jsonl, replacing what the student would say."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ _KINDS: Mapping[object, PromptKind] = {"direct": "direct", "cot": "cot"}
 
 
 def given_completions_stage(recipe: Recipe, part: RoundPart) -> Stage:
-    """Declare completions that a file holds: they are judged as the student's own, and it says how likely they are.
+    """Declare completions from a file: they are judged like the student's own, and scored by the student.
 
-    A recipe that brings pairs has no completions: the file is then empty.
+    With pairs from a file there are no completions, so the file is empty.
     """
     name, problems, path = StageName("completions", part.round), refine_problems(recipe), recipe.sample.path
     if path is None:
@@ -74,7 +74,7 @@ def given_completions_stage(recipe: Recipe, part: RoundPart) -> Stage:
 
 
 def given_pairs_stage(recipe: Recipe, part: RoundPart) -> Stage:
-    """Declare pairs that a file holds."""
+    """Declare pairs from a file."""
     problems, path = refine_problems(recipe), str(recipe.pairs.path)
     return Stage(
         name=StageName("pairs", part.round),
@@ -117,7 +117,7 @@ def _make_completions(inputs: Inputs, out: Outputs, context: Context, file: str,
 def _fitting(
     context: Context, problems: Iterable[Problem], completions: Iterable[Completion], counts: Counter[str]
 ) -> Iterator[Completion]:
-    """Yield the answers for which the student has positions, with their prompts, and count the others."""
+    """Yield the answers that fit into the student's positions, with their prompts, and count the others."""
     room, prompts = context.texts.room, context.texts.prompts
     for problem, own in with_own(problems, completions):
         for one in own:
@@ -158,14 +158,14 @@ def _make_pairs(inputs: Inputs, out: Outputs, context: Context, file: str, part:
 
 
 class Aside(Generic[Said]):
-    """What a file says about each problem, set aside: 16 bytes of memory for each row."""
+    """What a file says about each problem, set aside: 16 bytes of memory per row."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self._problems, self._numbers = problems, array("Q")
         self._said: Scratch[Said] = Scratch()
 
     def add(self, number: int, said: Said) -> None:
-        """Set aside what is said about the problem of that number."""
+        """Set aside what a row says about the problem with a number."""
         self._numbers.append(number)
         self._said.append(said)
 
@@ -173,7 +173,7 @@ class Aside(Generic[Said]):
         return len(self._said)
 
     def __iter__(self) -> Iterator[tuple[Problem, list[Said]]]:
-        """Yield the problems that anything is said about, in order, with what is said in the order of the file."""
+        """Yield the problems that have rows, in order, each with its rows in the order of the file."""
         import numpy as np
 
         places = map(int, np.argsort(np.asarray(self._numbers), kind="stable"))
@@ -184,12 +184,12 @@ class Aside(Generic[Said]):
 def read_completions(
     path: Path, problems: Sequence[Problem], prompts: Prompts
 ) -> tuple[Iterator[Completion], Counter[str]]:
-    """Read answers, which are judged as they are asked for, in the order of their problems.
+    """Read answers in the order of their problems; each is judged when it is asked for.
 
     A row has `id` (or `problem_id`) and `output` (or `text`); `prompt` says "direct" or "cot", the default.
 
     Returns:
-        The answers, whose log-probabilities are not known yet, and counts of the rows that are left out.
+        The answers, without log-probabilities so far, and counts of the rows that are left out.
 
     Raises:
         DataError: a row cannot be used, or none answers one of the problems.
@@ -240,14 +240,14 @@ def read_pairs(
 ) -> tuple[Iterator[Pair], Counter[str]]:
     """Read pairs, in the order of their problems.
 
-    A row has `chosen` and `rejected`, and says its problem by `id` (or `problem_id`), or as TRL does by `prompt`: the
-    question, or the whole prompt. With an id, `prompt` may say "direct" or "cot". Texts may be messages of a chat.
+    A row has `chosen` and `rejected`, and identifies its problem by `id` (or `problem_id`), or, as in TRL, by `prompt`:
+    the question, or the whole prompt. With an id, `prompt` may say "direct" or "cot". Texts may be messages of a chat.
 
     Args:
         kinds: the prompts that pairs are conditioned on; a row for another prompt is left out.
 
     Returns:
-        The pairs, and counts as those of `make_pairs`.
+        The pairs, and counts like those of `make_pairs`.
 
     Raises:
         DataError: a row cannot be used, or none is about one of the problems.
@@ -268,7 +268,7 @@ def read_pairs(
             paired.add(found.number)
             counts["pairs"] += len(wanted)
     if not made:
-        raise DataError(f"{path}: no row is a pair for one of the training problems, as {_example(problems)}")
+        raise DataError(f"{path}: no row is a pair for one of the training problems, such as {_example(problems)}")
     counts["problems"], counts["problems with pairs"] = len(problems), len(paired)
     return (pair for problem, own in made for sides in own for pair in _pairs(problem, sides, prompts)), counts
 
@@ -296,7 +296,7 @@ class _Found(NamedTuple):
 
 
 class _Problems:
-    """Finds the problems of a run by what rows say of them."""
+    """Finds the problems of a run by what rows say about them."""
 
     def __init__(self, problems: Sequence[Problem], prompts: Prompts) -> None:
         self._problems, self._prompts, self._ids = problems, prompts, Lookup()
@@ -309,7 +309,7 @@ class _Problems:
         return next((number for number in alike if task in (None, self._problems[number].task)), None)
 
     def of_text(self, text: str) -> _Found | None:
-        """Find the problem with this prompt, or else with this question; of several, the last."""
+        """Find the problem with this prompt, or else with this question; if there are several, the last."""
         found = ((kind, texts.find(text)) for kind, texts in self._texts.items())
         return next((_Found(alike[-1], kind) for kind, alike in found if alike), None)
 

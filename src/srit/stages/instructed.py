@@ -55,7 +55,7 @@ def _make_instructed(inputs: Inputs, out: Outputs, context: Context) -> Mapping[
     def start() -> LanguageModel:
         from srit.training.loop import seed_torch
 
-        seed_torch(f"{inputs.recipe.seed}/instructed")  # a new adapter begins with random values
+        seed_torch(f"{inputs.recipe.seed}/instructed")  # a new adapter starts from random values
         model = context.trainable(None)
         _report_dropout(context, model)
         return model
@@ -88,7 +88,7 @@ def instruct_on(
     """Train a model on the demonstrations, write it, and return counts.
 
     Args:
-        start: builds the model that the training starts from.
+        start: builds the training's starting model.
         name: of the output.
         settings: of the optimizer.
         max_tokens: as in `instruction.instruct`.
@@ -136,7 +136,7 @@ def _check_ends(context: Context, examples: Sequence[Example]) -> Json:
     if learned < len(examples) or len(begun) != 1:
         raise TrainingError(
             f"{learned} of {len(examples)} rows train one end of turn; they begin with {sorted(begun)} BOS tokens: "
-            "every row must have one end and the same beginning. Look at student.chat_template"
+            "every row must have one end and the same beginning. Check student.chat_template"
         )
     line = f"each of the {len(examples)} rows begins with {begun.pop()} BOS and trains one end of turn"
     return context.reports.check("one beginning and one end of turn a row", True, line)
@@ -155,11 +155,11 @@ def _fitting(context: Context, examples: Sequence[Example]) -> tuple[Sequence[Ex
         return examples, 0
     line = f"{n_long} of {len(examples)} demonstrations with their prompts are longer than the student's {room.tokens} "
     if not room.hard:
-        context.reports.check("demonstrations fit", False, f"{line}tokens: it was not made for such texts")
+        context.reports.check("demonstrations fit", False, f"{line}tokens: it was not trained on such texts")
         return examples, 0
     if n_long > MOST_LONG * len(examples):
         raise DataError(
-            f"{line}positions, which is more than {MOST_LONG:.0%}: what is left would teach short answers alone. Use "
+            f"{line}positions, which is more than {MOST_LONG:.0%}: the rest would teach only short answers. Use "
             "shorter ones, or another student"
         )
     context.reports.check("demonstrations fit", False, f"{line}positions: they are left out")

@@ -1,4 +1,4 @@
-"""The parts of a round → its completions.jsonl and pairs.jsonl, for all that looks at a round as a whole."""
+"""The parts of a round → its completions.jsonl and pairs.jsonl, for stages that read a round as a whole."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _join_completions(inputs: Inputs, out: Outputs, parts: Sequence[RoundPart], 
 
 
 def _join_pairs(inputs: Inputs, out: Outputs, parts: Sequence[RoundPart], whole: RoundPart) -> Mapping[str, Json]:
-    """Join the pairs and add up their counts, in which a problem counts once for each pass."""
+    """Join the pairs and add up their counts; a problem counts once in each pass."""
     out.records(whole.pairs, (pair for part in parts for pair in inputs.each_record(part.pairs, Pair)))
     counts: Counter[str] = Counter()
     for entry in inputs.entries.values():

@@ -59,7 +59,7 @@ def _make_lengths(inputs: Inputs, out: Outputs, context: Context, tested: Sequen
 
 
 def _asked(inputs: Inputs, tested: Sequence[str], prompts: Prompts) -> Iterator[Asked]:
-    """Yield every prompt that a run gives its student, with the room for its answer."""
+    """Yield every prompt that a run gives its student, with the length limit of its answer."""
     recipe, refine = inputs.recipe, "problems/refine.jsonl"
     sample, evaluate = recipe.sample, recipe.evaluate
     sampled: dict[PromptKind, int] = {"direct": sample.direct, "cot": sample.cot}

@@ -1,9 +1,9 @@
-"""A model and multiple-choice problems → how likely it finds each option, without writing anything.
+"""A model and multiple-choice problems → how likely it finds each option, without generating anything.
 
-Generation punishes small models: one that finds the right option likeliest may never write its letter. So each option
-is scored after the same prompt that answers are drawn for, as the `multiple_choice` tasks of
-lm-evaluation-harness do: the summed log-probability of the option's words, alone and divided by their number of
-characters. Where the prompt shows the options with letters, "(A)" is scored likewise.
+Generation penalizes small models: one that finds the right option likeliest may never write its letter. So each option
+is scored after the same prompt that answers are generated from, as in the `multiple_choice` tasks of
+lm-evaluation-harness: the summed log-probability of the option's words, both as it is and divided by their number of
+characters. If the prompt shows the options with letters, "(A)" is scored likewise.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Options(NamedTuple):
 
 
 def make_options(problems: Sequence[Problem], kinds: Sequence[PromptKind], prompts: Prompts) -> list[Options]:
-    """Return what is scored: problem after problem, each under every kind of prompt.
+    """Return the texts to score: problem by problem, each under every kind of prompt.
 
     Raises:
         DataError: an option is empty.
@@ -129,7 +129,7 @@ def scored_texts(task: Task, problem: Problem) -> tuple[str, ...]:
 def option_scores(
     problem: Problem, kind: PromptKind, scored: Scored, logps: Sequence[float], lengths: Sequence[int]
 ) -> OptionScores:
-    """Score a problem's options by likelihood; the first of equals is chosen.
+    """Score a problem's options by likelihood; among equals, the first is chosen.
 
     Args:
         logps: nats, summed over an option's tokens.

@@ -61,7 +61,7 @@ def _make_pairs(inputs: Inputs, out: Outputs, context: Context, file: str, part:
 
 
 def demonstrations_for(inputs: Inputs, context: Context) -> Demonstrated:
-    """Return what finds the kept demonstration of a problem, if the student has room for it."""
+    """Return a function that finds a problem's kept demonstration, if it fits the student."""
     kept = inputs.grouped("demonstrations.jsonl", Demonstration, key_of, lambda demonstration: demonstration.kept)
     prompts, room = context.texts.prompts, context.texts.room
     kinds = prompts_of(inputs.recipe.pairs.prompt)
@@ -239,7 +239,7 @@ def _rejected(completions: Sequence[Completion], settings: Pairs) -> list[Side]:
 
 
 def _sides(completions: Iterable[Completion], settings: Pairs) -> list[Side]:
-    """Return answers as sides: a text once, where it was given last and with the ids of the first, or every time."""
+    """Return answers as sides: each text once, at its last place but with the first one's ids, or every time."""
     sides = list(map(_side, completions))
     if not settings.distinct:
         return list(dict.fromkeys(sides))  # a wrong and bare answer was found twice
@@ -247,7 +247,7 @@ def _sides(completions: Iterable[Completion], settings: Pairs) -> list[Side]:
 
 
 def _first_of_each(completions: Iterable[Completion]) -> list[Side]:
-    """Return each text once, where it comes first."""
+    """Return each text once, at its first place."""
     found: dict[str, Side] = {}
     for completion in completions:
         found.setdefault(completion.text.strip(), _side(completion))

@@ -1,4 +1,4 @@
-"""A model and evaluation problems → predictions/: greedy and sampled answers, each with its span."""
+"""A model and evaluation problems → predictions/: greedy and sampled answers, each with the span of its answer."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def predictions_stage(recipe: Recipe, model: Model, task: Evaluated) -> Stage:
     """Declare one model's predictions for a task's evaluation problems."""
     name, folder = StageName("predictions", model=model, task=task.place), folder_of(model)
     limit = recipe.evaluate.base_limit if model.kind == "base" else None
-    # In other batches, the answers of the same model differ only by rounding.
+    # In other batches, the same model's answers differ only by rounding.
     rows = recipe.rows if model.kind != "instructed-again" else max(1, recipe.rows // 3)
     other = {"teacher", "noise_floor", "options", "pairs", "base_limit"}
     shaping = recipe.evaluate.model_dump(mode="json", exclude=other)
-    # The seed draws samples. Greedy answers do not depend on it, so that all seeds share those of base.
+    # The seed draws samples. Greedy answers do not depend on it, so all seeds share those of base.
     settings = {
         "evaluate": shaping,
         **({"limit": limit} if limit else {}),
@@ -69,7 +69,7 @@ def _work(recipe: Recipe, model: Model, task: Evaluated) -> Work:
 
 
 def computed_with(recipe: Recipe) -> dict[str, Json]:
-    """Return what a model's figures depend on besides its weights."""
+    """Return what a model's results depend on besides its weights."""
     student = recipe.student
     return {"chat_template": student.chat_template, "dtype": student.dtype, "4 bits": student.tuning == "qlora"}
 
@@ -90,7 +90,7 @@ def _make_predictions(
 
 
 def _counted(predictions: Iterable[Prediction], counts: Counter[str]) -> Iterator[Prediction]:
-    """Yield predictions, and count the verdicts of greedy ones."""
+    """Yield predictions while counting the verdicts of the greedy ones."""
     for p in predictions:
         if p.index == 0:
             counts[f"{p.prompt}: {p.verdict}"] += 1
@@ -191,7 +191,7 @@ def _make_teachers(inputs: Inputs, out: Outputs, context: Context, task: Evaluat
 
 
 def _taught(problem: Problem, answer: Answer) -> Prediction:
-    """Judge the teacher's answer; a question that it did not answer does not count as right."""
+    """Judge the teacher's answer; an unanswered question does not count as right."""
     if answer.text is not None:
         return judged(problem, "cot", 0, answer.text, n_tokens=answer.n_completion_tokens, truncated=False)
     return Prediction(

@@ -1,4 +1,4 @@
-"""The recipe's tasks → problems/: for training, for decisions and for evaluation."""
+"""The recipe's tasks → problems/, for training, for decisions and for evaluation."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _source_of(use: TaskUse, split: Split) -> str:
 
 
 def _make_problems(inputs: Inputs, out: Outputs, context: Context) -> Mapping[str, Json]:
-    """Write the problems as they come: there may be more than the memory holds."""
+    """Write the problems as they are read: there may be more than fit into memory."""
     tasks, sides = inputs.recipe.tasks, _sides(inputs.recipe)
     if not tasks.allow_overlap:
         refuse_partly_trained((*tasks.train, *tasks.refine), tasks.evaluate)
@@ -111,21 +111,21 @@ def _counted(problems: Iterable[Problem], counts: Counter[str], kind: str) -> It
 
 
 class Apart:
-    """Compares the problems of a recipe's sides by their sums, so that none has to stay in memory."""
+    """Compares the problems of a recipe's sides by hashes, so that none has to stay in memory."""
 
     def __init__(self) -> None:
         self._evaluated: set[bytes] = set()
         self._shared: list[str] = []  # ids
-        self._trained: dict[bytes, bytes] = {}  # sums of questions by those of tasks and ids
+        self._trained: dict[bytes, bytes] = {}  # hashes of questions by those of tasks and ids
 
     def evaluated(self, problems: Iterable[Problem]) -> Iterator[Problem]:
-        """Yield problems of the evaluation, and note them."""
+        """Yield evaluation problems, and note them."""
         for problem in problems:
             self._evaluated.add(_sum(_normal(problem)))
             yield problem
 
     def unseen(self, problems: Iterable[Problem]) -> Iterator[Problem]:
-        """Yield other problems, and note those that, case and punctuation aside, are also evaluated."""
+        """Yield other problems, and note those that are also evaluated, case and punctuation aside."""
         for problem in problems:
             if _sum(_normal(problem)) in self._evaluated:
                 self._shared.append(problem.id)
@@ -153,8 +153,8 @@ class Apart:
         if self._shared:
             raise DataError(
                 f"{len(self._shared)} training problems are also evaluated ({', '.join(self._shared[:5])} …): a gain "
-                "on them proves nothing. Take other problems, divide a file of your own (jsonl:PATH?split=80/10/10), "
-                "or set tasks.allow_overlap: true"
+                "on them proves nothing. Use other problems, split a file of your own (jsonl:PATH?split=80/10/10), or "
+                "set tasks.allow_overlap: true"
             )
 
 
@@ -187,7 +187,7 @@ def load(uses: Sequence[TaskUse], split: Split, *, seed: int) -> Iterator[Proble
 
 
 def refuse_partly_trained(trained: Sequence[TaskUse], evaluated: Sequence[TaskUse]) -> None:
-    """Refuse evaluation tasks only some of whose kinds of problems are trained on: neither in- nor out-of-domain.
+    """Refuse evaluation tasks of whose kinds only some are trained on: they are neither in- nor out-of-domain.
 
     Raises:
         DataError: there is one; names the kinds that are trained on.
@@ -197,8 +197,8 @@ def refuse_partly_trained(trained: Sequence[TaskUse], evaluated: Sequence[TaskUs
         of_task = kinds_of(use.task)
         if (known := of_task & kinds) and not of_task <= kinds:
             raise DataError(
-                f"tasks.evaluate: {use.task} is trained on in part ({', '.join(sorted(known))}): evaluate what is "
-                "trained on and what is not as tasks of their own, or set tasks.allow_overlap: true"
+                f"tasks.evaluate: {use.task} is partly trained on ({', '.join(sorted(known))}): evaluate the trained "
+                "and the unseen part as separate tasks, or set tasks.allow_overlap: true"
             )
 
 
@@ -214,7 +214,7 @@ def _check_gold(problem: Problem, task: Task) -> None:
         readable = task.equal(problem.answer, problem.answer)
     except JudgeError as error:
         readable, failed = False, f": {error}"
-    # A file's judge may take something else as gold than a right answer, such as the tests of a program.
+    # A user's judge may accept something other than a right answer as gold, such as the tests of a program.
     by_file = isinstance(task, JudgedByFile) and bool(task.judge_sources()) and not failed
     if not (readable or by_file):
         raise DataError(f"problem {problem.id}: its own judge cannot read the gold answer {problem.answer!r}{failed}")

@@ -43,9 +43,9 @@ SCORED_TOGETHER = 65_536  # groups
 # of the most that they could have. Measured over the 960 and the 600 problems
 # of two runs of the quickstart's tasks with SmolLM2-135M, 3 CoT answers and 1 direct each, 2 pairs at most.
 SHARES_OF_PAIRS = (0.51, 0.65)
-SHARES_WITH_RIGHT = (0.77, 0.53)  # where own right answers are learned as well, pairs or not
+SHARES_WITH_RIGHT = (0.77, 0.53)  # if own right answers are learned as well, with or without pairs
 # With other teachers answers are longer and hardly ever equal, and between half and 92 % of the problems gave pairs
-# (studies/in-domain and studies/families): all are counted, so that the estimate is rather too high.
+# (studies/in-domain and studies/families): all are counted, so the estimate tends to be too high.
 SHARES_AT_MOST = (1.0, 1.0)
 
 
@@ -78,7 +78,7 @@ def _inputs(recipe: Recipe, part: RoundPart, problems: str, earlier: Sequence[Ro
 
 
 def reference_of(settings: Refine, part: RoundPart) -> RoundPart:
-    """Return the part at whose beginning the model was the reference."""
+    """Return the part whose starting model is the reference."""
     at_start = isinstance(settings, Referenced) and settings.reference == "round"
     return part._replace(number=1) if at_start else part
 
@@ -101,14 +101,14 @@ def refining(recipe: Recipe, part: RoundPart) -> Work:
 
 
 def _most_answers(recipe: Recipe) -> int:
-    """Return how many answers to a problem can be learned from."""
+    """Return the largest number of answers to a problem that can be learned from."""
     kind, samples, pairs = loss_kind(recipe.refine.loss), recipe.sample.direct + recipe.sample.cot, recipe.pairs
     most = samples if kind.token_loss else (2 if kind.loss else 1) * pairs.pairs_per_problem
     return min(most, samples)
 
 
 def refinement(recipe: Recipe, also: set[str]) -> dict[str, Json]:
-    """Return the settings of stage 2, of pairs and others, without the one that decides on its outcome."""
+    """Return the settings of stage 2, of pairs and others, without the one that decides whether to accept it."""
     refine = without_later(with_former(LOSS_FIELDS, recipe.refine, without="accept"))
     pairs = without_later(recipe.pairs.model_dump(mode="json"))
     return recipe.model_dump(mode="json", include=also) | {"pairs": pairs, "refine": refine}
@@ -134,7 +134,7 @@ def make_refined(
 
     Args:
         settings: of the training; the recipe's, or those of a control.
-        file: of the problems.
+        file: that of the problems.
         name: of the model's folder and of its log.
         max_tokens: as in `preference.refine`.
 
@@ -183,7 +183,7 @@ def _leg(inputs: Inputs, out: Outputs, part: RoundPart) -> Leg:
 
 
 def _starts(context: Context, settings: Refine, first: Sequence[Mapping[str, float]]) -> list[Json]:
-    """Return the check that a training's first step was taken at its reference; [] if it compares with none."""
+    """Return the check that a training's first step was taken at its reference; [] if it has none."""
     wanted = loss_of_equals(settings)
     if wanted is None or not any(metrics["chosen_logps"] for metrics in first):  # without pairs nothing is compared
         return []
@@ -208,7 +208,7 @@ def _of_round(inputs: Inputs, part: RoundPart, history: Sequence[Metrics]) -> li
 def preferences_of(
     inputs: Inputs, context: Context, settings: Refine, file: str, part: RoundPart
 ) -> Sequence[Preference]:
-    """Return what the answers of a part teach under these settings, set aside; `file` as in `make_refined`."""
+    """Return what a part's answers teach under these settings, set aside; `file` as in `make_refined`."""
     return Scratch(
         each_preference(
             part.problems(inputs.filed(file, Problem)),
@@ -224,7 +224,7 @@ def preferences_of(
 def _before(
     inputs: Inputs, context: Context, preferences: Sequence[Preference], settings: Refine, file: str, part: RoundPart
 ) -> tuple[Json, Sequence[Sequence[float]]]:
-    """Check that the model before its first step is the one that was sampled from, and score groups with the reference.
+    """Check that the starting model is the one that was sampled from, and score groups with the reference.
 
     Returns:
         The check, and the reference's log-probabilities: a list for each group, empty if it is not compared.
@@ -248,9 +248,9 @@ def _before(
     gap, dtype = disagreement(some, sampled), context.models.plan.dtype
     if gap > AGREEMENT[dtype]:
         raise TrainingError(
-            f"sampler and trainer differ by {gap:.3f} nats a token on {len(some)} answers of {part.folder}, and by "
-            f"{AGREEMENT[dtype]} at most where they compute one model: was {start} or the chat "
-            "template replaced after the answers were sampled?"
+            f"sampler and trainer differ by {gap:.3f} nats a token on {len(some)} answers of {part.folder}; for the "
+            f"same model it is {AGREEMENT[dtype]} at most: was {start} or the chat template replaced after the answers "
+            "were sampled?"
         )
     line = f"sampler and trainer agree on {len(some)} answers: {gap:.0e} nats a token apart"
     line = line if some else "the pairs are a file's: there are no sampled answers to score again"
@@ -260,9 +260,9 @@ def _before(
 
 
 def _chunks(numbers: Sequence[int], preferences: Sequence[Preference]) -> Mapping[str, Sequence[Group]]:
-    """Return the groups of the preferences of these numbers, by the name of the file that keeps their scores.
+    """Return the preferences' groups with these numbers, by the name of the file that keeps their scores.
 
-    They are packed into rows together, as many as fit into the memory: one file for all but the largest rounds.
+    They are packed into rows together, as many as fit into memory: one file for all but the largest rounds.
     """
     starts = range(0, max(1, len(numbers)), SCORED_TOGETHER)
     names = {start: f"reference-logps{f'-{start // SCORED_TOGETHER:05d}' if start else ''}.json" for start in starts}
@@ -278,7 +278,7 @@ def _groups(numbers: Sequence[int], preferences: Sequence[Preference]) -> list[G
 def _scored(
     inputs: Inputs, context: Context, model: str, items: Mapping[str, Sequence[Group]], *, by_token: bool = False
 ) -> Iterator[list[list[float]]]:
-    """Yield the log-probabilities of groups under a model of the run, as it computes before a training step.
+    """Yield the log-probabilities of groups under one of the run's models, computed as before a training step.
 
     Args:
         items: by the name of the file that keeps them.
@@ -307,7 +307,7 @@ def each_preference(
         for prompt in prompts_of(limits.prompt):
             of_prompt = [pair for pair in paired if pair.prompt == prompt]
             likely = [side.token_ids for side in right]
-            if settings.nll_on == "chosen" and (kind.loss or settings.nll_weight):  # logged with a weight of 0, too
+            if settings.nll_on == "chosen" and (kind.loss or settings.nll_weight):  # also logged with a weight of 0
                 likely = list(dict.fromkeys(pair.chosen_ids for pair in of_prompt))
             compared = of_prompt if kind.loss else []
             if compared or likely or samples:

@@ -92,7 +92,7 @@ def _cut(results: Results, recipe: Recipe) -> Iterator[str]:
         if model.kind == "teacher":
             limit = f"teacher.max_tokens ({getattr(recipe.teacher, 'max_tokens', None)})"
         if cut > MOST_CUT * n:
-            yield f"{model}: {cut} of {n} answers were cut at {limit}: let them be longer"
+            yield f"{model}: {cut} of {n} answers were cut at {limit}: raise that limit"
 
 
 def read_results(path: Path) -> Results:
@@ -110,7 +110,7 @@ def read_results(path: Path) -> Results:
 
 
 def write_results(path: Path, results: Results) -> None:
-    """Write results.json; what `read_results` returns is equal to `results`."""
+    """Write results.json, which `read_results` reads back as an equal value."""
     write_json(path, _adapter().dump_python(results, mode="json"))
 
 
@@ -141,7 +141,7 @@ def make_results(predictions: Predictions, trained: set[str], *, pass_at: Sequen
     """Score the greedy answers, compare the models, and estimate pass@k from the sampled answers.
 
     Args:
-        predictions: index 0 is greedy, the others are sampled; those to one task in the same order for every model.
+        predictions: index 0 is greedy, the others are sampled; those for one task have the same order for every model.
         trained: the tasks that the student was trained on: "in"; the others are "out".
         pass_at: every k of pass@k.
         seed: of the bootstrap.
@@ -171,7 +171,7 @@ def make_results(predictions: Predictions, trained: set[str], *, pass_at: Sequen
 
 
 def _in_order(codes: NDArray[np.uint8]) -> list[int]:
-    """Return the different values of a column, in the order in which they first come."""
+    """Return a column's distinct values, in the order in which they first occur."""
     import numpy as np
 
     values, first = np.unique(codes, return_index=True)
@@ -195,7 +195,7 @@ def option_rows(scores: Iterable[tuple[Model, str, Iterable[OptionScores]]]) -> 
 
 
 class _Options:
-    """What is known of a model's option scores, a few bytes each."""
+    """What is kept of a model's option scores, a few bytes each."""
 
     def __init__(self) -> None:
         self.correct = self.correct_norm = 0
@@ -237,7 +237,7 @@ def _passes(columns: Mapping[tuple[Model, str], Columns], pass_at: Sequence[int]
 
 def _rows(greedy: _Greedy) -> Iterator[Score]:
     for model, task in product(greedy.models, greedy.domains):
-        if (answered := greedy.answers[model, task]).n:  # a teacher answers the CoT prompt alone
+        if (answered := greedy.answers[model, task]).n:  # a teacher answers only the CoT prompt
             yield _score(model, greedy.prompt, greedy.domains[task], [answered], task)
 
 
@@ -276,7 +276,7 @@ def _comparisons(greedy: _Greedy, seed: int) -> Iterator[Comparison]:
     first = next(iter(greedy.domains))
     students = [greedy.answers.get((model, first)) for model in (BASE, INSTRUCTED)]
     if not any(found.n for found in students if found is not None):
-        return  # students that were not asked in this way have nothing to be compared by
+        return  # students that were not asked with this prompt have nothing to compare
     for a, b in _compared(greedy.models):
         for name, domain, tasks in _places(greedy):
             yield _comparison(greedy, a, b, name, domain, tasks, seed)
@@ -309,7 +309,7 @@ def _first_round(models: Sequence[Model]) -> list[Model]:
 
 
 def over_domain(domain: str) -> str:
-    """Return what a comparison over all tasks of a domain has in place of a task."""
+    """Return the name that a comparison over all tasks of a domain has instead of a task's."""
     return f"all {DOMAINS[domain]}"
 
 

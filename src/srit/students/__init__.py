@@ -1,1 +1,1 @@
-"""The model that learns: where its weights come from, what it is asked, and how it is saved."""
+"""The model that learns: where its weights come from, how it is prompted, and how it is saved."""

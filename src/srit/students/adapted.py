@@ -1,4 +1,4 @@
-"""Students that are adapters: what they adapt, so that training goes on with the adapter itself."""
+"""Students that are adapters: finds their base, so that training continues the adapter itself."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def is_on_hub(student: Student) -> bool:
 
 
 def adapter_of(student: Student) -> Path | None:
-    """Return the folder of a student that is an adapter; None: it has weights of its own.
+    """Return the folder of a student that is an adapter; None: it has its own weights.
 
-    One of the hub is known for an adapter once `fetch_adapter` has fetched it. The hub is not asked.
+    One on the hub is known to be an adapter once `fetch_adapter` has fetched it. The hub is not asked.
     """
     if is_on_hub(student):
         from huggingface_hub import try_to_load_from_cache
 
-        with suppress(ValueError):  # it can be no hub id
+        with suppress(ValueError):  # it cannot be a hub id
             found = try_to_load_from_cache(student.model, ADAPTER, revision=student.revision)
             return Path(found).parent if isinstance(found, str) else None
         return None
@@ -47,10 +47,10 @@ def find_adapter(student: Student) -> Path | None:
 
 
 def fetch_adapter(student: Student) -> Path | None:
-    """Return the folder of an adapter on the hub, whose name is its commit; None: it is no adapter, or unknown there.
+    """Return the folder, named by its commit, of an adapter on the hub; None: it is not an adapter, or not there.
 
     Raises:
-        DataError: it is an adapter, and cannot be fetched, or its weights are pickled.
+        DataError: it is an adapter that cannot be fetched, or whose weights are pickled.
     """
     from huggingface_hub import hf_hub_download, snapshot_download
 
@@ -64,13 +64,14 @@ def fetch_adapter(student: Student) -> Path | None:
         raise DataError(f"student.model: {student.model}: the adapter cannot be fetched: {error}") from None
     if not (folder / WEIGHTS).exists():
         raise DataError(
-            f"student.model: {student.model} has no {WEIGHTS}: pickled weights are not read: choose another"
+            f"student.model: {student.model} has no {WEIGHTS}: srit does not read pickled weights: choose another "
+            "adapter"
         )
     return folder
 
 
 def base_student(student: Student) -> Student:
-    """Return the student whose weights a student that is an adapter adapts; any other student is its own."""
+    """Return the base of a student that is an adapter; any other student is its own base."""
     folder = adapter_of(student)
     if folder is None:
         return student
@@ -89,10 +90,10 @@ def base_of(adapter: Path) -> Student:
         stated = json.loads(path.read_bytes())
         base = Student(model=stated["base_model_name_or_path"], revision=stated.get("revision"))
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: does not name the model that it adapts ({error}); restore a copy") from None
+        raise DataError(f"{path}: it does not name the model that it adapts ({error}); restore a copy") from None
     card = adapter / "README.md"
     said = card.read_text("utf-8", errors="replace") if card.exists() else ""
-    # Trained on the weights of a package, an adapter names the model that these were made from, which others find.
+    # An adapter trained on a package's weights names the model that these were made from, which others can find.
     for name, embedded in EMBEDDED.items():
         if embedded.origin == base.model and f"package {embedded.package}" in said.replace("`", ""):
             return Student(model=name)

@@ -81,7 +81,7 @@ def refuse(found: Sequence[Long], room: Room) -> None:
     (problem, kind, answer, setting), n = max(found, key=lambda long: long.tokens)
     raise DataError(
         f"problem {problem.id}: its {kind} prompt has {n} tokens and its answer may have {answer} ({setting}), and the "
-        f"student has positions for {room.tokens}; {len(found)} prompts do not fit. Leave such problems out, lower "
+        f"student has positions for {room.tokens}; {len(found)} prompts do not fit. Leave out such problems, lower "
         "max_new_tokens, or use another student"
     )
 
@@ -92,5 +92,5 @@ def warning(found: Sequence[Long], room: Room) -> str:
     return (
         f"the student was made for {room.tokens} tokens, and {len(found)} prompts with their answers may be longer "
         f"(problem {longest.asked.problem.id}: {longest.prompt_tokens} and {longest.asked.setting}, "
-        f"{longest.asked.answer_tokens}): what it writes beyond that means little"
+        f"{longest.asked.answer_tokens}): what it writes beyond that is unreliable"
     )

@@ -78,7 +78,7 @@ def commit_of(student: Student) -> str | None:
 def locate(student: Student) -> Path | None:
     """Return the student's local folder, which the first use makes for an embedded student; None: a hub id.
 
-    An adapter of the hub that was fetched has a folder, too.
+    An adapter that was fetched from the hub has a folder, too.
 
     Raises:
         DataError: the folder is missing.
@@ -150,7 +150,7 @@ def load_prompts(student: Student, wording: Prompt = PLAIN, *, field: str = "stu
     """Load a model's tokenizer with its chat template and everything that ends its answers.
 
     Args:
-        wording: how problems are put to it.
+        wording: how problems are presented to it.
         field: the recipe field that can name another template.
 
     Raises:
@@ -212,7 +212,7 @@ def _refusing(what: str) -> Iterator[None]:
         raise DataError(f"student.model: {what}: {type(error).__name__}: {_first_line(error)}") from None
 
 
-_OWN_CODE = "it comes with code of its own, which srit does not run: use a model that transformers has the code of"
+_OWN_CODE = "it comes with its own code, which srit does not run: use a model that transformers implements"
 
 
 def load_model(student: Student, adapter: Path | None = None) -> PreTrainedModel:

@@ -51,7 +51,7 @@ class Prompts:
         field: str = "student.chat_template",
         wording: Prompt = PLAIN,
     ) -> None:
-        """Mend the chat template and find what ends an answer.
+        """Fix the chat template, and find what ends an answer.
 
         Args:
             tokenizer: the model's.
@@ -84,7 +84,7 @@ class Prompts:
 
     @property
     def template(self) -> str:
-        """The mended chat template, which writes the same text for everyone."""
+        """The fixed chat template, which writes the same text for everyone."""
         return self._chat.source
 
     @property
@@ -134,7 +134,7 @@ class Prompts:
         return repeats(ids, self._beginning)
 
     def completion_ids(self, text: str) -> tuple[int, ...]:
-        """Encode an answer for the student to learn, end of turn included; no other token of it is special."""
+        """Encode an answer for the student to learn, including its end of turn; no other token in it is special."""
         if not _is_whole(text):
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         ids = self._split_ids(text)
@@ -156,7 +156,7 @@ class Prompts:
         return self._control.isdisjoint(token_ids[:-1])
 
     def written(self, *texts: str, opens: bool) -> str:
-        """Return the chat of a user and an assistant who take turns, as the mended template writes it.
+        """Return the chat of a user and an assistant who take turns, as the fixed template writes it.
 
         Args:
             opens: whether it ends with the beginning of the assistant's next turn.
@@ -168,7 +168,7 @@ class Prompts:
         return token_ids_of(self._tokenizer, written)
 
     def save(self, folder: Path) -> None:
-        """Save the tokenizer with the mended template."""
+        """Save the tokenizer with the fixed template."""
         tokenizer = copy(self._tokenizer)
         tokenizer.chat_template = self.template
         tokenizer.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Renders chat templates in a process of its own, bounded in time and memory.
+"""Renders chat templates in a separate process, bounded in time and memory.
 
 A template is a program that comes with a model. transformers' sandbox keeps it from the interpreter's insides, but not
 from running forever or filling the memory, which only another process bounds. That process is a fork of this one, so
@@ -119,7 +119,7 @@ def _serve(render: Render, pipe: Connection) -> NoReturn:
 
 
 def _confine(descriptor: int) -> None:
-    """Take from this process what it does not need, and limit its memory."""
+    """Close what this process does not need, and limit its memory."""
     gc.disable()  # finalizers of the parent's objects are the parent's
     signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process when the time is over
     for number in (signal.SIGINT, signal.SIGHUP):  # meant for the parent, which closes the pipe

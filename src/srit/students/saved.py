@@ -1,4 +1,4 @@
-"""Saves a trained folder, such as instructed/: weights or an adapter, and all that other programs need to use them.
+"""Saves a trained folder, such as instructed/: weights or an adapter, and what other programs need to use them.
 
 The tokenizer has the chat template that was used in training, and the generation settings name every end of an answer,
 so that `apply_chat_template` and `generate` work elsewhere as they did here. The README says how to load the folder.
@@ -38,7 +38,7 @@ def save(folder: Path, model: LanguageModel, prompts: Prompts, student: Student,
 
 
 def save_loadable(folder: Path, model: LanguageModel, prompts: Prompts) -> None:
-    """Save all that other programs need to load a model: its weights or adapter, tokenizer and generation settings."""
+    """Save what other programs need to load a model: its weights or adapter, tokenizer and generation settings."""
     require_room(folder, _n_bytes(model))
     # PEFT would ask the hub whether the base's vocabulary has grown; srit never changes a vocabulary.
     options: dict[str, Any] = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
@@ -48,7 +48,7 @@ def save_loadable(folder: Path, model: LanguageModel, prompts: Prompts) -> None:
 
 
 def _n_bytes(model: LanguageModel) -> int:
-    """Return the bytes of what is saved: of an adapter that was trained, or of all weights."""
+    """Return the size of what is saved, in bytes: a trained adapter, or all weights."""
     weights = list(model.parameters())
     trained = [weight for weight in weights if weight.requires_grad] if hasattr(model, "peft_config") else weights
     return sum(weight.numel() * weight.element_size() for weight in trained)

@@ -1,4 +1,4 @@
-"""Models as values: what a process needs to know to load one, and two that are equal load the same."""
+"""Models as values that say how to load one; equal values load the same model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Trained(NamedTuple):
-    """A folder of weights or of an adapter that a stage made, and the sum of its content."""
+    """A folder of weights or of an adapter that a stage made, and the checksum of its content."""
 
     folder: Path
     sum: str
@@ -25,7 +25,7 @@ class Trained(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FrozenSource:
-    """The student, or what a stage made of it, to take log-probabilities with."""
+    """The student, or what a stage trained from it, for computing log-probabilities."""
 
     student: Student
     trained: Trained | None  # None: the student itself
@@ -38,14 +38,14 @@ class FrozenSource:
         """
         from srit.students.loading import load_model
 
-        # Weights that could be trained would have the head round its logits to the model's precision (`head.py`).
+        # With trainable weights, the head would round its logits to the model's precision (`head.py`).
         model: LanguageModel = load_model(self.student, self.trained and self.trained.folder).requires_grad_(False)
         return model
 
 
 @dataclass(frozen=True, slots=True)
 class TrainableSource:
-    """What a training starts from, just as it computes before its first step."""
+    """A training's starting model, exactly as it computes before its first step."""
 
     student: Student
     trained: Trained | None  # None: nothing yet, so a new adapter or the student's own weights

@@ -1,9 +1,9 @@
-"""Reads and mends chat templates, so that they write the same text for everyone.
+"""Reads and fixes chat templates, so that they write the same text for everyone.
 
 A template may write today's date, open a thought that no demonstration closes, or leave out the token that the
-tokenizer begins texts with. srit mends all of this once, in the template's source. Training, sampling and evaluation
-use the mended source, and it is saved with the weights: whoever renders it, next year or in another program, gets the
-prompt that was trained.
+tokenizer begins texts with. srit fixes all of this once, in the template's source. Training, sampling and evaluation
+use the fixed source, and it is saved with the weights: whoever renders it, next year or in another program, gets the
+prompt used in training.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 # Gemma's template, except for the end of an answer: only instruct models were trained to write <end_of_turn>, and they
-# come with their own template. In base models it is like any unused token, and adapters cannot learn to tell it apart.
+# come with their own template. In base models it is like any unused token, and adapters cannot distinguish it.
 GEMMA = (
     "{% for message in messages %}<start_of_turn>{{ 'model' if message['role'] == 'assistant' else message['role'] }}\n"
     "{{ message['content'] | trim }}{{ eos_token if message['role'] == 'assistant' else '<end_of_turn>' }}\n"
@@ -85,7 +85,7 @@ class Chat:
         return self.write_each([texts], opens=opens)[0]
 
     def write_each(self, chats: Sequence[Sequence[str]], *, opens: bool = False) -> list[str]:
-        """Render several chats, each as `write` does; some hundred at once cost least."""
+        """Render several chats, each as `write` does; a few hundred at once cost least."""
         turns = [self._turns(texts) for texts in chats]
         try:
             return self.renderer.render(self.source, turns, opens=opens)
@@ -140,7 +140,7 @@ def mend(
     Args:
         template: a name in `NAMED`, a Jinja template, or None for the tokenizer's own.
         field: the recipe field that errors name.
-        system: what the system says in a chat that does not begin with a turn of it.
+        system: the system prompt of chats that do not begin with one.
 
     Raises:
         DataError: there is no template, or it cannot be used.
@@ -245,10 +245,10 @@ def _is_whole(chat: Chat) -> bool:
 
 
 def _led(chat: Chat, system: str) -> Chat:
-    """Have the template begin each chat with a system turn.
+    """Make the template begin each chat with a system turn.
 
     Raises:
-        DataError: it takes none.
+        DataError: it does not support one.
     """
     text = json.dumps(system, ensure_ascii=False)  # Jinja reads the same escapes
     content = f"[{{'type': 'text', 'text': {text}}}]" if chat.in_parts else text
@@ -322,13 +322,13 @@ def _introduced(chat: Chat) -> tuple[Chat, str]:
     opening, introduction = chat.opening(), chat.introduction()
     rest = introduction.removeprefix(opening)
     if introduction.startswith(opening) and _has_added_token(chat.tokenizer, rest) and not _THOUGHT.search(rest):
-        return _appended(chat, rest), f"the prompt goes on as the chat template does before an answer: {rest!r}"
+        return _appended(chat, rest), f"the prompt continues as the chat template does before an answer: {rest!r}"
     alike = len(commonprefix([opening.rstrip(), introduction]))  # noqa: RUF071  of characters
     other = opening.rstrip()[alike:]
     if _THOUGHT.split(other)[-1].strip():
         return chat, (
-            f"WARN the chat template ends a prompt with {other!r}, but the answers of a chat do not follow it: if it "
-            f"begins a thought, the student answers inside that thought. Set {chat.field} to a template without it"
+            f"WARN the chat template ends a prompt with {other!r}, which no answer in a chat follows: if it begins a "
+            f"thought, the student answers inside that thought. Set {chat.field} to a template without it"
         )
     return chat, ""
 

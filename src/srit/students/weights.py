@@ -45,7 +45,8 @@ def refuse_pickled(model: str, place: str) -> None:
     if pickled and not any(folder.glob("*.safetensors")):
         convert = f"M.from_pretrained({place!r}, use_safetensors=False).save_pretrained('converted')"
         raise DataError(
-            f"student.model: {model} has pickled weights only ({pickled[0]}), and to load them runs any code in them. "
+            f"student.model: {model} has only pickled weights ({pickled[0]}), and loading them would run any code in "
+            "them. "
             "If you trust their source, convert them and use the new folder (with the tokenizer's files copied): "
             f'python -c "from transformers import AutoModelForCausalLM as M; {convert}"'
         )

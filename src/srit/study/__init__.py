@@ -1,1 +1,1 @@
-"""A study: a grid over recipe fields, run as one, and what came out of it in tables and sentences."""
+"""A study: a grid over recipe fields, run as one, with its results in tables and sentences."""

@@ -37,7 +37,7 @@ class Failure(NamedTuple):
 
 
 class Attempt(Protocol):
-    """Does a piece of work; an error that is meant for a person comes back, any other is raised."""
+    """Does a piece of work; an error meant for the user is returned, any other is raised."""
 
     def __call__(self, work: Callable[[], Result], /) -> Result | Failure:
         """Do it."""
@@ -45,7 +45,7 @@ class Attempt(Protocol):
 
 
 class Turn(NamedTuple):
-    """A cell and one of the study's seeds, when it is their turn."""
+    """A cell and one of the study's seeds."""
 
     heading: str
     cell: GridCell
@@ -54,7 +54,7 @@ class Turn(NamedTuple):
 
     @property
     def recipe(self) -> Recipe:
-        """What is run."""
+        """The recipe to run."""
         return self.cell.recipes[self.number]
 
     def folder(self, out: Path) -> Path:
@@ -68,14 +68,14 @@ def folder_of(out: Path, cell: GridCell, seed: int) -> Path:
 
 
 def mirror_of_cell(turn: Turn, out: Path, report: Report) -> Mirror:
-    """Return the copy of a cell's run, which lies in that of the study; none, if the study has none."""
+    """Return the copy of a cell's run, which is part of the study's; none if the study has none."""
     folder, mark = turn.folder(out), read_mark(out)
     url = None if mark is None else f"{mark.url}/{folder.relative_to(out).as_posix()}"
     return mirror_of(folder, url, report)
 
 
 def fetch(turns: Iterable[Turn], out: Path, report: Report) -> None:
-    """Bring back what the copies hold of all cells, and put it where those that need the same find it."""
+    """Fetch what the copies have of all cells, and put it where cells with the same needs can find it."""
     if read_mark(out) is None:
         return
     for turn in turns:
@@ -84,13 +84,13 @@ def fetch(turns: Iterable[Turn], out: Path, report: Report) -> None:
 
 
 def run_cell(turn: Turn, shared: Shared, machines: Machines, watch: Watch) -> DoneRun:
-    """Run a cell, or resume it, and return what came out."""
+    """Run or resume a cell, and return its outcome."""
     with working(machines, turn.recipe, lambda line: watch(Line(line))) as engine:
         return made_cell(turn, shared, engine, AloneTrainer(), watch)
 
 
 def made_cell(turn: Turn, shared: Shared, engine: Engine, trainers: Trainers, watch: Watch) -> DoneRun:
-    """Make a cell with what computes its chunks and trains its models, and return what came out."""
+    """Make a cell with the given engine and trainers, and return its outcome."""
     folder, recipe = turn.folder(shared.folder), turn.recipe
     hear = told(folder, recipe, watch)
     mirror = mirror_of_cell(turn, shared.folder, lambda line: watch(Line(line)))

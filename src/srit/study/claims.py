@@ -1,16 +1,16 @@
-"""study.json → a finding for each claim, with a sentence written by a rule from the figures.
+"""study.json → a finding for each claim, with a sentence written by rule from the figures.
 
-The rule. A claim is tested on every task of every cell that it names; the same answers under two names count once.
-All comparisons of a study are one family, and Holm's correction is over it. Their mean difference, each task counting
-alike, is surely on one side of 0 where its hierarchical bootstrap interval does not contain 0 and, with several seeds,
-the seeds' own mean differences are on that side by Student's t test (p < 0.05): the bootstrap knows little about so
-few seeds. Then a claim
+The rule: a claim is tested on every task of every cell that it names; the same answers under two names count once. All
+comparisons of a study are one family, over which Holm's correction is made. Their mean difference, with each task
+counting equally, is surely on one side of 0 if its hierarchical bootstrap interval does not contain 0 and, with several
+seeds, the seeds' own mean differences are on that side by Student's t test (p < 0.05), since the bootstrap knows little
+about so few seeds. Then a claim
 
-- holds where it is surely above 0, and no comparison is significantly (Holm p < 0.05) the other way;
-- is worse where it is surely below 0, and no comparison is significantly the other way;
-- is mixed where comparisons are significant in both directions, or against that side;
-- has no evidence either way where it is surely on neither side;
-- is not tested where no two finished cells have both models and answers to the same problems.
+- holds if it is surely above 0, and no comparison is significantly (Holm p < 0.05) the other way;
+- is worse if it is surely below 0, and no comparison is significantly the other way;
+- is mixed if comparisons are significant in both directions, or against that side;
+- has no evidence either way if it is surely on neither side;
+- is not tested if no two finished cells have both models and answers to the same problems.
 
 The sentence counts the runs of its cells that are not done. A claim needs at least three seeds: with fewer, its
 sentence ends in "provisional".
@@ -55,7 +55,7 @@ class Compared(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """A claim and what came of it."""
+    """A claim and its outcome."""
 
     claim: str
     outcome: Outcome
@@ -100,7 +100,7 @@ def _untested(results: StudyResults, claim: Claim, n_pairs: int) -> str:
 
 
 def _unfinished(results: StudyResults, claim: Claim) -> str:
-    """Say how many runs of a claim's cells are not done; "" where all are."""
+    """Say how many runs of a claim's cells are not done; "" if all are."""
     cells = [cell for cell in results.cells if has_labels(cell.labels, claim.where)]
     cells += [other for cell in cells for other in _others(results, cell, claim)]
     status = {(cell.cell, run.seed): run.status for cell in cells for run in cell.runs}
@@ -167,7 +167,7 @@ def _pairs(results: StudyResults, claim: Claim) -> Iterator[_Pair]:
 
 
 def _others(results: StudyResults, cell: CellRecord, claim: Claim) -> list[CellRecord]:
-    """Return the cells that a claim sets against a cell."""
+    """Return the cells that a claim compares with a cell."""
     if not claim.against:
         return [cell]
     return [other for other in results.cells if set_against(cell.labels, other.labels, claim)]
@@ -176,8 +176,8 @@ def _others(results: StudyResults, cell: CellRecord, claim: Claim) -> list[CellR
 def _distinct(marks: Marked, pairs: Sequence[_Pair]) -> dict[_Pair, _Pair]:
     """Map each pair to the one that stands for it: cells that share their models are one comparison.
 
-    Two pairs are one where their answers are the same with all seeds that both have; the one with more seeds stands
-    for both.
+    Two pairs are one if their answers are the same for all seeds that both have; the one with more seeds stands for
+    both.
     """
     by_kind: dict[tuple[object, ...], list[_Pair]] = {}
     stands_for: dict[_Pair, _Pair] = {}

@@ -12,7 +12,7 @@ from srit.study.page import markdown
 from srit.study.tables.entries import Entry, Table, place
 from srit.study.words import change_points
 
-_B = "b: "  # before the names of b's cells, where both studies' answers are together
+_B = "b: "  # prefix of the names of b's cells when both studies' answers are together
 _NOTE = (
     "Percent, and points with a 95 % interval. The difference is paired, over the seeds in which both had the same "
     "problems; where there are none, the two studies count as independent (marked i)."

@@ -27,7 +27,7 @@ class Key(NamedTuple):
 
 
 class Marks(NamedTuple):
-    """What one model has right of one task with one seed."""
+    """The problems of a task that a model has right with one seed."""
 
     problems: str  # hash of their ids
     right: tuple[float, ...]  # by problem: 1 or 0, or a chance
@@ -47,7 +47,7 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StudyResults:
-    """A study.json, and its answers by whose they are."""
+    """A study.json, and its answers by model, task and prompt."""
 
     record: StudyRecord
     answers: dict[Key, dict[int, AnswerRow]]  # by seed, of the runs that are done
@@ -71,7 +71,7 @@ def read_study_results(path: Path) -> StudyResults:
 
 
 def results_of(record: StudyRecord) -> StudyResults:
-    """Sort what came out of a study by model, task and prompt."""
+    """Sort a study's results by model, task and prompt."""
     answers: dict[Key, dict[int, AnswerRow]] = {}
     options: dict[Key, dict[int, OptionRow]] = {}
     for name, run in ((cell.cell, run) for cell in record.cells for run in cell.done()):
@@ -88,7 +88,7 @@ def results_of(record: StudyRecord) -> StudyResults:
 
 
 def _option_marks(options: Mapping[Key, Mapping[int, OptionRow]]) -> dict[Key, dict[int, Marks]]:
-    """Mark the likeliest options, and after them the likeliest per character; letters are all of one length."""
+    """Mark the likeliest options, and then the likeliest per character; letters all have one length."""
     marks = {}
     for key, rows in options.items():
         marks[key] = {seed: Marks(row.problems, _digits(row.right)) for seed, row in rows.items()}
@@ -125,18 +125,18 @@ def domain_tasks(results: StudyResults, cell: CellRecord, domain: str) -> list[s
 
 
 def accuracy(marks: Marked, keys: Iterable[Key]) -> Estimate | None:
-    """Estimate the mean accuracy over tasks or cells, each counting alike; None where there are no answers."""
+    """Estimate the mean accuracy over tasks or cells, each counting equally; None if there are no answers."""
     observed = [one for group in _by_model(keys) for one in _accuracies(marks, group)]
     found = _estimate(observed)
     if found is None or 0 < found.mean < 1:
         return found
-    # Where all answers are right, or all wrong, every draw of them is alike: the interval of as many problems.
+    # If all answers are right, or all wrong, every draw is the same, so this is the interval of as many problems.
     n = sum({one.problems[0]: len(one.rows[0]) for one in observed}.values())
     return found._replace(ci95=wilson(round(found.mean * n), n))
 
 
 def at_k(results: StudyResults, k: int) -> Marked:
-    """Return each problem's pass@k in place of whether its greedy answer is right, where samples were drawn."""
+    """Return each problem's pass@k instead of whether its greedy answer is right, if samples were drawn."""
     drawn = {
         key: {seed: _pass_at(row, k) for seed, row in rows.items() if k in (row.pass_at or ())}
         for key, rows in results.answers.items()
@@ -145,7 +145,7 @@ def at_k(results: StudyResults, k: int) -> Marked:
 
 
 def difference(marks: Marked, pairs: Iterable[tuple[Key, Key]]) -> Estimate | None:
-    """Estimate the mean difference a - b over pairs of answers to the same problems; None where there are none."""
+    """Estimate the mean difference a - b over pairs of answers to the same problems; None if there are none."""
     by_models: dict[tuple[str, Model, str, Model], list[tuple[Key, Key]]] = {}
     for a, b in pairs:
         by_models.setdefault((a.cell, a.model, b.cell, b.model), []).append((a, b))
@@ -153,7 +153,7 @@ def difference(marks: Marked, pairs: Iterable[tuple[Key, Key]]) -> Estimate | No
 
 
 def compare_answers(marks: Marked, a: Key, b: Key) -> Paired | None:
-    """Compare two models over the seeds in which both answered the same problems; None where there are none."""
+    """Compare two models over the seeds in which both answered the same problems; None if there are none."""
     seeds = common_seeds(marks, [(a, b)])
     return paired(*(_observed(marks, key, seeds) for key in (a, b))) if seeds else None
 

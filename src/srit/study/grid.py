@@ -46,7 +46,7 @@ class ClaimSettings(_Part):
 
 
 class Study(_Part):
-    """A grid over a recipe's fields, and what it is to show."""
+    """A grid over a recipe's fields, and the claims that it tests."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,31}$")
     about: str = ""
@@ -128,10 +128,10 @@ def read_claim(text: str, cells: Sequence[Mapping[str, str]], evaluated: Collect
 
     Args:
         cells: the labels of each.
-        evaluated: the models that there are.
+        evaluated: the existing models.
 
     Raises:
-        RecipeError: it is not a claim, or not one about these cells and models.
+        RecipeError: it is not a claim, or not about these cells and models.
     """
     claim = settings.checked(ClaimSettings, settings.parse(text, Path(repr(text))), lambda _: text).record()
     if faults := [fault for _, fault in claim_faults(claim, cells, evaluated)]:
@@ -171,7 +171,7 @@ def _base(recipe: Any, path: Path, text: str) -> tuple[dict[str, Any], str, str]
 
 
 def _expand(study: Study, base: dict[str, Any], overrides: Sequence[tuple[str, Any]], places: _Places) -> Grid:
-    faults: dict[str, None] = {}  # an ordered set: a fault that many cells share is reported once
+    faults: dict[str, None] = {}  # an ordered set, so a fault that many cells share is reported once
     axes = [list(_options(name, options, places, faults)) for name, options in study.axes.items()]
     if study.cells:
         axes.append([_named(name, fields, places, faults) for name, fields in study.cells.items()])
@@ -180,7 +180,7 @@ def _expand(study: Study, base: dict[str, Any], overrides: Sequence[tuple[str, A
     _check_keys(study, [change for axis in axes for option in axis for change in option.changes], places, faults)
     for key, _ in overrides:
         if key in _seeds(study):
-            faults[f"{key}: a study sets it from its seeds: set seeds=[…]"] = None
+            faults[f"{key}: a study sets this field from its seeds: set seeds=[…]"] = None
     cells = [] if faults else [_cell(study, base, options, overrides, places, faults) for options in product(*axes)]
     made = [cell for cell in cells if cell is not None]
     _check_folders(made, places, faults)
@@ -197,13 +197,13 @@ def _seeds(study: Study) -> tuple[str, ...]:
 
 
 def _check_keys(study: Study, changes: Sequence[_Change], places: _Places, faults: dict[str, None]) -> None:
-    """Refuse what an option may not set: the seeds, and the label that an axis itself gives."""
+    """Refuse what an option may not set: the seeds, and the label that the axis itself gives."""
     for change in changes:
         place = settings.where(places.source, places.text, change.place)
         if change.key in _seeds(study):
             faults[f"{place}: {change.key}: a study sets it from its seeds: set seeds"] = None
         if change.key.startswith(LABEL) and change.key.removeprefix(LABEL) in (*study.axes, ARM):
-            faults[f"{place}: {change.key}: the axis of that name gives this label: choose another"] = None
+            faults[f"{place}: {change.key}: the axis of that name gives this label: choose another name"] = None
 
 
 def _options(name: str, options: Any, places: _Places, faults: dict[str, None]) -> Iterator[_Option]:

@@ -1,4 +1,4 @@
-"""Parts of one study, each run separately, such as a seed or a student on each machine → one study.json."""
+"""Parts of a study that were run separately, such as one seed or student per machine → one study.json."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def joined(parts: Sequence[tuple[str, StudyResults]]) -> StudyRecord:
     (first, whole), *others = parts
     for place, part in others:
         if fields := _differing(whole.record.study, part.record.study):
-            raise DataError(f"{place}: not of the same study as {first}: another {', '.join(fields)}")
+            raise DataError(
+                f"{place}: this is not part of the same study as {first}: it has another {', '.join(fields)}"
+            )
     _check_problems(parts)
     studies = [part.record.study for _, part in parts]
     seeds = _union(study.seeds for study in studies)
@@ -47,7 +49,7 @@ def joined(parts: Sequence[tuple[str, StudyResults]]) -> StudyRecord:
 
 
 def _differing(a: GridRecord, b: GridRecord) -> list[str]:
-    """Return the fields of two studies that would have to be equal."""
+    """Return the fields in which two studies differ although they must be equal."""
     of_a, of_b = _must_be_equal(a), _must_be_equal(b)
     return [field for field in of_a | of_b if of_a.get(field) != of_b.get(field)]
 
@@ -65,7 +67,9 @@ def _check_problems(parts: Sequence[tuple[str, StudyResults]]) -> None:
         for key, marks in ((key, marks) for key, by_seed in part.marks.items() for marks in by_seed.values()):
             first, problems = there.setdefault(key, (place, marks.problems))
             if problems != marks.problems:
-                raise DataError(f"{first} and {place}: {key.model} of {key.cell!r} had other problems of {key.task}")
+                raise DataError(
+                    f"{first} and {place}: {key.model} of {key.cell!r} had different problems of {key.task}"
+                )
 
 
 def _cells(parts: Sequence[tuple[str, StudyResults]]) -> dict[str, CellRecord]:
@@ -80,15 +84,15 @@ def _cells(parts: Sequence[tuple[str, StudyResults]]) -> dict[str, CellRecord]:
 
 
 def _runs(parts: Sequence[tuple[str, StudyResults]]) -> dict[tuple[str, int], RunRecord]:
-    """Map each run by its cell and seed; one that is done comes before one that failed or waits."""
+    """Map each run by its cell and seed; one that is done replaces one that failed or waits."""
     runs: dict[tuple[str, int], tuple[str, RunRecord]] = {}
     of_parts = [(place, cell.cell, run) for place, part in parts for cell in part.cells for run in cell.runs]
     for place, name, run in of_parts:
         there, known = runs.setdefault((name, run.seed), (place, run))
         if known.status == run.status == "done" and known != run:
             raise DataError(
-                f"{there} and {place}: cell {name!r} with seed {run.seed} came out differently in the two: "
-                "`srit study compare` shows both; leave one out"
+                f"{there} and {place}: cell {name!r} with seed {run.seed} differs between the two: `srit study "
+                "compare` shows both; leave one out"
             )
         if _RANK[run.status] > _RANK[known.status]:
             runs[name, run.seed] = (place, run)

@@ -1,4 +1,4 @@
-"""Labels of a study's cells: what each is called, and which cells a claim names."""
+"""Labels of a study's cells: their names, and the cells that a claim names."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from srit.study.records import Claim
 
 ARM = "arm"  # the label of a named cell
 LABEL = "label."  # begins an override that sets a label instead of a field
-TEACHER_LABEL = "teacher"  # the teacher of a cell, in the table that is the paper's
+TEACHER_LABEL = "teacher"  # the teacher of a cell, in the paper's table
 STUDENT_FAMILY, TEACHER_FAMILY, FAMILY = "student_family", "teacher_family", "family"
 
 Labels = Mapping[str, str]
 
 
 def with_family(labels: Labels) -> dict[str, str]:
-    """Add whether student and teacher are of one family, where both families are given."""
+    """Add whether student and teacher belong to one family, if both families are given."""
     if STUDENT_FAMILY not in labels or TEACHER_FAMILY not in labels:
         return dict(labels)
     return {**labels, FAMILY: "in" if labels[STUDENT_FAMILY] == labels[TEACHER_FAMILY] else "out"}
@@ -30,14 +30,14 @@ def has_labels(labels: Labels, wanted: Labels) -> bool:
 
 
 def set_against(labels: Labels, other: Labels, claim: Claim) -> bool:
-    """Return whether a claim with `against` sets a cell of its `where` against another cell, by their labels."""
+    """Return whether a claim with `against` compares a cell of its `where` with another cell, by their labels."""
     named = {*claim.where, *claim.against}
     same = claim.same if claim.same is not None else [label for label in labels if label not in named]
     return has_labels(other, claim.against) and all(other.get(label) == labels.get(label) for label in same)
 
 
 class _Name(NamedTuple):
-    """A name in a claim, and the names that there are."""
+    """A name in a claim, and the known names."""
 
     at: tuple[str, ...]
     name: str
@@ -48,7 +48,7 @@ class _Name(NamedTuple):
 def claim_faults(
     claim: Claim, cells: Sequence[Labels], evaluated: Collection[Model]
 ) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield where in a claim a name is unknown, or its two sides never meet, and what is wrong.
+    """Yield the places in a claim where a name is unknown, or its two sides never meet, and what is wrong.
 
     Args:
         cells: the labels of each.
@@ -62,7 +62,10 @@ def claim_faults(
     elif claim.against and not wrong:
         sides = [labels for labels in cells if has_labels(labels, claim.where)]
         if not any(set_against(labels, other, claim) for labels in sides for other in cells):
-            yield ("against",), "no two cells have these labels and share all others: list in same what they share"
+            yield (
+                ("against",),
+                "no two cells have these labels and share all others: list in same those they share",
+            )
 
 
 def _names(claim: Claim, cells: Sequence[Labels], evaluated: Collection[Model]) -> Iterator[_Name]:

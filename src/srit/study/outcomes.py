@@ -1,6 +1,6 @@
-"""A finished run directory → its part of study.json: what every table is made from.
+"""A finished run directory → its part of study.json, from which every table is made.
 
-Nothing in it differs between two machines with the same numbers: no dates, no durations, no folders.
+It is the same on any machine that computes the same numbers: it has no dates, durations or folders.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DIGITS = 6  # of a float; the seventh differs between processors
 def outcome(folder: Path, recipe: Recipe) -> DoneRun:
     """Collect the answers, trainings and counts of a finished run."""
     done, wanted = read_manifest(folder).stages, {str(stage.name): stage.name for stage in measured(recipe)}
-    # A folder keeps what an earlier form of its recipe had made.
+    # A folder also keeps what an earlier form of its recipe made.
     counts = {name: entry.counts for name, entry in done.items() if name in wanted and not wanted[name].part}
     trainings = [name for name in counts if (folder / f"{name}.json").exists() and "steps" in counts[name]]
     return DoneRun(
@@ -54,7 +54,7 @@ def outcome(folder: Path, recipe: Recipe) -> DoneRun:
 def _of_rounds(
     folder: Path, recipe: Recipe, product: str, read: Callable[[Path], _Record]
 ) -> tuple[_Record, ...] | None:
-    """Read what each round has of a product; None where one is missing, as in runs of an older srit."""
+    """Read a product of each round; None if one is missing, as in runs of an older srit."""
     paths = [folder / f"round-{number}/{product}.json" for number in rounds_of(recipe)]
     return tuple(map(read, paths)) if all(path.exists() for path in paths) else None
 
@@ -96,7 +96,7 @@ def _hash(problem_ids: Iterable[str]) -> str:
 def answers_row(
     model: Model, task: str, predictions: Sequence[Prediction], pass_at: Sequence[int] = (), *, place: str | None = None
 ) -> AnswerRow:
-    """Sum up one model's answers to one task under one prompt."""
+    """Summarize one model's answers to one task under one prompt."""
     greedy = [p for p in predictions if p.index == 0]
     drawn: dict[str, list[bool]] = {p.problem_id: [] for p in greedy}
     for p in predictions:
@@ -139,7 +139,7 @@ def _training(name: str, counts: Mapping[str, Json], folder: Path) -> TrainingRo
 
 
 def step_means(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Average steps, each counting alike; figures about pairs only over the steps that have any."""
+    """Average steps, each counting equally; figures about pairs only over steps that have pairs."""
     means = {}
     for field in steps[0]:
         there = [step[field] for step in steps if field not in OF_PAIRS or step["chosen_logps"]]

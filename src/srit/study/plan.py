@@ -1,4 +1,4 @@
-"""A grid → what its cells would take, before anything is spent; a stage that cells share is counted once."""
+"""A grid → the cost of its cells, before anything is spent; a stage that cells share is counted once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from srit.study.grid import Grid, GridCell
 
 
 class Planned(NamedTuple):
-    """A cell and seed, and what it adds to the earlier ones."""
+    """A cell and seed, and its cost in addition to earlier ones."""
 
     cell: str
     seed: int
@@ -63,7 +63,7 @@ def plan_study(grid: Grid, out: Path) -> list[Planned]:
 def symbols(recipe: Recipe) -> list[tuple[Stage, str]]:
     """Return the stages of a run, each with a fingerprint of its settings; no data and no weights are read.
 
-    Equal symbols are the same work. Unequal ones may turn out to be as well: outputs can be equal by content.
+    Equal symbols mean the same work. Unequal ones may turn out to be the same too: outputs can be equal by content.
     """
     student = canonical_sum([recipe.student.model, recipe.student.revision])
     sums: dict[str, str] = {}
@@ -78,7 +78,7 @@ def symbols(recipe: Recipe) -> list[tuple[Stage, str]]:
 
 
 def _problems(recipe: Recipe, output: str) -> object:
-    """Return what decides the problems of one file, so that cells that differ in their other tasks share the file."""
+    """Return what decides the problems of one file, so cells that differ only in other tasks share the file."""
     parts = {f"problems/{part}.jsonl": getattr(recipe.tasks, part) for part in ("train", "refine", "dev")}
     parts |= {f"problems/evaluate-{task.place}.jsonl": (task.use,) for task in evaluated(recipe)}
     split = "test" if output.startswith("problems/evaluate-") else "dev" if output.endswith("dev.jsonl") else "train"
@@ -121,7 +121,7 @@ def _sum(values: Iterator[float | None]) -> float | None:
 
 
 def summary(planned: list[Planned]) -> Iterator[str]:
-    """Yield a line for each cell, then what all of them take."""
+    """Yield a line for each cell, and then the total cost."""
     for p in planned:
         what = f"run {len(p.run)} stages, {p.shared} shared or done" if p.run else "nothing to do"
         parts = [what, p.work.summary(), "" if p.seconds is None else f"about {_hours(p.seconds)}"]

@@ -1,4 +1,4 @@
-"""The records of study.json: the grid, its cells, their runs, and what came out of each."""
+"""The records of study.json: the grid, its cells, their runs, and the outcome of each."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class AnswerRow:
     model: ModelName
     task: str
     prompt: PromptKind
-    # None: the task's name as a path gives it. Written only where it does not: other studies keep their bytes.
+    # None: the path gives the task's name. Written only if it does not, so other studies keep their bytes.
     place: Annotated[str | None, Field(exclude_if=_is_none)] = None
     problems: str  # hash of their ids
     right: Digits
@@ -108,7 +108,7 @@ class FailedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoneRun:
-    """What came out of a run."""
+    """The outcome of a run."""
 
     seed: int
     status: Literal["done"] = "done"
@@ -117,7 +117,7 @@ class DoneRun:
     options: Annotated[tuple[OptionRow, ...] | None, Field(exclude_if=_is_none)] = None
     trainings: tuple[TrainingRow, ...]
     counts: dict[str, dict[str, Count]]  # of some stages
-    # By round. None: the run is from before these were counted, or its recipe did not ask for them.
+    # By round. None: the run is older than these counts, or its recipe did not ask for them.
     anatomies: Annotated[tuple[Anatomy, ...] | None, Field(exclude_if=_is_none)] = None
     effects: Annotated[tuple[Effects, ...] | None, Field(exclude_if=_is_none)] = None
 
@@ -146,7 +146,7 @@ class CellRecord:
 
 @dataclass(frozen=True, slots=True)
 class GridRecord:
-    """The grid that was run, and what it was to show."""
+    """The grid that was run, and the claims that it tests."""
 
     name: str
     about: str
@@ -159,7 +159,7 @@ class GridRecord:
 
 @dataclass(frozen=True, slots=True)
 class StudyRecord:
-    """All of study.json."""
+    """The whole of study.json."""
 
     format: Literal[1]
     study: GridRecord
@@ -190,7 +190,7 @@ def study_bytes(record: StudyRecord) -> bytes:
 
 
 def as_read(record: StudyRecord) -> StudyRecord:
-    """Return the record as it is after it was written and read: what YAML alone has is gone."""
+    """Return the record as it is after writing and reading, without what only YAML can express."""
     return checked(study_bytes(record), _adapter())
 
 

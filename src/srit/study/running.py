@@ -1,4 +1,4 @@
-"""A grid → runs/ and study.json: every cell is run or resumed; one that fails is reported, and the rest goes on."""
+"""A grid → runs/ and study.json: every cell is run or resumed; one that fails is reported, and the rest continue."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def run_study(
     machines: Machines = HERE,
     mirror: str | None = None,
 ) -> int:
-    """Run what is not done of a study, and write study.json and timings.json after each cell.
+    """Run the unfinished part of a study, and write study.json and timings.json after each cell.
 
-    Seeds are outermost: the whole grid has run once before any cell is repeated.
+    Seeds are outermost: the whole grid runs once before any cell is repeated.
 
     Args:
-        watch: takes all that happens; stages and their progress are headed by the cell.
+        watch: receives every event; stages and their progress are headed by the cell.
         machines: with several workers, or on a cluster, cells run side by side.
         mirror: a folder on object storage, as for `api.run`.
 
@@ -59,10 +59,12 @@ def run_study(
         The exit code: 0 when every cell is done, otherwise that of the first one that failed.
 
     Raises:
-        RecipeError: the folder has a study.json, and nothing that it was made from.
+        RecipeError: the folder has a study.json, but none of the runs that it was made from.
     """
     if (out / "study.json").exists() and not (out / "runs").exists() and read_mark(out) is None:
-        raise RecipeError(f"{out}: this folder keeps a study that was run elsewhere: choose another --out")
+        raise RecipeError(
+            f"{out}: this folder holds the results of a study that was run elsewhere: choose another --out"
+        )
 
     def report(line: str) -> None:
         watch(Line(line))
@@ -99,7 +101,7 @@ def _turns(grid: Grid) -> list[Turn]:
 def _ran(
     turns: Sequence[Turn], shared: Shared, machines: Machines, attempt: Attempt, watch: Watch
 ) -> Iterator[tuple[Turn, DoneRun | Failure]]:
-    """Run cells and yield what came out: one after another, or side by side."""
+    """Run cells one after another or side by side, and yield their outcomes."""
     if (machines.on != HERE.on or (machines.workers or 1) > 1) and len(turns) > 1:
         from srit.study.workers import side_by_side
 
@@ -111,11 +113,11 @@ def _ran(
 
 
 def _earlier(grid: Grid, out: Path) -> dict[tuple[str, int], RunRecord]:
-    """Return what study.json already says about cells that have not changed, until each of them has its turn."""
+    """Return what study.json already says about unchanged cells, which holds until their turn comes."""
     try:
         known = read_study_record(out / "study.json")
     except DataError:
-        return {}  # there is none, or a damaged one, which is written again
+        return {}  # there is none, or it is damaged and will be rewritten
     wanted = as_read(study_record(grid, {}))
     same = (known.study.recipe, known.study.problems_by_seed) == (wanted.study.recipe, wanted.study.problems_by_seed)
     described = {cell.cell: replace(cell, runs=()) for cell in wanted.cells} if same else {}
@@ -163,13 +165,13 @@ def _described(cell: GridCell, runs: Sequence[RunRecord]) -> CellRecord:
 
 
 def _timings(grid: Grid, out: Path) -> Json:
-    """Return the seconds of every stage where it was made, and what else differs between machines."""
+    """Return the seconds of every stage where it was made, and whatever else differs between machines."""
     runs: dict[str, Json] = {}
     for cell in grid.cells:
         for seed in grid.study.seeds:
             try:
                 stages = read_manifest(folder_of(out, cell, seed)).stages
-            except DataError:  # of that cell alone, which has failed with it
+            except DataError:  # of that cell, which failed because of it
                 stages = {}
             runs[f"{cell.name}, seed {seed}"] = {
                 name: {"seconds": entry.seconds, "shared": entry.shared} for name, entry in stages.items()

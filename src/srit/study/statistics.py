@@ -18,7 +18,7 @@ RESAMPLES = 4000  # the ends of a 95 % interval then vary by about 2 % of its wi
 
 
 class Observations(NamedTuple):
-    """What one model did on one task with several seeds: right or wrong, or how it differs from another model."""
+    """One model's results on one task with several seeds: right or wrong, or the difference from another model."""
 
     seeds: tuple[int, ...]
     problems: tuple[str, ...]  # by seed: a name of the set of problems
@@ -31,26 +31,26 @@ class Observations(NamedTuple):
 
 
 def minus(a: Observations, b: Observations) -> Observations:
-    """Subtract problem by problem; both are of the same seeds and problems."""
+    """Subtract problem by problem; both have the same seeds and problems."""
     both = zip(a.rows, b.rows, strict=True)
     return a._replace(rows=[[x - y for x, y in zip(*rows, strict=True)] for rows in both])
 
 
 def mean_of(observed: Sequence[Observations]) -> float:
-    """Return the mean of the means over seeds and problems, each task counting alike."""
+    """Return the mean of the means over seeds and problems, each task counting equally."""
     return float(np.mean([np.mean([np.mean(row) for row in one.rows]) for one in observed]))
 
 
 def hierarchical_interval(observed: Sequence[Observations]) -> Interval:
     """Return the 95 % percentile interval of `mean_of`: seeds are drawn with replacement, then problems within them.
 
-    Observations with the same seeds have the same seeds drawn, and those on the same problems the same problems: a
-    model that two cells share, or a problem that is hard for all of them, is drawn once and counts once. Where all
-    seeds have the same problems, these are drawn once for all seeds; otherwise a seed that is drawn twice has its
-    problems drawn twice. Differences are those of two models on the same problem, so the bootstrap is paired. With few
-    seeds the interval is too narrow, and with one it knows nothing about seeds: where these differ by more than
-    problems do, the interval of three seeds runs from the lowest to the highest and contains the mean 3 times in 4.
-    This is why a claim also takes `t_test`.
+    For observations with the same seeds, the same seeds are drawn, and for those on the same problems, the same
+    problems: a model that two cells share, or a problem that is hard for all of them, is drawn once and counts once. If
+    all seeds have the same problems, these are drawn once for all seeds; otherwise a seed that is drawn twice has its
+    problems drawn twice. Differences are between two models on the same problem, so the bootstrap is paired. With few
+    seeds the interval is too narrow, and with one it knows nothing about seeds: if these differ by more than problems
+    do, the interval of three seeds runs from the lowest to the highest and contains the mean 3 times in 4. This is why
+    a claim also needs `t_test`.
 
     Source: Davison and Hinkley 1997, Bootstrap Methods and their Application, section 3.8.
     """
@@ -71,7 +71,7 @@ def _resampled(observed: Observations) -> npt.NDArray[np.float64]:
     return total / len(observed.seeds)
 
 
-# The draws depend on what is drawn alone, so that equal things are drawn alike in all figures of a study.
+# The draws depend only on what is drawn, so equal things are drawn equally in all figures of a study.
 @lru_cache(maxsize=64)
 def _seeds(seeds: tuple[int, ...]) -> npt.NDArray[np.int64]:
     """[resamples, seeds] indices of seeds."""
@@ -110,7 +110,7 @@ def paired(a: Observations, b: Observations) -> Paired:
     return Paired(
         delta=mean_of([change]),
         ci95=hierarchical_interval([change]),
-        # A problem that recurs with every seed is one problem, whatever the seeds make of it.
+        # A problem that recurs with every seed is one problem, whatever its result with each seed.
         p=sign_flip_test([round(sum(column)) for column in zip(*change.rows, strict=True)] if change.crossed else flat),
         only_a=only_a,
         only_b=only_b,
@@ -121,10 +121,10 @@ def paired(a: Observations, b: Observations) -> Paired:
 
 
 def sign_flip_test(differences: Sequence[int]) -> float:
-    """Return the exact two-sided p value that each problem's difference could as well have had the other sign.
+    """Return the exact two-sided p value for each problem's difference being equally likely to have either sign.
 
-    For differences of 1, 0 and -1 this is McNemar's exact test. It takes the trained models as they are: what another
-    seed would do to all problems at once is in the interval, not in p.
+    For differences of 1, 0 and -1 this is McNemar's exact test. It takes the trained models as given: the effect of
+    another seed on all problems at once is in the interval, not in p.
 
     Source: Fisher 1935, The Design of Experiments, section 21 (randomization of a paired experiment).
     """
@@ -140,7 +140,7 @@ def sign_flip_test(differences: Sequence[int]) -> float:
 
 
 def t_test(values: Sequence[float]) -> float:
-    """Return the two-sided p value of Student's t test that two or more values, such as seeds' differences, average 0.
+    """Return the two-sided p value of Student's t test for two or more values, such as seeds' differences, averaging 0.
 
     Source: Student 1908.
     """

@@ -1,4 +1,4 @@
-"""What a study says in words: shares as points, claims, and the sentence about each."""
+"""A study in words: shares as points, claims, and the sentence about each."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _side(model: Model, labels: Mapping[str, str]) -> str:
 
 
 def pooled_change(pooled: Estimate, p_seeds: float | None) -> str:
-    """Write a claim's mean difference, and those of its seeds with their t test where there are several."""
+    """Write a claim's mean difference, and those of its seeds with their t test if there are several."""
     change = f"pooled {points(pooled.mean)} points ({points(pooled.ci95.low)} to {points(pooled.ci95.high)})"
     if p_seeds is not None:
         change += f", by seed {', '.join(map(points, pooled.by_seed))} (t test p = {p_seeds:.2g})"

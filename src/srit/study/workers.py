@@ -1,8 +1,7 @@
-"""Cells side by side, each in a process of its own; what several of them need is made by one, and the others wait.
+"""Runs cells side by side, each in its own process; what several need is made by one, while the others wait.
 
-The teacher is asked before, by the process that was started: answers that are paid for have one writer, and a Ctrl-C
-still takes those that are on their way. On a cluster, the processes are of this machine too, and so are all files; its
-machines compute the chunks and train.
+The main process asks the teacher beforehand, so paid answers have one writer, and a Ctrl-C still receives those in
+flight. On a cluster, the processes and all files stay on this machine; the cluster's machines compute chunks and train.
 """
 
 from __future__ import annotations
@@ -38,15 +37,15 @@ from srit.watching import Event, Line, Watch, as_line, headed
 
 @dataclass(frozen=True, slots=True)
 class CellWork:
-    """Whole cells as work for an engine; bytes are pickled outcomes."""
+    """Whole cells as work for an engine; the bytes are pickled outcomes."""
 
     out: Path
     attempt: Attempt
-    cluster: Cluster | None  # whose machines compute and train; None: the process that has the cell
+    cluster: Cluster | None  # whose machines compute and train; None: the cell's process
     source: Nothing = NOTHING
 
     def chunk(self, built: None, turn: Turn) -> bytes:
-        """Run a cell in its folder, or go on with it."""
+        """Run or resume a cell in its folder."""
 
         def said(event: Event) -> None:  # no progress: several cells would write over each other
             if (line := as_line(event)) is not None:
@@ -59,7 +58,7 @@ class CellWork:
 
 
 def _run_on(cluster: Cluster, turn: Turn, shared: Shared, watch: Watch) -> DoneRun:
-    """Run a cell with the machines of a cluster."""
+    """Run a cell with a cluster's machines."""
     student = turn.recipe.student
     canary = Canary(CanaryWork(student), _locks(shared) / f"canary-{_digest(student)}.json")
     with used(cluster, canary, lambda line: watch(Line(line))) as (engine, trainers):
@@ -77,7 +76,7 @@ def _locks(shared: Shared) -> Path:
 def side_by_side(
     turns: Sequence[Turn], shared: Shared, machines: Machines, attempt: Attempt, watch: Watch
 ) -> Iterator[tuple[Turn, DoneRun | Failure]]:
-    """Run cells by workers of this machine or of a cluster, and yield what came out of each, in any order.
+    """Run cells with workers on this machine or on a cluster, and yield their outcomes, in any order.
 
     Raises:
         MachineError: a cell ended worker after worker, or none could be started; all others were yielded.
@@ -105,7 +104,7 @@ def side_by_side(
 
 @contextmanager
 def _processes(machines: Machines, turns: Sequence[Turn], report: Report) -> Iterator[tuple[Engine, Cluster | None]]:
-    """Yield processes of this machine that have a cell each, and the cluster that they use."""
+    """Yield processes on this machine that have a cell each, and the cluster that they use."""
     if machines.on == HERE.on:
         some = machines._replace(workers=min(machines.workers or 1, len(turns)))
         with working(some, turns[0].recipe, report) as engine:
@@ -120,7 +119,7 @@ def _processes(machines: Machines, turns: Sequence[Turn], report: Report) -> Ite
 
 
 def _teach(turn: Turn, shared: Shared, machines: Machines, watch: Watch) -> None:
-    """Make what a cell needs of its teacher; one that is a model of this machine may use those of a cluster."""
+    """Make what a cell needs from its teacher; a local teacher may use a cluster's machines."""
 
     def report(line: str) -> None:
         watch(Line(line))
@@ -135,7 +134,7 @@ def _teach(turn: Turn, shared: Shared, machines: Machines, watch: Watch) -> None
 
 
 def _asking(recipe: Recipe) -> list[Stage]:
-    """Return the stages that ask the teacher, and all that they need."""
+    """Return the stages that ask the teacher, and everything that they need."""
     wanted: set[str] = set()
     found = []
     for stage in reversed(measured(recipe)):

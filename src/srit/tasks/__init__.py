@@ -1,6 +1,6 @@
-"""Tasks: problems, how they are put to a model, how an answer is read and judged.
+"""Tasks: problems, how they are presented to a model, and how an answer is read and judged.
 
-One file or folder for each family of tasks, which declares all that srit has to know of it: `FAMILY = Family(…)`.
+Each family of tasks has a file or folder that declares everything srit needs to know about it: `FAMILY = Family(…)`.
 """
 
 from __future__ import annotations
@@ -58,23 +58,23 @@ class Task(Protocol):
         ...
 
     def load(self, split: Split, *, data: Path | None, limit: int | None, seed: int) -> Iterable[Problem]:
-        """Problems of a split, in a fixed order.
+        """Yield the problems of a split, in a fixed order.
 
         Args:
             split: "train", "dev" (where a benchmark has a validation split) or "test".
             data: a folder laid out as NAME/SPLIT.jsonl.gz; None: the hub, or generated.
-            limit: at most so many, drawn by `seed`; None: all.
-            seed: decides which.
+            limit: the most problems, drawn by `seed`; None: all.
+            seed: decides which problems.
 
         Raises:
-            DataError: nothing there, or a row that cannot be used; names file, line and field.
+            DataError: there is no data, or a row cannot be used; names file, line and field.
         """
         ...
 
     def source(self, split: Split, *, data: Path | None) -> str:
-        """What `load` makes the problems of: a sum of the file, or the generator's version; "" for srit's own code.
+        """Return what `load` makes problems from: the file's checksum, or the generator's version; "" for our own code.
 
-        The hub is not asked: what was read of it once is kept in the run.
+        The hub is not asked: what was read from it once is kept in the run.
 
         Raises:
             DataError: there is no such file.
@@ -82,15 +82,15 @@ class Task(Protocol):
         ...
 
     def phrase(self, problem: Problem) -> str:
-        """The question as put to a model, choices included, instruction and trigger not."""
+        """Return the question as a model sees it, with its choices, but without instruction and trigger."""
         ...
 
     def read(self, text: str, problem: Problem) -> Reading:
-        """The final answer of a text; bounded in time, evaluates nothing."""
+        """Return the final answer of a text, in bounded time and without evaluating anything."""
         ...
 
     def equal(self, answer: str, gold: str) -> bool:
-        """Whether a read answer is the gold one.
+        """Return whether a read answer is the gold one.
 
         Raises:
             JudgeError: it could not be decided.
@@ -98,7 +98,7 @@ class Task(Protocol):
         ...
 
     def solve(self, problem: Problem) -> str | None:
-        """A worked solution ending in "The answer is X.", or None where there is no solver."""
+        """Return a worked solution that ends in "The answer is X.", or None if there is no solver."""
         ...
 
 
@@ -107,7 +107,7 @@ class Counted(Protocol):
     """A task that can say how many problems it has without the network, before they are made."""
 
     def count(self, split: Split, *, data: Path | None, limit: int | None) -> int | None:
-        """How many problems `load` yields; None: they are not on this machine.
+        """Return how many problems `load` yields; None: they are not on this machine.
 
         Raises:
             DataError: the data is not there, or is damaged.
@@ -120,13 +120,13 @@ class JudgedByFile(Protocol):
     """A task whose answers may be judged by a file of the user's own."""
 
     def judge_sources(self) -> dict[str, str]:
-        """Sums of the files that decide whether an answer is right; {}: srit's own code does."""
+        """Return checksums of the files that judge answers; {}: srit's own code does."""
         ...
 
 
 @dataclass(frozen=True)
 class Family:
-    """All that srit has to know of a family of tasks."""
+    """Everything that srit needs to know about a family of tasks."""
 
     about: str | None  # in Markdown: a line, then what `srit tasks --markdown` says where the family lists no names
     names: Callable[[], Sequence[str]]  # that a recipe can use, as far as they can be listed
@@ -138,12 +138,12 @@ class Family:
 
 
 def task_names() -> list[str]:
-    """Every name that a recipe can use, family after family."""
+    """Return every name that a recipe can use, family by family."""
     return [name for _, family in FAMILIES.all(Family) for name in family.names()]
 
 
 def task_page() -> str:
-    """All of srit's own tasks as a page in Markdown; names of one family that are alike share a line."""
+    """Return a page of srit's own tasks in Markdown; similar names of one family share a line."""
     lines = [
         "# Tasks",
         "",
@@ -166,7 +166,7 @@ def task_page() -> str:
 
 
 def find_task(name: str) -> Task:
-    """The task of that name; srit's own come first.
+    """Return the task with that name; srit's own come first.
 
     Raises:
         RecipeError: there is none; names the nearest, and the plug-ins that could not be asked.
@@ -180,13 +180,13 @@ def find_task(name: str) -> Task:
 
 
 def kinds_of(name: str) -> frozenset[str]:
-    """The kinds of problems that the task of that name has; a name that there is not is a kind of its own."""
+    """Return the kinds of problems of the task with that name; an unknown name is a kind of its own."""
     family = _family_of(name)
     return frozenset({name}) if family is None else family.kinds(name)
 
 
 def is_task(name: str) -> bool:
-    """Whether a family has a task of that name."""
+    """Return whether a family has a task of that name."""
     return _family_of(name) is not None
 
 
@@ -200,7 +200,7 @@ def _own() -> Iterator[Family]:
 
 
 def judge(task: Task, problem: Problem, text: str) -> Judgment:
-    """Reads the answer of a text and compares it with the problem's gold answer."""
+    """Read the answer of a text and compare it with the problem's gold answer."""
     reading = task.read(text, problem)
     if reading.answer is None:
         return Judgment(None, reading.span, reading.reason, "unread")

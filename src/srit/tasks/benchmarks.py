@@ -18,7 +18,7 @@ from srit.tasks.lines import MissingSplit, Row, id_field, optional_text, read_ro
 from srit.tasks.reading.options import LETTERS
 
 _FILES: dict[Split, tuple[str, ...]] = {"train": ("train",), "dev": ("validation", "dev"), "test": ("test",)}
-REPEATED = 5  # ids that repeat, after which the rest of a file is not looked at
+REPEATED = 5  # repeated ids, after which the rest of a file is not read
 _INSTRUCTIONS: dict[BenchmarkKind, str] = {
     "number": 'Solve the problem. End with "The answer is" and the number.',
     "choice": 'Choose the best option. End with "The answer is" and its letter in parentheses.',
@@ -40,7 +40,7 @@ class BenchmarkTask:
         self._benchmark = benchmark
 
     def load(self, split: Split, *, data: Path | None, limit: int | None, seed: int) -> Iterator[Problem]:
-        """Yields the problems of a split, in the order of the source. All rows are checked, drawn or not.
+        """Yield the problems of a split, in the order of the source. All rows are checked, drawn or not.
 
         Raises:
             MissingSplit: there is no such split here.
@@ -53,7 +53,7 @@ class BenchmarkTask:
         return drawn(lambda: self._all(split, data), limit=limit, draw=random.Random(f"{seed}/{self.name}/{split}"))
 
     def load_all(self, data: Path | None) -> Iterator[Problem]:
-        """Yields the problems of every file or split; a problem in two files comes twice."""
+        """Yield the problems of every file or split; a problem in two files comes twice."""
         if data is None:
             for split in self._benchmark.hub:
                 yield from self._all(split, None)
@@ -66,36 +66,36 @@ class BenchmarkTask:
             yield from self.read_file(path, splits.get(stem, "test"))
 
     def read_file(self, path: Path, split: Split) -> Iterator[Problem]:
-        """Yields the problems of one local file."""
+        """Yield the problems of one local file."""
         return self._checked(read_rows(path), split)
 
     def count(self, split: Split, *, data: Path | None, limit: int | None) -> int | None:
-        """Counts the rows of a local file; the hub is not asked."""
+        """Count the rows of a local file; the hub is not asked."""
         if data is None:
             return None
         rows = sum(1 for _ in read_rows(self._file(data, split)))
         return rows if limit is None else min(rows, limit)
 
     def source(self, split: Split, *, data: Path | None) -> str:
-        """Returns the SHA-256 sum of the split's local file, or its place on the hub."""
+        """Return the SHA-256 sum of the split's local file, or its place on the hub."""
         if data is not None:
             return sum_of(self._file(data, split))
         hub = self._hub(split)
         return " ".join(filter(None, (hub.id, *hub.configs, hub.split, hub.revision)))
 
     def phrase(self, problem: Problem) -> str:
-        """Writes out the question and its options; see `phrase`."""
+        """Write out the question and its options; see `phrase`."""
         return phrase(problem)
 
     def read(self, text: str, problem: Problem) -> Reading:
-        """Reads an answer by the rules in `srit.tasks.reading`."""
+        """Read an answer by the rules in `srit.tasks.reading`."""
         if self._benchmark.kind == "choice":
             return reading.read_choice(text, problem.choices or (), problem.question)
         read = reading.read_number if self._benchmark.kind == "number" else reading.read_math
         return read(text, problem.question)
 
     def equal(self, answer: str, gold: str) -> bool:
-        """Compares letters, numbers exactly, and LaTeX by value.
+        """Compare letters, numbers exactly, and LaTeX by value.
 
         Raises:
             JudgeError: the LaTeX could not be compared.
@@ -109,7 +109,7 @@ class BenchmarkTask:
         return math_equal(answer, gold)
 
     def solve(self, problem: Problem) -> str | None:
-        """Returns None, as benchmarks have no solver."""
+        """Return None, as benchmarks have no solver."""
         return None
 
     def _all(self, split: Split, data: Path | None) -> Iterator[Problem]:
@@ -123,7 +123,7 @@ class BenchmarkTask:
 
     def _file(self, data: Path, split: Split) -> Path:
         files = self._files(data)
-        # MultiArith is often kept whole, as its zero-shot figures are over all 600 problems.
+        # MultiArith is often kept whole, since its zero-shot figures are over all 600 problems.
         for stem in (*_FILES[split], *(["all"] if split == "test" else [])):
             if stem in files:
                 return files[stem]
@@ -184,7 +184,7 @@ def _download(hub: Hub, config: str | None, where: str) -> Iterable[Fields]:
 
 
 def problem_of(row: Row, task: str, split: Split, numbering: Callable[[], Numbering] | None = None) -> Problem:
-    """Makes the problem of a row, with the types of its fields checked.
+    """Turn a row into a problem, checking the types of its fields.
 
     Args:
         numbering: what whole numbers that stand for options mean; None if they must be an option's words.
@@ -199,7 +199,7 @@ def problem_of(row: Row, task: str, split: Split, numbering: Callable[[], Number
 
 
 def check_gold(problem: Problem, kind: BenchmarkKind, where: str) -> None:
-    """Checks that the judge would find a gold answer equal to itself.
+    """Check that the judge would find a gold answer equal to itself.
 
     Raises:
         DataError: it would not.
@@ -219,7 +219,7 @@ def check_gold(problem: Problem, kind: BenchmarkKind, where: str) -> None:
 
 
 def checked(rows: Iterable[Row], make: Callable[[Row], Problem]) -> Iterator[Problem]:
-    """Yields the problems of rows, no id twice.
+    """Yield the problems of rows, no id twice.
 
     Raises:
         DataError: ids repeat, of which it names the first `REPEATED`; or whatever `make` raises.
@@ -241,7 +241,7 @@ def checked(rows: Iterable[Row], make: Callable[[Row], Problem]) -> Iterator[Pro
 
 
 def drawn(problems: Callable[[], Iterator[Problem]], *, limit: int | None, draw: random.Random) -> Iterator[Problem]:
-    """Yields at most `limit` problems in their own order, in two passes rather than with all in memory."""
+    """Yield at most `limit` problems in their own order, in two passes rather than with all in memory."""
     if limit is None:
         yield from problems()
         return
@@ -251,7 +251,7 @@ def drawn(problems: Callable[[], Iterator[Problem]], *, limit: int | None, draw:
 
 
 def phrase(problem: Problem) -> str:
-    """Writes out the question, then its options one per line as "(A) …"; yes-or-no questions stand alone."""
+    """Write out the question, then its options one per line as "(A) …"; yes-or-no questions stand alone."""
     if not problem.choices or problem.choices == ("Yes", "No"):
         return problem.question
     options = (f"({letter}) {choice}" for letter, choice in zip(LETTERS, problem.choices, strict=False))
@@ -259,17 +259,17 @@ def phrase(problem: Problem) -> str:
 
 
 def names() -> list[str]:
-    """Returns the names of all benchmarks."""
+    """Return the names of all benchmarks."""
     return list(BENCHMARKS)
 
 
 def knows(name: str) -> bool:
-    """Whether `make` can make a task of this name."""
+    """Return whether `make` can make a task of this name."""
     return name in BENCHMARKS
 
 
 def make(name: str) -> BenchmarkTask:
-    """Makes the task of a benchmark.
+    """Make the task of a benchmark.
 
     Raises:
         DataError: the benchmark is unknown; the message names the nearest.

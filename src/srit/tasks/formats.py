@@ -1,6 +1,6 @@
-"""Rows of other formats as rows of ours: Alpaca, ShareGPT, chat messages, prompt and completion, lettered options.
+"""Turns rows of other formats into ours: Alpaca, ShareGPT, chat messages, prompt and completion, lettered options.
 
-A row that has `question` and `answer` keeps them, whatever else it has.
+If a row has `question` and `answer`, these are used, whatever else it has.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _USERS, _ASSISTANTS = ("user", "human"), ("assistant", "gpt", "model", "bot")
 
 
 def as_ours(row: Row, columns: Mapping[str, str]) -> Row:
-    """Returns a row with the fields of ours.
+    """Return a row with the fields of ours.
 
     Args:
-        columns: where a field of ours stands, such as {"question": "problem"}. Choices may stand in several columns,
+        columns: the column of each field of ours, such as {"question": "problem"}. Choices may be in several columns,
             "A,B,C,D".
 
     Raises:
@@ -41,7 +41,7 @@ def as_ours(row: Row, columns: Mapping[str, str]) -> Row:
 
 
 def is_ours(row: Row) -> bool:
-    """Whether a row has a question, an answer and no options under another name, so that nothing has to be found."""
+    """Return whether a row has a question, an answer, and no options under another name: nothing has to be found."""
     return all(row.fields.get(name) is not None for name in ("question", "answer")) and _first(row.fields, CHOICES) in (
         None,
         "choices",
@@ -65,7 +65,7 @@ def _only(fields: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 
 def _named(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what the row has under the usual names for a question, an answer and options."""
+    """Return what the row has under the usual names for a question, an answer and options."""
     usual = {"question": _first(fields, QUESTIONS), "answer": _first(fields, ANSWERS)}
     found = {ours: fields[name] for ours, name in usual.items() if name and not isinstance(fields[name], list)}
     if options := _first(fields, CHOICES):
@@ -82,7 +82,7 @@ def _named(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _exchange(row: Row) -> dict[str, Any]:
-    """Returns the question and the answer of a chat; {} if the row has none."""
+    """Return the question and the answer of a chat; {} if the row has none."""
     name = _first(row.fields, CHATS)
     turns = row.fields[name] if name else [*_turns(row, "prompt"), *_turns(row, "completion")]
     if not turns:
@@ -94,7 +94,7 @@ def _exchange(row: Row) -> dict[str, Any]:
         roles = ", ".join(role for role, _ in said)
         raise DataError(
             f"{row.where}: {name or 'prompt'}: its turns are {roles}: srit learns one question and its answer, so give "
-            "one turn of the user and one of the assistant"
+            "one user turn and one assistant turn"
         )
     return {"question": "\n\n".join([*system, rest[0][1]]), "answer": rest[1][1]}
 
@@ -105,7 +105,7 @@ def _turns(row: Row, name: str) -> list[Any]:
 
 
 def _turn(turn: Any, where: str) -> tuple[str, str]:
-    """Returns the role and the text of a turn as OpenAI and TRL (role, content) or ShareGPT (from, value) have it."""
+    """Return the role and the text of a turn as OpenAI and TRL (role, content) or ShareGPT (from, value) have it."""
     if not isinstance(turn, dict):
         raise DataError(f"{where}: a turn has a role and a content, but this is {turn!r:.80}")
     fields = Row({"role": turn.get("role", turn.get("from")), "content": turn.get("content", turn.get("value"))}, where)
@@ -116,7 +116,7 @@ def _turn(turn: Any, where: str) -> tuple[str, str]:
 
 
 def _with_plain_choices(row: Row) -> Row:
-    """Returns a row whose choices are a list of texts: {"text": …, "label": …} and {"A": …} are taken apart.
+    """Return a row whose choices are a list of texts: {"text": …, "label": …} and {"A": …} are taken apart.
 
     An answer that is the label of an option becomes its letter.
     """
@@ -129,7 +129,7 @@ def _with_plain_choices(row: Row) -> Row:
     texts = choices["text"] if lists else list(choices.values())
     labels = [str(label) for label in (choices["label"] if lists else choices)]
     if len(texts) != len(labels) or len(set(labels)) != len(labels) or len(labels) > len(LETTERS):
-        raise DataError(f"{row.where}: choices: {len(texts)} options do not go with the labels {', '.join(labels)}")
+        raise DataError(f"{row.where}: choices: {len(texts)} options do not match the labels {', '.join(labels)}")
     answer = str(row.fields.get("answer")).strip()
     letter = {"answer": LETTERS[labels.index(answer)]} if answer in labels else {}
     return Row({**row.fields, "choices": texts, **letter}, row.where)

@@ -52,7 +52,7 @@ Numbering = Literal["words", 0, 1]  # a whole-number gold is an option's words, 
 
 
 def gold_of(row: Row, numbering: Callable[[], Numbering] | None = None) -> Gold:
-    """Returns the gold answer of a row, and its options without their own letters.
+    """Return the gold answer of a row, and its options without their own letters.
 
     Args:
         numbering: what whole numbers mean in the row's file; None if unknown.
@@ -71,7 +71,7 @@ def gold_of(row: Row, numbering: Callable[[], Numbering] | None = None) -> Gold:
 
 
 def final_answer(text: str, where: str) -> Final:
-    """Returns the answer that a solution marks, after "####", boxed, tagged, or announced, else the whole text.
+    """Return the answer that a solution marks, after "####", boxed, tagged, or announced, else the whole text.
 
     Raises:
         DataError: the mark holds nothing, or two marks differ.
@@ -81,15 +81,15 @@ def final_answer(text: str, where: str) -> Final:
         return Final(text, None)
     answer = marked[0]
     if not answer:
-        raise DataError(f"{where}: answer: {text[-40:]!r} marks an answer (as #### does), and none stands there")
+        raise DataError(f"{where}: answer: {text[-40:]!r} marks an answer (as #### does), but none follows")
     if other := next((one for one in marked if not _same(one, answer)), None):
-        raise DataError(f"{where}: answer: it ends in {answer!r:.60} and in {other!r:.60}: give the right one alone")
+        raise DataError(f"{where}: answer: it ends in {answer!r:.60} and in {other!r:.60}: give only the right one")
     alone = not re.search(r"\w", _unmarked(text))
     return Final(answer, None if alone else _CALCULATION.sub("", _before_hashes(text)).strip())
 
 
 def refuse_solution(answer: str, where: str) -> None:
-    """Refuses a gold answer that is a whole solution with no marked answer, as no reply would equal it.
+    """Refuse a gold answer that is a whole solution with no marked answer, as no reply would equal it.
 
     Args:
         answer: a gold answer that is not a number.
@@ -105,13 +105,13 @@ def refuse_solution(answer: str, where: str) -> None:
     prose = prose or _ANNOUNCED.search(answer) or (words > 2 * MAX_SAID and _ANOTHER_SENTENCE.search(answer))
     if steps or prose or (words and len(answer) > MAX_ANSWER):
         raise DataError(
-            f"{where}: answer: {answer[:60]!r} … is a whole solution, and nothing marks its final answer: give the "
-            "final answer alone and the solution as rationale, or end it with a line of #### and the answer"
+            f"{where}: answer: {answer[:60]!r} … is a whole solution, and nothing marks its final answer: give only "
+            "the final answer, with the solution as rationale, or end it with a line of #### and the answer"
         )
 
 
 def _marked(text: str) -> list[str]:
-    """Returns the marked answers of a text; an announcement before a clearer mark does not count."""
+    """Return the marked answers of a text; an announcement before a clearer mark does not count."""
     boxes = _boxes(text)
     found, end = [_bare(text[box.start : box.end]) for box in boxes], boxes[-1].end if boxes else 0
     hashes, tagged, announced = (_last(pattern, text) for pattern in (_HASHES, _TAGGED, _ANNOUNCED))
@@ -127,7 +127,7 @@ def _marked(text: str) -> list[str]:
 
 
 def _inner(said: str) -> str:
-    """Returns what a mark holds, without any mark inside it: "#### \\boxed{5}"."""
+    """Return what a mark holds, without any mark inside it: "#### \\boxed{5}"."""
     if boxes := _boxes(said):
         return _bare(said[boxes[-1].start : boxes[-1].end])
     announced = _last(_ANNOUNCED, said)
@@ -147,7 +147,7 @@ class _Box(NamedTuple):
 
 
 def _boxes(text: str) -> list[_Box]:
-    """Finds boxes by balancing braces; a box that never closes extends to the end."""
+    """Find boxes by balancing braces; a box that never closes extends to the end."""
     found: list[_Box] = []
     for match in _BOX.finditer(text):
         if not found or match.start() >= found[-1].end:
@@ -168,7 +168,7 @@ def _closing(text: str, start: int, *, braced: bool) -> int:
 
 
 def _unmarked(text: str) -> str:
-    """Returns a text without its marks and what they hold."""
+    """Return a text without its marks and what they hold."""
     for box in reversed(_boxes(text)):
         text = text[: box.opening] + text[box.end + 1 :]
     for pattern in (_HASHES, _TAGGED, _ANNOUNCED):
@@ -182,7 +182,7 @@ def _before_hashes(text: str) -> str:
 
 
 def _bare(said: str) -> str:
-    """Strips emphasis, the dollars around a formula, a text wrapper, and a final full stop."""
+    """Strip emphasis, the dollars around a formula, a text wrapper, and a final full stop."""
     text = said.strip(" \t\r\n*_`").removesuffix(".").removesuffix("。").strip(" \t\r\n*_`")
     for opening, closing in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
         inner = text[len(opening) : -len(closing)].strip()
@@ -204,7 +204,7 @@ def _letters_and_digits(text: str) -> str:
 
 
 def numbering(rows: Iterable[Row]) -> Numbering:
-    """Returns what whole-number golds mean in a file: the one meaning that fits all of them.
+    """Return what whole-number golds mean in a file: the one meaning that fits all of them.
 
     Raises:
         DataError: no meaning fits, or several do and differ.
@@ -251,12 +251,12 @@ def _letter(answer: str, options: RowOptions, numbering: Callable[[], Numbering]
 
 
 def _numbered(options: RowOptions) -> bool:
-    """Whether the options have numbers of their own, to which a gold number then refers."""
+    """Return whether the options have numbers of their own, to which a gold number then refers."""
     return bool(options.labels) and options.labels[0].isdigit()
 
 
 def _named(answer: str, options: RowOptions, where: str) -> int | None:
-    """Returns the option that an answer names by letter, by words, or by both."""
+    """Return the option that an answer names by letter, by words, or by both."""
     by_words, alone, both = _by_words(answer, options), _LETTER.fullmatch(answer), labeled(answer)
     label = alone[1] if alone else both.label if both else ""
     by_letter = LETTERS.find(label.upper()) if len(label) == 1 else -1
@@ -271,14 +271,14 @@ def _named(answer: str, options: RowOptions, where: str) -> int | None:
 
 
 def _place(answer: str, options: RowOptions, how: Numbering) -> int | None:
-    """Returns which option a whole number names, or None."""
+    """Return which option a whole number names, or None."""
     if how == "words":
         return _by_words(answer, options)
     return int(answer) - how if 0 <= int(answer) - how < len(options.words) else None
 
 
 def _by_words(answer: str, options: RowOptions) -> int | None:
-    """Returns the only option with these words, or with this number."""
+    """Return the only option with these words, or with this number."""
     for same in (_same_words, _same_number):
         found = [place for place, words in enumerate(options.words) if words and same(answer, words)]
         if found:
@@ -295,7 +295,7 @@ def _folded(text: str) -> str:
 
 
 def _same_number(one: str, other: str) -> bool:
-    """Whether two texts are the same number, with the same unit or at most one unit."""
+    """Return whether two texts are the same number, with the same unit or at most one unit."""
     units = [re.sub(r"[^a-z%°]", "", text.casefold()) for text in (one, other)]
     return (
         reading.is_number(one)

@@ -40,7 +40,7 @@ class GymTask:
         self._generator = name.removeprefix(_PREFIX)
 
     def load(self, split: Split, *, data: Path | None, limit: int | None, seed: int) -> Iterator[Problem]:
-        """Generates `limit` problems, else 1,000 train, 200 dev, or 500 test; fewer if the generator has no more.
+        """Generate `limit` problems, else 1,000 train, 200 dev, or 500 test; fewer if the generator has no more.
 
         A question's hash decides its split, so no seed brings a test question into training.
         """
@@ -52,23 +52,23 @@ class GymTask:
             yield self._problem(entry, split, f"{self._generator}-{split}-{seed}-{index}")
 
     def source(self, split: Split, *, data: Path | None) -> str:
-        """Returns the library's version, as another version may generate other problems."""
+        """Return the library's version, as another version may generate other problems."""
         return f"reasoning-gym {version('reasoning-gym')}"
 
     def phrase(self, problem: Problem) -> str:
-        """Returns the question as generated."""
+        """Return the question as generated."""
         return problem.question
 
     def read(self, text: str, problem: Problem) -> Reading:
-        """Reads a number if the gold answer is one, or else text."""
+        """Read a number if the gold answer is one, or else text."""
         return read_as_gold(text, problem)
 
     def equal(self, answer: str, gold: str) -> bool:
-        """Compares numbers by value, and texts apart from case, blanks, and a final full stop."""
+        """Compare numbers by value, and texts apart from case, blanks, and a final full stop."""
         return reading.texts_equal(answer, gold)
 
     def solve(self, problem: Problem) -> str | None:
-        """Returns the generator's worked solution (gsm_symbolic), or else None."""
+        """Return the generator's worked solution (gsm_symbolic), or else None."""
         return problem.rationale
 
     def _entries(self, split: Split, seed: int) -> Iterator[dict[str, Any]]:
@@ -86,7 +86,7 @@ class GymTask:
 
 
 def _generated(generator: str, seed: int) -> Iterator[dict[str, Any]]:
-    """Yields entries until `_PATIENCE` in a row have brought no new question."""
+    """Yield entries until `_PATIENCE` in a row have brought no new question."""
     from reasoning_gym import create_dataset
 
     dataset = create_dataset(generator, size=1_000_000, seed=seed)
@@ -114,7 +114,7 @@ def _solution(entry: dict[str, Any], answer: str) -> str | None:
 
 
 def names() -> list[str]:
-    """Returns all generators as "gym:NAME"; none if reasoning-gym is not installed."""
+    """Return all generators as "gym:NAME"; none if reasoning-gym is not installed."""
     return [_PREFIX + name for name in sorted(_generators())] if find_spec("reasoning_gym") else []
 
 
@@ -127,12 +127,12 @@ def _generators() -> list[str]:
 
 
 def knows(name: str) -> bool:
-    """Whether a name is one of this family's."""
+    """Return whether a name is one of this family's."""
     return name.startswith(_PREFIX)
 
 
 def make(name: str) -> GymTask:
-    """Makes the task of a generator.
+    """Make the task of a generator.
 
     Raises:
         DataError: there is no such generator, or the library is missing.

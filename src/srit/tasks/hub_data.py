@@ -56,11 +56,11 @@ class DataSet(NamedTuple):
         return Path(self.place).is_dir()
 
     def splits(self, split: Split) -> tuple[str, ...]:
-        """The hub's splits that may have the problems of ours, the best first."""
+        """Return the hub's splits that may have the problems of ours, the best first."""
         return (self.split,) if self.split else _SPLITS[split]
 
     def file(self, split: Split) -> Path:
-        """Returns a JSON Lines file of a split's rows, fetched if it is not here yet.
+        """Return a JSON Lines file of a split's rows, fetched if it is not here yet.
 
         Raises:
             MissingSplit: there is no such split.
@@ -69,17 +69,17 @@ class DataSet(NamedTuple):
         return _file(self, split, sum_of(Path(self.place)) if self.is_local else self.revision)
 
     def is_here(self, split: Split) -> bool:
-        """Whether the rows of a split are on this machine already."""
+        """Return whether the rows of a split are on this machine already."""
         return self.is_local or (self.revision is not None and _place(self, split, self.revision).exists())
 
     def source(self, split: Split) -> str:
-        """Returns what decides a split's rows; the hub is not asked."""
+        """Return what decides a split's rows; the hub is not asked."""
         of = sum_of(Path(self.place)) if self.is_local else self.revision or "as first read"
         return f"{self.place}@{of}, {self.config}, {', '.join(self.splits(split))}"
 
 
 def data_set_of(task: str) -> DataSet | None:
-    """Returns the data set of a task; None: the task is of another family."""
+    """Return the data set of a task; None: the task is of another family."""
     if not task.startswith(PREFIX):
         return None
     place, _, said = task.removeprefix(PREFIX).partition("?")
@@ -90,7 +90,7 @@ def data_set_of(task: str) -> DataSet | None:
 
 
 def commit_of_data(place: str) -> str | None:
-    """Returns the commit that a data set's default branch stands for, or None if the hub cannot be reached."""
+    """Return the commit that a data set's default branch stands for, or None if the hub cannot be reached."""
     from huggingface_hub import HfApi
 
     try:
@@ -101,7 +101,7 @@ def commit_of_data(place: str) -> str | None:
 
 
 def pinned_task(task: str, commits: Mapping[str, str]) -> str:
-    """Returns the name of a task with the commit of its data set, if it is known and the name has none.
+    """Return the name of a task with the commit of its data set, if it is known and the name has none.
 
     Args:
         commits: by "datasets/OWNER/NAME".
@@ -150,17 +150,17 @@ def _rows(data: DataSet, split: Split) -> Iterable[dict[str, Any]]:
 
 
 def names() -> list[str]:
-    """Returns no names, as any data set makes a task."""
+    """Return no names, as any data set makes a task."""
     return []
 
 
 def knows(name: str) -> bool:
-    """Whether `make` can make a task of this name."""
+    """Return whether `make` can make a task of this name."""
     return name.startswith(PREFIX)
 
 
 def make(name: str) -> JsonlTask:
-    """Makes the task of a data set.
+    """Make the task of a data set.
 
     Raises:
         DataError: what stands after the "?" cannot be read.
@@ -170,14 +170,14 @@ def make(name: str) -> JsonlTask:
         raise DataError(f"{name}: a data set of the hub is hub:OWNER/NAME?question=COLUMN&answer=COLUMN")
     said = parse_qsl(name.partition("?")[2], keep_blank_values=True)
     if len(dict(said)) < len(said):
-        raise DataError(f"{name}: after the ? each name stands once")
+        raise DataError(f"{name}: each name may appear only once after the ?")
     ours = [(key, value) for key, value in said if key not in _KEPT or (key == "split" and _SHARES.fullmatch(value))]
     options = options_of("&".join(f"{key}={quote(value, safe='/,:')}" for key, value in ours), name)
     return JsonlTask(Path(data.place), name, options, data)
 
 
 def kinds(name: str) -> frozenset[str]:
-    """Returns one kind for all splits of a data set: they are of one domain."""
+    """Return one kind for all splits of a data set: they are of one domain."""
     data = data_set_of(name)
     return frozenset({name if data is None else f"{PREFIX}{data.place} {data.config or ''}".strip()})
 

@@ -54,15 +54,15 @@ class Fetched(Protocol):
     """Rows that come from elsewhere."""
 
     def file(self, split: Split) -> Path:
-        """A JSON Lines file of the rows of a split, fetched if it is not here yet."""
+        """Return a JSON Lines file of a split's rows, fetched if it is not here yet."""
         ...
 
     def is_here(self, split: Split) -> bool:
-        """Whether nothing has to be fetched."""
+        """Return whether nothing has to be fetched."""
         ...
 
     def source(self, split: Split) -> str:
-        """What decides the rows of a split; nobody is asked."""
+        """Return what decides a split's rows; no server is asked."""
         ...
 
 
@@ -74,8 +74,8 @@ class JsonlTask:
     def __init__(self, path: Path, name: str = "", options: Options = NONE, fetched: Fetched | None = None) -> None:
         """
         Args:
-            name: that a recipe calls it; "": by its path alone.
-            fetched: where its rows come from if the path is no file of them.
+            name: its name in a recipe; "": just its path.
+            fetched: where its rows come from if the path is not a file.
         """
         self._fetched = fetched
         self.name = name or f"{_PREFIX}{path}"
@@ -89,7 +89,7 @@ class JsonlTask:
         return any(as_ours(row, self._options.columns).fields.get("choices") for row in rows)
 
     def load(self, split: Split, *, data: Path | None, limit: int | None, seed: int) -> Iterator[Problem]:
-        """Yields the problems of a split, in file order.
+        """Yield the problems of a split, in file order.
 
         Raises:
             MissingSplit: there is no file, or no row, of that split.
@@ -102,11 +102,11 @@ class JsonlTask:
         return drawn(problems, limit=limit, draw=draw)
 
     def is_here(self, split: Split) -> bool:
-        """Whether its rows are on this machine."""
+        """Return whether its rows are on this machine."""
         return self._fetched is None or self._fetched.is_here(split)
 
     def count(self, split: Split, *, data: Path | None, limit: int | None) -> int | None:
-        """Counts the rows of a split; those that name none are divided as with seed 0: another has about as many."""
+        """Count the rows of a split; those that name none are divided as with seed 0: another has about as many."""
         if not self.is_here(split):
             return None
         division = Division(self._options.shares)
@@ -115,7 +115,7 @@ class JsonlTask:
         return rows if limit is None else min(rows, limit)
 
     def source(self, split: Split, *, data: Path | None) -> str:
-        """Returns the SHA-256 sum of the split's file, marked where its rows are not what they once were."""
+        """Return the SHA-256 sum of the split's file, marked where its rows are not what they once were."""
         if self._fetched is not None:
             return self._fetched.source(split)
         path = self._file(split)
@@ -124,11 +124,11 @@ class JsonlTask:
         return sum_of(path) if as_ever else f"{sum_of(path)} by content"
 
     def phrase(self, problem: Problem) -> str:
-        """Writes out the question and its options."""
+        """Write out the question and its options."""
         return phrase(problem)
 
     def read(self, text: str, problem: Problem) -> Reading:
-        """Reads a letter if there are options, a number or formula if the gold answer is one, or else text."""
+        """Read a letter if there are options, a number or formula if the gold answer is one, or else text."""
         if self._options.judge is not None:
             return self._options.judge.read(text)
         if not problem.choices and is_formula(problem.answer):
@@ -136,7 +136,7 @@ class JsonlTask:
         return read_as_gold(text, problem)
 
     def equal(self, answer: str, gold: str) -> bool:
-        """Compares letters, numbers, and texts apart from case and blanks, and formulas by value.
+        """Compare letters, numbers, and texts apart from case and blanks, and formulas by value.
 
         Raises:
             JudgeError: the formulas could not be compared.
@@ -152,11 +152,11 @@ class JsonlTask:
         return reading.texts_equal(answer, gold)
 
     def judge_sources(self) -> dict[str, str]:
-        """Returns the sum of the file that judges its answers, if one does."""
+        """Return the sum of the file that judges its answers, if one does."""
         return {} if self._options.judge is None else self._options.judge.sources()
 
     def solve(self, problem: Problem) -> str | None:
-        """Returns None, as there is no solver."""
+        """Return None, as there is no solver."""
         return None
 
     def _file(self, split: Split) -> Path:
@@ -172,7 +172,7 @@ class JsonlTask:
 
 
 def read_as_gold(text: str, problem: Problem) -> Reading:
-    """Reads a letter, a number or text, whichever the problem's gold answer is."""
+    """Read a letter, a number or text, whichever the problem's gold answer is."""
     if problem.choices:
         return reading.read_choice(text, problem.choices, problem.question)
     if reading.has_words(problem.answer):
@@ -183,7 +183,7 @@ def read_as_gold(text: str, problem: Problem) -> Reading:
 
 
 def is_formula(gold: str) -> bool:
-    """Whether a gold answer is LaTeX, or an unknown and its value, rather than a number."""
+    """Return whether a gold answer is LaTeX, or an unknown and its value, rather than a number."""
     return (_LATEX.search(gold) or _EQUATION.fullmatch(gold)) is not None and not reading.is_number(gold)
 
 
@@ -207,7 +207,7 @@ class Division(NamedTuple):
     seed: int = 0
 
     def split_of(self, question: str) -> Split | None:
-        """Returns the split of a question, by its letters and digits alone; None if it belongs to every split."""
+        """Return the split of a question, by its letters and digits alone; None if it belongs to every split."""
         if self.shares is None:
             return None
         same = re.sub(r"[\W_]+", "", question.casefold())
@@ -226,7 +226,7 @@ def _hashed(text: str) -> int:
 def read_problems(
     path: Path, task: str, split: Split, columns: Mapping[str, str] = NONE.columns, division: Division = UNDIVIDED
 ) -> Iterator[Problem]:
-    """Yields the problems of a file that belong to a split: those that name it, and those that name none.
+    """Yield the problems of a file that belong to a split: those that name it, and those that name none.
 
     Args:
         columns: as in `as_ours`.
@@ -245,7 +245,7 @@ def read_problems(
 
 
 def _identified(rows: Iterable[Row], file: str) -> Iterator[Row]:
-    """Adds ids to rows: if none has an id, a row's id is a hash of its content, and how often that came before.
+    """Add ids to rows: if none has an id, a row's id is a hash of its content, and how often that came before.
 
     The file's name is part of it, so that two files that share a question can be trained on together.
     """
@@ -255,7 +255,7 @@ def _identified(rows: Iterable[Row], file: str) -> Iterator[Row]:
         has_id = row.fields.get("id") is not None
         given = has_id if given is None else given
         if has_id and not given:
-            raise DataError(f"{row.where}: id: rows above have none: give every row an id, or none")
+            raise DataError(f"{row.where}: id: earlier rows have none: give every row an id, or none")
         yield row if given else Row({**row.fields, "id": _content_id(row, file, seen)}, row.where)
 
 
@@ -272,7 +272,7 @@ def _belongs(row: Row, split: Split, division: Division) -> bool:
         question = row.fields.get("question")  # one that is missing is reported, whichever split is read
         return question is None or division.split_of(str(question)) in (None, split)
     if not isinstance(said, str) or said not in _SPLIT_OF:
-        raise DataError(f"{row.where}: split: {said!r:.80} is none of train, dev, test")
+        raise DataError(f"{row.where}: split: {said!r:.80} is not train, dev or test")
     return _SPLIT_OF[said] == split
 
 
@@ -292,17 +292,17 @@ def _check_comparable(problem: Problem, where: str) -> None:
 
 
 def names() -> list[str]:
-    """Returns no names, as any path makes a task."""
+    """Return no names, as any path makes a task."""
     return []
 
 
 def knows(name: str) -> bool:
-    """Whether `make` can make a task of this name."""
+    """Return whether `make` can make a task of this name."""
     return name.startswith(_PREFIX)
 
 
 def make(name: str) -> JsonlTask:
-    """Makes the task of a path.
+    """Make the task of a path.
 
     Raises:
         DataError: there is nothing at that path.

@@ -56,7 +56,7 @@ class RowOptions(NamedTuple):
 
 
 def labeled(text: str) -> Labeled | None:
-    """Takes a text apart if it begins with a label, or returns None."""
+    """Take a text apart if it begins with a label, or return None."""
     match = _LABELED.match(text)
     if match is None:
         return None
@@ -66,7 +66,7 @@ def labeled(text: str) -> Labeled | None:
 
 
 def unlabeled(choices: Sequence[str], where: str) -> RowOptions:
-    """Takes off the letters or numbers that begin all options in order.
+    """Take off the letters or numbers that begin all options in order.
 
     Raises:
         DataError: all options begin with labels that are out of order, so that a gold letter is ambiguous.

@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    r"""Yields the rows of a .jsonl or .jsonl.gz file, split only at "\n"; accepts a byte order mark and CRLF.
+    r"""Yield the rows of a .jsonl or .jsonl.gz file, split only at "\n"; accepts a byte order mark and CRLF.
 
     Raises:
         DataError: the file is unreadable, cut off, not UTF-8, or a compression bomb, or a line is over MAX_LINE or
@@ -65,7 +65,7 @@ def _count() -> Iterator[int]:
 
 
 def _most_decoded(path: Path) -> float:
-    """How many bytes a file may hold."""
+    """Return how many bytes a file may hold."""
     return max(LEAST_DECODED, MOST_COMPRESSED * path.stat().st_size) if path.suffix == ".gz" else float("inf")
 
 
@@ -110,7 +110,7 @@ def _decimal(text: str) -> Decimal:
 
 
 def text_field(row: Row, name: str, *, blank: bool = False, most: int = MAX_TEXT) -> str:
-    """Returns a field that must hold text; a number counts as its text.
+    """Return a field that must hold text; a number counts as its text.
 
     Args:
         most: characters that it may have.
@@ -135,7 +135,7 @@ def text_field(row: Row, name: str, *, blank: bool = False, most: int = MAX_TEXT
 
 
 def id_field(row: Row, *names: str) -> str:
-    """Returns the id of a row, under the first of `names` that the row has.
+    """Return the id of a row, under the first of `names` that the row has.
 
     An id may be a number in one file and text in another, or a number to which a table has added a point:
     7, 7.0, and "7" are the same id. Text stays as it is: "007" is another id.
@@ -158,7 +158,7 @@ OUTPUTS = ("output", "text")  # fields of a recorded answer
 
 
 def output_field(row: Row) -> str | None:
-    """Returns the answer of a recorded row, or None if it is null or missing.
+    """Return the answer of a recorded row, or None if it is null or missing.
 
     Raises:
         DataError: the answer is not text.
@@ -168,7 +168,7 @@ def output_field(row: Row) -> str | None:
 
 
 def answered_rows(path: Path) -> Iterator[Row]:
-    """Yields the rows of a file of recorded answers.
+    """Yield the rows of a file of recorded answers.
 
     Raises:
         DataError: as for `read_rows`, or no row has a field for an answer, not even null.
@@ -182,7 +182,7 @@ def answered_rows(path: Path) -> Iterator[Row]:
 
 
 def label(row: Row, name: str) -> str | None:
-    """Returns what a row says about itself in an optional field, or None."""
+    """Return what a row says about itself in an optional field, or None."""
     value = row.fields.get(name)
     return value if isinstance(value, str) else None
 
@@ -192,7 +192,7 @@ def _is_number(value: object) -> TypeGuard[int | float | Decimal]:
 
 
 def _written_out(value: int | float | Decimal) -> str:
-    """Writes every digit, without an exponent unless it is enormous."""
+    """Write every digit, without an exponent unless it is enormous."""
     if isinstance(value, int):
         return str(value)
     exact = value if isinstance(value, Decimal) else Decimal(repr(value))
@@ -200,12 +200,12 @@ def _written_out(value: int | float | Decimal) -> str:
 
 
 def optional_text(row: Row, name: str) -> str | None:
-    """Returns a text field that may be null or missing."""
+    """Return a text field that may be null or missing."""
     return None if row.fields.get(name) is None else text_field(row, name, blank=True)
 
 
 def choices_field(row: Row) -> tuple[str, ...] | None:
-    """Returns the options of a row, 2 to 26 texts, or None.
+    """Return the options of a row, 2 to 26 texts, or None.
 
     Raises:
         DataError: the field holds anything else.

@@ -1,4 +1,4 @@
-"""Compares LaTeX answers by how they are written where that decides, else with math-verify in a killable process.
+"""Compares LaTeX answers by how they are written if that decides, else with math-verify in a killable process.
 
 math-verify 0.9 runs past its own alarm (its issue #65), and a text can take any amount of memory; only another
 process bounds both. The worker speaks JSON Lines over its pipes, so it imports nothing of the caller.
@@ -32,12 +32,12 @@ _PROGRAM = "from srit.tasks.judging.sympy_worker import serve; serve({})"
 
 
 def decide_by_writing(answer: str, gold: str) -> bool | None:
-    """Whether two answers are equal; None unless how they are written, or their being numbers, decides."""
+    """Return whether two answers are equal; None unless how they are written, or their being numbers, decides."""
     return equal(form(answer), form(gold), BY_WRITING)
 
 
 def math_equal(answer: str, gold: str) -> bool:
-    """Whether a LaTeX answer has the value of the gold one.
+    """Return whether a LaTeX answer has the value of the gold one.
 
     Raises:
         JudgeError: too long, the time or memory limit was reached, or the worker died.
@@ -71,7 +71,7 @@ class Worker:
         self._lock = threading.Lock()
 
     def ask(self, answer: str, gold: str) -> bool:
-        """Compares two answers.
+        """Compare two answers.
 
         Raises:
             JudgeError: no verdict within the limits.
@@ -84,7 +84,7 @@ class Worker:
         return bool(verdict["equal"])
 
     def close(self) -> None:
-        """Ends the process; the next question starts another."""
+        """End the process; the next question starts another."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -128,7 +128,7 @@ class Worker:
 
 
 def _read_line(process: subprocess.Popen[bytes], timeout: float) -> bytes | None:
-    """Reads one line of the worker: less if the worker ended, None if time ran out."""
+    """Read one line of the worker: less if the worker ended, None if time ran out."""
     assert process.stdout is not None
     deadline, line = time.monotonic() + timeout, b""
     while not line.endswith(b"\n"):

@@ -1,4 +1,4 @@
-"""What a task of one's own says after the "?" of its name: the columns of its rows, and how they are divided."""
+"""What the name of a user's task says after the "?": the columns of its rows, and how they are divided."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from srit.tasks.own_judge import OwnJudge, own_judge
 
 
 class Options(NamedTuple):
-    """What a task says of its rows."""
+    """What a task says about its rows."""
 
-    columns: Mapping[str, str] = MappingProxyType({})  # where our fields stand in them
+    columns: Mapping[str, str] = MappingProxyType({})  # the columns of our fields
     shares: tuple[int, int, int] | None = None  # percent of train, dev and test
     judge: OwnJudge | None = None  # what decides whether an answer is right
 
@@ -28,18 +28,18 @@ _COLUMNS = tuple(name for name in OURS if name != "split")
 
 
 def options_of(said: str, name: str) -> Options:
-    """Reads "question=problem&split=80/10/10".
+    """Read "question=problem&split=80/10/10".
 
     Args:
         name: the task's, for messages.
 
     Raises:
-        DataError: it is not such a text, or says something that there is not.
+        DataError: it is not such a text, or names something unknown.
     """
     pairs = parse_qsl(said, keep_blank_values=True)
     found = dict(pairs)
     if said and (len(found) < len(pairs) or not all(found.values()) or not found):
-        raise DataError(f"{name}: after the ? stand names and values, such as question=problem&split=80/10/10")
+        raise DataError(f"{name}: give names and values after the ?, such as question=problem&split=80/10/10")
     for unknown in found.keys() - {*_COLUMNS, *_OTHERS}:
         near = difflib.get_close_matches(unknown, [*_COLUMNS, *_OTHERS], n=1)
         hint = f"did you mean {near[0]}? " if near else ""

@@ -1,6 +1,6 @@
-"""A judge of the user's own: a function in a Python file that says whether an answer is right.
+"""A user's own judge: a function in a Python file that says whether an answer is right.
 
-It runs the user's code, with the user's rights, in a process of its own: each answer has `SECONDS` of processor time,
+It runs the user's code, with the user's rights, in a separate process: each answer has `SECONDS` of processor time,
 and all of them together `judging.own_worker.MEMORY_BYTES` of memory.
 """
 
@@ -29,11 +29,11 @@ class OwnJudge(NamedTuple):
     function: str
 
     def read(self, text: str) -> Reading:
-        """Returns the whole text: the function reads it."""
+        """Return the whole text, which the function reads itself."""
         return Reading(text.strip(), None, f"judged by {self.path.name}:{self.function}")
 
     def right(self, text: str, gold: str) -> bool:
-        """Returns what the function says of a text and the gold answer.
+        """Return the function's verdict on a text and the gold answer.
 
         Raises:
             JudgeError: it failed, took too long, or said neither True nor False.
@@ -41,12 +41,12 @@ class OwnJudge(NamedTuple):
         return _worker(str(self.path.absolute()), self.function, sum_of(self.path)).ask(text, gold)
 
     def sources(self) -> dict[str, str]:
-        """Returns the sum of the file."""
+        """Return the sum of the file."""
         return {str(self.path): sum_if_there(self.path)}
 
 
 def own_judge(said: str, name: str) -> OwnJudge:
-    """Reads "judge.py:right".
+    """Read "judge.py:right".
 
     Args:
         name: the task's, for messages.
@@ -64,7 +64,7 @@ def own_judge(said: str, name: str) -> OwnJudge:
 
 @cache
 def _worker(path: str, function: str, total: str) -> Worker:
-    """Returns the process of a function; a file that changes gets another one."""
+    """Return the process of a function; a changed file gets a new one."""
     from srit.tasks.math_judge import Worker
 
     served = f"{path!r}, {function!r}".replace("{", "{{").replace("}", "}}")

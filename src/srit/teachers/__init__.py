@@ -1,6 +1,6 @@
 """Teachers: sources of step-by-step answers.
 
-One file or folder for each kind, which declares all that srit has to know of it: `TEACHER = TeacherKind(…)`.
+Each kind has a file or folder that declares everything srit needs to know about it: `TEACHER = TeacherKind(…)`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Teacher(Protocol):
     """Answers questions in any order, each as soon as its answer is known."""
 
     name: str  # kept with every demonstration
-    identity: dict[str, object]  # all that shapes an answer except its limit: part of the key it is stored under
+    identity: dict[str, object]  # all that shapes an answer except its limit: part of its storage key
 
     @property
     def max_tokens(self) -> int | None:
@@ -60,11 +60,10 @@ class Teacher(Protocol):
     def answer(self, questions: Sequence[Question]) -> Generator[Answer | list[Answer]]:
         """Yield one Answer for each question, at once, so that the caller can store it at once.
 
-        Answers that come at the same time may be yielded as a list: they are stored together, and wait for the disk
-        once.
+        Answers that arrive at the same time may be yielded as a list: they are stored together, with one disk sync.
 
-        An OSError thrown into it means that what it yielded last could not be stored: ask nothing more, yield what is
-        on its way, and raise.
+        An OSError thrown into it means that its last answers could not be stored: it must ask nothing more, yield the
+        answers in flight, and raise.
 
         Raises:
             TeacherError: it refused or gave up; all answers up to then were yielded.
@@ -105,15 +104,15 @@ def not_recorded(key: str, event: CallEvent, raw: str) -> None:
 
 
 class Surroundings(NamedTuple):
-    """What a teacher may need of the run that asks it."""
+    """What a teacher may need to know about the run that asks it."""
 
     dtype: Literal["auto", "float32", "bfloat16"]  # that the student is computed in
     rows: int  # answers decoded at once on this machine
     report: Callable[[str], None]  # shows a line to a person
-    engine: Engine  # computes what this machine, or others, do for the teacher
+    engine: Engine  # computes what this machine, or others, must do for the teacher
     system: str | None = None  # what a system turn before each question says; None: there is no such turn
-    sample: int = 0  # which of several answers to each question is wanted
-    spent: Spent = UNSPENT  # by the run so far, or by the study that it is part of
+    sample: int = 0  # which of several answers to each question to give
+    spent: Spent = UNSPENT  # so far, by the run or the study that it is part of
     # Records a call that costs money, by the key of its answer: before it is sent, and once its end is known.
     record: Record = not_recorded
 
@@ -158,27 +157,27 @@ def _not_looked(settings: TeacherSettings) -> Iterable[Finding]:
 
 @dataclass(frozen=True)
 class TeacherKind(Configured[Settings]):
-    """All that srit has to know of a kind of teacher; `settings` are its fields in the recipe."""
+    """Everything that srit needs to know about a kind of teacher; `settings` are its fields in the recipe."""
 
     make: Callable[[Settings, Surroundings], Teacher]
     work: Callable[[Settings, int], TeacherWork] = _no_work  # of so many questions
     price: Callable[[Settings, int, int], float | None] = _no_price  # dollars of calls with prompts of so many tokens
-    shaping: Callable[[Settings], Mapping[str, Json]] = _all_fields  # settings that its answers depend on
-    sources: Callable[[Settings], Mapping[str, Json]] = _no_sources  # sums of the files that its answers depend on
+    shaping: Callable[[Settings], Mapping[str, Json]] = _all_fields  # the settings on which its answers depend
+    sources: Callable[[Settings], Mapping[str, Json]] = _no_sources  # checksums of files that its answers depend on
     samples: Callable[[Settings], int] = _one  # answers to each training problem
     model: Callable[[Settings], Student | None] = _no_model  # that this machine loads for it
-    doctor: Callable[[], Sequence[Finding]] = tuple  # lines of `srit doctor`
-    # Looks for `srit plan` whether the teacher is there, without asking it anything; raises the error of the run.
+    doctor: Callable[[], Sequence[Finding]] = tuple  # its lines in `srit doctor`
+    # For `srit plan`: checks that the teacher is available, without asking it anything; raises the run's error.
     look: Callable[[Settings], Iterable[Finding]] = _not_looked
-    kept: bool = False  # whether one teacher serves a whole run, with what it learns
-    free: bool = False  # whether its answers cost nothing to get again
+    kept: bool = False  # whether one teacher serves a whole run, and keeps what it finds out
+    free: bool = False  # whether its answers cost nothing to repeat
     remembered: bool = True  # whether a stored answer stays the answer to its prompt; False: more decides, such as data
 
 
 def teacher_kind(name: str) -> TeacherKind[Any]:
-    """The kind of that name.
+    """Return the kind with that name.
 
     Raises:
-        RecipeError: there is none, or a plug-in that does not work.
+        RecipeError: there is none, or its plug-in does not work.
     """
     return TEACHERS.find(name, TeacherKind)

@@ -19,7 +19,7 @@ class GoldSettings(TeacherSettings):
 
 
 class GoldTeacher:
-    """Answer with the solution that a problem brings: `rationale`, or what stands before the `####` of its answer."""
+    """Answers with the solution that a problem has: `rationale`, or the text before the `####` of its answer."""
 
     name = "gold"
     max_tokens = None
@@ -28,14 +28,14 @@ class GoldTeacher:
         self.identity: dict[str, object] = {"teacher": "gold"}
 
     def answer(self, questions: Sequence[Question]) -> Generator[Answer]:
-        """Yield one Answer for each question, without a text if the data has no solution of it."""
+        """Yield one Answer for each question, without a text if the data has no solution to it."""
         for problem in (question.problem for question in questions):
             solution = worked_solution(problem)
             yield Answer(problem.id, solution, "" if solution else "the data has no solution of it")
 
 
 def worked_solution(problem: Problem) -> str | None:
-    """Return a problem's own solution, ending in "The answer is X." unless it says its answer; None without one."""
+    """Return a problem's own solution, ending in "The answer is X." unless it states its answer; None: it has none."""
     solution = (problem.rationale or "").strip()
     if not solution or _says_its_answer(solution):
         return solution or None
@@ -45,7 +45,7 @@ def worked_solution(problem: Problem) -> str | None:
 def _says_its_answer(solution: str) -> bool:
     try:
         return final_answer(solution, "").answer != solution
-    except DataError:  # it says two: the gold one is said once more, last
+    except DataError:  # it states two: the gold one is added at the end
         return False
 
 
@@ -53,5 +53,5 @@ def _make(settings: GoldSettings, surroundings: Surroundings) -> GoldTeacher:
     return GoldTeacher()
 
 
-# A solution can be mended under the same question: what the data says now counts, not what it once said.
+# A solution can be corrected under the same question, so the data's current solution counts, not a stored one.
 TEACHER = TeacherKind(GoldSettings, _make, free=True, remembered=False)

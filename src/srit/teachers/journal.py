@@ -1,7 +1,7 @@
-"""A JSON Lines file that keeps what was paid for: nothing appended is lost, and nothing changed since is believed.
+"""A JSON Lines file that keeps what was paid for: nothing appended is lost, and no changed line is trusted.
 
-Each line ends with the sum of what it says. A file beside it holds how many bytes were on disk for certain, so that a
-line that a crash cut short is told from lines that were there and are gone.
+Each line ends with a checksum of its content. A file beside it records how many bytes were on disk for certain, so that
+a line cut short by a crash can be distinguished from lines that have disappeared.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class NotWritten(OSError):
 
 
 class NotCopied(NotWritten):
-    """A row is in the file, and not where it is copied to; or nothing may be asked any more."""
+    """A row is in the file, but not in its copy; or nothing may be asked any more."""
 
 
 class Damaged(NamedTuple):
-    """A line that cannot be believed."""
+    """A line that cannot be trusted."""
 
     number: int
     line: bytes
@@ -48,15 +48,15 @@ class Journal:
         synced: bool = True,
         is_earlier: Callable[[Json], bool] = lambda row: False,
     ) -> None:
-        """Read the file, and mend what a crash left of it.
+        """Read the file, and repair what a crash left of it.
 
         Args:
-            take: is called with each row that holds, in order.
-            synced: whether an appended row waits for the disk. Rows that do not are kept by the next that does.
-            is_earlier: whether a row was written before rows had sums.
+            take: called with each valid row, in order.
+            synced: whether an appended row waits for the disk. Rows that do not are secured by the next one that does.
+            is_earlier: whether a row was written before rows had checksums.
         """
         self.path = path
-        self.notes: list[str] = []  # what was found, for a person
+        self.notes: list[str] = []  # what was found, for the user
         self._synced = synced
         self._size = path.with_name(f"{path.stem}.size")
         self._is_earlier = is_earlier
@@ -73,7 +73,7 @@ class Journal:
 
     @property
     def aside(self) -> Path:
-        """The file of the lines that cannot be believed, exactly as they were."""
+        """The file of the lines that cannot be trusted, exactly as they were."""
         return self.path.with_name(f"{self.path.stem}.damaged.jsonl")
 
     def append(self, *rows: Json) -> None:
@@ -89,7 +89,7 @@ class Journal:
             self._record_size()
 
     def check_writable(self) -> None:
-        """Make the file if there is none, and write to the disk that it is on.
+        """Create the file if there is none, and write to its disk.
 
         Raises:
             NotWritten: rows could not be appended.
@@ -113,7 +113,8 @@ class Journal:
             if self._synced:
                 os.fsync(descriptor)
         except OSError:
-            # Whether any of it reached the disk is unknown, and a second fsync would not say: it counts as not written.
+            # It is unknown whether any of it reached the disk, and a second fsync would not tell: it counts as not
+            # written.
             with suppress(OSError):
                 os.ftruncate(descriptor, self._end)
             raise
@@ -132,7 +133,7 @@ class Journal:
         raise OSError(errno.ESTALE, "it was moved, deleted or cut while answers came")
 
     def _read(self, size: int, take: Callable[[Json], None]) -> tuple[int, list[Damaged]]:
-        """Fill `notes`, and return the bytes of the lines that hold with their ends, and the lines that do not hold."""
+        """Fill `notes`, and return the bytes of the valid lines with their ends, and the invalid lines."""
         end = begin = 0
         damaged: list[Damaged] = []
         for number, line in enumerate(self._lines(), start=1):
@@ -155,7 +156,7 @@ class Journal:
                 yield from file
 
     def _mend(self) -> None:
-        """Leave only the lines that hold, each with its end."""
+        """Keep only the valid lines, each with its end."""
         with written(self.path) as file:
             for line in self._lines():
                 with suppress(ValueError, RecursionError):
@@ -167,12 +168,12 @@ class Journal:
         lines = [one.line for one in damaged if one.line not in known]
         if self._missing:
             lines.append(b'{"bytes missing at the end": %d}' % self._missing)
-            self.notes.append(f"{self.path}: {self._missing:,} bytes that were written are gone")
+            self.notes.append(f"{self.path}: {self._missing:,} bytes that were written are missing")
         write_bytes(self.aside, b"\n".join([*filter(None, known), *lines]) + b"\n")
         self.notes += [f"{self.path}:{one.number}: damaged ({one.reason}); kept in {self.aside}" for one in damaged]
 
     def _recorded(self) -> int:
-        """The bytes that were on disk for certain; 0: nobody recorded them."""
+        """Return how many bytes were on disk for certain; 0: not recorded."""
         try:
             return int(self._size.read_bytes())
         except (OSError, ValueError):
@@ -187,7 +188,7 @@ class Journal:
 
 
 def encoded(row: Json) -> bytes:
-    """Return a row as a line that ends with its sum, escaped to ASCII: a lone surrogate has no UTF-8."""
+    """Return a row as a line that ends with its checksum, escaped to ASCII: a lone surrogate has no UTF-8."""
     text = json.dumps(row).encode()
     return text[:-1] + _MARK + _sum(text) + b'"}\n'
 
@@ -196,7 +197,7 @@ def decoded(line: bytes, is_earlier: Callable[[Json], bool]) -> Json:
     """Return the row of a line.
 
     Args:
-        is_earlier: whether a row without a sum is one.
+        is_earlier: whether a row without a checksum is valid.
 
     Raises:
         ValueError, RecursionError: it is not a row, or not the one that was written.
@@ -205,11 +206,11 @@ def decoded(line: bytes, is_earlier: Callable[[Json], bool]) -> Json:
     if line[place : place + len(_MARK)] == _MARK and line.endswith(b'"}'):
         text = line[:place] + b"}"
         if line[place + len(_MARK) : -2] != _sum(text):
-            raise ValueError("it is not what its sum says")
+            raise ValueError("its checksum does not match")
         return json.loads(text)
     row = json.loads(line)
     if not is_earlier(row):
-        raise ValueError("it has no sum")
+        raise ValueError("it has no checksum")
     return row
 
 

@@ -1,4 +1,4 @@
-"""What a teacher was asked and what it answered, on disk: answers.jsonl, and calls.jsonl for calls that cost money."""
+"""A teacher's questions and answers on disk: answers.jsonl, and calls.jsonl for calls that cost money."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Calls:
     """The calls that were made for one question, by all processes so far."""
 
     sent: int = 0
-    ended: int = 0  # of these, that the process that sent them saw the end of
-    lost: int = 0  # of these, that may have been answered nevertheless
+    ended: int = 0  # of these, those whose end the sending process saw
+    lost: int = 0  # of these, those that may have been answered nevertheless
 
     @property
     def maybe_paid(self) -> int:
-        """Calls that may have been paid for, although no answer to them came: lost, or on their way at a kill."""
+        """Calls that may have been paid for without an answer: lost, or in flight at a kill."""
         return self.lost + self.sent - self.ended
 
     def add(self, event: CallEvent) -> None:
@@ -38,7 +38,7 @@ class Calls:
 
 
 class Answers(Mapping[str, Sequence[Answer]]):
-    """Answers by key, in the order in which they came; 40 bytes of memory each."""
+    """Answers by key, in the order of arrival; 40 bytes of memory each."""
 
     def __init__(self) -> None:
         self._keys = Lookup()
@@ -61,7 +61,7 @@ class Answers(Mapping[str, Sequence[Answer]]):
             self.add(key, answer)
 
     def rows(self) -> Iterator[tuple[str, Answer]]:
-        """Yield every answer with its key, in the order in which they came."""
+        """Yield every answer with its key, in the order of arrival."""
         return iter(self._rows)
 
     def __iter__(self) -> Iterator[str]:
@@ -72,15 +72,15 @@ class Answers(Mapping[str, Sequence[Answer]]):
 
 
 class Unreadable(NamedTuple):
-    """What is missing of the answers that were paid for."""
+    """What is missing from the paid answers."""
 
-    file: Path  # where it stands as it was found; while it is there, nothing is asked
+    file: Path  # has the lines as they were found; while it exists, nothing is asked
 
     def __str__(self) -> str:
         answers = self.file.with_name("answers.jsonl")
         return (
-            f"{answers}: answers that were paid for are damaged or gone; what was found of them is in {self.file}. "
-            f"Restore {answers.name} from a copy, or accept that they are asked and paid for again; then delete "
+            f"{answers}: answers that were paid for are damaged or missing; what is left of them is in {self.file}. "
+            f"Restore {answers.name} from a copy, or accept that they are asked for and paid for again; then delete "
             f"{self.file.name} and rerun the same command"
         )
 
@@ -92,7 +92,7 @@ class Ledger:
         """
         Args:
             answers: the file of the answers; that of the calls is beside it.
-            free: they cost nothing to get again, so that nothing waits for the disk, and nothing damaged is missed.
+            free: they cost nothing to repeat, so nothing waits for the disk, and damaged ones are simply dropped.
         """
         self.answers = Answers()
         self.calls: dict[str, Calls] = {}
@@ -103,12 +103,12 @@ class Ledger:
 
     @property
     def aside(self) -> Path:
-        """The file of the lines that cannot be believed."""
+        """The file of the lines that cannot be trusted."""
         return self._answers.aside
 
     @property
     def unreadable(self) -> Unreadable | None:
-        """What is missing; None: nothing is, or it costs nothing."""
+        """What is missing; None: nothing, or it costs nothing."""
         return Unreadable(self.aside) if self.aside.exists() and not self._free else None
 
     @property
@@ -125,7 +125,7 @@ class Ledger:
         return Spent(calls, prompt_tokens, completion_tokens)
 
     def check_writable(self) -> None:
-        """Look whether answers can be stored, before any is paid for.
+        """Check that answers can be stored, before any is paid for.
 
         Raises:
             NotWritten: they cannot.
@@ -133,7 +133,7 @@ class Ledger:
         self._answers.check_writable()
 
     def keep(self, came: Sequence[tuple[str, Answer]]) -> None:
-        """Store answers with their keys, and return once they cannot be lost.
+        """Store answers with their keys; return once they cannot be lost.
 
         Raises:
             NotWritten: they could not be stored.
@@ -142,7 +142,7 @@ class Ledger:
         self.answers.extend(came)
 
     def record(self, key: str, event: CallEvent, raw: str = "") -> None:
-        """Record what became of a call; `raw` is what came in place of an answer.
+        """Record the outcome of a call; `raw` is what arrived instead of an answer.
 
         Raises:
             NotWritten: it could not be.
@@ -163,7 +163,7 @@ def as_row(key: str, answer: Answer) -> dict[str, Json]:
 
 
 def _is_unsummed_answer(row: Json) -> bool:
-    """Whether a row is an answer as it was stored when rows had no sum."""
+    """Return whether a row is an answer from the time when rows had no checksum."""
     try:
         return set(row) == {"key", "answer"} and bool(_answer(row["answer"]))
     except (AttributeError, TypeError, ValidationError):

@@ -40,7 +40,7 @@ Complete = Callable[[Mapping[int, Sequence[str]]], Iterator[tuple[int, Sequence[
 
 
 class LocalTeacher:
-    """Answer with what a model writes greedily; an answer that was cut does not count."""
+    """Answers with a model's greedy text; an answer that was cut does not count."""
 
     def __init__(
         self, name: str, identity: dict[str, object], complete: Complete, *, max_tokens: int, rows: int
@@ -135,16 +135,16 @@ def _shaping(settings: LocalSettings) -> Mapping[str, Json]:
 
 
 def _other_sampler(settings: LocalSettings) -> dict[str, Json]:
-    """The engine, unless it is the one that all local teachers once had: their answers are kept without its name."""
+    """Return the engine, unless it is the one that all local teachers once had: their answers are stored without it."""
     named = settings.model_dump(mode="json")["sampler"]
     return {} if named == "transformers" else {"sampler": named}
 
 
 def _model(settings: LocalSettings) -> Student:
-    """As what loads a student takes it.
+    """Return the teacher's model as a student to load.
 
     Raises:
-        DataError: it is a folder that is not there.
+        DataError: its folder does not exist.
     """
     path = Path(settings.model)
     if (path.is_absolute() or settings.model.startswith(".")) and not path.is_dir():

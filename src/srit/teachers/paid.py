@@ -13,10 +13,10 @@ from srit.watching import Counted, uncounted
 
 
 class Paid(NamedTuple):
-    """All answers that a run, or the runs of a study, ever got."""
+    """All answers that a run, or the runs of a study, ever received."""
 
     answers: Mapping[str, Sequence[Answer]]  # by `answer_key`, in order of arrival
-    keep: Callable[[Sequence[tuple[str, Answer]]], None]  # stores some by key, and returns once they cannot be lost
+    keep: Callable[[Sequence[tuple[str, Answer]]], None]  # stores answers by key, and returns once they cannot be lost
     earlier_limits: tuple[int, ...]  # teacher.max_tokens of earlier runs: keys once included it
     in_vain: set[str]  # keys of the questions that this process asked without success; the next process asks again
     calls: Mapping[str, Calls] = {}  # by `answer_key`, of teachers that record them
@@ -26,7 +26,7 @@ class Paid(NamedTuple):
 
 
 def stored(arriving: Generator[Answer | list[Answer]], key_of: Callable[[Answer], str], paid: Paid) -> Iterator[Answer]:
-    """Yield each answer once it is stored. One that cannot be stops the teacher; what is on its way is still taken.
+    """Yield each answer once it is stored. One that cannot be stops the teacher; those in flight are still taken.
 
     Raises:
         MachineError: an answer could not be stored. Each such answer was shown as the line that stores it.
@@ -44,21 +44,21 @@ def stored(arriving: Generator[Answer | list[Answer]], key_of: Callable[[Answer]
         raise MachineError(str(error.strerror)) from None
     except NotWritten as error:
         shown = f"{unstored} answer{'s' if unstored > 1 else ''} could not be stored: append the lines above to it. "
-        message = f"{error.filename}: {error.strerror}. {shown if unstored else ''}Mend that and rerun to continue"
+        message = f"{error.filename}: {error.strerror}. {shown if unstored else ''}Fix this and rerun to continue"
         raise MachineError(message) from None
 
 
 def _kept(
     answers: list[Answer], key_of: Callable[[Answer], str], paid: Paid
 ) -> tuple[list[Answer], Sequence[NotWritten]]:
-    """Store answers together, or else one by one; return those that are stored, and why others are not."""
+    """Store answers together, or else one by one; return those that are stored, and why the others are not."""
     came = [(key_of(answer), answer) for answer in answers]
     try:
         paid.keep(came)
     except NotCopied as error:
         return [], [error]
     except NotWritten as error:
-        if len(came) > 1:  # some of them may still find room
+        if len(came) > 1:  # there may still be room for some of them
             each = [_kept([answer], key_of, paid) for answer in answers]
             return [one for kept, _ in each for one in kept], [why for _, errors in each for why in errors]
         paid.report(encoded(as_row(*came[0])).decode().rstrip())
@@ -78,7 +78,7 @@ def earlier_answers(question: Question, teacher: Teacher, paid: Paid) -> list[An
 
 
 def _with_limit(answer: Answer, limit: int) -> Answer:
-    """Complete an answer from when the limit was part of the key and every "stop" was believed."""
+    """Complete an answer from the time when the limit was part of the key and every "stop" was trusted."""
     if answer.text is not None and answer.n_completion_tokens >= limit:
         return cut_at(limit, answer)
     return answer._replace(limit=limit, cut=answer.reason.startswith("cut"))
@@ -90,7 +90,7 @@ def cut_at(limit: int, answer: Answer) -> Answer:
 
 
 def valid_answer(answers: Iterable[Answer], limit: int | None) -> Answer | None:
-    """Return the answer that asking under this limit would give again; None: the question has to be asked.
+    """Return the stored answer that asking under this limit would repeat; None: the question has to be asked.
 
     Args:
         answers: to one question, under any limits.
@@ -109,7 +109,7 @@ def _valid_under(answer: Answer, limit: int | None) -> Answer | None:
         return None if answer.cut else answer
     if answer.cut or (answer.text is None and not answer.n_completion_tokens):
         return answer
-    # Without a count of its tokens, nobody knows whether an answer fits under a lower limit.
+    # Without a count of its tokens, it is unknown whether an answer fits under a lower limit.
     if not answer.n_completion_tokens:
         return None
     return cut_at(limit, answer) if answer.n_completion_tokens >= limit else answer

@@ -23,7 +23,7 @@ class RecordingSettings(TeacherSettings):
 
     kind: Literal["recording"] = "recording"
     path: str | tuple[str, ...]  # a file, or several
-    variant: str | None = None  # which, in files with several
+    variant: str | None = None  # which variant, in files with several
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -32,7 +32,7 @@ class RecordingSettings(TeacherSettings):
 
 
 class RecordingTeacher:
-    """Answer from JSON Lines files, gzipped or not, by the id of the problem.
+    """Answers from JSON Lines files, gzipped or not, by the id of the problem.
 
     A row has "id" and "output" (or "problem_id" and "text", as in demonstrations.jsonl). Of several answers to a
     question, the first counts; a row whose output is null or missing holds none. If several problems share an id, the
@@ -74,12 +74,12 @@ def _keys(problem: Problem) -> list[Key]:
 
 def _missing(path: str | Path) -> DataError:
     return DataError(
-        f"teacher.path: there is no file {path}: it is yours to bring, with a row of id and output for each answer"
+        f"teacher.path: there is no file {path}: bring your own, with one row of id and output for each answer"
     )
 
 
 def _recorded(path: Path, variant: str | None) -> Iterator[tuple[Key, str | None]]:
-    """Yield the answers of a file, each under all that its row says of the problem, and under the id alone."""
+    """Yield a file's answers, each under everything that its row says about the problem, and under the id only."""
     if not path.is_file():
         raise _missing(path)
     variants: set[str] = set()

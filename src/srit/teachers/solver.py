@@ -18,7 +18,7 @@ class SolverSettings(TeacherSettings):
 
 
 class SolverTeacher:
-    """Answer with the task's own worked solution."""
+    """Answers with the task's own worked solution."""
 
     name = "solver"
     max_tokens = None

@@ -1,7 +1,7 @@
-"""Trackers of experiments, which are told a run's settings, its curves and its results: one file for each.
+"""Experiment trackers, which receive a run's settings, its curves and its results: one file for each.
 
-The field is `report_to`, and the names are those of transformers and TRL. Their callbacks are not used: they keep the
-defaults of a TrainingArguments that no training here had as the run's settings, and begin a run for each training.
+The field is `report_to`, and the names are those of transformers and TRL. Their callbacks are not used: they record the
+defaults of a TrainingArguments that no training here had as the run's settings, and start a run for each training.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Setting = str | int | float | bool
 
 
 class Point(NamedTuple):
-    """The figures of one step of a training."""
+    """The metrics of one step of a training."""
 
     curve: str  # the training, such as "round-1/refined"
     step: int  # from 0
@@ -29,7 +29,7 @@ class Point(NamedTuple):
 
 
 class TrackedRun(NamedTuple):
-    """A run as a tracker is told of it."""
+    """A run as a tracker sees it."""
 
     folder: Path
     name: str
@@ -37,50 +37,50 @@ class TrackedRun(NamedTuple):
 
 
 class Tracker(Protocol):
-    """A run in a tracker, open. Any of its functions may raise any error of the tracker's own."""
+    """An open run in a tracker. Any of its functions may raise any error of the tracker's own."""
 
     id: str  # by which the tracker finds the run again
-    where: str  # where a person finds it: an address, or a command
+    where: str  # where a user finds it: an address, or a command
 
     def log(self, points: Sequence[Point]) -> None:
-        """Take steps of trainings; one that came before may come again."""
+        """Take steps of trainings; a step may arrive more than once."""
         ...
 
     def conclude(self, results: Mapping[str, float]) -> None:
-        """Take the run's results in place of earlier ones."""
+        """Take the run's results, replacing earlier ones."""
         ...
 
     def end(self, *, finished: bool) -> None:
-        """Close the run, and say in the tracker whether it came to its end."""
+        """Close the run, and record in the tracker whether it was completed."""
         ...
 
 
 @dataclass(frozen=True)
 class TrackerKind:
-    """All that srit has to know of a tracker."""
+    """Everything that srit needs to know about a tracker."""
 
-    module: str  # that it is imported as
-    package: str  # that brings it, with the versions that work, as pip takes it
+    module: str  # under which it is imported
+    package: str  # that provides it, with the versions that work, in pip's form
     about: str
-    begin: Callable[[TrackedRun, str | None], Tracker]  # goes on with the run of that id if there is one
+    begin: Callable[[TrackedRun, str | None], Tracker]  # continues the run with that id if there is one
 
     def doctor(self) -> Sequence[Finding]:
-        """Return its line of `srit doctor`."""
+        """Return its line in `srit doctor`."""
         there = find_spec(self.module) is not None
         return [Finding(there, f"report_to {self.about}", "installed" if there else f"pip install '{self.package}'")]
 
 
 def installed(names: Sequence[str]) -> dict[str, TrackerKind]:
-    """Return the trackers of these names.
+    """Return the trackers with these names.
 
     Raises:
         MachineError: one is not installed.
-        RecipeError: there is none of that name.
+        RecipeError: there is no such tracker.
     """
     kinds = {name: TRACKERS.find(name, TrackerKind) for name in names}
     for name, kind in kinds.items():
         if missing := [finding.found for finding in kind.doctor() if not finding.ok]:
-            raise MachineError(f"report_to: {name} is not installed: {missing[0]}, or leave it out: report_to=none")
+            raise MachineError(f"report_to: {name} is not installed: {missing[0]}, or set report_to=none")
     return kinds
 
 

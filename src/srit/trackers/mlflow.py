@@ -1,4 +1,4 @@
-"""MLflow: a server (MLFLOW_TRACKING_URI), or a store of this machine."""
+"""MLflow: a server (MLFLOW_TRACKING_URI), or a store on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from srit.trackers import PROJECT, Point, TrackedRun, TrackerKind
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-METRICS, PARAMS = 1000, 100  # that MLflow takes at once
+METRICS, PARAMS = 1000, 100  # that MLflow accepts at once
 LONGEST = 6000  # characters of a parameter
 
 Thing = TypeVar("Thing")
@@ -49,11 +49,11 @@ class Mlflow:
 
 
 def _begin(run: TrackedRun, id: str | None) -> Mlflow:
-    # Of a server that does not answer: by default it is tried 7 times, with pauses that double, for minutes.
+    # For a server that does not answer: by default MLflow tries 7 times, with doubling pauses, for minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     from mlflow import MlflowClient
 
-    for talks in ("mlflow", "alembic", "urllib3"):  # of each table that it makes, and of each try
+    for talks in ("mlflow", "alembic", "urllib3"):  # about each table that it makes, and each attempt
         logging.getLogger(talks).setLevel(logging.ERROR)
 
     client = MlflowClient()

@@ -1,4 +1,4 @@
-"""What a tracker is told, in a thread of its own: a server that is slow, or gone, holds up no training."""
+"""Sends a run to a tracker, in a separate thread: a slow or missing server does not delay a training."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from srit.run_directory import checked, write_json
 from srit.trackers import Point, Tracker
 
 GATHERED_SECONDS = 2.0  # between two messages to a tracker
-AGAIN_SECONDS = 60.0  # after one that it did not take
+AGAIN_SECONDS = 60.0  # after one that it did not accept
 END_SECONDS = 30.0  # that the end of a run waits for a tracker
-STOP_SECONDS = 5.0  # that a stopped one does
-SHOWN = 200  # characters of a tracker's error
+STOP_SECONDS = 5.0  # that the end of a stopped run does
+SHOWN = 200  # characters of a tracker's error that are shown
 
 
 class Count(NamedTuple):
@@ -31,10 +31,10 @@ class Count(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """What a tracker has of a run, as it is kept beside the run."""
+    """What a tracker has of a run, as recorded beside the run."""
 
     id: str  # of the tracker's run
-    settings: str  # sum of the settings that it was begun with
+    settings: str  # checksum of the settings that it was started with
     stages: dict[str, Count]
 
 
@@ -42,7 +42,7 @@ _SENT = TypeAdapter(Sent)
 
 
 def read_sent(place: Path) -> Sent | None:
-    """Return what a tracker has; None: nothing is known. Then it gets everything, in a new run of its own."""
+    """Return what a tracker has; None: nothing is known, so it gets everything in a new tracker run."""
     try:
         return checked(place.read_bytes(), _SENT)
     except (OSError, ValueError):
@@ -51,7 +51,7 @@ def read_sent(place: Path) -> Sent | None:
 
 class _Message(NamedTuple):
     stage: str
-    has: Count  # once the tracker has it
+    has: Count  # once it has arrived
     content: Point | Mapping[str, float]
 
 
@@ -62,7 +62,7 @@ class Sending:
         """
         Args:
             sent: what it has.
-            place: the file that keeps that.
+            place: the file that records that.
             report: takes a line if it cannot be reached.
         """
         self.name, self._tracker, self._report = name, tracker, report
@@ -76,11 +76,11 @@ class Sending:
         self._thread.start()
 
     def contradicts(self, stage: str, fingerprint: str) -> bool:
-        """Return whether it has the stage as it was made from something else."""
+        """Return whether it has a version of the stage that was made from something else."""
         return self._told.get(stage, Count(fingerprint, 0)).fingerprint != fingerprint
 
     def tell(self, stage: str, count: Count, content: Point | Mapping[str, float]) -> None:
-        """Send what makes a stage's count, unless it has that, or lacks what comes before it."""
+        """Send what brings the tracker to a stage's count, unless it has that already, or lacks what comes before."""
         before = self._told.get(stage, Count(count.fingerprint, 0)).n
         if count.n == before + 1:
             self._told[stage] = count
@@ -92,7 +92,9 @@ class Sending:
         self._ending.set()
         self._thread.join(END_SECONDS if finished else STOP_SECONDS)
         if self._told != self._sent.stages:
-            self._report(f"WARN report_to: {self.name} has not taken all: the same command sends it the rest")
+            self._report(
+                f"WARN report_to: {self.name} has not received everything: rerun the same command to send the rest"
+            )
 
     def _send_now_and_then(self) -> None:
         waiting: list[_Message] = []
@@ -116,17 +118,17 @@ class Sending:
         write_json(self._place, _SENT.dump_python(self._sent, mode="json"))
 
     def _reached(self, say: Callable[[], None]) -> bool:
-        """Return whether the tracker took it; the first time that it does not, report that."""
+        """Return whether the tracker accepted it, and report the first time that it does not."""
         try:
             say()
         except Exception as error:  # the tracker's own code
             if not self._is_warned:
-                self._report(f"WARN report_to: {self.name}: {said(error)}: the run goes on, and tries it again later")
+                self._report(f"WARN report_to: {self.name}: {said(error)}: the run continues, and tries again later")
             self._is_warned = True
             return False
         return True
 
 
 def said(error: Exception) -> str:
-    """Return an error of a tracker on one line, without the keys that its address or its request may have."""
+    """Return a tracker's error on one line, without keys that its address or request may contain."""
     return one_line(masked(f"{type(error).__name__}: {error}"), SHOWN)

@@ -31,7 +31,7 @@ class TensorBoard:
         self._writer.flush()
 
     def conclude(self, results: Mapping[str, float]) -> None:
-        """As in `Tracker`; the settings stand beside the results on TensorBoard's page of hyperparameters."""
+        """As in `Tracker`; the settings appear beside the results on TensorBoard's hyperparameter page."""
         self._writer.add_hparams(dict(self._settings), dict(results), run_name=".")
         self._writer.flush()
 

@@ -19,7 +19,7 @@ class Trackio:
     """A run of a project."""
 
     def __init__(self, run: trackio.Run) -> None:
-        # It finds its runs by their names, which are therefore unlike any other.
+        # Trackio finds its runs by name, so names must be unique.
         self.id, self.where, self._run = run.name, f"trackio show --project {run.project}", run
 
     def log(self, points: Sequence[Point]) -> None:
@@ -48,7 +48,7 @@ def _begin(run: TrackedRun, id: str | None) -> Trackio:
             config=dict(run.settings),
             embed=False,
         )
-    trackio.context_vars.current_run.set(None)  # or else it is ended once more, in words, when the process ends
+    trackio.context_vars.current_run.set(None)  # otherwise it is ended, and reported, once more when the process ends
     return Trackio(begun)
 
 

@@ -1,4 +1,4 @@
-"""Weights & Biases: its server, one of your own, or files of this machine (WANDB_MODE=offline)."""
+"""Weights & Biases: its server, your own, or files on this machine (WANDB_MODE=offline)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Wandb:
     def log(self, points: Sequence[Point]) -> None:
         """As in `Tracker`."""
         for curve, step, metrics in points:
-            if curve not in self._curves:  # each training has steps of its own; those of a run must not go back
+            if curve not in self._curves:  # each training has its own steps; those of a W&B run must not go back
                 self._run.define_metric(f"{curve}/*", step_metric=f"{curve}/step")
                 self._curves.add(curve)
             self._run.log({f"{curve}/step": step} | {f"{curve}/{name}": value for name, value in metrics.items()})
@@ -43,7 +43,7 @@ class Wandb:
 def _begin(run: TrackedRun, id: str | None) -> Wandb:
     import wandb
 
-    # wandb.init would ask for a key on a terminal, where nobody may be.
+    # wandb.init would ask for a key on a terminal, which nobody may be watching.
     if wandb.setup().settings.mode not in ("offline", "dryrun", "disabled") and not wandb.login(prompt=False):
         raise MachineError("no key: run wandb login once, set WANDB_API_KEY, or keep it here with WANDB_MODE=offline")
     return Wandb(

@@ -1,4 +1,4 @@
-"""All that a training's next step depends on, as files: of whole weights, whoever has which share of them."""
+"""Everything that a training's next step depends on, as files: whole weights, however they are sharded."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a process has of a training."""
+    """A process's part of a training."""
 
     weights: Mapping[str, Tensor]  # what the optimizer updates, by name
     optimizer: torch.optim.Optimizer
     schedule: LambdaLR
     world: World
-    shards: Shards | None = None  # if the process has a share of each weight
+    shards: Shards | None = None  # if the process has a shard of each weight
 
     def resume(self, folder: Path, before: Path | None) -> list[dict[str, float]]:
-        """Continue from the newest undamaged checkpoint; every process from what the first one has.
+        """Continue from the newest undamaged checkpoint; every process uses the first one's.
 
         Args:
-            before: what `end` wrote of the part before, if there is no checkpoint; None: there is no part before.
+            before: what `end` wrote for the previous part, used if there is no checkpoint; None: this is the first.
 
         Returns:
-            The metrics of the steps that were taken.
+            The metrics of the steps taken so far.
         """
         data = next(_whole_checkpoints(folder), None) if self.world.leads else None
         state = None if data is None else _read(data)
@@ -63,13 +63,13 @@ class State:
         return history
 
     def save(self, folder: Path, history: Sequence[dict[str, float]]) -> None:
-        """Write a checkpoint; every process that has shares of the weights calls this."""
+        """Write a checkpoint; every process that has shards of the weights calls this."""
         state = self._whole(history)
         if self.world.leads:
             _save(folder, _written(state), len(history))
 
     def end(self, path: Path, kept: Sequence[str]) -> None:
-        """Write all that the next part of a training needs besides the saved model; called like `save`.
+        """Write everything that the next part of a training needs besides the saved model; called like `save`.
 
         Args:
             kept: names of the weights that the saved model has in lower precision.
@@ -92,7 +92,7 @@ class State:
         return state if self.shards is None else self.shards.whole_state(state)
 
     def _begun(self, before: Path | None) -> dict[str, Any]:
-        """Return the state of whole weights before the first step; shares have been sent with the model."""
+        """Return the state of whole weights before the first step; shards have been sent with the model."""
         kept = {} if before is None else load(before.read_bytes())
         weights = {} if self.shards else {name: weight.detach() for name, weight in self.weights.items()}
         moments: dict[str, dict[str, Tensor]] = {}
@@ -136,4 +136,4 @@ def _whole_checkpoints(folder: Path) -> Iterator[bytes]:
         if path.stem.partition("-")[2] == hashlib.sha256(data).hexdigest():
             yield data
         else:
-            _log.warning("the checkpoint after step %d is damaged, and one before it is used", int(path.stem[:8]))
+            _log.warning("the checkpoint after step %d is damaged; using an earlier one", int(path.stem[:8]))

@@ -1,6 +1,6 @@
 """The gradient of a step: computed pass by pass, and summed in the precision that the optimizer works in.
 
-A process computes every pass by itself, or shares the passes out with others. The sum is the same to the last bit.
+A process computes every pass by itself, or divides the passes among several. The sum is the same to the last bit.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 Logged = TypeVar("Logged")
 
-# Computes the loss of a batch from the log-probabilities of each of its groups, nats, and returns it with what is to be
-# known of it: a picklable value.
+# Computes the loss of a batch from the log-probabilities of each of its groups, in nats, and returns it with a
+# picklable value that describes it.
 LossOf = Callable[[dict[int, Tensor]], tuple[Tensor, Logged]]
 
 
 class Gradients(Protocol):
-    """Where a step's gradient is added up."""
+    """Accumulates a step's gradient."""
 
     def add(
         self,
@@ -40,7 +40,7 @@ class Gradients(Protocol):
         loss_of: LossOf[Logged],
         figures: Figures = COMPLETIONS,
     ) -> list[Logged]:
-        """Add the gradient of a loss over each batch, in order, and return what `loss_of` says of each batch.
+        """Add the gradient of a loss over each batch, in order, and return what `loss_of` says about each batch.
 
         Args:
             figures: which log-probabilities the loss is computed from, as in `logps_by_group`.
@@ -53,14 +53,14 @@ class Gradients(Protocol):
 
 
 class StepSum(Protocol):
-    """Where processes add up the gradient of a step, in the order of its passes."""
+    """Accumulates a step's gradient over processes, in the order of its passes."""
 
     def begin(self, counts: bool) -> None:
-        """Prepare for a pass of this process; unless it counts, it adds nothing."""
+        """Prepare for a pass of this process; one that does not count adds nothing."""
         ...
 
     def exchange(self) -> None:
-        """Add the gradients of a round, in which each process computed a pass at most."""
+        """Add the gradients of a round, in which each process computed at most one pass."""
         ...
 
     def hand_over(self) -> None:
@@ -71,12 +71,12 @@ class StepSum(Protocol):
 def gradients_of(
     trained: Mapping[str, Tensor], masters: Mapping[str, Tensor], world: World, shards: Shards | None = None
 ) -> Gradients:
-    """Return where the gradients of weights are added up, to become those of their masters.
+    """Return the accumulator for weights' gradients, which become those of their masters.
 
     Args:
         trained: weights of the model, by name.
         masters: what the optimizer updates: the weights themselves, or copies of them in float32.
-        shards: the weights, if each process has a share of each.
+        shards: the weights, if each process has a shard of each.
     """
     device = next(iter(trained.values())).device
     if shards is not None:
@@ -103,7 +103,7 @@ def _hand_over(master: Tensor, weight: Tensor) -> None:
 
 
 class _Alone:
-    """The gradients are added where they are computed."""
+    """Adds gradients where they are computed."""
 
     def add(
         self,
@@ -121,14 +121,14 @@ class _Alone:
         return list(found.values())
 
     def hand_over(self) -> None:
-        """See `Gradients`: they are there already."""
+        """See `Gradients`: the sum is already in place."""
 
 
 class _SharedOut:
-    """The passes of a step are shared out in rounds, in each of which a process computes one.
+    """Divides the passes of a step into rounds, in each of which every process computes one.
 
-    Where the model's weights are shared out too, all processes compute at the same time or none: one that has no pass
-    of its own repeats another's, which then does not count.
+    If the model's weights are sharded too, either all processes compute or none: one without a pass of its own repeats
+    another's, which then does not count.
     """
 
     def __init__(self, total: StepSum, device: torch.device, world: World) -> None:
@@ -148,11 +148,13 @@ class _SharedOut:
         """See `Gradients`.
 
         Raises:
-            MachineError: the processes do not have the same passes; they would wait for each other in vain.
+            MachineError: the processes do not have the same passes, so they would wait for each other forever.
         """
         cut = self._world.gather({self._world.rank: [len(batch.passes) for batch in batches]})
         if any(of_rank != cut[0] for of_rank in cut):
-            raise MachineError(f"the processes cut one step into different passes: {cut}; do all run the same srit?")
+            raise MachineError(
+                f"the processes cut one step into different passes: {cut}: check that all run the same version of srit"
+            )
         found: dict[int, Logged] = {}
 
         def keep(number: int, compute: Callable[[], Logged]) -> None:
@@ -167,7 +169,7 @@ class _SharedOut:
         return self._world.gather({number: _on_cpu(logged) for number, logged in found.items()})
 
     def _end_round(self) -> None:
-        """Compute this process's pass of a round, and add up those of all."""
+        """Compute this process's pass of a round, and add up all passes."""
         if not self._round:
             return
         rank, last = self._world.rank, len(self._round) - 1
@@ -178,7 +180,7 @@ class _SharedOut:
         self._round.clear()
 
     def _share_out(self, compute: Callable[[Rows], Tensor], passes: Sequence[Rows]) -> list[Tensor]:
-        """Compute every size-th pass here, and take the others from the other processes."""
+        """Compute every size-th pass here, and receive the others from the other processes."""
         spare: Sequence[Rows] = ()
         if self._world.shards:
             self._end_round()
@@ -192,5 +194,5 @@ class _SharedOut:
 
 
 def _on_cpu(logged: Logged) -> Logged:
-    """Return a value as other processes can take it: their devices are others."""
+    """Return a value that other processes can read, since their devices differ."""
     return cast(Logged, logged.cpu()) if isinstance(logged, Tensor) else logged

@@ -46,7 +46,7 @@ def instruct(
     Args:
         rows: how completions are put into rows.
         budget: how many tokens go through the model at once.
-        checkpoints: the folder of this training alone.
+        checkpoints: the folder, used only by this training.
         progress: called after each step.
         max_tokens: stop after this many tokens in rows, repeating the examples as often as necessary (for a control of
             equal compute); None: after `settings.epochs` epochs.

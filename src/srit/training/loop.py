@@ -34,22 +34,22 @@ if TYPE_CHECKING:
     from srit.training.distributed.sharding import Shards
 
 CHECKPOINT_SECONDS = 60.0  # the work that a kill may cost
-# Where a checkpoint takes little time, one is written more often, so that a stage of seconds survives kills too: they
-# take 2 % of the time at most.
+# If a checkpoint takes little time, checkpoints are written more often, so that even a stage of seconds survives kills;
+# they take at most 2 % of the time.
 LEAST_SECONDS = 1.0
 SAVING_SHARE = 0.02
 
 Metrics = dict[str, float]
-Progress = Callable[[int, int, Metrics], None]  # steps that are done, their total, and the last one's metrics
+Progress = Callable[[int, int, Metrics], None]  # steps done, their total, and the last one's metrics
 
 
 class Leg(NamedTuple):
-    """Which part of a training this is: all parts share one optimizer and one schedule."""
+    """A part of a training; all parts share one optimizer and one schedule."""
 
     number: int = 1  # from 1
     of: int = 1
-    before: Path | None = None  # the optimizer's state at the end of the part before; None: it begins
-    after: Path | None = None  # where to write that of this part; None: nothing goes on from here
+    before: Path | None = None  # the optimizer's state at the end of the previous part; None: this is the first
+    after: Path | None = None  # where to write this part's state; None: nothing continues from here
 
 
 WHOLE = Leg()
@@ -61,7 +61,7 @@ def seed_torch(text: str) -> None:
 
 
 def order(n: int, *, seed: str, epoch: int) -> list[int]:
-    """Return a permutation of range(n) that depends on seed and epoch alone."""
+    """Return a permutation of range(n) that depends only on seed and epoch."""
     indices = list(range(n))
     Random(f"{seed}/{epoch}").shuffle(indices)
     return indices
@@ -108,12 +108,12 @@ def train(
     Args:
         model: its parameters that require a gradient are trained in place.
         accumulate: adds the gradient of a step and returns what to log, which must include "loss".
-        checkpoints: the folder of this training alone.
+        checkpoints: the folder, used only by this training.
         progress: called after each step.
-        problems: the ids of those that a step learns from, for messages.
-        leg: the schedule is that of a training whose parts all have as many steps as this one.
-        world: the processes that train together. All take the same steps; the one that leads has the files, and the
-            weights that they start from.
+        problems: the ids of the problems that each step learns from, for messages.
+        leg: which part this is; the schedule assumes that all parts have as many steps as this one.
+        world: the processes that train together. All take the same steps; the leading one has the files and the
+            starting weights.
 
     Returns:
         One dict per step: what `accumulate` returned, "step", "grad_norm" and "learning_rate".
@@ -142,7 +142,7 @@ def train(
             if not all(map(_is_finite, (metrics["loss"], norm))):
                 raise _diverged(step, metrics["loss"], norm, settings, problems(step))
             rate = float(schedule.get_last_lr()[0])
-            with delayed_stop():  # a step is taken whole or not at all
+            with delayed_stop():  # a step is taken completely or not at all
                 optimizer.step()
                 _follow(trained, weights, shards)
                 schedule.step()
@@ -153,7 +153,7 @@ def train(
                 with pace.saving():
                     state.save(checkpoints, history)
     except KeyboardInterrupt:
-        if world.leads and history and shards is None:  # the others would have to give their shares
+        if world.leads and history and shards is None:  # the other processes would have to send their shards
             state.save(checkpoints, history)
         raise
     if leg.after is not None and (world.leads or shards):
@@ -164,7 +164,7 @@ def train(
 
 
 def _shared_out(model: LanguageModel, world: World) -> Shards | None:
-    """Share out the model's weights if the processes do that; return the trained ones' shares, if they are."""
+    """Shard the model's weights if the processes do that; return the trained weights' shards, if there are any."""
     if not world.shards:
         return None
     from srit.training.distributed.sharding import shard
@@ -180,14 +180,14 @@ def _rounded(trained: Mapping[str, Tensor], weights: Mapping[str, Tensor], shard
 
 
 def _saves_now(pace: Pace, world: World, shards: Shards | None) -> bool:
-    """Return whether a checkpoint is due that this process has a part in."""
+    """Return whether a checkpoint is due in which this process takes part."""
     if shards is None:
         return world.leads and pace.is_due()
     return world.from_leader(pace.is_due())
 
 
 def _clipped(weights: Mapping[str, Tensor], most: float, shards: Shards | None) -> float:
-    """Scale the gradient down to a norm, and return the norm that it had."""
+    """Scale the gradient down to a norm, and return its norm before that."""
     if shards is None:
         return torch.nn.utils.clip_grad_norm_(weights.values(), most).item()
     norm = shards.norm()
@@ -234,10 +234,10 @@ def _follow(trained: Mapping[str, Tensor], masters: Mapping[str, Tensor], shards
     """Copy the masters' values to the weights; where they are shared out, those that compute are copies anyway."""
     if shards is not None:
         return
-    with torch.no_grad():
-        for name, weight in trained.items():
-            if masters[name] is not weight:
-                weight.copy_(masters[name])
+    copies = {name: weight for name, weight in trained.items() if masters[name] is not weight}
+    if copies:
+        with torch.no_grad():  # one kernel on a GPU for many weights, as AdamW and the norm take there by default
+            torch._foreach_copy_(list(copies.values()), [masters[name] for name in copies])
 
 
 def _rate(step: int, n_steps: int, warmup: float, schedule: Schedule = "linear") -> float:

@@ -1,4 +1,4 @@
-"""What one prompt of a problem contributes to a step of stage 2: the loss of its pairs or samples, and likelihoods."""
+"""What one prompt of a problem contributes to a step of stage 2: the loss of pairs or samples, and likelihoods."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOGGED = ("preference_loss", "nll", "chosen_logps", "rejected_logps", "margins",
 
 
 class Preference(NamedTuple):
-    """All that one prompt of a problem contributes: its distinct completions, each scored once."""
+    """Everything that one prompt of a problem contributes: its distinct completions, each scored once."""
 
     group: Group
     pairs: tuple[tuple[int, int], ...]  # (chosen, rejected), indices into the group's completions
@@ -36,16 +36,16 @@ class Contribution(NamedTuple):
 
     preference: Tensor  # its preference losses
     nll: Tensor  # negative log-likelihoods per token of its likely completions
-    logged: Mapping[str, Tensor]  # sums by the name of the figure, without gradients: numbers on the device
+    logged: Mapping[str, Tensor]  # sums by metric, without gradients: scalars on the device
 
 
 class Objective(NamedTuple):
-    """How the log-probabilities of a preference become its contribution."""
+    """Turns the log-probabilities of a preference into its contribution."""
 
     figures: Figures  # which log-probabilities are computed
     sums: Callable[[Preference, Tensor], Tensor]  # these → those of completions, [completions]
-    n: Callable[[Preference], int]  # how many preference losses it has, over which a step's mean is taken
-    n_logged: Callable[[Preference], int]  # the same for the other figures that are logged
+    n: Callable[[Preference], int]  # the number of its preference losses, over which a step's mean is taken
+    n_logged: Callable[[Preference], int]  # the same for the other logged metrics
     contribution: Callable[[Preference, Tensor, Tensor, Refine], Contribution]  # from policy and reference
 
 
@@ -84,9 +84,9 @@ def _of_pairs(preference: Preference, logps: Tensor, reference: Tensor, settings
 
 
 def _of_samples(preference: Preference, logps: Tensor, sampled: Tensor, settings: Refine) -> Contribution:
-    """Weigh every token by its answer's advantage; `logps` and `sampled` are those of tokens, [tokens].
+    """Weight every token by its answer's advantage; `logps` and `sampled` are those of tokens, [tokens].
 
-    What is logged as chosen and rejected are the answers above and below the mean of their group.
+    The answers above and below the mean of their group are logged as chosen and rejected.
     """
     lengths = [len(completion) for completion in preference.group.completions]
     nll = -sum((torch.split(logps, lengths)[index].mean() for index in preference.likely), start=logps.sum() * 0)
@@ -139,6 +139,6 @@ SAMPLES = Objective(
 
 
 def advantages(rewards: Sequence[float]) -> list[float]:
-    """Return how much better each answer of a group is than their mean; zeros where all are alike."""
+    """Return how much better each answer of a group is than their mean; zeros if all are equal."""
     mean = sum(rewards) / len(rewards)
     return [reward - mean for reward in rewards]

@@ -37,7 +37,7 @@ def reference_logps(
     rows: RowKind = "shared",
     figures: Figures = COMPLETIONS,
 ) -> list[list[float]]:
-    """Compute the log-probabilities of every group that is compared under the model as it is now, in nats.
+    """Compute the log-probabilities of every compared group under the current model, in nats.
 
     Other groups get an empty list.
 
@@ -66,7 +66,7 @@ def disagreement(completions: Sequence[Completion], scored: Sequence[Sequence[fl
     More than rounding means that the answers came from another model, or that they are read as other tokens.
 
     Args:
-        scored: log-probabilities of their `answer_groups` under the model that is to be trained, in nats.
+        scored: log-probabilities of their `answer_groups` under the model to be trained, in nats.
     """
     gaps = [abs(c.logp - logps[0]) for c, logps in zip(completions, scored, strict=True)]
     # Over all tokens: in bfloat16, a single short answer may be off by ten times as much.
@@ -101,10 +101,10 @@ def refine(
         budget: how many tokens go through the model at once.
         max_tokens: stop after this many tokens in rows, repeating the preferences as often as necessary (for a control
             of equal compute); None: after `settings.epochs` epochs.
-        checkpoints: the folder of this training alone.
+        checkpoints: the folder, used only by this training.
         progress: called after each step.
         leg: as in `train`.
-        is_reference: whether the model is the reference before its first step here; then that is checked.
+        is_reference: whether the model is the reference before its first step here; if so, that is checked.
         world: the processes that train together; each has the model and calls this with the same arguments.
 
     Returns:
@@ -176,11 +176,11 @@ def n_row_tokens(preferences: Sequence[Preference], settings: Optimization) -> i
 
 
 class _Logged(NamedTuple):
-    """What is logged of a batch."""
+    """What is logged about a batch."""
 
     names: Sequence[str]  # of figures
     values: Sequence[float]  # of each, summed over pairs and answers of a group
-    gaps: Sequence[float]  # between the policy and its reference before the first step, of each group, nats
+    gaps: Sequence[float]  # between the policy and its reference before the first step, for each group, nats
 
 
 def _summed(batches: Sequence[_Logged]) -> dict[str, float]:
@@ -192,7 +192,7 @@ def _summed(batches: Sequence[_Logged]) -> dict[str, float]:
 
 
 def _check_reference(preferences: Sequence[Preference], reference: Sequence[Sequence[float]], figures: Figures) -> None:
-    """Check that every preference that is compared has all the log-probabilities of its reference."""
+    """Check that every compared preference has all the log-probabilities of its reference."""
     for preference, logps in zip(preferences, reference, strict=True):
         if preference.is_compared and len(logps) != (wanted := figures.n(preference.group)):
             raise ValueError(f"{wanted} figures of a group have {len(logps)} reference values")
@@ -202,5 +202,6 @@ def _check_step_0(gap: float, tolerance: float) -> None:
     if gap > tolerance:
         raise TrainingError(
             f"before the first step the policy is {gap:.3f} nats a token away from its reference, more than the "
-            f"{tolerance} of one model: the adapter or the reference's log-probabilities belong to another"
+            f"{tolerance} allowed for the same model: the adapter or the reference's log-probabilities belong to "
+            "another model"
         )

@@ -171,6 +171,6 @@ def test_bytes_that_differ_at_the_second_time_are_an_error(kept, tmp_path):
                 yield key, data
                 yield key, data if key.name != "c" else b"other"
 
-    with pytest.raises(MachineError, match=r"/c: this was computed twice, with different results"):
+    with pytest.raises(MachineError, match=r"/c: two computations of this gave different results"):
         computed(Twice(), Words(Prefix("x-", tmp_path)), WORDS, kept)
     assert names(kept) == {"a", "b", "c"} and (kept / "c").read_bytes() == b"x-c"

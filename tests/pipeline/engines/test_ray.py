@@ -54,7 +54,7 @@ def test_machines_that_compute_other_bytes_are_named_and_left_out(cluster, tmp_p
     engine.release()
 
     assert set(found) == set(items) and len(set(found.values())) == 1
-    assert "is another kind of machine: it computes other bytes than" in capsys.readouterr().out
+    assert "is a different kind of machine: it computes different bytes from" in capsys.readouterr().out
     mixed = cluster.engine(2, mixed=True)
     assert set(dict(mixed.map(work, items))) == set(items)
     mixed.release()

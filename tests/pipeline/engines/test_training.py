@@ -139,5 +139,5 @@ def test_a_worker_that_is_killed_in_a_training_is_replaced_by_one_that_goes_on(c
 
     found = trained(RayTrainers(crew, print), student, tmp_path / "over-ray", 0.3)
 
-    assert len(killed) == 1 and "another goes on with the training" in capsys.readouterr().out
+    assert len(killed) == 1 and "another worker continues the training" in capsys.readouterr().out
     assert same(alone, found)

@@ -140,7 +140,7 @@ def test_a_server_that_accepts_no_limit_is_reported_after_two_requests(server):
 
     server.default = refuse
 
-    with pytest.raises(RecipeError, match="neither as max_tokens nor as max_completion_tokens"):
+    with pytest.raises(RecipeError, match="neither max_tokens nor max_completion_tokens"):
         asked(server, n=5)
 
     assert len(server.requests) == 2

@@ -87,7 +87,7 @@ def test_weights_are_not_shared_out_by_one_process_nor_of_4_bits():
     for size in (None, 1):
         with pytest.raises(RecipeError, match="add --train-workers 2"):
             check_shards(size, "lora")
-    with pytest.raises(RecipeError, match="of 4 bits"):
+    with pytest.raises(RecipeError, match="4-bit weights"):
         check_shards(2, "qlora")
 
 

@@ -1,4 +1,4 @@
-"""What is shown while a command works: on a terminal, in a log, or to a program."""
+"""Shows what a command is doing: on a terminal, in a log, or to a program."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from srit.watching import Begun, Event, Line, Made, Taken, Watch, as_line
 
 Display = Literal["lively", "quiet", "json"]
 
-LINE_SECONDS = 60.0  # between lines of progress where there is no terminal
+LINE_SECONDS = 60.0  # between lines of progress without a terminal
 OBJECT_SECONDS = 1.0  # between JSON objects about one piece of work
 
 
@@ -26,7 +26,7 @@ def kind_of_display(quiet: bool, as_json: bool) -> Display:
 
 @contextmanager
 def display(kind: Display) -> Iterator[Watch]:
-    """Show what happens while the block runs, warnings of other libraries included, on stderr; JSON on stdout."""
+    """Show events while the block runs, including other libraries' warnings, on stderr; JSON goes to stdout."""
     from rich.console import Console
 
     from srit.cli.display.others import heard
@@ -49,7 +49,7 @@ def display(kind: Display) -> Iterator[Watch]:
 
 
 def lines(say: Callable[[str], None]) -> Watch:
-    """Say each line, and how far the work is once a minute."""
+    """Print each line, and the progress once a minute."""
     spoken = time.monotonic()
 
     def progressed(course: Course, now: float) -> None:
@@ -68,7 +68,7 @@ def lines(say: Callable[[str], None]) -> Watch:
 
 
 def warnings_alone(say: Callable[[str], None]) -> Watch:
-    """Say nothing but warnings."""
+    """Print only warnings."""
 
     def watch(event: Event) -> None:
         if isinstance(event, Line) and event.text.lstrip().startswith("WARN"):
@@ -78,7 +78,7 @@ def warnings_alone(say: Callable[[str], None]) -> Watch:
 
 
 def objects(put: Callable[[Mapping[str, Any]], None]) -> Watch:
-    """Put each event as an object for JSON; progress once a second, and when it ends."""
+    """Turn each event into an object for JSON; progress once a second, and at its end."""
     spoken: dict[str, float] = {}
 
     def progressed(course: Course, now: float) -> None:
@@ -109,5 +109,5 @@ def _of_line(text: str) -> dict[str, str]:
 
 
 def print_object(found: Mapping[str, Any]) -> None:
-    """Print one line of JSON on stdout; a reader sees it at once."""
+    """Print one line of JSON on stdout, flushed so that a reader sees it at once."""
     print(json.dumps(found, ensure_ascii=False), flush=True)

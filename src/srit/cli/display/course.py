@@ -1,4 +1,4 @@
-"""How far a piece of work is, how fast it goes, and what was last seen of it."""
+"""How far a piece of work has come, how fast it goes, and what was last seen of it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 from srit.watching import Event, Line, Progressed, Said, Watch
 
-LOOK_SECONDS = 1.0  # between looks at what was said: answers are judged for them
-JUDGING_SECONDS = 0.05  # that a look may take before it begins with another answer
+LOOK_SECONDS = 1.0  # between looks at answers, which are judged for the display
+JUDGING_SECONDS = 0.05  # that a look may take before it starts on another answer
 MINUTE = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What is known of a piece of work; None where nothing is known yet."""
+    """What is known about a piece of work; None for what is not known yet."""
 
     what: str
     done: int
@@ -46,7 +46,7 @@ class Course:
             began: when the work began, which is before its first report, on the clock of `time.monotonic`.
         """
         earlier = first.done - 1 if first.earlier is None else first.earlier
-        # The first interval also has the model's loading: it counts until there is another.
+        # The first interval includes loading the model, so it counts only until there is another.
         self._marks = [_Mark(began, earlier, 0)]
         self._last, self._looked = first, -LOOK_SECONDS
         self._looked_at = self._right = 0
@@ -75,11 +75,11 @@ class Course:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing of it is left."""
+        """Whether all of it is done."""
         return self._last.done == self._last.total
 
     def figures(self, now: float) -> Figures:
-        """Return what is known at a time."""
+        """Return what is known at a given time."""
         event, last = self._last, self._marks[-1]
         since = self._marks[min(1, max(0, len(self._marks) - 2))]
         seconds = last.time - since.time
@@ -92,7 +92,7 @@ class Course:
 
 
 def following(progressed: Callable[[Course, float], None], happened: Callable[[Event], None]) -> Watch:
-    """Return what hands on each piece of work with the time at each of its reports, and all other events."""
+    """Return a watcher that passes on each piece of work with the time of its reports, and all other events."""
     began, course, what = time.monotonic(), None, ""
 
     def watch(event: Event) -> None:
@@ -113,7 +113,7 @@ def following(progressed: Callable[[Course, float], None], happened: Callable[[E
 
 
 def in_words(figures: Figures) -> str:
-    """Return the rates, the loss and the share of right answers, as far as they are known."""
+    """Say the rates, the loss and the share of right answers, as far as they are known."""
     parts = []
     if figures.per_second:
         parts.append(_rate(figures.per_second, figures.unit))
@@ -133,7 +133,7 @@ def _rate(per_second: float, unit: str) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Return a length of time as on a clock: "0:07", "2:03:10"."""
+    """Return a duration as on a clock: "0:07", "2:03:10"."""
     minutes, rest = divmod(round(seconds), MINUTE)
     hours, minutes = divmod(minutes, MINUTE)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,4 +1,4 @@
-"""What other libraries say while a command works: as lines of ours, each said once, and none of their bars."""
+"""Turns other libraries' messages into lines of ours, each printed once, and hides their progress bars."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from srit.watching import Begun, Event, Line, Progressed, Watch
 
 
 class Heard(logging.Handler):
-    """Hands on what loggers say as lines."""
+    """Passes on log records as lines."""
 
     def __init__(self, watch: Watch) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class Heard(logging.Handler):
         self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say a record as a line, unless it was said before."""
+        """Pass on a record as a line, unless the line was printed before."""
         ours = record.name.startswith("srit")
         text = one_line(record.getMessage() if ours else f"{record.name}: {record.getMessage()}", 400)
         line = f"{'WARN' if record.levelno >= logging.WARNING else '    '} {text}"
@@ -31,11 +31,11 @@ class Heard(logging.Handler):
 
 @contextmanager
 def heard(watch: Watch) -> Iterator[Watch]:
-    """Hand on what loggers say while the block runs: srit's notes, and the warnings of all.
+    """Pass on log records while the block runs: srit's notes, and all libraries' warnings.
 
     Yields:
-        What takes the events of the work. Transformers is quieted when work begins, or once it is loaded: its import
-        takes a second, and a run that has nothing to do only says a line or two.
+        A watcher for the events of the work. Transformers is quieted when work begins, or once it is loaded: its import
+        takes a second, and a run that has nothing to do prints only a line or two.
     """
     is_quiet = False
 
@@ -57,7 +57,7 @@ def heard(watch: Watch) -> Iterator[Watch]:
 
 
 def _quiet_transformers() -> None:
-    """Let transformers log as others do and draw no bars: otherwise it writes to stderr by itself."""
+    """Make transformers log like other libraries and draw no bars; by itself it writes to stderr."""
     from transformers.utils import logging as theirs
 
     theirs.disable_progress_bar()  # type: ignore[no-untyped-call]

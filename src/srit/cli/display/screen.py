@@ -1,4 +1,4 @@
-"""A terminal: lines about what happened, and below them the work that goes on."""
+"""A terminal: lines about past events, and below them the current work."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 REFRESHES = 4  # a second
-SAID_LINES = 2  # of the screen for what was said
+SAID_LINES = 2  # of the screen for an answer
 COLORS = {"right": "green", "wrong": "red"}
 
 
 @contextmanager
 def screen(console: Console) -> Iterator[Watch]:
-    """Show all that happens while the block runs, and leave only the lines behind."""
+    """Show every event while the block runs, and leave only the lines on the screen."""
     from rich.live import Live
 
     view = View(console)
@@ -45,13 +45,13 @@ class View:
         self._course: Course | None = None
 
     def progressed(self, course: Course, now: float) -> None:
-        """Take how far a piece of work is."""
+        """Take the progress of a piece of work."""
         self._course = course
         if course.is_done:
             self._began = now
 
     def happened(self, event: Event) -> None:
-        """Take any other event: a stage that begins is shown at the bottom, and all others are lines."""
+        """Take any other event: a stage that begins is shown at the bottom; all others become lines."""
         if not isinstance(event, Line):
             self._course, self._began = None, time.monotonic()
             self._stage = event.stage if isinstance(event, Begun) else ""
@@ -59,7 +59,7 @@ class View:
             self._console.print(printable(line), soft_wrap=True)
 
     def shown(self) -> RenderableType:
-        """Return what goes on: the work, its rates, and what was last said."""
+        """Return what is going on: the work, its rates, and the last answer."""
         from rich.console import Group
         from rich.table import Table
 
@@ -94,5 +94,5 @@ def _details(figures: Figures, width: int) -> Iterator[RenderableType]:
     if figures.said is not None:
         text, verdict = one_line(figures.said.text, 100 * width), figures.said.verdict
         room = SAID_LINES * (width - 2) - len(verdict) - 4
-        shown = text if len(text) <= room else "…" + text[-room:].lstrip()  # an answer's end has what is judged
+        shown = text if len(text) <= room else "…" + text[-room:].lstrip()  # the end of an answer has what is judged
         yield Text.assemble("  ", (f"{verdict}: ", COLORS.get(verdict, "yellow")), shown, overflow="fold")

@@ -20,7 +20,7 @@ FILE = "model.gguf"
 
 
 class Written(NamedTuple):
-    """The questions of a trial as something else than the model's chat template writes them."""
+    """The questions of a trial as written by something other than the model's chat template."""
 
     by: str
     texts: Sequence[str]
@@ -29,15 +29,15 @@ class Written(NamedTuple):
 def make_gguf(
     source: Source, folder: Path, trial: Trial, converter: Path | None, written: Written | None = None
 ) -> list[Check]:
-    """Write the file in the model's precision, and have llama.cpp answer the same questions.
+    """Write the file in the model's precision, and ask llama.cpp the same questions.
 
     Args:
-        converter: llama.cpp's convert_hf_to_gguf.py; None: srit writes the file where it can, and otherwise the one
-            in PATH does.
+        converter: llama.cpp's convert_hf_to_gguf.py; None: srit writes the file if it can, otherwise the one in PATH
+            does.
         written: the same questions by another chat template.
 
     Raises:
-        DataError: the model cannot be written, or llama.cpp does not load the file.
+        DataError: the model cannot be written, or llama.cpp cannot load the file.
         MachineError: the converter is needed and missing.
     """
     import torch
@@ -65,7 +65,7 @@ def compare(path: Path, trial: Trial, answers: Answers, written: Written | None)
     wanted = [question.ids for question in trial.questions]
     with serving(path) as server:
         if server is None:
-            line = "not checked in llama.cpp: pip install 'srit[gguf]', or put its llama-server into PATH, and repeat"
+            line = "not checked in llama.cpp: pip install 'srit[gguf]', or put llama-server into PATH, and export again"
             return [Check(UNCHECKED, False, line)]
         checks = [_prompts("its chat template", map(server.chat_ids, trial.texts), wanted, server)]
         if written is not None:

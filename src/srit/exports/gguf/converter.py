@@ -21,7 +21,7 @@ def find_converter(reason: str) -> Path:
         reason: why it is needed.
 
     Raises:
-        MachineError: it is not there.
+        MachineError: there is none.
     """
     found = shutil.which(SCRIPT)
     if found is None:

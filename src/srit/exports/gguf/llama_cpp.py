@@ -82,7 +82,7 @@ def serving(path: Path, room: int = 4096) -> Iterator[Server | None]:
         room: tokens of a prompt with its answer.
 
     Raises:
-        DataError: llama.cpp does not load the file; says what it says.
+        DataError: llama.cpp cannot load the file; the message has its reason.
     """
     port = _free_port()
     found = _command(path, port, room)
@@ -98,14 +98,14 @@ def serving(path: Path, room: int = 4096) -> Iterator[Server | None]:
             server = Server(f"http://{_HOST}:{port}", name)
             if not _is_up(server, process):
                 log.seek(0)
-                raise DataError(f"{path}: llama.cpp does not load it: {_fault(log.read().decode(errors='replace'))}")
+                raise DataError(f"{path}: llama.cpp cannot load it: {_fault(log.read().decode(errors='replace'))}")
             yield server
         finally:
             process.kill()
 
 
 def _command(path: Path, port: int, room: int) -> tuple[str, list[str]] | None:
-    """Return what llama.cpp is called and the command of its server."""
+    """Return llama.cpp's name and the command of its server."""
     if (program := shutil.which("llama-server")) is not None:
         options = ["--host", _HOST, "--port", str(port), "-c", str(room), "-np", "1", "--jinja"]
         return "llama-server", [program, "-m", str(path), *options]
@@ -139,4 +139,4 @@ def _is_up(server: Server, process: subprocess.Popen[bytes]) -> bool:
 
 def _fault(log: str) -> str:
     said = re.search(r"(?:error|failed).*", log, re.IGNORECASE)  # what follows the first is its consequence
-    return said[0].strip() if said else "it does not say why"
+    return said[0].strip() if said else "it gives no reason"

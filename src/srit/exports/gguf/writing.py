@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# How llama.cpp calls the ways of cutting text into words, by what tokenizer.json does before it; llama.cpp's converter
+# llama.cpp's names for ways of splitting text into words, by the pre-tokenizer in tokenizer.json; llama.cpp's converter
 # knows more of them.
 _DIGITS = {"type": "Digits", "individual_digits": True}
 _WORDS = {"gpt-2": [], "smollm": [_DIGITS]}
@@ -34,12 +34,12 @@ def unwritable(model: PreTrainedModel, prompts: Prompts) -> str:
     if rope != "default" or config.attention_bias or config.mlp_bias or config.hidden_act != "silu":
         return "srit itself writes only plain Llama models, without scaled rotary positions and biases"
     if words_of(_backend(prompts.tokenizer)) is None:
-        return "srit itself does not know how llama.cpp calls this tokenizer"
+        return "srit itself does not know llama.cpp's name for this tokenizer"
     return ""
 
 
 def words_of(backend: Mapping[str, Any]) -> str | None:
-    """Return llama.cpp's name for how a tokenizer.json cuts text into words; None: srit does not know it."""
+    """Return llama.cpp's name for how a tokenizer.json splits text into words; None: srit does not know it."""
     cutting = backend.get("pre_tokenizer") or {}
     steps = cutting.get("pretokenizers", []) if cutting.get("type") == "Sequence" else [cutting]
     model = backend["model"]
@@ -117,7 +117,7 @@ def _add_tokenizer(writer: GGUFWriter, model: PreTrainedModel, prompts: Prompts)
 
 
 def _tokens(tokenizer: PreTrainedTokenizerBase, rows: int) -> tuple[list[str], list[int]]:
-    """Return the text and the type of each token; rows of the model without a token get a name that no text has."""
+    """Return the text and the type of each token; the model's rows without a token get a name that no text has."""
     from gguf import TokenType
 
     added, texts = tokenizer.added_tokens_decoder, {i: text for text, i in tokenizer.get_vocab().items()}

@@ -1,4 +1,4 @@
-"""What a stage is given besides its inputs and outputs."""
+"""What a stage receives besides its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 Judged = Callable[[int, Sampled], Said]  # judges an answer by its place among those that were asked for
 
 LOOKED_AT = 8  # answers of a chunk that may be judged while others are drawn
-CHUNK = 4  # rows times this are committed together: a row that ends early is given to another answer of the chunk
-SHORT = 128  # tokens; where answers may be longer, fewer are committed together, so that a kill costs no more work
+CHUNK = 4  # this times `rows` are committed together, so a row that ends early can go to another answer of the chunk
+SHORT = 128  # tokens; if answers may be longer, fewer are committed together, so a kill costs no more work
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Context:
     engine: Engine
     trainers: Trainers
     partial: Path  # the folder of the stage's unfinished work; a later run continues from it
-    seconds: Mapping[str, float]  # that each finished stage of the recipe took
+    seconds: Mapping[str, float]  # the time that each finished stage of the recipe took
 
     def trainable(self, start: Path | None) -> LanguageModel:
         """Load the student to train it, as in `Models.trainable`, once the engine has freed what it keeps."""
@@ -64,10 +64,10 @@ class Context:
         sizes: Mapping[str, int],
         what: str,
     ) -> Iterator[bytes]:
-        """Compute every item, and return an iterator of their bytes in order; a later run computes no kept one again.
+        """Compute every item, and return an iterator of their bytes in order; a later run recomputes no kept one.
 
         Args:
-            items: by the name of the file that keeps its bytes.
+            items: by the name of the file that keeps their bytes.
             kept: the folder of those files; None: `partial`.
             sizes: how much progress each item is.
             what: the name of that progress, whose unit is a group of answers.
@@ -109,7 +109,7 @@ class Chunks(NamedTuple):
 def sampling(source: SamplerSource, requests: Sequence[Request], settings: SamplingSettings, kept: Path) -> Chunks:
     """Return the chunks that give an answer to each request.
 
-    What is in a chunk does not depend on the number of workers: it decides how the chunk's numbers are rounded.
+    A chunk's content does not depend on the number of workers, since it decides how the chunk's numbers are rounded.
     """
     size = chunk_size(source.rows, settings.max_new_tokens)
     items = chunks_of(requests, size)

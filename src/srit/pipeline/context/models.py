@@ -1,4 +1,4 @@
-"""The run's models, loaded as the stage declared that it computes them."""
+"""The run's models, loaded to be computed as the stage declared."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The student, and the models that stages made of it."""
+    """The student, and the models that stages made from it."""
 
     student: Student
     engine: SamplerSettings  # what draws its answers
@@ -25,7 +25,7 @@ class Models:
 
     @property
     def budget(self) -> Budget:
-        """How many tokens go through the model at once in training."""
+        """The number of tokens that go through the model at once in training."""
         return Budget(self.plan.batch_tokens, self.plan.stored_tokens)
 
     def sampler(self, trained: Trained | None, rows: int) -> SamplerSource:
@@ -43,7 +43,7 @@ class Models:
         return TrainableSource(self.student, start, self.plan.targets, self.plan.attention)
 
     def on_processor(self) -> Models:
-        """Return the same models, loaded where there is room for all of their weights."""
+        """Return the same models, loaded on the CPU, which has room for all of their weights."""
         return replace(self, student=self.student.model_copy(update={"device": "cpu"}))
 
     def trainable(self, start: Path | None) -> LanguageModel:

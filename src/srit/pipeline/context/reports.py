@@ -1,4 +1,4 @@
-"""What a run reports while it works."""
+"""What a run reports while it is working."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Reports:
         self.watch(Line(line))
 
     def of(self, what: str, unit: str = "answers") -> Counted:
-        """Return the progress of one thing: called with how much is done, of how much."""
+        """Return the progress of one piece of work: a function of the amount done and the total."""
 
         def counted(done: int, total: int, said: Callable[[], Iterator[Said]] = lambda: iter(()), /) -> None:
             self.watch(Progressed(what, done, total, unit, said=said))
@@ -32,7 +32,7 @@ class Reports:
         return counted
 
     def steps(self, what: str) -> Callable[[int, int, Mapping[str, float]], None]:
-        """Return the progress of a training: called with its steps so far, their total, and the last one's metrics."""
+        """Return the progress of a training: a function of the steps so far, their total, and the last metrics."""
 
         def stepped(done: int, total: int, metrics: Mapping[str, float]) -> None:
             n_tokens = int(metrics.get("tokens", 0))
@@ -41,6 +41,6 @@ class Reports:
         return stepped
 
     def check(self, name: str, ok: bool, line: str) -> Json:
-        """Report something that must be true, and return it for the record."""
+        """Report something that must be true, and return a record of it."""
         self.report(f"{'ok  ' if ok else 'WARN'} {line}")
         return asdict(Check(name, ok, line))

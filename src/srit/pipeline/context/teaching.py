@@ -34,7 +34,7 @@ def samples_of(teacher: TeacherSettings) -> int:
 
 
 def teacher_sources(teacher: TeacherSettings) -> dict[str, Json]:
-    """Return sums of what answers are read from or computed with: recordings; weights, tokenizer and template."""
+    """Return checksums of what answers are read from or computed with: recordings; weights, tokenizer and template."""
     return dict(teacher_kind(teacher.kind).sources(teacher))
 
 
@@ -45,7 +45,7 @@ def models_of(recipe: Recipe) -> list[Student]:
 
 
 class Teaching:
-    """A run's teacher and its answers, those of all runs that share them included."""
+    """A run's teacher and its answers, including those of all runs that share them."""
 
     def __init__(
         self,
@@ -59,8 +59,8 @@ class Teaching:
     ) -> None:
         """
         Args:
-            journal: the file of the answers. They are kept apart from what is made of them and are in no fingerprint,
-                so that no changed setting pays for them again.
+            journal: the file of the answers. They are kept apart from what is made from them and are in no fingerprint,
+            so no changed setting pays for them again.
             limits: as in `Paid.earlier_limits`.
             in_vain: as in `Paid`.
             mirror: where each answer is copied before it counts.
@@ -76,7 +76,7 @@ class Teaching:
         return samples_of(self._recipe.teacher)
 
     def teacher(self, sample: int = 0) -> Teacher:
-        """Return the teacher that the recipe names; a kind that is kept is made once, for all stages.
+        """Return the teacher that the recipe names; a kind that can be kept is made once for all stages.
 
         Args:
             sample: which of the answers to each question it gives.
@@ -86,12 +86,12 @@ class Teaching:
         settings, kind = self._recipe.teacher, teacher_kind(self._recipe.teacher.kind)
         around = self._around._replace(sample=sample, spent=self._ledger.spent, record=self._record)
         made: Teacher = kind.make(settings, around)
-        # One for each sample begins with what all of them have spent.
+        # The teacher of each sample starts from what all of them have spent.
         self._kept = made if kind.kept and self.samples == 1 else None
         return made
 
     def paid(self, progress: Counted) -> Paid:
-        """Return the answers by key, with the function that keeps another.
+        """Return the answers by key, and the function that keeps a new one.
 
         Args:
             progress: as in `Paid`.
@@ -104,8 +104,8 @@ class Teaching:
             ledger.check_writable()
         except NotWritten as error:
             raise MachineError(
-                f"{error.filename}: cannot be written ({error.strerror}), so that no answer could be kept; nothing was "
-                "asked. Mend that and rerun the same command"
+                f"{error.filename}: cannot be written ({error.strerror}), so no answer could be kept; nothing was "
+                "asked. Fix this and rerun the same command"
             ) from None
         remembered, anew = teacher_kind(self._recipe.teacher.kind).remembered, Answers()
         return Paid(
@@ -120,7 +120,7 @@ class Teaching:
         )
 
     def _keep(self, came: Sequence[tuple[str, Answer]]) -> None:
-        """As `Ledger.keep`, in the mirror too."""
+        """As `Ledger.keep`, and in the mirror too."""
         self._ledger.keep(came)
         with _as_not_copied():
             self._mirror.answered(free=teacher_kind(self._recipe.teacher.kind).free)
@@ -144,7 +144,7 @@ class Teaching:
 def _as_not_copied() -> Iterator[None]:
     """
     Raises:
-        NotCopied: the block raised a MachineError. What is on its way is then still taken.
+        NotCopied: the block raised a MachineError. Answers in flight are then still received.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""How the student reads and writes text, and how long it may be."""
+"""How the student reads and writes text, and its length limit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Texts:
 
     @cached_property
     def prompts(self) -> Prompts:
-        """The tokenizer with its chat template; loading it reports what was mended in the template."""
+        """The tokenizer with its chat template; loading it reports what was fixed in the template."""
         prompts = load_prompts(self._student, self._wording)
         for line in prompts.lines:
             self._report(line if line.startswith("WARN") else f"     {line}")
@@ -28,5 +28,5 @@ class Texts:
 
     @cached_property
     def room(self) -> Room | None:
-        """How long the student's texts may be; None: there is no limit."""
+        """The most tokens of the student's texts; None: there is no limit."""
         return load_room(self._student)

@@ -1,6 +1,6 @@
-"""Engines: what computes the chunks of a run. This process, processes of this machine, or a Ray cluster.
+"""Engines compute the chunks of a run: this process, several processes on this machine, or a Ray cluster.
 
-Which engine is used, and with how many workers, is no part of a recipe or a fingerprint: the files come out the same.
+The engine and its number of workers are not part of a recipe or a fingerprint: the files come out the same.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class Machines(NamedTuple):
-    """Where the chunks of a run are computed, and its models trained."""
+    """Where the chunks of a run are computed and its models trained."""
 
     on: str = "local"  # or "ray"
-    workers: int | None = None  # at once; None: one for each GPU, or one alone where there is none
-    mixed: bool = False  # on a cluster, use machines whose results differ from those of the first
-    train_workers: int | None = None  # processes of this machine that train together; None: as `trainers_for` finds
-    shard: bool = False  # each of these has a share of the weights, not all of them
+    workers: int | None = None  # at once; None: one for each GPU, or one if there is none
+    mixed: bool = False  # on a cluster, also use machines whose results differ from the first one's
+    train_workers: int | None = None  # processes on this machine that train together; None: as `trainers_for` decides
+    shard: bool = False  # each of them holds only a shard of the weights
 
 
 HERE = Machines()
@@ -37,7 +37,7 @@ def working(machines: Machines, recipe: Recipe, report: Report) -> Iterator[Engi
     """Yield the engine for a recipe; its workers end with the block.
 
     Raises:
-        RecipeError: there is no such engine, or not with so many workers.
+        RecipeError: there is no such engine, or it cannot have so many workers.
         MachineError: it is not installed, or cannot be reached.
     """
     engine = engine_of(machines, recipe, report)
@@ -67,7 +67,9 @@ def _local(machines: Machines, recipe: Recipe, report: Report) -> Engine:
     if asked == 1:
         return LocalEngine()
     if devices and asked > len(devices):
-        raise RecipeError(f"--workers {asked}: there are {len(devices)} GPUs, and each worker needs one of its own")
+        raise RecipeError(
+            f"--workers {asked}: there are {len(devices)} GPUs, and each worker needs its own: use fewer workers"
+        )
     threads = threads_of(asked)
     fitting = asked if devices else workers_that_fit(recipe, asked, report)
     return SharingEngine(Processes(fitting, threads, devices), report)
@@ -80,9 +82,9 @@ def _ray(machines: Machines, recipe: Recipe, report: Report) -> Engine:
 
 
 def threads_of(workers: int) -> int:
-    """Return how many threads each of so many workers on this machine computes with: its share of the cores.
+    """Return how many threads each of so many workers on this machine uses: its share of the cores.
 
-    Float32 sums depend on it, so OMP_NUM_THREADS, if it is set, decides: then any number of workers gives the same
+    Float32 sums depend on it, so OMP_NUM_THREADS decides if it is set: then any number of workers gives the same
     bytes.
     """
     stated = os.environ.get("OMP_NUM_THREADS", "")

@@ -1,6 +1,6 @@
-"""Workers that compute one chunk at a time and may die at any moment, and what they say.
+"""Workers, which compute one chunk at a time and may die at any moment, and the events that they report.
 
-`sharing` hands out the chunks. A file for each kind of worker says how it is started, asked, and ended.
+`sharing` hands out the chunks. Each kind of worker has a file that says how it is started, asked, and ended.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What the chunk needs is there; from now on a death is the chunk's."""
+    """What the chunk needs is loaded; from now on the chunk is blamed for a death."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +36,21 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Building or computing raised an error, as it would in the process that asks."""
+    """Building or computing raised an error, as it would have in the process that asks."""
 
     error: Exception
 
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """The worker is no more, and what it was given is lost."""
+    """The worker is dead, and what it was given is lost."""
 
     why: str  # for people, such as "the worker process 4711 was killed by SIGKILL"
 
 
 @dataclass(frozen=True, slots=True)
 class Unfit:
-    """The worker's machine computes something else from the same chunk: it is to do nothing."""
+    """The worker's machine computes different bytes from the same chunk, so it must do nothing."""
 
     why: str  # for people
 
@@ -62,11 +62,11 @@ class Worker(Protocol):
     """Computes one chunk at a time."""
 
     def give(self, work: ChunkWork[BuiltThing, Item], item: Item) -> None:
-        """Have it compute a chunk; what becomes of it are events."""
+        """Have it compute a chunk; the outcome arrives as events."""
         ...
 
     def end(self) -> None:
-        """End it at once, whatever it does."""
+        """End it at once, whatever it is doing."""
         ...
 
 
@@ -83,20 +83,20 @@ class Crew(Protocol[Some]):
 
     @property
     def kind(self) -> Mapping[str, str]:
-        """What the bytes of a chunk depend on besides the work and the item, as `environment` records it."""
+        """Everything that a chunk's bytes depend on besides the work and the item, as `environment` records it."""
         ...
 
     def start(self, work: ChunkWork[BuiltThing, Item], item: Item) -> Some:
-        """Start a worker, which is `Ready` later, `Unfit`, or `Died`; it may be tried with a chunk of the work."""
+        """Start a worker, which becomes `Ready`, `Unfit` or `Died`; it may be tested with a chunk of the work."""
         ...
 
     def wait(self, workers: Collection[Some]) -> Iterable[tuple[Some, Event]]:
-        """Wait until at least one of the workers has something to say, and return that."""
+        """Wait until at least one of the workers reports something, and return its events."""
         ...
 
 
 class Computing:
-    """A worker's side: builds what works need, keeps the last, and computes chunks."""
+    """A worker's side: builds what a work needs, keeps the last build, and computes chunks."""
 
     def __init__(self) -> None:
         self._last = LastBuilt()
@@ -118,11 +118,11 @@ class Computing:
 
 
 class WorkerError(Exception):
-    """An internal error of a worker, with its traceback there as a note."""
+    """An internal error in a worker, with the worker's traceback as a note."""
 
 
 def portable(error: Exception) -> Exception:
-    """Return an error that can be sent to another process: itself where a user can act on it, else a WorkerError."""
+    """Return an error that can be sent to another process: the same one if a user can act on it, else a WorkerError."""
     told = WorkerError(f"{type(error).__name__}: {error}")
     told.add_note("".join(traceback.format_exception(error)))
     if not isinstance(error, (SritError, OSError, MemoryError)):

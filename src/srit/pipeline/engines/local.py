@@ -12,28 +12,28 @@ CHUNK_THREADS = "threads of a chunk"  # float32 sums depend on them
 
 
 class LastBuilt:
-    """What was built last, such as a model: an evaluation asks one model task after task."""
+    """The last thing built, such as a model: an evaluation asks one model about task after task."""
 
     def __init__(self) -> None:
         self._kept: tuple[Source[object], object] | None = None
 
     def of(self, source: Source[Built]) -> Built:
-        """Return what a source builds; an equal one was built last time."""
+        """Return what a source builds, reusing the last build if it came from an equal source."""
         if self._kept is None or self._kept[0] != source:
             if self._kept is not None and type(self._kept[0]) is not type(source):
-                release_engines()  # an engine serves one model after the other, but no other use
+                release_engines()  # an engine serves one model after another, but nothing else
             self._kept = None  # frees its memory before the next is loaded
             self._kept = (source, source.build())
         return cast(Built, self._kept[1])
 
     def forget(self) -> None:
-        """Free its memory, and what a sampler's engine keeps."""
+        """Free its memory and that of a sampler's engine."""
         self._kept = None
         release_engines()
 
 
 class LocalEngine:
-    """Compute chunks here, and keep the last model."""
+    """Computes chunks in this process, and keeps the last model."""
 
     size = 1
 
@@ -42,7 +42,7 @@ class LocalEngine:
 
     @property
     def kind(self) -> Mapping[str, str]:
-        """What the bytes of a chunk depend on besides the work and the item."""
+        """Everything that a chunk's bytes depend on besides the work and the item."""
         import torch
 
         return {CHUNK_THREADS: str(torch.get_num_threads())}
@@ -53,5 +53,5 @@ class LocalEngine:
             yield key, work.chunk(self._built.of(work.source), item)
 
     def release(self) -> None:
-        """Free the model that is kept."""
+        """Free the model that it keeps."""
         self._built.forget()

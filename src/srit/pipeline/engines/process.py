@@ -1,4 +1,4 @@
-"""What a worker process runs: chunks come and results go through one connection, whose end is its own."""
+"""What a worker process runs: chunks arrive and results leave through one connection, and it ends with it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from srit.pipeline.engines.crew import Computing, Event, Failed, Ready, portable
 
 
 def serve(descriptor: int) -> None:
-    """Compute chunks until the other end is closed, however its process ended."""
+    """Compute chunks until the other end closes, however its process ended."""
     connection: Connection = Connection(descriptor)
-    # They warn each other's users of renamed arguments; the reader cannot act on it.
+    # Libraries warn each other's users of renamed arguments; our reader cannot act on it.
     warnings.filterwarnings("ignore", category=FutureWarning)
-    # The process that shows what happens says it once; workers would write over its display.
+    # The main process reports each event once; workers would write over its display.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     sys.path[:] = pickle.loads(connection.recv_bytes())
     messages: SimpleQueue[bytes] = SimpleQueue()
@@ -41,7 +41,7 @@ def _compute(connection: Connection, computing: Computing, message: bytes) -> No
 
 
 def _listen(connection: Connection, messages: SimpleQueue[bytes]) -> None:
-    """Take messages while a chunk is computed, so that the end of the other process is noticed in the middle of it."""
+    """Take messages while a chunk is computed, so that the other process's end is noticed in the middle of it."""
     while True:
         try:
             messages.put(connection.recv_bytes())

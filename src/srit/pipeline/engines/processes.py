@@ -1,4 +1,4 @@
-"""Workers that are processes of this machine, each with a model of its own and its share of the processor."""
+"""Workers that are processes on this machine, each with its own copy of the model and its share of the cores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SERVE = "from srit.pipeline.engines.process import serve; serve({})"
 
 
 class Process:
-    """A process that computes chunks, started by this one and ended with it."""
+    """A process that computes chunks, started by this process and ended with it."""
 
     def __init__(self, environment: Mapping[str, str], device: str | None) -> None:
         """Start it.
@@ -37,14 +37,14 @@ class Process:
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
-                stdout=2,  # what a library prints is no result
-                process_group=0,  # Ctrl-C is for this process, which ends it in order
+                stdout=2,  # what a library prints is not a result
+                process_group=0,  # Ctrl-C is for this process, which ends the worker in an orderly way
             )
         self._send(sys.path)  # where the classes of works may come from
 
     @property
     def lives(self) -> bool:
-        """Whether it may still say something."""
+        """Whether it may still report something."""
         return not self.connection.closed
 
     def give(self, work: ChunkWork[BuiltThing, Item], item: Item) -> None:
@@ -52,7 +52,7 @@ class Process:
         self._send((work, item))
 
     def heard(self) -> Event:
-        """Return what it said, once there is something."""
+        """Return what it reported, once there is something."""
         try:
             event: Event = pickle.loads(self.connection.recv_bytes())
         except (EOFError, OSError):  # it may die in the middle of a message
@@ -66,7 +66,7 @@ class Process:
         self.connection.close()
 
     def _send(self, message: object) -> None:
-        with suppress(OSError):  # it has died, and that is heard next
+        with suppress(OSError):  # it has died, which `heard` reports next
             self.connection.send_bytes(pickle.dumps(message))
 
     def _death(self) -> str:
@@ -107,6 +107,6 @@ class Processes:
         return process
 
     def wait(self, workers: Collection[Process]) -> Iterable[tuple[Process, Event]]:
-        """Wait until at least one of the processes has something to say, and return that."""
+        """Wait until at least one of the processes reports something, and return its events."""
         talking = wait([worker.connection for worker in workers])
         return [(worker, worker.heard()) for worker in workers if worker.connection in talking]

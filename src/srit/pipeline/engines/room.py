@@ -1,4 +1,4 @@
-"""How many workers this machine has memory for: each of them keeps a model of its own."""
+"""How many workers fit into this machine's memory, given that each keeps its own copy of the model."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ OF_PARAMETER = 9  # bytes
 
 
 def bytes_of_worker(recipe: Recipe) -> int | None:
-    """Estimate the most memory that a worker with one of the recipe's models takes; None where no size is known."""
+    """Estimate the most memory, in bytes, that a worker with one of the recipe's models takes; None: size unknown."""
     sizes = [n_parameters(recipe.model_copy(update={"student": model})) for model in models_of(recipe)]
     known = [size for size in sizes if size is not None]
     return round(LIBRARIES + OF_PARAMETER * max(known)) if known else None
 
 
 def free_bytes() -> int:
-    """Return the memory that can still be taken without swapping."""
+    """Return the bytes of memory that can still be taken without swapping."""
     lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     return int(lines["MemAvailable"].split()[0]) * 1024
 
@@ -37,27 +37,27 @@ def workers_that_fit(recipe: Recipe, wanted: int, report: Report) -> int:
         return wanted
     fitting = max(1, free // each)
     report(
-        f"WARN {wanted} workers with a model each would take about {wanted * each / 2**30:.1f} GiB, and "
-        f"{free / 2**30:.1f} GiB are free: {fitting} of them work"
+        f"WARN {wanted} workers, each with its own model, would take about {wanted * each / 2**30:.1f} GiB, and "
+        f"{free / 2**30:.1f} GiB are free: starting only {fitting}"
     )
     return fitting
 
 
 def sharing_line(recipe: Recipe, workers: int) -> str:
-    """Say in one line what so many workers would take and how many of them have something to do."""
+    """Say in one line how much memory so many workers would take, and how many of them would have work."""
     each, completions, of_model = bytes_of_worker(recipe), chunks_of_completions(recipe), chunks_of_a_model(recipe)
     memory = "" if each is None else f" take about {workers * each / 2**30:.1f} GiB of {free_bytes() / 2**30:.1f} free;"
-    idle = "" if min(completions, of_model) >= workers else ": some will wait, and a lower `rows` makes more chunks"
+    idle = "" if min(completions, of_model) >= workers else ": some will wait; a lower `rows` makes more chunks"
     return f"{workers} workers{memory} {completions} chunks of completions, {of_model} of a model's answers{idle}"
 
 
 def chunks_of_completions(recipe: Recipe) -> int:
-    """Return in how many chunks the answers of a round come."""
+    """Return the number of chunks in the answers of a round."""
     answers = sum(n for _, n in refined_on(recipe)) * (recipe.sample.direct + recipe.sample.cot)
     return math.ceil(answers / chunk_size(recipe.rows, recipe.sample.max_new_tokens))
 
 
 def chunks_of_a_model(recipe: Recipe) -> int:
-    """Return in how many chunks a model's answers to all evaluation tasks come."""
+    """Return the number of chunks in a model's answers to all evaluation tasks."""
     size, kinds = chunk_size(recipe.rows, recipe.evaluate.max_new_tokens), len(recipe.evaluate.prompts)
     return sum(math.ceil(n_problems(use, "test") * kinds / size) for use in recipe.tasks.evaluate)

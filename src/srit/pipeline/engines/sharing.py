@@ -1,7 +1,7 @@
-"""Share chunks out among workers: one that dies is replaced and its chunk done again, by another.
+"""Distributes chunks among workers: one that dies is replaced, and another worker repeats its chunk.
 
-A chunk that ends three workers is given up, after all others are computed. An error that a worker reports ends the map
-too, once the chunks that are being computed are there. Nothing that was computed is lost by either.
+A chunk that ends three workers is given up, after all others are computed. An error that a worker reports also ends
+the map, once the chunks in progress have arrived. Neither loses anything that was computed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from srit.pipeline.engines.crew import Built, Crew, Died, Done, Event, Failed, R
 
 TRIES = 3  # workers that one chunk may end
 STARTS = 3  # workers in a row that may die before they have built what they need
-IN_A_ROW = 6  # workers that may die over chunks with none computed in between: then it is not the chunks
+IN_A_ROW = 6  # workers that may die with no chunk computed in between; after that, the chunks are not to blame
 
 
 @dataclass
@@ -27,23 +27,23 @@ class _Given(Generic[Key]):
     """The chunk that a worker was given."""
 
     key: Key
-    built: bool = False  # whether what it needs is there: if not, a death is not the chunk's
+    built: bool = False  # whether what it needs is loaded: if not, the chunk is not to blame for a death
 
 
 class SharingEngine(Generic[Some]):
-    """Compute chunks on a crew, whose workers keep their last model for the next work."""
+    """Computes chunks on a crew, whose workers keep their last model for the next work."""
 
     def __init__(self, crew: Crew[Some], report: Report) -> None:
         self._crew, self._report = crew, report
         self._starting: list[Some] = []
         self._idle: list[Some] = []
-        # Those that are to do nothing are not ended: the crew might put others in their place.
+        # Unfit workers are not ended, since the crew might replace them with more of the same kind.
         self._unfit: list[Some] = []
-        self._stillborn: list[str] = []  # how the last workers died, those that had not built what they need
+        self._stillborn: list[str] = []  # how the last workers died that had not loaded what they need
 
     @property
     def kind(self) -> Mapping[str, str]:
-        """What the bytes of a chunk depend on besides the work and the item."""
+        """Everything that a chunk's bytes depend on besides the work and the item."""
         return self._crew.kind
 
     @property
@@ -52,7 +52,7 @@ class SharingEngine(Generic[Some]):
         return self._crew.size
 
     def map(self, work: ChunkWork[BuiltThing, Item], items: Mapping[Key, Item]) -> Iterator[tuple[Key, bytes]]:
-        """Yield the bytes of each item with its key, as soon as they are there.
+        """Yield the bytes of each item with its key, as soon as they arrive.
 
         Raises:
             MachineError: a chunk ended worker after worker, or none could be started.
@@ -75,7 +75,7 @@ class SharingEngine(Generic[Some]):
                     if isinstance(event, Done) and of is not None:
                         yield of.key, event.data
         finally:
-            for worker in busy:  # the caller stopped in the middle, and nobody waits for these
+            for worker in busy:  # the caller stopped early, and nobody waits for these
                 worker.end()
         share.check()
 
@@ -86,7 +86,7 @@ class SharingEngine(Generic[Some]):
         self._starting, self._idle, self._unfit = [], [], []
 
     def _staff(self, share: _Share[Key], busy: int, start: Callable[[Key], Some]) -> None:
-        """Start workers for chunks that none can take, as many as the crew may have.
+        """Start workers for chunks that no worker can take, as many as the crew may have.
 
         Raises:
             MachineError: all that were started died.
@@ -98,12 +98,13 @@ class SharingEngine(Generic[Some]):
         elif not (busy or unused):
             how, self._stillborn = self._stillborn[-1], []
             raise MachineError(
-                f"{STARTS} workers in a row died before they had loaded what they need, the last one so: {how}. If "
-                "memory is short, use fewer (--workers). What was computed is kept: rerun the same command to go on"
+                f"{STARTS} workers in a row died before they had loaded what they need, the last for this reason: "
+                f"{how}. If memory is short, use fewer (--workers). What was computed is kept: rerun the same command "
+                "to continue"
             )
 
     def _follow(self, worker: Some, event: Event, share: _Share[Key], busy: dict[Some, _Given[Key]]) -> None:
-        """Draw the consequences of an event."""
+        """Act on an event."""
         if isinstance(event, Ready):
             self._starting.remove(worker)
             self._idle.append(worker)
@@ -121,7 +122,7 @@ class SharingEngine(Generic[Some]):
             self._lose(worker, event, share, busy.pop(worker, None))
 
     def _lose(self, worker: Some, event: Died | Unfit, share: _Share[Key], given: _Given[Key] | None) -> None:
-        """Have others do what a worker leaves undone."""
+        """Give others what a worker leaves undone."""
         again = "" if given is None else f"; {given.key} is computed again"
         self._report(f"WARN {event.why}{again}")
         if worker in self._starting:
@@ -133,11 +134,11 @@ class SharingEngine(Generic[Some]):
         if given is not None:
             share.again(given.key, event.why if given.built else None)
         else:
-            share.left.rotate(-1)  # the next one may be tried with another chunk
+            share.left.rotate(-1)  # the next worker may be tried with another chunk
 
 
 class _Share(Generic[Key]):
-    """The chunks of one map: which are left, and what went wrong with others."""
+    """The chunks of one map: those that are left, and what went wrong with others."""
 
     def __init__(self, keys: list[Key]) -> None:
         self.left = deque(keys)
@@ -148,16 +149,16 @@ class _Share(Generic[Key]):
         self._errors: dict[Key, Exception] = {}
 
     def done(self) -> None:
-        """Remember that a chunk was computed."""
+        """Note that a chunk was computed."""
         self._deaths.clear()
 
     def failed(self, key: Key, error: Exception) -> None:
-        """Remember an error, and begin no other chunk."""
+        """Note an error, and begin no other chunk."""
         self._errors[key] = error
         self.left.clear()
 
     def again(self, key: Key, why: str | None) -> None:
-        """Do a chunk again, after all others; `why` it ended a worker, None: it did not."""
+        """Repeat a chunk, after all others; `why` says how it ended a worker, None: it did not."""
         if why is not None:
             self._ended[key] += 1
             self._deaths.append(why)
@@ -177,9 +178,11 @@ class _Share(Generic[Key]):
         """
         if self._errors:
             raise self._errors[min(self._errors, key=self._order.__getitem__)]
-        advice = "If memory is short, use fewer (--workers). What was computed is kept: rerun the same command to go on"
+        advice = (
+            "If memory is short, use fewer (--workers). What was computed is kept: rerun the same command to continue"
+        )
         if self._given_up:
             names = " and ".join(map(str, self._given_up))
             raise MachineError(f"{names} ended {TRIES} workers: {next(iter(self._given_up.values()))}. {advice}")
         if len(self._deaths) >= IN_A_ROW:
-            raise MachineError(f"{IN_A_ROW} workers in a row died over chunks: {self._deaths[-1]}. {advice}")
+            raise MachineError(f"{IN_A_ROW} workers in a row died while computing chunks: {self._deaths[-1]}. {advice}")

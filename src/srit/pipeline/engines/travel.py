@@ -1,8 +1,8 @@
-"""Works as they travel to machines that share no files with this one.
+"""Sends works to machines that share no files with this one.
 
-A folder of weights travels as its sum: the other machine lays the files out in its cache, under that sum, once. A
-student that is a local folder travels likewise, and with an adapter the folder of its base; an embedded student, or one
-of the hub, is that machine's own.
+A folder of weights travels as its checksum: the other machine puts the files into its cache once, under that checksum.
+So do a student that is a local folder and the base folder of an adapter; each machine loads an embedded student, or one
+from the hub, by itself.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ PIECE = 32 * 2**20  # bytes of a file that travel together
 
 
 def packed(value: object, paths: dict[str, Path] | None = None) -> tuple[bytes, dict[str, Path]]:
-    """Return a value as bytes, with the folders in it replaced by their sums, and these folders by their sums.
+    """Return a value as bytes, with its folders replaced by their checksums, and the folders by checksum.
 
     Args:
-        paths: takes what other paths there are in the value, by the names that stand for them; None: there are none.
+        paths: receives the other paths in the value, by the names that stand for them; None: there are none.
     """
     folders: dict[str, Path] = {}
 
@@ -42,7 +42,7 @@ def packed(value: object, paths: dict[str, Path] | None = None) -> tuple[bytes, 
             if isinstance(part, Student) and (folder := _own_folder(part)) is not None:
                 total = sum_of(folder)
                 folders[total] = folder
-                # A base that is a folder is a student, too: pickle asks what becomes of it.
+                # A base that is a folder is also a student, so pickle asks about it separately.
                 return "student", part.model_dump(mode="json", exclude={"model"}), total, _base_folder_of(part)
             if isinstance(part, Path) and paths is not None:
                 paths[name := str(len(paths))] = part
@@ -55,10 +55,10 @@ def packed(value: object, paths: dict[str, Path] | None = None) -> tuple[bytes, 
 
 
 def unpacked(data: bytes, place: Callable[[str], Path], paths: Path | None = None) -> Any:
-    """Return the value of `packed`.
+    """Return the value that `packed` was given.
 
     Args:
-        place: returns the folder with a sum on this machine.
+        place: returns the folder with a given checksum on this machine.
         paths: the folder in which its other paths are, by their names.
     """
 
@@ -77,12 +77,12 @@ def unpacked(data: bytes, place: Callable[[str], Path], paths: Path | None = Non
 
 
 def _own_folder(student: Student) -> Path | None:
-    """Return the folder of a student that other machines do not have by themselves."""
+    """Return a student's folder if other machines cannot load it by themselves."""
     return None if student.model in EMBEDDED else locate(student)
 
 
 def _base_folder_of(student: Student) -> Student | None:
-    """Return the base of a student that is an adapter, if that base has to travel."""
+    """Return the base of an adapter student, if that base has to travel."""
     base = base_student(student)
     return None if base == student or _own_folder(base) is None else base
 
@@ -99,7 +99,7 @@ def _naming(base: Student, adapter: Path) -> Path:
 
 
 def pieces(folder: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """Yield the name of every file of a folder, and the file in pieces."""
+    """Yield the name of every file in a folder, and the file in pieces."""
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         yield str(path.relative_to(folder)), cut(path)
 
@@ -112,7 +112,7 @@ def cut(path: Path) -> Iterator[bytes]:
 
 
 def lay(folder: Path, files: Mapping[str, Iterable[bytes]]) -> None:
-    """Write files that came in pieces into a folder."""
+    """Write files that arrived in pieces into a folder."""
     for name, parts in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         with (folder / name).open("wb") as file:
@@ -120,10 +120,10 @@ def lay(folder: Path, files: Mapping[str, Iterable[bytes]]) -> None:
 
 
 def laid_out(total: str, files: Mapping[str, Iterable[bytes]]) -> Path:
-    """Return the folder of the cache with a sum, written from its files if this machine does not have it yet.
+    """Return the cache's folder with a checksum, written from its files if this machine does not have it yet.
 
     Raises:
-        MachineError: what came has another sum.
+        MachineError: the files that arrived do not match the checksum.
     """
     folder = cache() / "received" / total
     if folder.exists():
@@ -133,5 +133,8 @@ def laid_out(total: str, files: Mapping[str, Iterable[bytes]]) -> Path:
             with building(folder) as partial:
                 lay(partial, files)
                 if sha256_of(partial) != total:
-                    raise MachineError(f"{folder}: what was received has another sum: rerun to send it again")
+                    raise MachineError(
+                        f"{folder}: the received files do not match their checksum: rerun the same command to send "
+                        "them again"
+                    )
     return folder

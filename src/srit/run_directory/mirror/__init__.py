@@ -1,7 +1,7 @@
-"""A copy of a run directory on object storage, from which another machine goes on: `srit run X --mirror s3://…`.
+"""A copy of a run directory on object storage, from which another machine resumes: `srit run X --mirror s3://…`.
 
-The run works in its folder, which has the locks, links and renames that object storage lacks. A file that exists under
-its name there is complete, so copying what has changed needs no word from whoever wrote it.
+The run works in its folder, which has the locks, links and renames that object storage lacks. A file that exists there
+under its name is complete, so changes can be copied without coordinating with whoever wrote them.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 
 class Mirror(Protocol):
-    """What a run tells its copy."""
+    """What a run reports to its copy."""
 
     def begin(self) -> None:
-        """Bring the folder to what the copy holds, and let no other process go on with it.
+        """Bring the folder up to date with the copy, and keep other processes from working on it.
 
         Raises:
-            MachineError: another process goes on with it, or the storage cannot be reached.
+            MachineError: another process works on it, or the storage cannot be reached.
             RecipeError: the folder holds another run.
         """
         ...
 
     def committed(self) -> None:
-        """Copy what is finished; errors as in `check`, and where the storage cannot be reached."""
+        """Copy what is finished; errors as in `check`, and if the storage cannot be reached."""
         ...
 
     def answered(self, *, free: bool) -> None:
@@ -41,17 +41,17 @@ class Mirror(Protocol):
     def check(self) -> None:
         """
         Raises:
-            MachineError: another process may go on with the run, so that this one must not.
+            MachineError: another process may work on the run, so this one must not.
         """
         ...
 
     def end(self) -> None:
-        """Copy what is left, and let another process go on."""
+        """Copy what is left, and let another process take over."""
         ...
 
 
 class NoMirror:
-    """The folder is all there is."""
+    """There is only the folder."""
 
     def begin(self) -> None:
         """Do nothing."""
@@ -78,8 +78,8 @@ def mirror_of(folder: Path, url: str | None, report: Callable[[str], None]) -> M
     mark = read_mark(folder)
     if mark is not None and url is not None and mark.url != url.rstrip("/"):
         raise RecipeError(
-            f"--mirror {url}: {folder} is mirrored at {mark.url}; go on there, or, to begin another mirror, delete "
-            f"{folder / MARK}"
+            f"--mirror {url}: {folder} is already mirrored at {mark.url}; use that URL, or, to start another mirror, "
+            f"delete {folder / MARK}"
         )
     if mark is None and url is None:
         return NoMirror()

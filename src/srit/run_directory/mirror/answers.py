@@ -1,8 +1,8 @@
-"""Answers that were paid for: each line is on object storage before it counts.
+"""Paid answers: each line is on object storage before it counts.
 
-A file of answers grows by lines, and objects cannot grow. So what was appended since is an object of its own, under
-the fence of the process that put it and a number that goes up. Nothing is ever put over it: the lines of a process that
-had lost its lease, and was still given an answer, are found as well.
+A file of answers grows line by line, and objects cannot grow. So each appended part is a separate object, under the
+fence of the process that wrote it and an increasing number. Nothing ever overwrites it, so the lines of a process that
+had lost its lease, but still received an answer, are found as well.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class AnswerFile:
     def __init__(self, store: Store, folder: Path, name: str, fence: int) -> None:
         self.name, self.path = name, folder / name
         self._store, self._fence = store, fence
-        self._copied = 0  # bytes of the file, from its beginning
+        self._copied = 0  # bytes of the file, from its start
         self._inode = 0
-        self.appended: Counter[str] = Counter()  # objects by fence, whose lines are in the file
+        self.appended: Counter[str] = Counter()  # number of objects by fence whose lines are in the file
 
     def begin(self, snapshot: Snapshot) -> None:
-        """Give this file the lines that only the mirror has, and the mirror those that only this file has.
+        """Exchange lines: this file gets those that only the mirror has, and the mirror those that only this file has.
 
         Raises:
             DataError: an object is missing.
@@ -39,19 +39,19 @@ class AnswerFile:
         here = self.path.read_bytes() if self.path.exists() else b""
         if not here.startswith(there):
             write_bytes(self.path, there + _without(here, there))
-            self.path.with_name(f"{self.path.stem}.size").unlink(missing_ok=True)  # it was that of other bytes
+            self.path.with_name(f"{self.path.stem}.size").unlink(missing_ok=True)  # it described other bytes
         self._copied = len(there)
         self._inode = self.path.stat().st_ino if self.path.exists() else 0
         self.copy(snapshot)
 
     def copy(self, snapshot: Snapshot) -> None:
-        """Put the lines that are not on object storage yet.
+        """Write the lines that are not on object storage yet.
 
         Args:
             snapshot: the newest one.
 
         Raises:
-            MachineError: the storage cannot be reached; they are put the next time.
+            MachineError: the storage cannot be reached; they are written next time.
         """
         if not self.path.exists():
             return
@@ -61,7 +61,7 @@ class AnswerFile:
             file.seek(self._copied if is_same else 0)
             lines = _whole(file.read())
         end = len(lines) + (self._copied if is_same else 0)
-        if not is_same:  # it was mended, so that places in it have moved
+        if not is_same:  # it was repaired, so offsets in it have moved
             lines = _without(lines, self._there(snapshot))
         if lines:
             number = self.appended[str(self._fence)] + 1
@@ -70,7 +70,7 @@ class AnswerFile:
         self._copied, self._inode = end, found.st_ino
 
     def _there(self, snapshot: Snapshot) -> bytes:
-        """Return all lines of the mirror, and count the objects that they are from."""
+        """Return all lines of the mirror, and count the objects that they come from."""
         base = snapshot.files.get(self.name)
         # A last line that a crash cut short may be in the copy; here it is dropped when the file is next read.
         data = b"" if base is None else _whole(b"".join(self._store.pieces(base.key(self.name), base.size)))
@@ -81,7 +81,9 @@ class AnswerFile:
             if number > known.get(str(fence), 0):
                 lines = self._store.get(f"{self._folder}/{name}")
                 if lines is None:
-                    raise DataError(f"{self._store.url}/{self._folder}/{name}: was there, and is gone")
+                    raise DataError(
+                        f"{self._store.url}/{self._folder}/{name}: this object has disappeared: restore it from a copy"
+                    )
                 data += lines
                 self.appended[str(fence)] = number
         return data

@@ -1,4 +1,4 @@
-"""Keeps a run directory and its copy on object storage alike, and holds the lease."""
+"""Keeps a run directory and its copy on object storage the same, and holds the lease."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from srit.run_directory.mirror.snapshots import Copied, Snapshot, newest, put_ne
 from srit.run_directory.mirror.store import Store
 
 COPY_SECONDS = 5.0  # between two looks for finished chunks and checkpoints
-RENEWALS = 6  # of a lease, in its time
-AT_ONCE = 8  # files that are fetched
+RENEWALS = 6  # of a lease, within its duration
+AT_ONCE = 8  # files that are fetched at once
 OF_ANSWERS = ("answers.size", "calls.size")  # how much of a file is on this disk
 OF_A_RUN = ("manifest.json", "study.json", "teacher/answers.jsonl")  # a folder with one of these holds a run
-# Not copied: links to outputs, which cells or variants share; the cells of a study, which have copies of their own; and
-# what its processes tell each other.
+# Not copied: links to outputs, which cells or variants share; a study's cells, which have their own copies; and
+# messages between a study's processes.
 OF_SEVERAL = ("pool", "runs", "locks")
 
 
 class Seen(NamedTuple):
-    """By which a file is known again: no file is ever written into, but for those of answers."""
+    """How a file is recognized: no file is ever written into, except files of answers."""
 
     inode: int
     size: int
@@ -87,14 +87,14 @@ class Copying:
         for answers in self._answers:
             answers.copy(self._snapshot)
         self._answered_at = time.monotonic()
-        self.check()  # what came is kept in any case
+        self.check()  # what arrived is kept in any case
 
     def check(self) -> None:
         """As in `Mirror`."""
         self._lease.check()
 
     def end(self) -> None:
-        """As in `Mirror`; what cannot be copied is copied by the next process in this folder."""
+        """As in `Mirror`; what cannot be copied now is copied by the next process in this folder."""
         self._ended.set()
         for thread in self._threads:
             thread.join()
@@ -110,20 +110,22 @@ class Copying:
         known = (self._folder / MARK).exists()
         if there.files and not known and any((self._folder / name).exists() for name in OF_A_RUN):
             raise RecipeError(
-                f"--mirror {self._store.url}: holds a run, and {self._folder} another: choose another --out to go on "
-                "with the first, or another --mirror for the second"
+                f"--mirror {self._store.url}: it has one run, and {self._folder} has another: choose another --out to "
+                "continue the first, or another --mirror for the second"
             )
 
     def _taken_over(self) -> bool:
-        """Bring the folder to the newest snapshot and put one of this process; return False if it is not the newest."""
+        """Bring the folder to the newest snapshot, then write our own; return False if that is not the newest."""
         if self._number > self._mark.number:
             if self._snapshot.files:
-                self._report(f"     going on from {self._store.url}: {_amount(self._snapshot)}")
+                self._report(f"     continuing from {self._store.url}: {_amount(self._snapshot)}")
             try:
                 self._fetch()
-            except FileNotFoundError:  # its holder has gone on since
+            except FileNotFoundError:  # its holder has written another since
                 if newest(self._store, self._number)[0] == self._number:
-                    raise DataError(f"{self._store.url}: files of its newest manifest are gone") from None
+                    raise DataError(
+                        f"{self._store.url}: files of its newest manifest are missing: restore them from a copy"
+                    ) from None
                 return False
         self._answers = [AnswerFile(self._store, self._folder, name, self._lease.fence) for name in FILES]
         for answers in self._answers:
@@ -132,7 +134,7 @@ class Copying:
         return self._put(mine)
 
     def _put(self, snapshot: Snapshot) -> bool:
-        """Put the next snapshot, and return whether no other process had put it."""
+        """Write the next snapshot, and return whether no other process had written it."""
         if not put_next(self._store, self._number + 1, snapshot):
             return False
         self._number, self._snapshot = self._number + 1, snapshot
@@ -142,7 +144,7 @@ class Copying:
         """Bring the folder to a snapshot.
 
         Raises:
-            FileNotFoundError: the mirror has gone on, or lost a file.
+            FileNotFoundError: the mirror has moved on, or lost a file.
             DataError: a file is damaged there.
         """
         files = {name: copied for name, copied in self._snapshot.files.items() if name not in FILES}
@@ -164,13 +166,15 @@ class Copying:
                 sum_.update(piece)
                 out.write(piece)
             if sum_.hexdigest() != copied.sum:
-                raise DataError(f"{self._store.url}/{copied.key(name)}: damaged (it has not the recorded sum)")
+                raise DataError(
+                    f"{self._store.url}/{copied.key(name)}: damaged (it does not match the recorded checksum)"
+                )
 
     def _copy(self, *, answers_too: bool = False) -> None:
-        """Copy every file that has changed, then put a snapshot that names them all.
+        """Copy every file that has changed, then write a snapshot that names them all.
 
         Raises:
-            MachineError: the storage cannot be reached, or another process goes on.
+            MachineError: the storage cannot be reached, or another process has taken over.
         """
         with self._one_at_a_time:
             before = self._snapshot
@@ -189,7 +193,7 @@ class Copying:
             self._store.remove(sorted(gone))
 
     def _copied(self, *, answers_too: bool) -> dict[str, Copied]:
-        """Copy what has changed, and return all files that there are."""
+        """Copy what has changed, and return all files."""
         files: dict[str, Copied] = {}
         for name, seen in _files(self._folder):
             known = self._snapshot.files.get(name)
@@ -204,7 +208,7 @@ class Copying:
         return files
 
     def _copied_file(self, name: str, known: Copied | None) -> Copied:
-        with (self._folder / name).open("rb") as file:  # one that takes its place meanwhile is another file
+        with (self._folder / name).open("rb") as file:  # a file that replaces it meanwhile is another file
             total = hashlib.file_digest(file, "sha256").hexdigest()
             if known is not None and known.sum == total:
                 return known
@@ -220,7 +224,7 @@ class Copying:
 
     def _renew(self) -> None:
         while not self._ended.wait(self._lease.seconds / RENEWALS):
-            with suppress(MachineError):  # `check` says it once the time is over
+            with suppress(MachineError):  # `check` reports it once the time is over
                 self._lease.renew()
 
     def _copy_now_and_then(self) -> None:
@@ -228,14 +232,14 @@ class Copying:
             try:
                 self._copy()
                 self._is_warned = False
-            except MachineError as error:  # raised by what is next committed, if it lasts
+            except MachineError as error:  # raised by the next commit, if it lasts
                 if not self._is_warned:
                     self._report(f"WARN {error}")
                 self._is_warned = True
 
 
 def _place(mark: Mark, folder: Path) -> str:
-    """Return a name for the folder on this machine, which a copy of it elsewhere does not have."""
+    """Return a name for the folder on this machine that a copy of it elsewhere does not have."""
     return hashlib.sha256(f"{mark.place} {socket.gethostname()} {folder.resolve()}".encode()).hexdigest()[:16]
 
 
@@ -254,7 +258,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Seen]]:
 
 
 def _is_unfinished(name: str) -> bool:
-    """Whether a file or folder is of this machine alone: being written, or a lock."""
+    """Return whether a file or folder concerns only this machine: still being written, or a lock."""
     if name in (MARK, ".lock"):
         return True
     return name != ".partial" and name.startswith(".") and name.endswith((".partial", ".old", ".lock"))

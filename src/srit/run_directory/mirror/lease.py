@@ -1,8 +1,8 @@
-"""A lease in place of the lock that object storage lacks: one process at a time goes on with a run.
+"""A lease in place of the lock that object storage lacks: only one process at a time works on a run.
 
-Leases are numbered: taking one is putting the object of the next number where there is none, which one process alone
-can do. Its holder puts it again and again; one that was not put for its time has run out, by the storage's own clock.
-The number is the fence: whoever holds a later one has the say (Kleppmann, "How to do distributed locking", 2016).
+Leases are numbered: a process takes one by creating the object of the next number, which only one process can do. Its
+holder rewrites it regularly; one that was not rewritten for its duration has expired, by the storage's own clock. The
+number is the fence: whoever holds a later one decides (Kleppmann, "How to do distributed locking", 2016).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ ROUNDING = 1.0  # of the storage's times
 
 
 class Lease:
-    """The right to go on with a run, for as long as it is renewed."""
+    """The right to work on a run, for as long as it is renewed."""
 
     def __init__(self, store: Store, place: str) -> None:
-        """Take it.
+        """Take the lease.
 
         Args:
             place: names the local folder, which this process has locked: a lease of an earlier process there is void.
@@ -54,7 +54,7 @@ class Lease:
         self._lost = False
 
     def renew(self) -> None:
-        """Put it again, and look whether another process has taken the next one.
+        """Rewrite it, and check whether another process has taken the next one.
 
         Raises:
             MachineError: the storage cannot be reached.
@@ -64,35 +64,35 @@ class Lease:
             self._lost = True
             return
         self._store.put(_key(self.fence), json_bytes(self._said))
-        # From before it was asked for: when it arrived is not known.
+        # Counted from before the request: when it arrived is not known.
         self._until = asked + self.seconds
 
     def check(self) -> None:
         """
         Raises:
-            MachineError: it is lost, or may be: nothing more may be spent.
+            MachineError: it is lost, or may be, so nothing more may be spent.
         """
         if self._lost or _now() > self._until:
-            why = "another process goes on with it" if self._lost else f"no contact for {self.seconds:.0f} s"
+            why = "another process has taken over" if self._lost else f"no contact for {self.seconds:.0f} s"
             raise MachineError(
                 f"{self._store.url}: this process has lost its lease of the run ({why}); what it made is in its own "
-                "folder. Let one process at a time run it"
+                "folder. Let only one process at a time work on it"
             )
 
     def lose(self) -> None:
-        """Note that another process has gone on."""
+        """Note that another process has taken over."""
         self._lost = True
 
     def end(self) -> None:
-        """Let another process go on at once."""
+        """Let another process take over at once."""
         self._store.put(_key(self.fence), json_bytes({**self._said, "ended": True}))
 
 
 def seconds() -> float:
-    """Return how long a lease holds without being renewed.
+    """Return how many seconds a lease holds without being renewed.
 
     Raises:
-        RecipeError: SRIT_LEASE_SECONDS is no such number.
+        RecipeError: SRIT_LEASE_SECONDS is not such a number.
     """
     stated = os.environ.get("SRIT_LEASE_SECONDS", str(SECONDS))
     if (not stated.isdecimal() and stated != str(SECONDS)) or float(stated) < LEAST:
@@ -101,7 +101,7 @@ def seconds() -> float:
 
 
 def _seconds_left(store: Store, name: str, place: str) -> float | None:
-    """Return how long a lease may still hold; None: it does not."""
+    """Return how many seconds a lease may still hold; None: it does not."""
     said = json.loads(store.get(f"{_FOLDER}/{name}") or b"{}")
     if said.get("ended") or said.get("place") == place:
         return None
@@ -112,7 +112,7 @@ def _seconds_left(store: Store, name: str, place: str) -> float | None:
 def _held(store: Store, name: str, wait: float) -> MachineError:
     said = json.loads(store.get(f"{_FOLDER}/{name}") or b"{}")
     return MachineError(
-        f"{store.url}: {said.get('process', 'another process')} goes on with this run: wait for it to finish, or stop "
+        f"{store.url}: {said.get('process', 'another process')} is working on this run: wait for it to finish, or stop "
         f"it. If it is lost, run the same command again in {max(1, wait):.0f} s"
     )
 
@@ -125,5 +125,5 @@ def _key(fence: int) -> str:
 
 
 def _now() -> float:
-    """Return a clock that goes on while the machine sleeps, where there is one."""
+    """Return a clock that keeps running while the machine sleeps, if there is one."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

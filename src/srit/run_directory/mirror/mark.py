@@ -15,16 +15,16 @@ class Mark(NamedTuple):
     """What a folder knows of its copy."""
 
     url: str
-    place: str  # a name for the folder that no other has
-    number: int = 0  # of the newest snapshot that the folder has all of; 0: of none
+    place: str  # a unique name for the folder
+    number: int = 0  # number of the newest snapshot that the folder has completely; 0: none
 
 
 def read_mark(folder: Path) -> Mark | None:
-    """Return what a folder knows of its copy; None: it has none."""
+    """Return a folder's mark; None: it has no copy."""
     path = folder / MARK
     return Mark(**json.loads(path.read_bytes())) if path.exists() else None
 
 
 def write_mark(folder: Path, mark: Mark) -> None:
-    """Keep it."""
+    """Write a folder's mark."""
     write_json(folder / MARK, mark._asdict())

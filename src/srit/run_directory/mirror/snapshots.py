@@ -1,4 +1,4 @@
-"""What a mirror holds, in numbered objects: each number can be put once, so whoever puts it has gone on."""
+"""What a mirror holds, in numbered objects: each number can be written only once, so whoever writes it is in charge."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Copied(BaseModel, frozen=True):
 
     sum: str  # SHA-256
     size: int
-    fence: int  # of the process that put it: one that lost its lease removes nothing that a later one has put
+    fence: int  # of the process that wrote it: one that lost its lease removes nothing that a later one has written
 
     def key(self, name: str) -> str:
         """Return its object; `name` is its path in the run directory."""
@@ -24,14 +24,14 @@ class Copied(BaseModel, frozen=True):
 class Snapshot(BaseModel, frozen=True):
     """All files of a run directory at one moment."""
 
-    holder: int = 0  # the fence of the process that put it
+    holder: int = 0  # the fence of the process that wrote it
     files: dict[str, Copied] = {}
-    # By file of answers and fence: how many of the objects that were appended to it are in it as it is in `files`.
+    # By file of answers and fence: how many of the appended objects are already in the file as it is in `files`.
     appended: dict[str, dict[str, int]] = {}
 
 
 def newest(store: Store, after: int = 0) -> tuple[int, Snapshot]:
-    """Return the newest snapshot with its number; 0 and an empty one if there is none.
+    """Return the newest snapshot and its number; 0 and an empty one if there is none.
 
     Args:
         after: the number of an earlier one.
@@ -47,12 +47,13 @@ def newest(store: Store, after: int = 0) -> tuple[int, Snapshot]:
         return int(numbers[-1].partition(".")[0]), Snapshot.model_validate_json(data)
     except ValueError as error:
         raise DataError(
-            f"{store.url}/{_FOLDER}/{numbers[-1]}: damaged ({fault_of(error)}); remove it to go on from the one before"
+            f"{store.url}/{_FOLDER}/{numbers[-1]}: damaged ({fault_of(error)}); remove it to continue from the "
+            "previous one"
         ) from None
 
 
 def put_next(store: Store, number: int, snapshot: Snapshot) -> bool:
-    """Put a snapshot under the next number, and return whether no other process had done so."""
+    """Write a snapshot under the next number, and return whether no other process had done so."""
     return store.create(f"{_FOLDER}/{_name(number)}", snapshot.model_dump_json(indent=1).encode())
 
 

@@ -1,4 +1,4 @@
-"""Objects under a URL such as s3://bucket/run: each is put whole, and some only if there is none of that name."""
+"""Objects under a URL such as s3://bucket/run: each is written whole, some only if their name is not taken."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Result = TypeVar("Result")
 
 SCHEMES = ("s3://", "gs://", "az://")
 REQUEST_SECONDS = 30  # for one request; large objects take several
-TRYING_SECONDS = 60  # for one request and its repetitions
-PIECE = 64 * 2**20  # bytes of an object that are read at once
+TRYING_SECONDS = 60  # for one request and its retries
+PIECE = 64 * 2**20  # bytes of an object to read at once
 
 
 class Store:
@@ -28,22 +28,22 @@ class Store:
     def __init__(self, url: str) -> None:
         """
         Raises:
-            RecipeError: it is no such URL, or srit[s3] is not installed.
+            RecipeError: it is not such a URL, or srit[s3] is not installed.
         """
         self.url = url.rstrip("/")
         self._objects = _opened(self.url)
 
     def put(self, key: str, data: bytes | IO[bytes]) -> None:
-        """Put an object in place of what is there."""
+        """Write an object, replacing what is there."""
         import obstore
 
         self._tried(key, lambda: obstore.put(self._objects, key, data))
 
     def create(self, key: str, data: bytes) -> bool:
-        """Put an object if there is none of that name, and return whether there was none.
+        """Write an object if its name is not taken, and return whether it was not.
 
-        An answer that is lost leaves it open whether the object was put, so what is there decides: `data` has to tell
-        its writer from others.
+        If the reply is lost, it is unknown whether the object was written, so its content decides: `data` must identify
+        its writer.
         """
         import obstore
         from obstore.exceptions import BaseError, GenericError
@@ -56,7 +56,7 @@ class Store:
             except (BaseError, OSError) as error:
                 if (there := self.get(key)) is not None:
                     return there == data
-                # obstore itself does not repeat this request once it has run out of time.
+                # obstore itself does not retry this request after a timeout.
                 if not isinstance(error, GenericError) or time.monotonic() > last:
                     raise self._fault(key, error) from None
             time.sleep(1)
@@ -71,7 +71,7 @@ class Store:
             return None
 
     def pieces(self, key: str, size: int) -> Iterator[bytes]:
-        """Yield the bytes of an object of that size.
+        """Yield the bytes of an object of a given size.
 
         Raises:
             FileNotFoundError: there is none.
@@ -87,7 +87,7 @@ class Store:
             yield self._tried(key, piece)
 
     def names(self, folder: str, after: str = "") -> list[str]:
-        """Return the names of the objects of a folder in order, those after a name alone."""
+        """Return the names of a folder's objects in order, only those after a given name."""
         import obstore
 
         def listed() -> list[str]:
@@ -101,7 +101,7 @@ class Store:
         return self._tried(folder, listed)
 
     def age(self, key: str) -> float:
-        """Return how many seconds ago an object was put, by the storage's own clock, to the second."""
+        """Return how many seconds ago an object was written, by the storage's own clock, to the second."""
         import obstore
 
         def when(name: str) -> datetime:
@@ -112,7 +112,7 @@ class Store:
         return (when("clock") - when(key)).total_seconds()
 
     def remove(self, keys: list[str]) -> None:
-        """Remove objects; some may be gone already."""
+        """Remove objects, some of which may already be gone."""
         import obstore
 
         if keys:
@@ -138,14 +138,14 @@ class Store:
         return MachineError(f"{self.url}/{key}: the storage cannot be used ({reason}); {_REMEDY}")
 
 
-_REMEDY = "see to its bucket, its keys (AWS_ACCESS_KEY_ID, …) and the network, and rerun the same command"
+_REMEDY = "check the bucket, the keys (AWS_ACCESS_KEY_ID, …) and the network, and rerun the same command"
 
 
 def _opened(url: str) -> ObjectStore:
     if not url.startswith(SCHEMES) or not url.partition("://")[2].partition("/")[2]:
         raise RecipeError(f"--mirror {url}: give a bucket and a folder in it, such as s3://bucket/runs/mine")
     if find_spec("obstore") is None:
-        raise RecipeError(f"--mirror {url}: install what talks to object storage: pip install 'srit[s3]'")
+        raise RecipeError(f"--mirror {url}: object storage needs obstore: pip install 'srit[s3]'")
     from obstore.exceptions import BaseError
     from obstore.store import from_url
 
@@ -153,7 +153,7 @@ def _opened(url: str) -> ObjectStore:
         "client_options": {
             "timeout": timedelta(seconds=REQUEST_SECONDS),
             "connect_timeout": timedelta(seconds=5),
-            # A server of one's own may have no certificate; its address says so.
+            # A private server may have no certificate; its address says so.
             "allow_http": os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"),
         },
         "retry_config": {"max_retries": 8, "retry_timeout": timedelta(seconds=TRYING_SECONDS)},
@@ -167,7 +167,7 @@ def _opened(url: str) -> ObjectStore:
 
 
 def _from_profile() -> Mapping[str, Any]:
-    """What boto3 finds: ~/.aws/credentials, single sign-on. obstore itself knows variables and cloud machines."""
+    """Return what boto3 finds: ~/.aws/credentials, single sign-on. obstore itself knows variables and cloud roles."""
     import boto3
     from obstore.auth.boto3 import Boto3CredentialProvider
 

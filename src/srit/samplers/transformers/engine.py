@@ -78,7 +78,7 @@ class TransformersSampler:
         self._text = text
         self._rows = rows
         self._pad_id = pad_id
-        # What nobody tried on this machine is not replayed.
+        # Steps that were not tested on this machine are not replayed.
         self._decoding = decoding or next(kind for kind in decodings(model) if kind != "replayed")
         self._forward = Forward(model, cache_bytes)
         self._kept: tuple[tuple[int, int], SlotBatch] | None = None  # with its recordings, by rows and room
@@ -105,15 +105,15 @@ class TransformersSampler:
         yield from (answers[index] for index in range(len(requests)))
 
     def _sample_as_fits(self, requests: Sequence[Request], settings: SamplingSettings, rows: int) -> list[Sampled]:
-        """Sample with as many rows as fit, halving them while a processor's memory does not suffice.
+        """Sample with as many rows as fit, halving them while a CPU's memory does not suffice.
 
-        On a GPU, fewer rows would be other kernels and so other roundings: it reports what to set instead.
+        On a GPU, fewer rows would mean other kernels and so other rounding; there, it reports what to set instead.
         """
         if not requests:
             return []
         room = max(len(request.prompt_ids) for request in requests) + settings.max_new_tokens
         n = len(requests)
-        if self._decoding == "replayed":  # few different shapes, so that recordings serve many chunks
+        if self._decoding == "replayed":  # few different shapes, so that each recording serves many chunks
             room, n = rounded_up(room, COLUMNS), 1 << (n - 1).bit_length()
         fit = WHOLE_TOKENS // room if self._decoding == "whole" else self._forward.rows_that_fit(room)
         rows = max(1, min(rows, n, fit))
@@ -180,7 +180,7 @@ class TransformersSampler:
     def _batch(self, rows: int, room: int) -> Batch:
         if self._decoding == "replayed":
             if self._kept is None or self._kept[0] != (rows, room):
-                self._kept = None  # before another takes its memory
+                self._kept = None  # before another model takes its memory
                 self._kept = (rows, room), self._slots(rows, room, replayed=True)
             self._kept[1].empty()
             return self._kept[1]

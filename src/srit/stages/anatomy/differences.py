@@ -1,4 +1,4 @@
-"""What two answers share, and where they part."""
+"""What two answers share, and where they differ."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OPERATORS = frozenset("+-*/×÷·−=<>")
 
 
 class Shared(NamedTuple):
-    """Where a token of one answer stands in the other, in the same order."""
+    """Where the tokens of one answer occur in the other, in the same order."""
 
     first: int
     second: int
@@ -50,7 +50,7 @@ def shared_tokens(first: Sequence[int], second: Sequence[int]) -> list[Shared]:
 
 
 def n_alike(first: Sequence[int], second: Sequence[int]) -> int:
-    """Return how many tokens two answers begin with alike."""
+    """Return how many tokens two answers share at their beginning."""
     pairs = zip(first, second, strict=False)
     return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
 
@@ -67,7 +67,7 @@ def places(own: Sequence[int], other: Sequence[int]) -> list[Place]:
 
 
 def first_difference(first: str, second: str) -> str:
-    """Return what two texts differ in first, such as "number, number" or "operator, end"; "" if only in blanks."""
+    """Return the first difference of two texts, such as "number, number" or "operator, end"; "" if only in blanks."""
     pieces = zip_longest(_PIECE.findall(first), _PIECE.findall(second))
     return next((f"{_kind(a)}, {_kind(b)}" for a, b in pieces if a != b), "")
 
@@ -83,5 +83,5 @@ def _kind(piece: str | None) -> str:
 
 
 def same_but_numbers(first: str, second: str) -> bool:
-    """Return whether two texts are one text with other numbers in it."""
+    """Return whether two texts differ only in their numbers."""
     return _NUMBER.sub("0", first) == _NUMBER.sub("0", second)

@@ -1,7 +1,7 @@
-"""pairs.jsonl and what was trained on them → effect.json: what training did to the pairs, and to greedy answers.
+"""pairs.jsonl and the trained models → effect.json: how training changed the pairs' likelihoods and greedy answers.
 
-Made where `evaluate.pairs` asks for it: every model answers the round's problems once, and scores both sides of every
-pair.
+It is made if `evaluate.pairs` asks for it: every model answers the round's problems once, and scores both sides of
+every pair.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _trained(recipe: Recipe, number: int) -> dict[Model, str]:
 
 
 def _work(recipe: Recipe, n_trained: int) -> Work:
-    most = recipe.evaluate.max_new_tokens  # what scores the pairs is not counted: it takes little next to the answers
+    most = recipe.evaluate.max_new_tokens  # scoring the pairs is not counted: it takes little next to the answers
     once = sum(n * tokens_of(recipe, use, "train", most).answer for use, n in refined_on(recipe))
     return Work(sampled=round((1 + n_trained) * once), loads=2 * (1 + n_trained))
 
@@ -136,10 +136,10 @@ def _groups(context: Context, problems: Sequence[Problem], pairs: Sequence[Pair]
 
 
 def effect(model: Model, pairs: Sequence[Pair], samples: ByProblem, before: Measured, after: Measured) -> Effect:
-    """Compare a model with the one that it was trained from.
+    """Compare a model with the one from which it was trained.
 
     Args:
-        samples: of the round, which the pairs were made from.
+        samples: those of the round, from which the pairs were made.
     """
     margins = [_margin(*logps) for logps in zip(before.logps, after.logps, strict=True)]
     return Effect(
@@ -152,7 +152,7 @@ def effect(model: Model, pairs: Sequence[Pair], samples: ByProblem, before: Meas
 
 
 def _margin(before: Sequence[Sequence[float]], after: Sequence[Sequence[float]]) -> float:
-    """Return by how much chosen gained on rejected, in nats."""
+    """Return how much chosen gained on rejected, in nats."""
     chosen, rejected = (sum(after[side]) - sum(before[side]) for side in range(len(SIDES)))
     return chosen - rejected
 

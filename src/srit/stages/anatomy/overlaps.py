@@ -1,4 +1,4 @@
-"""How much of what one training changed another one changed too."""
+"""How much of what one training changed was also changed by another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from srit.intervals import Verdicts
 
 
 class OverlapCounts(NamedTuple):
-    """Problems by what two trainings of one model made of them; as in `scores.Overlap`."""
+    """Problems by the outcomes of two trainings of one model; as in `scores.Overlap`."""
 
     n: int
     agree: int
@@ -40,7 +40,7 @@ def count_overlap(before: Verdicts, a: Verdicts, b: Verdicts) -> OverlapCounts:
 
 
 def in_common(newly_a: int, newly_b: int, newly_both: int) -> float | None:
-    """Return the share of the problems newly right with either training that are so with both; None if there are none.
+    """Return the share of the problems newly right after either training that are so after both; None: there are none.
 
     Source: Jaccard 1912, doi 10.1111/j.1469-8137.1912.tb05611.x.
     """
@@ -49,7 +49,7 @@ def in_common(newly_a: int, newly_b: int, newly_both: int) -> float | None:
 
 
 def by_chance(wrong_before: int, newly_a: int, newly_b: int) -> float | None:
-    """Return what `in_common` would be if the two trainings had nothing to do with each other."""
+    """Return what `in_common` would be if the two trainings were independent."""
     both = newly_a * newly_b / wrong_before if wrong_before else 0.0
     either = newly_a + newly_b - both
     return both / either if either else None

@@ -1,4 +1,4 @@
-"""What a round's pairs have to teach."""
+"""What a round's pairs can teach."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SidesLogps(NamedTuple):
 
 
 def count_pairs(pairs: Iterable[Pair], samples: ByProblem) -> tuple[PairCounts, ...]:
-    """Count by task, and then over all tasks; nothing where there are no pairs."""
+    """Count by task, and then over all tasks; nothing if there are no pairs."""
     found: dict[str, _Tally] = {}
     together = _Tally()
     for pair in pairs:
@@ -33,9 +33,9 @@ def count_pairs(pairs: Iterable[Pair], samples: ByProblem) -> tuple[PairCounts, 
 
 
 def pooled(counts: Sequence[PairCounts]) -> PairCounts | None:
-    """Add up counts of several rounds or runs, as of all tasks; None of nothing.
+    """Add up counts of several rounds or runs, as counts of all tasks; None if there are none.
 
-    A mean counts each pair alike, or each pair that is scored.
+    In a mean, each pair counts equally, or each pair that is scored.
     """
     if not counts:
         return None
@@ -76,7 +76,7 @@ def pooled(counts: Sequence[PairCounts]) -> PairCounts | None:
 
 def rejects_likeliest(pair: Pair, samples: ByProblem) -> bool:
     """Return whether a pair rejects the likeliest sample of its problem."""
-    found = samples.get((pair.task, pair.problem_id))  # a file's pairs have none
+    found = samples.get((pair.task, pair.problem_id))  # pairs from a file have none
     return bool(found) and pair.rejected == likeliest(found or ()).text
 
 
@@ -106,7 +106,7 @@ def _look(pair: Pair, samples: ByProblem) -> _Looked:
 
 
 class _Tally:
-    """Counts pairs one by one; of figures that are no whole numbers, each is kept, for their exact sum."""
+    """Counts pairs one by one; values that are not whole numbers are kept, for an exact sum."""
 
     def __init__(self) -> None:
         self._n: Counter[str] = Counter()
@@ -165,7 +165,7 @@ def _shared(pair: Pair) -> float:
 
 
 def _shared_after(pair: Pair) -> float:
-    """Return the share of rejected's tokens after the first different one that chosen has too."""
+    """Return the share of rejected's tokens after the first difference that chosen has too."""
     found = Counter(places(pair.rejected_ids, pair.chosen_ids))
     after = found["shared"] + found["own"]
     return found["shared"] / after if after else 0.0

@@ -1,4 +1,4 @@
-"""What a round's samples leave to learn."""
+"""What is left to learn from a round's samples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ByProblem = Mapping[Key, Sequence[Completion]]
 
 
 class Samples(Mapping[Key, Sequence[Completion]]):
-    """The completions of a file by their problems, which stay in the file."""
+    """A file's completions by their problems; they stay in the file."""
 
     def __init__(self, completions: Grouped[Completion]) -> None:
         """
@@ -23,7 +23,7 @@ class Samples(Mapping[Key, Sequence[Completion]]):
             completions: by `key_of`.
         """
         self._completions = completions
-        self._last: tuple[Key, Sequence[Completion]] = ("", ""), ()  # several pairs in a row are of one problem
+        self._last: tuple[Key, Sequence[Completion]] = ("", ""), ()  # several pairs in a row belong to one problem
 
     def __getitem__(self, key: Key) -> Sequence[Completion]:
         if self._last[0] != key:
@@ -48,7 +48,7 @@ def by_problem(completions: Iterable[Completion]) -> ByProblem:
 
 
 def likeliest(samples: Sequence[Completion]) -> Completion:
-    """Return the likeliest answer to the CoT prompt, or to the direct one where none was given to the CoT prompt."""
+    """Return the likeliest answer to the CoT prompt, or to the direct one if there is none to the CoT prompt."""
     return max([c for c in samples if c.prompt == "cot"] or samples, key=lambda c: c.logp)
 
 

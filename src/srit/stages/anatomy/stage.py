@@ -1,4 +1,4 @@
-"""completions.jsonl and pairs.jsonl → anatomy.json: what a round's pairs have to teach, before it is taught."""
+"""completions.jsonl and pairs.jsonl → anatomy.json: what a round's pairs can teach, before training on them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _learned(loss: str) -> Learned:
 
 
 def foretold(counts: PairCounts) -> str:
-    """Say how much pairs have to teach, before training."""
+    """Say how much the pairs can teach, before training."""
     likelier = f"chosen is the likelier answer already in {counts.chosen_likelier} of {counts.scored} pairs"
     return f"{likelier}; {counts.rejected_likeliest} of {counts.pairs} reject their problem's likeliest answer"
 

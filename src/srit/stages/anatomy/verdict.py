@@ -1,14 +1,14 @@
 """Did the pairs matter? One sentence, by rule from the figures.
 
-The rule. Where fine-tuning on the student's own right answers was tried too (`controls: [right]`), it decides: the
-pairs mattered where the model of the first round is surely ahead of it, did harm where it is surely behind, and both
-where the two domains disagree. Surely means that the 95 % interval of the difference does not contain 0 and, over
-several seeds, that a t test of the seeds' own differences agrees. Where it is neither, the pairs hardly mattered if
-they had little to teach, and otherwise there is no evidence that they mattered.
+The rule: if there is also a control fine-tuned on the student's own right answers (`controls: [right]`), it decides.
+The pairs mattered if the first round's model is surely ahead of the control, did harm if it is surely behind, and both
+if the two domains disagree. Surely means that the 95 % interval of the difference does not contain 0 and, over several
+seeds, that a t test of the seeds' own differences agrees. If it is neither, the pairs hardly mattered if they had
+little to teach, and otherwise there is no evidence that they mattered.
 
-Without that control, only what they had to teach is known. It is little where the chosen answer is the likelier one
-already in at least half of the pairs, and at most half of them reject their problem's likeliest answer: greedy answers
-then hardly depend on what is rejected. Both thresholds are a choice.
+Without that control, only what they had to teach is known. It is little if the chosen answer is already the likelier
+one in at least half of the pairs, and at most half of them reject their problem's likeliest answer: greedy answers then
+hardly depend on what is rejected. Both thresholds are a choice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Mattered = Literal["mattered", "did harm", "helped and harmed", "hardly mattered
 
 
 class Ahead(NamedTuple):
-    """By how much the first round's model is ahead of fine-tuning on own right answers."""
+    """How far the first round's model is ahead of fine-tuning on own right answers."""
 
     delta: float  # of the accuracies
     ci95: Interval
@@ -38,14 +38,14 @@ class Ahead(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Whether the pairs mattered, and the sentence that says so with its figures."""
+    """Whether the pairs mattered, and a sentence that says so with the figures."""
 
     outcome: Mattered
     sentence: str
 
 
 def verdict_of(results: Results, anatomy: Anatomy | None) -> Verdict | None:
-    """Return the verdict of a finished run; None of one that is not finished.
+    """Return the verdict on a finished run; None if it is not finished.
 
     Args:
         anatomy: of the first round; None: it was not counted.
@@ -53,7 +53,7 @@ def verdict_of(results: Results, anatomy: Anatomy | None) -> Verdict | None:
     trained = [row.model for row in results.rows if row.model.kind == "refined"]
     if not trained:
         return None
-    first = min(trained, key=lambda model: model.is_last)  # "refined-1" where there are several rounds
+    first = min(trained, key=lambda model: model.is_last)  # "refined-1" if there are several rounds
     prompt = min(row.prompt for row in results.rows if row.model == first)  # "cot", unless only "direct" was asked
     compared = [c for c in results.comparisons if (c.a, c.b, c.prompt) == (first, RIGHT, prompt)]
     ahead = {
@@ -113,7 +113,7 @@ def _outcome(pairs: PairCounts | None, ahead: Mapping[Domain, Ahead]) -> Mattere
 
 
 def _is_little(pairs: PairCounts) -> bool | None:
-    """Return whether pairs had little to teach; None where no pair is of two samples."""
+    """Return whether pairs had little to teach; None if no pair has two samples."""
     if not pairs.scored:
         return None
     ordered, likeliest = pairs.chosen_likelier / pairs.scored, pairs.rejected_likeliest / pairs.pairs

@@ -1,4 +1,4 @@
-"""A run directory → report.html: one page that needs no other file, also of a run that is not finished."""
+"""A run directory → report.html: one page that needs no other file, even for an unfinished run."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _SCRIPTS = ("data.js", "curves.js", "problem.js", "browse.js")
 
 
 class News(NamedTuple):
-    """What a run that goes on has come to."""
+    """How far a running run has come."""
 
-    version: str  # another one whenever the page would be another one
+    version: str  # changes whenever the page would change
     line: str  # what the run is doing
 
 
 def report_stage(recipe: Recipe, others: Sequence[Stage]) -> Stage:
-    """Declare report.html, which shows all that a run made.
+    """Declare report.html, which shows everything that a run made.
 
     Args:
         others: the other stages of the run, whose files and counts it shows.
@@ -78,7 +78,7 @@ def write_report(folder: Path, stage: Stage, recipe: Recipe) -> Path:
         stage: the run's, as `report_stage` declares it.
 
     Raises:
-        DataError: the manifest is damaged. Other files that are are left out, and the page says so.
+        DataError: the manifest is damaged. Other damaged files are left out, and the page says so.
     """
     write_bytes(folder / "report.html", report_so_far(folder, stage, recipe).encode())
     return folder / "report.html"
@@ -99,7 +99,7 @@ def report_so_far(folder: Path, stage: Stage, recipe: Recipe, *, live: News | No
 
 
 def _is_damaged(path: Path, made: str) -> bool:
-    """Return whether a file is not what a run made; `made` is its sum, "" if it is not made yet."""
+    """Return whether a file is not what the run made; `made` is its checksum, "" if it is not made yet."""
     return bool(made) and (not path.exists() or sha256_of(path) != made)
 
 
@@ -117,13 +117,13 @@ def make_report(
     """Return the page's HTML. Answers are untrusted text, which the page only ever shows as text.
 
     Args:
-        live: on a page that is made again as the run goes on; None: the page stays as it is.
-        left_out: files that the run made and that are missing or damaged, which the page says.
+        live: for a page that is updated while the run goes on; None: the page is final.
+        left_out: files of the run that are missing or damaged, which the page lists.
 
     Raises:
         DataError: a file of the run is damaged.
     """
-    # They need numpy: a run that has its page already does without.
+    # They need numpy, which a run that already has its page does without.
     from srit.stages.report.browse import browser
     from srit.stages.report.said import gather
 

@@ -1,4 +1,4 @@
-"""results.json → what the page draws of it: accuracies by task, and problems that one training turned."""
+"""results.json → what the page draws: accuracies by task, and problems whose verdict a training changed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _group(results: Results, prompt: PromptKind, domain: Domain) -> Group:
 
 
 def turned(results: Results) -> list[Turned]:
-    """Return what refinement turned, task by task."""
+    """Return the verdicts that refinement changed, task by task."""
     changes = refinements(results)
     most = max((max(c.only_a, c.only_b) for c in changes), default=0) or 1
     return [Turned(c.task, DOMAINS[c.domain], c, 100 * c.only_a / most, 100 * c.only_b / most) for c in changes]

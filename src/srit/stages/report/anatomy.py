@@ -1,4 +1,4 @@
-"""anatomy.json and effect.json → what the page shows of each round's pairs."""
+"""anatomy.json and effect.json → what the page shows about each round's pairs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _round(path: Path, anatomy: Anatomy) -> Round:
 
 
 def differences(pairs: tuple[PairCounts, ...]) -> list[tuple[str, str]]:
-    """Return what the first difference of all pairs is between, the most frequent first, with its share."""
+    """Return the kinds of first differences over all pairs, the most frequent first, with their shares."""
     found = sorted(pairs[-1].differences.items(), key=lambda item: (-item[1], item[0]))
     return [(kinds, _of(n, pairs[-1].pairs)) for kinds, n in found]
 

@@ -1,4 +1,4 @@
-"""All that was said about each problem → what the page's browser reads: an index, and the problems in chunks.
+"""Everything recorded about each problem → the data of the page's browser: an index, and the problems in chunks.
 
 The script reads the index when the page opens, and a chunk when one of its problems is shown or searched. Keys and
 positions are those of `script/browse.js`.
@@ -33,7 +33,7 @@ class Browser(NamedTuple):
 
 
 def browser(found: Gathered, prompt: PromptKind, wording: Prompt = PLAIN) -> Browser:
-    """Pack the problems that something was said about, evaluated ones first.
+    """Pack the problems that have records, evaluated ones first.
 
     Args:
         found: all problems of a run; above `MOST`, some spread evenly are kept.
@@ -95,7 +95,7 @@ def _verdicts(said: Said, models: Sequence[Model], prompt: PromptKind) -> Iterat
 
 
 def _detail(said: Said, wording: Prompt) -> Json:
-    """Return all that is shown of one problem."""
+    """Return everything that is shown about one problem."""
     problem = said.problem
     return {
         "question": _cut(problem.question),
@@ -134,7 +134,7 @@ def _answer_text(answer: str | None) -> str | None:
 
 
 def _prompts(said: Said, wording: Prompt) -> Json:
-    """Return the prompts that the problem was put in, as text; none where its task is not installed here."""
+    """Return the problem's prompts as text; none if its task is not installed here."""
     kinds = {a.prompt for a in _answers(said)}
     return {kind: text for kind in sorted(kinds) if (text := _prompt(said.problem, kind, wording))}
 

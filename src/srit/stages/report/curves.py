@@ -10,7 +10,7 @@ from srit.records import TrainingLog
 
 
 class Line(NamedTuple):
-    """One figure over the steps of a training."""
+    """One metric over the steps of a training."""
 
     label: str
     style: str

@@ -1,4 +1,4 @@
-"""What came out, in sentences written by a rule from results.json: what rose and what fell."""
+"""The outcome in sentences written by rule from results.json: what rose and what fell."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def findings(results: Results) -> list[str]:
 
 
 def main_prompt(results: Results) -> PromptKind:
-    """Return the prompt that the headline is about: CoT wherever models were asked so."""
+    """Return the prompt that the headline is about: CoT if models were asked with it."""
     return "cot" if any(row.prompt == "cot" for row in results.rows) else "direct"
 
 
@@ -57,7 +57,7 @@ def _change(change: Comparison) -> str:
 
 
 def _falls(results: Results, change: Comparison) -> str:
-    """Name the other domain where it surely fell, or else the tasks that fell, the sure ones apart."""
+    """Name the other domain if it surely fell, or else the tasks that fell, the sure ones separately."""
     parts = []
     other = _pooled(results, "out") if change.domain == "in" else None
     if other is not None and other.ci95.high < 0:

@@ -1,4 +1,4 @@
-"""What trainings kept next to their weights."""
+"""Reads what trainings keep next to their weights."""
 
 from __future__ import annotations
 
@@ -27,4 +27,4 @@ def read_log(path: Path) -> TrainingLog:
     try:
         return checked(path.read_bytes(), TypeAdapter(TrainingLog))
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: damaged ({fault_of(error)}): put back a copy, or run it again") from None
+        raise DataError(f"{path}: damaged ({fault_of(error)}): restore a copy, or rerun the run's command") from None

@@ -1,4 +1,4 @@
-"""Where a run's figures come from: its recipe, and the time and money that each stage took."""
+"""Where a run's results come from: its recipe, and the time and money that each stage took."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from srit.run_directory import Json, StageEntry
 
 
 class Spent(NamedTuple):
-    """What one stage took, or the stages that do the same for several tasks."""
+    """What a stage took, or several stages that do the same for different tasks."""
 
     stage: str
     n: int  # stages
@@ -35,14 +35,14 @@ class Field(NamedTuple):
 
 
 def spent(seconds: Mapping[str, float], entries: Mapping[str, StageEntry], recipe: Recipe) -> list[Spent]:
-    """Return what every stage took, the tasks of a model together, in the order in which stages are made.
+    """Return what every stage took, with a model's tasks together, in the order in which stages are made.
 
     Args:
-        seconds: by stage; one that was taken from another run counts as long as it took there.
+        seconds: by stage; one taken from another run counts the time that it took there.
     """
     groups: dict[str, list[str]] = {}
     order, tasks = _in_order(recipe), {task.place for task in evaluated(recipe)}
-    for name in sorted(seconds):  # the folder may have stages of another recipe too
+    for name in sorted(seconds):  # the folder may also have stages of another recipe
         if _group(name) in order and (_group(name) == name or _task(name) in tasks or "/part-" in name):
             groups.setdefault(_group(name), []).append(name)
     totals = {group: sum(seconds[name] for name in names) for group, names in groups.items()}
@@ -102,7 +102,7 @@ def _task(name: str) -> str:
 
 
 def _group(name: str) -> str:
-    """Return what is shown as one: the tasks of a model, and the parts of a round."""
+    """Return the group that a stage is shown in: the tasks of a model, or the parts of a round."""
     parts = name.split("/")
     if parts[0] == "predictions":
         return "/".join(parts[:2])

@@ -1,4 +1,4 @@
-"""All that a run asked and was told about each problem, gathered from its files."""
+"""Everything that a run asked and received about each problem, gathered from its files."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Said:
 
 
 class _Source(NamedTuple, Generic[_Record]):
-    """The records of one file, and whose they are."""
+    """The records of one file, and the stage and problems that they belong to."""
 
-    label: object  # the round or the model that they are of
+    label: object  # the round or the model that they belong to
     records: Filed[_Record]
     numbers: NDArray[np.int64]  # of their problems, sorted
     places: NDArray[np.int64]  # in the file, in the same order
@@ -47,7 +47,7 @@ class _Source(NamedTuple, Generic[_Record]):
 
 
 class Gathered(Sequence[Said]):
-    """What was said about the wanted problems of a run, in the order of their files; read when it is asked for."""
+    """What was said about a run's wanted problems, in the order of their files; read when it is asked for."""
 
     def __init__(self, folder: Path, wanted: Callable[[Problem], bool]) -> None:
         """
@@ -85,7 +85,7 @@ class Gathered(Sequence[Said]):
         )
 
     def spoken_of(self) -> list[int]:
-        """Return the numbers of the problems that something was said about, evaluated ones first."""
+        """Return the numbers of the problems that have records, evaluated ones first."""
         predicted, any_said = np.zeros((2, len(self)), bool)
         trained = [source.numbers for part in (self._demonstrations, self._completions, self._pairs) for source in part]
         for numbers in trained:
@@ -138,7 +138,7 @@ class _Problems:
         return self._entry(self._shown[number])
 
     def number(self, place: str, record: _AnyRecord) -> int:
-        """Return whose a record is, -1 if nobody's: an id is unique in training, and in each evaluated task."""
+        """Return the number of a record's problem, -1: none; ids are unique in training, and in each evaluated task."""
         if there := self._asked.find(_key(place, record.task, record.problem_id)):
             return self._numbers[there[0]]
         anywhere = self._names.find(_key("", record.task, record.problem_id))
@@ -159,7 +159,7 @@ class _Problems:
         return self._files[self._last[2 * entry]][self._last[2 * entry + 1]]
 
     def _number(self, entry: int, problem: Problem) -> None:
-        """Give a problem a number; two that ask the same have one, and the later is shown."""
+        """Give a problem a number; two that ask the same thing share one, and the later is shown."""
         if (number := self._found(problem)) >= 0:
             self._shown[number] = entry
             return
@@ -181,13 +181,13 @@ def gather(folder: Path, wanted: Callable[[Problem], bool] = lambda problem: Tru
 
 
 def in_order(model: Model) -> tuple[int, int, str]:
-    """Return a model's place: as the method makes them, then the controls and the teacher."""
+    """Return a model's place: in the order in which the method makes them, then the controls and the teacher."""
     kinds = ("base", "instructed", "instructed-again", "refined", "control", "teacher")
     return kinds.index(model.kind), model.round + 1000 * model.is_last, model.control
 
 
 def _question(problem: Problem) -> str:
-    """Return what makes two problems one, whichever files they are in."""
+    """Return the key by which two problems count as the same, whichever files they are in."""
     return repr((problem.task, problem.id, problem.question, problem.choices))
 
 

@@ -36,7 +36,7 @@ def traces(folder: Path, limit: int, problem_id: str | None = None, *, of: Split
 
     Args:
         limit: how many problems, spread evenly.
-        problem_id: follow only the problems with this id, of whichever task and place.
+        problem_id: follow only the problems with this id, in any task and place.
         of: the split of the problems if none is named.
 
     Raises:
@@ -53,7 +53,7 @@ def traces(folder: Path, limit: int, problem_id: str | None = None, *, of: Split
 
 
 def visible(text: str) -> str:
-    """Return the beginning of a text, its control and direction characters spelled out instead of obeyed."""
+    """Return the beginning of a text, with control and direction characters spelled out instead of obeyed."""
     shown = printable(text)
     return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]} … ({len(shown):,} characters)"
 

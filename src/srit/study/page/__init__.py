@@ -1,4 +1,4 @@
-"""study.json → study.html, claims.md and tables/: everything that is shown of a study."""
+"""study.json → study.html, claims.md and tables/: everything that is shown about a study."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_pages(results: StudyResults, out: Path) -> list[str]:
     for name, text in pages.items():
         write_bytes(out / "tables" / name, text.encode())
     for path in (*(out / "tables").glob("*.md"), *(out / "tables").glob("*.tex")):
-        if path.name not in pages:  # an earlier state of the study had it
+        if path.name not in pages:  # left from an earlier state of the study
             path.unlink()
     write_bytes(out / "claims.md", claims_page(results, found).encode())
     write_bytes(out / "study.html", html(results, found, tables, curves).encode())

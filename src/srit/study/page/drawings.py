@@ -13,7 +13,7 @@ HUES = 6  # that the style has
 
 
 class Mark(NamedTuple):
-    """A point in the coordinates of its drawing, with its interval, and its figures in words."""
+    """A point in the coordinates of its drawing, with its interval and a description."""
 
     x: float
     y: float
@@ -48,7 +48,7 @@ class Drawing(NamedTuple):
 
 
 def drawing(curve: Curve) -> Drawing:
-    """Draw a curve: one color a line, or where lines come in pairs one color a pair, instructed dashed."""
+    """Draw a curve: one color per line, or per pair if lines come in pairs, with instructed dashed."""
     points = [point for line in curve.lines for point in line.points]
     up = ticks(min(p.low for p in points), max(p.high for p in points), 4)
     left, right = min(p.x for p in points), max(p.x for p in points)

@@ -19,7 +19,7 @@ from srit.study.tables.transfers import cross, families
 
 
 def make_tables(results: StudyResults, findings: Sequence[Finding]) -> list[Table]:
-    """Make every table that there is something for."""
+    """Make every table that the study has data for."""
     made = [
         by_teacher(results),
         in_domain(results),

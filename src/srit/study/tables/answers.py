@@ -1,4 +1,4 @@
-"""The table of the form of the answers: length, and how many were cut or could not be read."""
+"""The table of the answers' form: their length, and how many were cut or could not be read."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _form(rows: Sequence[AnswerRow]) -> list[str]:
 
 
 def _leaves_out(results: StudyResults) -> bool:
-    """Return whether a study dates from when the teacher's rows had only what it had answered."""
+    """Return whether a study dates from the time when the teacher's rows had only answered problems."""
     teacher = {key: rows for key, rows in results.answers.items() if key.model == Model("teacher")}
     base = {key: results.answers.get(key._replace(model=BASE), {}) for key in teacher}
     return any(

@@ -1,4 +1,4 @@
-"""Tables of what training did to the pairs, and to greedy answers to their problems (`evaluate.pairs`)."""
+"""Tables of how training changed the pairs' likelihoods and the greedy answers to their problems (`evaluate.pairs`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from srit.study.words import signed
 
 
 def places(results: StudyResults) -> Table:
-    """Show the log-probability of both sides by place in the answer, before and after."""
+    """Show the log-probability of both sides by position in the answer, before and after."""
     rows = []
     for cell in results.cells:
         for of_model in _by_model(cell):
@@ -37,7 +37,7 @@ def _course(alike: Sequence[PlaceLogps]) -> tuple[str, str, str, str]:
 
 
 def flips(results: StudyResults) -> Table:
-    """Show which training problems' greedy answers changed, by what their pairs reject, and whether margins tell."""
+    """Show which problems' greedy answers changed, by what their pairs reject, and whether margins predict it."""
     rows = []
     for cell in results.cells:
         for of_model in _by_model(cell):

@@ -1,4 +1,4 @@
-"""A table, and how figures are written in it."""
+"""A table, and how numbers are written in it."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def name_of(cell: CellRecord) -> Entry:
 
 
 def place(key: Key) -> tuple[Entry, Entry, Entry, Entry]:
-    """Write whose answers, to what: cell, model, task and prompt."""
+    """Write cell, model, task and prompt of some answers."""
     return Entry(key.cell), Entry(str(key.model)), Entry(key.task), Entry(key.prompt)
 
 
 def accuracy_entry(marks: Marked, keys: Sequence[Key]) -> Entry:
-    """Write an accuracy with its interval, in percent; empty where there are no answers."""
+    """Write an accuracy with its interval, in percent; empty if there are no answers."""
     found = accuracy(marks, keys)
     return Entry("" if found is None else percent(found.mean, found.ci95.low, found.ci95.high))
 
@@ -65,7 +65,7 @@ def percent(mean: float, low: float, high: float) -> str:
 
 
 def points_entry(found: Estimate | None) -> Entry:
-    """Write a difference with its interval, in points; bold where the interval does not contain 0."""
+    """Write a difference with its interval, in points; bold if the interval does not contain 0."""
     return Entry("") if found is None else Entry(change_points(found.mean, found.ci95), strong=is_sure(found))
 
 
@@ -88,7 +88,7 @@ def is_sure(found: Estimate) -> bool:
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """Return the mean, or None of nothing."""
+    """Return the mean; None if there are no values."""
     return sum(values) / len(values) if values else None
 
 

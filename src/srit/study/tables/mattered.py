@@ -1,4 +1,4 @@
-"""Tables of whether the pairs mattered: what they had to teach, and what trainings with and without them share."""
+"""Tables on whether the pairs mattered: what they had to teach, and what trainings with and without them share."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Trained(NamedTuple):
 
 
 def mattered(results: StudyResults) -> Table:
-    """Say of each cell whether its pairs mattered, by rule."""
+    """Say for each cell whether its pairs mattered, by rule."""
     rows = []
     for cell in results.cells:
         anatomy, reference = _anatomy_of(cell), _reference(results, cell)
@@ -48,7 +48,7 @@ def mattered(results: StudyResults) -> Table:
 
 
 def _anatomy_of(cell: CellRecord) -> Anatomy | None:
-    """Add up the first round's pairs of all tasks over seeds; None where they were not counted."""
+    """Add up the first round's pairs of all tasks over seeds; None if they were not counted."""
     firsts = [run.anatomies[0] for run in cell.done() if run.anatomies]
     if not firsts:
         return None
@@ -64,7 +64,7 @@ def _first_round(results: StudyResults, cell: CellRecord) -> _Trained:
 
 
 def _reference(results: StudyResults, cell: CellRecord) -> _Trained | None:
-    """Return what was trained on own right answers alone: the cell's control, or another cell from the same start."""
+    """Return the model trained only on own right answers: the cell's control, or another cell's from the same start."""
     if RIGHT in models_of(results, cell.cell):
         return _Trained(cell, RIGHT)
     others = [_first_round(results, other) for other in results.cells if _learns_right_alone(other)]
@@ -93,7 +93,7 @@ def _is_sure(found: Estimate) -> bool:
 
 
 def _overlap(results: StudyResults, a: _Trained, b: _Trained, domain: str) -> OverlapCounts | None:
-    """Add up over tasks and seeds what two trainings of the same instructed models share; None if there is nothing."""
+    """Add up, over tasks and seeds, what two trainings of the same instructed models share; None: no data."""
     before: list[bool] = []
     of_a: list[bool] = []
     of_b: list[bool] = []
@@ -110,7 +110,7 @@ def _overlap(results: StudyResults, a: _Trained, b: _Trained, domain: str) -> Ov
 
 
 def overlaps(results: StudyResults) -> Table:
-    """Show how much of what one training changed another one changed too: the controls, and the first cell's."""
+    """Show how much of what one training changed was also changed by another: the controls, and the first cell's."""
     rows = []
     for index, cell in enumerate(results.cells):
         trained = _first_round(results, cell)

@@ -1,4 +1,4 @@
-"""Tables of what greedy answers do not show: options by likelihood, their calibration, and pass@k."""
+"""Tables that go beyond greedy answers: options by likelihood, their calibration, and pass@k."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _rows(results: StudyResults, key: Key) -> list[OptionRow]:
 
 
 def calibration(results: StudyResults) -> Table:
-    """Show how much surer the models are of their likeliest option than it is right, and how far it lies ahead."""
+    """Show how much more confident than right the models are of their likeliest option, and by what margin."""
     models = _models(results)
     rows = []
     for cell in results.cells:

@@ -1,4 +1,4 @@
-"""Which of a study's models count as one student, and what was changed in its training."""
+"""Which of a study's models count as one student, and what changed in its training."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ STAGE_2 = ("pairs", "refine", "sample", "rounds", "controls")  # parts of a reci
 
 
 def student_of(results: StudyResults, cell: CellRecord) -> str:
-    """Return what tells a cell's student from others: models that differ in training do not share one mean.
+    """Return what distinguishes a cell's student from others: models that differ in training do not share a mean.
 
-    It is the student, the options of the axes that set neither student, teacher nor tasks, and the name of the cell
-    among named cells that train otherwise.
+    It is the student, the options of the axes that set neither student, teacher nor tasks, and, among named cells, the
+    name of the cell if it changes training.
     """
     other = ("student", "teacher", "tasks")
     options = [

@@ -20,7 +20,7 @@ from srit.study.tables.students import STAGE_2, changes_part
 
 
 def arms(results: StudyResults) -> Table | None:
-    """Put heuristics, losses and controls side by side, with what each was trained on."""
+    """Show heuristics, losses and controls side by side, with what each was trained on."""
     controlled = any(key.model.kind == "control" for key in results.answers)
     if not controlled and not any(changes_part(cell, STAGE_2) for cell in results.cells):
         return None
@@ -52,7 +52,7 @@ def _arm(results: StudyResults, cell: CellRecord, model: Model, prompt: PromptKi
 
 
 def _ahead(results: StudyResults, cell: CellRecord, model: Model, domain: str, prompt: PromptKind) -> Estimate | None:
-    """Estimate by how much a cell's refined model is ahead of another of its models."""
+    """Estimate how far a cell's refined model is ahead of another of its models."""
     pairs = [
         (Key(cell.cell, REFINED, task, prompt), Key(cell.cell, model, task, prompt))
         for task in domain_tasks(results, cell, domain)

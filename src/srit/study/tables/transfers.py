@@ -1,4 +1,4 @@
-"""Tables of what carries over: from teachers of another family, and from one task to another."""
+"""Tables of what transfers: from teachers of another family, and from one task to another."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from srit.study.words import points
 
 
 def families(results: StudyResults) -> Table | None:
-    """Set teachers of the student's own family against others, on the tasks that were trained on."""
+    """Compare teachers of the student's own family with others, on the tasks that were trained on."""
     kin = {side: [cell for cell in results.cells if cell.labels.get(FAMILY) == side] for side in ("in", "out")}
     if not all(kin.values()):
         return None

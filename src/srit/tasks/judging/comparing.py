@@ -22,7 +22,7 @@ class Values(NamedTuple):
 
 
 def terms_by_writing(answer: str, gold: str) -> Decided:
-    """Whether two terms are equal; None unless they are written alike or are numbers."""
+    """Return whether two terms are equal; None unless they are written alike or are numbers."""
     if tight(answer) == tight(gold):
         return True
     one, other = number(answer), number(gold)
@@ -35,7 +35,7 @@ def terms_by_writing(answer: str, gold: str) -> Decided:
 
 
 def equations_by_writing(answer: tuple[str, str], gold: tuple[str, str]) -> Decided:
-    """Whether two equations have the same sides; None if they are written differently."""
+    """Return whether two equations have the same sides; None if they are written differently."""
     return True if set(map(tight, answer)) == set(map(tight, gold)) else None
 
 
@@ -43,7 +43,7 @@ BY_WRITING = Values(terms_by_writing, equations_by_writing)
 
 
 def equal(answer: Form, gold: Form, values: Values) -> Decided:
-    """Whether an answer equals the gold one; None if `values` did not decide, or deciding takes set theory."""
+    """Return whether an answer equals the gold one; None if `values` did not decide, or deciding takes set theory."""
     if isinstance(answer, Equation) or isinstance(gold, Equation):
         return _equation(answer, gold, values)
     if isinstance(answer, Words) or isinstance(gold, Words):
@@ -116,12 +116,12 @@ def _differently_named(answer: Equation, gold: Equation, values: Values) -> Deci
 
 
 def _assigns(equation: Equation) -> bool:
-    """Whether the right side is the value: "x = 5", "2 + 3 = 5"."""
+    """Return whether the right side is the value: "x = 5", "2 + 3 = 5"."""
     return equation.name is not None or not re.search(r"(?<![\\A-Za-z])[A-Za-z]", equation.left)
 
 
 def _same_name(one: str, other: str | None) -> bool:
-    """Whether two names are equal; "y" equals any "f(x)", and a left side that is a sum equals any name."""
+    """Return whether two names are equal; "y" equals any "f(x)", and a left side that is a sum equals any name."""
     return one == other or other is None or (one == "y" and _is_function(other)) or (other == "y" and _is_function(one))
 
 
@@ -133,7 +133,7 @@ def _is_function(name: str) -> bool:
 
 
 def _words(answer: Form, gold: Form, values: Values) -> Decided:
-    """Compares words as words, and an option by its letter, or by its value if the other side has no letter."""
+    """Compare words as words, and an option by its letter, or by its value if the other side has no letter."""
     if isinstance(answer, Words) and isinstance(gold, Words):
         return _said(answer) == _said(gold)
     one, other = (answer, gold) if isinstance(answer, Words) else (gold, answer)
@@ -159,7 +159,7 @@ def _in_bases(answer: Form, gold: Form) -> bool:
 
 
 def _based(item: Form) -> BaseNumeral | None:
-    """Reads a form as a numeral; its base is "" if it is omitted."""
+    """Read a form as a numeral; its base is "" if it is omitted."""
     if isinstance(item, Expression) and re.fullmatch(r"[0-9A-Fa-f.,]+", item.text):
         item = BaseNumeral(item.text.upper().replace(",", ""), "")
     return item._replace(digits=item.digits.lstrip("0") or "0") if isinstance(item, BaseNumeral) else None
@@ -175,7 +175,7 @@ def _intervals(answer: RealInterval, gold: RealInterval, values: Values) -> Deci
 
 
 def _several(several: Collection, other: Form, values: Values) -> Decided:
-    """Compares a list, a set, or a union with any form."""
+    """Compare a list, a set, or a union with any form."""
     if isinstance(other, Expression) and other.listed:
         other = Collection("list", other.listed)
     if isinstance(other, Collection) and other.kind != "tuple":
@@ -196,7 +196,7 @@ def _several(several: Collection, other: Form, values: Values) -> Decided:
 
 
 def _is_point(several: Collection) -> bool:
-    """Whether a list may be a point: "1, 2", or "x = 1 and y = 2", but neither "1 or 2" nor "x = 1, x = 2"."""
+    """Return whether a list may be a point: "1, 2", or "x = 1 and y = 2", but neither "1 or 2" nor "x = 1, x = 2"."""
     names = {item.name for item in several.items if isinstance(item, Equation)}
     return several.kind in ("list", "several") and (
         len(names) == len(several.items) if names else several.kind == "list"
@@ -204,17 +204,17 @@ def _is_point(several: Collection) -> bool:
 
 
 def _by_variable(items: tuple[Form, ...]) -> tuple[Form, ...]:
-    """Orders "y = 2, x = 1" as the point (1, 2); items that name no variable stay in place."""
+    """Order "y = 2, x = 1" as the point (1, 2); items that name no variable stay in place."""
     return tuple(sorted(items, key=lambda item: item.name or "" if isinstance(item, Equation) else ""))
 
 
 def _union(one: Collection, other: Collection, values: Values) -> Decided:
-    """Whether two unions have the same parts in any order; None otherwise, as intervals that meet need set theory."""
+    """Return True if two unions have the same parts in any order, else None: intervals that meet need set theory."""
     return _matched(one.items, other.items, values) or None
 
 
 def _same_set(ones: Sequence[Form], others: Sequence[Form], values: Values) -> Decided:
-    """Whether each set contains every item of the other, however often."""
+    """Return whether each set contains every item of the other, however often."""
     within = _all(_any(equal(one, other, values) for other in others) for one in ones)
     return within if not within else _all(_any(equal(one, other, values) for one in ones) for other in others)
 
@@ -229,7 +229,7 @@ def _any(verdicts: Iterable[Decided]) -> Decided:
 
 
 def _matched(ones: Sequence[Form], others: Sequence[Form], values: Values) -> Decided:
-    """Whether two lists hold the same items in any order."""
+    """Return whether two lists hold the same items in any order."""
     if len(ones) != len(others):
         return False
     left, decided = list(others), True
@@ -245,7 +245,7 @@ def _matched(ones: Sequence[Form], others: Sequence[Form], values: Values) -> De
 
 
 def _ordered(answer: Form, gold: Form, values: Values) -> Decided:
-    """Compares points and vectors; an open interval is written like a point."""
+    """Compare points and vectors; an open interval is written like a point."""
     if _is_set_theory(answer) or _is_set_theory(gold):
         return None
     one, other = _coordinates(answer), _coordinates(gold)
@@ -264,7 +264,7 @@ def _coordinates(item: Form) -> tuple[Form, ...] | None:
 
 
 def _is_set_theory(item: Form) -> bool:
-    """Whether a term is a set, a matrix, or an inequality: "ℝ ∖ {3}", "2x > 6"."""
+    """Return whether a term is a set, a matrix, or an inequality: "ℝ ∖ {3}", "2x > 6"."""
     return isinstance(item, Expression) and _SET_THEORY.search(item.text) is not None
 
 

@@ -80,7 +80,7 @@ REALS = RealInterval(MINUS_INFINITY, INFINITY, low_closed=False, high_closed=Fal
 
 
 def form(latex: str) -> Form:
-    """Returns the form of an answer; anything not understood is an `Expression`."""
+    """Return the form of an answer; anything not understood is an `Expression`."""
     text = plain(latex)
     return _form(text, MAX_DEPTH if len(text) <= MAX_CHARS else 0)
 
@@ -127,7 +127,7 @@ def _ungrouped(text: str) -> str:
 
 
 def _items(text: str, *, bracketed: bool) -> list[Segment]:
-    """Splits a list. A comma without a blank after it may group thousands, unless no other comma separates."""
+    """Split a list. A comma without a blank after it may group thousands, unless no other comma separates."""
     tight_commas = len(re.findall(r",(?=\S)", text))
     grouping = sum(grouped[0].count(",") for grouped in _GROUPED.finditer(text))
     parts = split_top(_ungrouped(text) if tight_commas == grouping else text, _SEPARATORS)
@@ -150,7 +150,7 @@ def _listed(text: str, depth: int) -> Form | None:
 
 
 def _flat(forms: Iterable[Form]) -> tuple[Form, ...]:
-    """Flattens lists among the items: "1 ± √5, −2" are three."""
+    """Flatten lists among the items: "1 ± √5, −2" are three."""
     found: list[Form] = []
     for item in forms:
         inner = isinstance(item, Collection) and item.kind in ("list", "several")
@@ -159,7 +159,7 @@ def _flat(forms: Iterable[Form]) -> tuple[Form, ...]:
 
 
 def _between(items: tuple[Form, ...]) -> RealInterval | None:
-    """Reads "x > 1 and x < 5" as one interval, but not "x < 1 and x > 5", which is meant as a union."""
+    """Read "x > 1 and x < 5" as one interval, but not "x < 1 and x > 5", which is meant as a union."""
     intervals = [item for item in items if isinstance(item, RealInterval)]
     lows = [item for item in intervals if item.high == INFINITY and item.low != MINUS_INFINITY]
     highs = [item for item in intervals if item.low == MINUS_INFINITY and item.high != INFINITY]
@@ -192,7 +192,7 @@ def _name(side: str) -> str | None:
 
 
 def _related(text: str, depth: int) -> Form | None:
-    """Reads an equation, the set of "x ∈ …", or an inequality as an interval."""
+    """Read an equation, the set of "x ∈ …", or an inequality as an interval."""
     parts = split_top(text, _RELATIONS)
     if len(parts) == 1 or not parts[-1].text:
         return None
@@ -275,7 +275,7 @@ def _bracketed(text: str, depth: int) -> Form | None:
 
 
 def _either(text: str, depth: int) -> Form | None:
-    """Reads the two values of "1 ± √5"."""
+    """Read the two values of "1 ± √5"."""
     if "\\pm" not in text:
         return None
     variants = [text.replace("\\pm", plus).replace("\\mp", minus) for plus, minus in ("+-", "-+")]
@@ -311,7 +311,7 @@ _TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
 
 
 def _valued(text: str, depth: int) -> Form:
-    """Reads a number, a numeral in a base, or a term, with or without a unit."""
+    """Read a number, a numeral in a base, or a term, with or without a unit."""
     based = _IN_BASE.fullmatch(text)
     base = based and (based[2] or based[3])
     if based and base and (base.isdigit() or base in _BASES):

@@ -21,7 +21,7 @@ _RUN = re.compile(r"([-+*/^_|=<>!])\s?\1\s?\1\s?\1")
 
 
 def refusal(latex: str) -> str | None:
-    """Says why an answer is not computed; None if it may be."""
+    """Say why an answer is not computed; None if it may be."""
     if len(latex) > MAX_ANSWER:
         return f"it has more than {MAX_ANSWER} characters"
     text = plain(latex)

@@ -55,7 +55,7 @@ def serve(seconds: float) -> None:
 
 
 def compare(answer: str, gold: str) -> bool:
-    """Whether an answer has the value of the gold one.
+    """Return whether an answer has the value of the gold one.
 
     Raises:
         NotReadError: one of the two cannot be read.
@@ -65,7 +65,7 @@ def compare(answer: str, gold: str) -> bool:
 
 
 def terms(answer: str, gold: str) -> bool:
-    """Whether two terms are equal, as numbers or at random points; terms without values are left to math-verify.
+    """Return whether two terms are equal, as numbers or at random points; terms without values are left to math-verify.
 
     `sympy.simplify`, on which math-verify relies for terms, proves less than that and does not terminate on some.
     """
@@ -89,14 +89,14 @@ def terms(answer: str, gold: str) -> bool:
 
 
 def _solved(read: Any) -> Any:
-    """Turns an inequality in one variable into its solution set."""
+    """Turn an inequality in one variable into its solution set."""
     if isinstance(read, Relational) and not isinstance(read, sympy.Eq) and len(read.free_symbols) == 1:
         return read.doit().as_set()
     return read
 
 
 def equations(answer: tuple[str, str], gold: tuple[str, str]) -> bool:
-    """Whether two equations have the same solutions: left minus right of one is a multiple of the other's."""
+    """Return whether two equations have the same solutions: left minus right of one is a multiple of the other's."""
     if equations_by_writing(answer, gold):
         return True
     first, second = _difference(answer), _difference(gold)
@@ -118,7 +118,7 @@ _DECIMAL = re.compile(r"(?<![0-9.])([0-9]*)\.([0-9]+)")
 
 @lru_cache(maxsize=256)
 def _read(text: str) -> Any:
-    """Parses LaTeX into a sympy object.
+    """Parse LaTeX into a sympy object.
 
     Rewrites two things that latex2sympy2 1.11 gets wrong: it takes "2(3)" for the mixed number 2 + 3, and decimals
     for binary floats.
@@ -154,7 +154,7 @@ def _looks_like_formula(text: str) -> bool:
 
 
 def _points(symbols: set[sympy.Basic]) -> Iterator[dict[sympy.Basic, sympy.Expr]]:
-    """Yields the same pseudo-random points between -3 and 3 for the same symbols."""
+    """Yield the same pseudo-random points between -3 and 3 for the same symbols."""
     draw = random.Random(0)
     for _ in range(_POINTS if symbols else 1):
         yield {symbol: sympy.Rational(draw.randrange(-3003, 3004), 1001) for symbol in sorted(symbols, key=str)}
@@ -164,7 +164,7 @@ _UNEVALUATED = (sympy.Function, sympy.Sum, sympy.Product, sympy.Integral, sympy.
 
 
 def _value(term: sympy.Expr, point: dict[sympy.Basic, sympy.Expr]) -> sympy.Expr | None:
-    """Returns the complex value of a term at a point, or None if it has none."""
+    """Return the complex value of a term at a point, or None if it has none."""
     value = term.evalf(_DIGITS, subs=point)
     return value if value.is_number and value.is_finite and not value.atoms(*_UNEVALUATED) else None
 
@@ -174,7 +174,7 @@ def _near(one: sympy.Expr, other: sympy.Expr) -> bool:
 
 
 def _same_values(left: sympy.Expr, right: sympy.Expr) -> bool | None:
-    """Whether two terms have the same values wherever both are real; None if they have no values."""
+    """Return whether two terms have the same values wherever both are real; None if they have no values."""
     symbols = left.free_symbols | right.free_symbols
     real = bool(symbols) and not left.has(sympy.I) and not right.has(sympy.I)
     compared = 0
@@ -189,7 +189,7 @@ def _same_values(left: sympy.Expr, right: sympy.Expr) -> bool | None:
 
 
 def _rounded(decimal: str, term: sympy.Expr) -> bool:
-    """Whether a decimal is what a term's value rounds to."""
+    """Return whether a decimal is what a term's value rounds to."""
     written = number(decimal)
     places = len((written or "").partition(".")[2])
     if places < MIN_PLACES or term.free_symbols or (written or "").endswith("%"):

@@ -96,7 +96,7 @@ _TOKEN = re.compile(
 
 
 def split_unit(text: str) -> ValueWithUnit:
-    """Splits a plain text from the unit or noun that ends it, or from the currency sign that begins it."""
+    """Split a plain text from the unit or noun that ends it, or from the currency sign that begins it."""
     start = _tail(text)
     value, tail = text[:start].strip(), text[start:]
     currency = _CURRENCY.fullmatch(value)
@@ -110,7 +110,7 @@ def split_unit(text: str) -> ValueWithUnit:
 
 
 def _tail(text: str) -> int:
-    """Returns where the words at the end of a text begin."""
+    """Return where the words at the end of a text begin."""
     start, last = len(text), ""
     for token in _TOKEN.finditer(text):
         kind = token.lastgroup or ""
@@ -138,12 +138,12 @@ def _spelled(word: str) -> str | None:
 
 
 def _named(tail: str) -> bool:
-    """Whether words outside \\text are a unit of the table."""
+    """Return whether words outside \\text are a unit of the table."""
     return bool(_unit(tail))
 
 
 def _unit(tail: str) -> Unit:
-    """Returns the powers of a unit: "square inches" is {("in", 2)}, "miles per hour" {("mi", 1), ("h", -1)}."""
+    """Return the powers of a unit: "square inches" is {("in", 2)}, "miles per hour" {("mi", 1), ("h", -1)}."""
     tail = re.sub(r"\^\s?\\circ\s?(?:\\text\{)?([CF])\b", r"°\1", tail).replace("^\\circ", "°").replace("\\text", "")
     words = re.findall(r"[A-Za-z°¢€£¥₹]+(?:\.[A-Za-z])?|\\[%$]|/|\^[\s{]*-?[0-9]", tail)
     powers: dict[str, int] = {}
@@ -169,7 +169,7 @@ def _unit(tail: str) -> Unit:
 
 
 def units_agree(one: Unit, other: Unit) -> bool:
-    """Whether two units are the same; a unit may be omitted, and so may what a price is for."""
+    """Return whether two units are the same; a unit may be omitted, and so may what a price is for."""
     if not one or not other or one == other:
         return True
     if {name for name, _ in one | other} <= {"degree", "celsius", "fahrenheit"}:

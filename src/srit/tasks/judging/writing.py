@@ -100,7 +100,7 @@ _ARGUMENTS = _rewrites(
 
 @lru_cache(maxsize=1024)
 def plain(latex: str) -> str:
-    """Normalizes a formula without changing its value; units and words stay."""
+    """Normalize a formula without changing its value; units and words stay."""
     text = closed(latex).translate(PLAIN).translate(_CHARACTERS)
     text = re.sub(f"[{_RAISED}]+", lambda run: "^{" + run[0].translate(_ON_LINE) + "}", text)
     text = re.sub(f"[{_LOWERED}]+", lambda run: "_{" + run[0].translate(_ON_LINE) + "}", text)
@@ -124,7 +124,7 @@ _REPEATING = re.compile(r"([0-9]{0,20})\.([0-9]{0,20})\\(?:overline|bar|dot)\s?\
 
 
 def _repeating(decimal: re.Match[str]) -> str:
-    """Writes 0.1\\overline{6} as a fraction."""
+    """Write 0.1\\overline{6} as a fraction."""
     before, after, period = decimal[1] or "0", decimal[2], decimal[3]
     scale = 10 ** len(after)
     top = int(before + after) * (10 ** len(period) - 1) + int(period)
@@ -132,19 +132,19 @@ def _repeating(decimal: re.Match[str]) -> str:
 
 
 def rimless(text: str) -> str:
-    """Strips what surrounds a formula in a sentence: blanks, quotes, a full stop, a leading equals sign."""
+    """Strip what surrounds a formula in a sentence: blanks, quotes, a full stop, a leading equals sign."""
     text = text.strip(" \t\n\"'`*_").rstrip(" .,;:?").strip(" \"'`*")
     return re.sub(r"^(?:\\text\{[^{}]*(?:\bis|\bare|:|=)\s?\}|\\approx(?![A-Za-z])|[=:+])\s*", "", text)
 
 
 def closed(latex: str) -> str:
-    """Adds the braces that are missing at the end: cut-off data has "3\\sqrt{10", which would parse as 3."""
+    """Add the braces that are missing at the end: cut-off data has "3\\sqrt{10", which would parse as 3."""
     return latex + "}" * max(0, latex.count("{") - latex.count("}"))
 
 
 @lru_cache(maxsize=4096)
 def tight(text: str) -> str:
-    """Reduces a plain formula to what is compared: no blanks, and no signs or braces that may be omitted."""
+    """Reduce a plain formula to what is compared: no blanks, and no signs or braces that may be omitted."""
     text = re.sub(r"\\text\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"(?<![0-9.])0+(?=[0-9])", "", text)
     text = re.sub(r"([_^])\s?\{(\w)\}", r"\1\2", text)
@@ -154,7 +154,7 @@ def tight(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def number(text: str) -> str | None:
-    """Returns the number that a whole plain text is, as `find_numerals` writes it; None if it is anything else."""
+    """Return the number that a whole plain text is, as `find_numerals` writes it; None if it is anything else."""
     text = re.sub(r"(?<=^[-+])\s", "", text.strip())
     found = find_numerals(text, 0, len(text))
     return found[0].text if len(found) == 1 and (found[0].start, found[0].end) == (0, len(text)) else None
@@ -177,7 +177,7 @@ def _tokens(separators: str) -> re.Pattern[str]:
 
 
 def split_top(text: str, separators: str) -> list[Segment]:
-    """Splits at separators outside brackets. A bracket of any kind closes one of any other kind: "(0, 1]".
+    """Split at separators outside brackets. A bracket of any kind closes one of any other kind: "(0, 1]".
 
     Args:
         separators: a pattern without groups; a match that begins with a letter or a command is kept whole.
@@ -192,7 +192,7 @@ def split_top(text: str, separators: str) -> list[Segment]:
 
 
 def unwrapped(text: str) -> tuple[str, str, str] | None:
-    """Returns the opening bracket of a text, what it holds, and the closing one; None if no pair encloses it all."""
+    """Return the opening bracket of a text, what it holds, and the closing one; None if no pair encloses it all."""
     depth = 0
     first: re.Match[str] | None = None
     for token in _tokens("(?!)").finditer(text):

@@ -115,7 +115,7 @@ _COUNTED = re.compile(r"[0-9]{1,3}(?:[.):]\s|-?(?:st|nd|rd|th|d|step)\b)", re.IG
 
 
 def is_value(line: str) -> bool:
-    """Whether a line is an answer by itself, like "$24", "C", or "24 boxes" but not "Step 2" or "2. What is left"."""
+    """Return whether a line is an answer by itself: "$24", "C", "24 boxes", but not "Step 2" or "2. What is left"."""
     bare = line[:400].strip(" \t*_`:=()[].~≈")
     if re.fullmatch(r"[A-Za-z]|[a-z] ?= ?[^\n]+|\\[^\n]+|\$[^\n]+\$", bare):
         return True
@@ -129,7 +129,7 @@ def is_value(line: str) -> bool:
 
 
 def _closing(text: str, start: int) -> int:
-    """Returns where the brace that opened before `start` closes, or the end of the text."""
+    """Return where the brace that opened before `start` closes, or the end of the text."""
     depth = 1
     for match in re.compile(r"\\.|[{}]").finditer(text, start):
         depth += {"{": 1, "}": -1}.get(match[0], 0)
@@ -148,7 +148,7 @@ class Box(NamedTuple):
 
 
 def find_boxes(text: str) -> list[Box]:
-    """Finds the boxes of a text in linear time: boxes within boxes are skipped."""
+    """Find the boxes of a text in linear time: boxes within boxes are skipped."""
     boxes: list[Box] = []
     position = 0
     while match := _BOXED.search(text, position):
@@ -178,7 +178,7 @@ def _spoken(text: str, start: int, rule: str) -> Clause:
 
 
 def find_clauses(text: str, *, line_a: bool = False) -> Iterator[Clause]:
-    """Finds announced answers, the last one first."""
+    """Find announced answers, the last one first."""
     cues = [
         cue.end() for cue in _ANNOUNCED.finditer(text) if not _ABOUT.search(text, max(0, cue.start() - 60), cue.start())
     ]
@@ -196,7 +196,7 @@ def find_clauses(text: str, *, line_a: bool = False) -> Iterator[Clause]:
 
 
 def _announcing_hashes(text: str) -> Iterator[re.Match[str]]:
-    """Finds each "####" before a value; before anything else, "####" makes a heading."""
+    """Find each "####" before a value; before anything else, "####" makes a heading."""
     for hashes in _HASHES.finditer(text):
         line = text[hashes.end() : hashes.end() + 400].lstrip().partition("\n")[0]
         if is_value(line):
@@ -209,7 +209,7 @@ def _in_json(text: str, start: int) -> Clause:
 
 
 def _is_statement(text: str) -> bool:
-    """Whether a text is one sentence or a formula of several lines; else its last sentence may hold the answer."""
+    """Return whether a text is one sentence or a formula of several lines; else its last sentence may answer."""
     stop = _STOP.search(text)
     return (
         stop is None
@@ -220,7 +220,7 @@ def _is_statement(text: str) -> bool:
 
 
 def find_sentences(text: str) -> list[tuple[int, int]]:
-    """Returns the spans of sentences and lines, without headings that state nothing."""
+    """Return the spans of sentences and lines, without headings that state nothing."""
     last = len(text.rstrip())
     said = _HEADING_LINE.sub(lambda line: line[0] if _says(line, last) else " " * len(line[0]), text)
     ends = [match.end() for match in _STOP.finditer(said)]
@@ -229,7 +229,7 @@ def find_sentences(text: str) -> list[tuple[int, int]]:
 
 
 def _says(line: re.Match[str], last: int) -> bool:
-    """Whether a heading may hold an answer: it is a value, a statement, or the last line."""
+    """Return whether a heading may hold an answer: it is a value, a statement, or the last line."""
     if is_value(line[1]) or _STATES.search(line[1]):
         return True
     return line.end() >= last and not _COUNTS.match(line[1])
@@ -243,7 +243,7 @@ class Found(NamedTuple):
 
 
 def read_with(text: str, find: Callable[[str], Found | str], question: str = "") -> Reading:
-    """Applies a finder to the part of a text that answers the question.
+    """Apply a finder to the part of a text that answers the question.
 
     Args:
         text: what a model wrote; of a text longer than MAX_CHARS, only the end is read.
@@ -264,7 +264,7 @@ def read_with(text: str, find: Callable[[str], Found | str], question: str = "")
 
 
 def _find_last_word(text: str, find: Callable[[str], Found | str]) -> Found | str:
-    """Finds the answer after the last correction, if there is one, or else in the whole text."""
+    """Find the answer after the last correction, if there is one, or else in the whole text."""
     correction = last_correction(text)
     earlier = find(text[: correction.start]) if correction else ""
     if correction is None or not _answers(text[: correction.start], earlier):
@@ -282,7 +282,7 @@ def _find_last_word(text: str, find: Callable[[str], Found | str]) -> Found | st
 
 
 def _answers(text: str, found: Found | str) -> bool:
-    """Whether a text gives an answer to take back: an announced one, or an option."""
+    """Return whether a text gives an answer to take back: an announced one, or an option."""
     return any(True for _ in find_clauses(text)) or (isinstance(found, Found) and _is_option(found))
 
 
@@ -291,7 +291,7 @@ def _is_option(found: Found) -> bool:
 
 
 def _is_settled(text: str, found: Found) -> bool:
-    """Whether a correction gives an answer rather than a reason: "60.", "So it is 60", not "there are 3 of them"."""
+    """Return whether a correction gives an answer ("60.", "So it is 60") or a reason ("there are 3 of them")."""
     first = _STOP.search(text.rstrip())
     end = first.start() if first else len(text)
     return (

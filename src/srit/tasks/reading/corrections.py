@@ -67,7 +67,7 @@ class Correction(NamedTuple):
 
 
 def last_correction(text: str) -> Correction | None:
-    """Finds the last "Wait, …", "Actually, …", "Scratch that", or "No: …" with text after it, else the last of all."""
+    """Find the last "Wait, …", "Actually, …", "Scratch that", or "No: …" with text after it, else the last of all."""
     until, last = len(text), None
     for cue in reversed(list(_CUE.finditer(text))):
         if _OPTION_BEFORE.search(text, max(0, cue.start() - 5), cue.start() + 1):
@@ -80,5 +80,5 @@ def last_correction(text: str) -> Correction | None:
 
 
 def confirms(text: str) -> bool:
-    """Whether the text after a doubt confirms the answer: "Wait, let me check: 3 * 20 = 60. Yes."."""
+    """Return whether the text after a doubt confirms the answer: "Wait, let me check: 3 * 20 = 60. Yes."."""
     return _CONFIRMS.search(text) is not None and not _DOUBTS.search(text)

@@ -18,7 +18,7 @@ MAX_BETWEEN = 120  # characters between two formulas of one list
 
 
 def read_math(text: str, question: str = "") -> Reading:
-    """Reads the final expression of a text as LaTeX: boxed, announced, the last formula, or the last number.
+    """Read the final expression of a text as LaTeX: boxed, announced, the last formula, or the last number.
 
     Formulas or boxes that form a list, such as "$3$, $5$ or $8$", are one answer: "3 and 5 and 8".
     """
@@ -60,7 +60,7 @@ _PRICE = re.compile(r"[0-9][0-9,.]*\s(?:[^\\$]*\s)?[A-Za-z]{2,}")  # "$5 for 3 a
 
 
 def find_formulas(text: str) -> list[Formula]:
-    """Finds what stands between dollars, backslashed brackets, or the ends of an environment; none are nested."""
+    """Find what stands between dollars, backslashed brackets, or the ends of an environment; none are nested."""
     found: list[Formula] = []
     closers = _Closers(text)
     position = 0
@@ -80,7 +80,7 @@ class _Closers:
         self._next: dict[str, tuple[int, int]] = {}
 
     def after(self, start: int, pattern: str) -> tuple[int, int]:
-        """Returns the span of the first match at or after `start`, or the end of the text."""
+        """Return the span of the first match at or after `start`, or the end of the text."""
         span = self._next.get(pattern, (-1, -1))
         if span[0] < start:
             match = re.compile(pattern, re.MULTILINE).search(self._text, start)
@@ -117,7 +117,7 @@ _CONTROLS = {"\f": "\\f", "\b": "\\b", "\t": "\\t", "\r": "\\r"}
 
 
 def _final(latex: str) -> str:
-    """Returns the last row or conclusion of a formula of several steps; a row that begins with "=" continues the last.
+    """Return the last row or conclusion of a formula of several steps; a row that begins with "=" continues the last.
 
     If every row gives the value of a variable, all rows together are the answer.
     """
@@ -155,19 +155,19 @@ _ASSIGNED = re.compile(rf"(?<![A-Za-z\\_^{{]){_VARIABLE}\s?=\s?$")
 
 
 def _continues(between: str) -> bool:
-    """Whether two formulas with this text between them are items of one list."""
+    """Return whether two formulas with this text between them are items of one list."""
     if len(between) > MAX_BETWEEN or not _BETWEEN.fullmatch(between):
         return False
     return _SEPARATES.search(between) is not None or "\n\n" not in between
 
 
 def _joined(items: Iterable[str]) -> str:
-    """Joins items into one list, each item once."""
+    """Join items into one list, each item once."""
     return " and ".join(dict.fromkeys(item for item in items if item))
 
 
 def _boxed(text: str, clause: Clause, boxes: list[Box]) -> Found | None:
-    """Finds a box together with those before it in its list."""
+    """Find a box together with those before it in its list."""
     boxes = [box for box in boxes if box.end <= clause.end]
     first = len(boxes) - 1
     while first > 0 and _continues(text[boxes[first - 1].after : boxes[first].before]):
@@ -179,7 +179,7 @@ def _boxed(text: str, clause: Clause, boxes: list[Box]) -> Found | None:
 
 
 def _box_content(text: str, box: Box) -> str:
-    """Returns what a box holds; of "y = \\boxed{2x}", the whole equation."""
+    """Return what a box holds; of "y = \\boxed{2x}", the whole equation."""
     content = _final(text[box.start : box.end])
     assigned = _ASSIGNED.search(text[max(0, box.before - 20) : box.before])
     return f"{assigned[0].strip()} {content}" if assigned and content and "=" not in content else content
@@ -234,7 +234,7 @@ _CIRCUMSTANCE = re.compile(r"[\s,]*(?:at|when|where|since|because)\s*", re.IGNOR
 
 
 def _main(text: str, lists: list[FormulaList]) -> FormulaList:
-    """Returns the last list of formulas that is not a circumstance of the one before it."""
+    """Return the last list of formulas that is not a circumstance of the one before it."""
     last = len(lists) - 1
     while last > 0 and _CIRCUMSTANCE.fullmatch(text, lists[last - 1].end, lists[last].start):
         last -= 1
@@ -252,13 +252,13 @@ _UNIT = re.compile(
 
 
 def _unit(text: str, start: int) -> str:
-    """Returns the unit after a formula or number, with a blank before it; "" if no unit of the table follows."""
+    """Return the unit after a formula or number, with a blank before it; "" if no unit of the table follows."""
     match = _UNIT.match(text, start)
     return f" {match[1]}" if match and _is_unit(match[1]) and match[1] != "in" else ""
 
 
 def _is_unit(words: str) -> bool:
-    """Whether words are exactly a unit of the table."""
+    """Return whether words are exactly a unit of the table."""
     value, unit = split_unit(plain(f"1 {words}"))
     return value == "1" and bool(unit)
 
@@ -269,7 +269,7 @@ _WHERE = re.compile(r"\s*(?:where|here|with|check|note|verify)\b", re.IGNORECASE
 
 
 def _last_formula(text: str, formulas: list[Formula]) -> Found | None:
-    """Finds the last list of formulas in the last sentence that has one, unless a number follows it."""
+    """Find the last list of formulas in the last sentence that has one, unless a number follows it."""
     for start, end in reversed(_whole_sentences(text, formulas)):
         lists = _formula_lists(text, [formula for formula in formulas if start <= formula.start < end])
         if _WHERE.match(text, start, end):
@@ -282,7 +282,7 @@ def _last_formula(text: str, formulas: list[Formula]) -> Found | None:
 
 
 def _whole_sentences(text: str, formulas: list[Formula]) -> list[tuple[int, int]]:
-    """Returns the spans of sentences, joined so that none ends within a formula."""
+    """Return the spans of sentences, joined so that none ends within a formula."""
     whole: list[tuple[int, int]] = []
     ends = iter(formulas)
     formula = next(ends, None)
@@ -304,7 +304,7 @@ _OPERATES = re.compile(r"\\[a-zA-Z]|[-+*/^=<>≤≥±√π∞∪({[|,]|[0-9][A-Z
 
 
 def _bare_line(text: str) -> Found | None:
-    """Reads a last line that is a formula without delimiters."""
+    """Read a last line that is a formula without delimiters."""
     end = len(text.rstrip())
     start = text.rfind("\n", 0, end) + 1
     if end - start > MAX_FORMULA:
@@ -326,7 +326,7 @@ _INTRODUCES = re.compile(r"\b(?:is|are|be|were|equals?|either|both|namely)\s+$|[
 
 
 def _said_formula(text: str) -> Found | None:
-    """Reads the undelimited formula, or the numbers, that end the last sentence: "The line is y = 3x + 7."."""
+    """Read the undelimited formula, or the numbers, that end the last sentence: "The line is y = 3x + 7."."""
     said = [(start, end) for start, end in find_sentences(text)[-3:] if has_numeral(text, start, end)]
     if not said or _WHERE.match(text, *said[-1]):
         return None
@@ -343,7 +343,7 @@ def _said_formula(text: str) -> Found | None:
 
 
 def _math_tail(text: str, start: int, end: int) -> int:
-    """Returns where the mathematics that ends a sentence begins, including a unit after it."""
+    """Return where the mathematics that ends a sentence begins, including a unit after it."""
     near = max(start, end - MAX_BETWEEN)
     words = [(near + word.start(), word[0]) for word in re.finditer(r"\S+", text[near:end])][near > start :]
     unit = next((n for n in (3, 2, 1) if _is_unit(" ".join(word for _, word in words[-n:]))), 0)
@@ -356,7 +356,7 @@ def _math_tail(text: str, start: int, end: int) -> int:
 
 
 def _is_whole(formula: str) -> bool:
-    """Whether every bracket and delimiter of a formula is closed."""
+    """Return whether every bracket and delimiter of a formula is closed."""
     pairs = (("(", ")"), ("[", "]"), ("{", "}"))
     return not re.search(r"\\[()\[\]]", formula) and all(formula.count(one) == formula.count(two) for one, two in pairs)
 

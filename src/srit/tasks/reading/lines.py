@@ -83,12 +83,12 @@ class ParsedLine(NamedTuple):
     sides: Sequence[_Side]
 
     def says(self, numeral: Numeral) -> bool:
-        """Whether a number stands neither in an aside nor after "because"."""
+        """Return whether a number stands neither in an aside nor after "because"."""
         return numeral.end <= self.end and not self.text[numeral.start : numeral.end].isspace()
 
 
 def take_apart(text: str, start: int, end: int) -> ParsedLine:
-    """Splits a line at its equals signs. Numbers in words count at the start of a side, or if it has no others."""
+    """Split a line at its equals signs. Numbers in words count at the start of a side, or if it has no others."""
     said = _without_asides(text, start, end)
     numerals = find_all_numerals(said, start, end)
     because = _BECAUSE.search(said, numerals[0].end, end) if numerals else None
@@ -99,7 +99,7 @@ def take_apart(text: str, start: int, end: int) -> ParsedLine:
 
 
 def _without_asides(text: str, start: int, end: int) -> str:
-    """Blanks what stands in parentheses, unless that leaves no number."""
+    """Blank what stands in parentheses, unless that leaves no number."""
     said = text[start:end]
     for _ in range(2):  # parentheses in parentheses
         said = _PARENTHESES.sub(_blank, said)
@@ -121,7 +121,7 @@ def _side(text: str, numerals: Sequence[Numeral], start: int, end: int) -> _Side
 
 
 def goes_on(line: ParsedLine, numeral: Numeral, end: int) -> bool:
-    """Whether a number is the first operand of a sum."""
+    """Return whether a number is the first operand of a sum."""
     if _GOES_ON.match(line.whole, numeral.end, end):
         return True
     written = line.text[numeral.start : numeral.end]
@@ -129,7 +129,7 @@ def goes_on(line: ParsedLine, numeral: Numeral, end: int) -> bool:
 
 
 def line_result(line: ParsedLine) -> Numeral | str | None:
-    """Returns the number a line comes to; None if it has none, or only a sum; a str says why it is not read."""
+    """Return the number a line comes to; None if it has none, or only a sum; a str says why it is not read."""
     sides = [side for side in line.sides if side.numerals]
     if not sides:
         return None
@@ -144,7 +144,7 @@ def line_result(line: ParsedLine) -> Numeral | str | None:
 
 
 def _is_second(line: ParsedLine, side: _Side) -> bool:
-    """Whether a side is the second value of a letter: the 3 of "x = 2 or x = 3"."""
+    """Return whether a side is the second value of a letter: the 3 of "x = 2 or x = 3"."""
     index = line.sides.index(side)
     before = line.sides[index - 1] if index > 1 else None
     if before is None or not before.numerals or _same(before.numerals[0], side.numerals[0]):
@@ -153,7 +153,7 @@ def _is_second(line: ParsedLine, side: _Side) -> bool:
 
 
 def is_preceded(line: ParsedLine, result: Numeral) -> bool:
-    """Whether another number stands before the sum that comes to a line's result.
+    """Return whether another number stands before the sum that comes to a line's result.
 
     "28, 28 + 4 = 32": the sum may be a check.
     """
@@ -167,7 +167,7 @@ def is_preceded(line: ParsedLine, result: Numeral) -> bool:
 
 
 def result_after(line: ParsedLine, numeral: Numeral) -> Numeral | str | None:
-    """Returns the result that a number leads to, the 4 of "1/3 of 12, which is 4"; None if it is the result itself."""
+    """Return the result that a number leads to, the 4 of "1/3 of 12, which is 4"; None if it is the result itself."""
     side = next((side for side in line.sides if side.start <= numeral.start < side.end), None)
     if side is None or not (is_part(line, numeral, side.end) or _ends_sum(line, side, numeral)):
         return None
@@ -175,13 +175,13 @@ def result_after(line: ParsedLine, numeral: Numeral) -> Numeral | str | None:
 
 
 def _ends_sum(line: ParsedLine, side: _Side, numeral: Numeral) -> bool:
-    """Whether a number is the last of a sum: 5 of "3 * 5"."""
+    """Return whether a number is the last of a sum: 5 of "3 * 5"."""
     before = [earlier for earlier in side.found if earlier.end <= numeral.start]
     return bool(before) and goes_on(line, before[-1], numeral.end)
 
 
 def is_part(line: ParsedLine, numeral: Numeral, end: int) -> bool:
-    """Whether a number is not read, or leads to another."""
+    """Return whether a number is not read, or leads to another."""
     return (
         numeral.text is None or goes_on(line, numeral, end) or _COMPARED.match(line.text, numeral.end, end) is not None
     )
@@ -219,7 +219,7 @@ def _last_said(line: ParsedLine, side: _Side) -> Numeral | str | None:
 
 
 def _is_open(line: ParsedLine, side: _Side, numeral: Numeral) -> bool:
-    """Whether a side's first number is not a result of its own, or equals the later one."""
+    """Return whether a side's first number is not a result of its own, or equals the later one."""
     return is_part(line, side.numerals[0], side.end) or _same(side.numerals[0], numeral)
 
 
@@ -242,7 +242,7 @@ _EUROS = re.compile(r"[ ]?(?:€|euros?\b|EUR\b)", re.IGNORECASE)
 
 
 def unreadable(text: str, numeral: Numeral) -> str | None:
-    """Says why a number is not read; None if it is read."""
+    """Say why a number is not read; None if it is read."""
     written = text[numeral.start : numeral.end]
     if numeral.text is None:
         return f"{written!r:.40} is not read as a number"

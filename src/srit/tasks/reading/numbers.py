@@ -22,12 +22,12 @@ from srit.tasks.reading.numerals.numerals import LIST_MARK, find_all_numerals, f
 
 
 def read_number(text: str, question: str = "") -> Reading:
-    """Reads the final number of a text, as "1234.5", "-3", "1/2", or "5%"."""
+    """Read the final number of a text, as "1234.5", "-3", "1/2", or "5%"."""
     return read_with(text, find_number, question)
 
 
 def find_number(text: str) -> Found | str:
-    """Finds the final number of a plain text, or returns a str that says why none is read."""
+    """Find the final number of a plain text, or return a str that says why none is read."""
     for clause in find_clauses(text, line_a=True):
         if LEFT_OPEN.match(text, clause.start, clause.end):
             return "the answer is left open"
@@ -38,7 +38,7 @@ def find_number(text: str) -> Found | str:
 
 
 def announced_number(text: str, clause: Clause) -> Found | None:
-    """Returns the number that a clause announces; None if there is none, or none that is read."""
+    """Return the number that a clause announces; None if there is none, or none that is read."""
     found = _announced(text, clause)
     return found if isinstance(found, Found) else None
 
@@ -82,7 +82,7 @@ def _announced(text: str, clause: Clause) -> Found | str | None:
 
 
 def _item(text: str, clause: Clause) -> Clause | str | None:
-    """Returns the only item of a list that begins a clause, so that its mark does not count as a number."""
+    """Return the only item of a list that begins a clause, so that its mark does not count as a number."""
     line = text.rfind("\n", 0, clause.start) + 1
     begins = text[line : clause.start].strip(" \t*-•–#") == ""
     if begins and _BULLETS.match(text, line):
@@ -115,7 +115,7 @@ _CHECK = re.compile(
 
 
 def _aside(text: str, start: int, numeral: Numeral) -> bool:
-    """Whether a number follows a word that introduces a circumstance, or stands in parentheses."""
+    """Return whether a number follows a word that introduces a circumstance, or stands in parentheses."""
     before = text[max(start, numeral.start - 60) : numeral.start + 1].rstrip("0123456789.$£€¥\\")
     return _ASIDE.search(before) is not None or text.rfind("(", start, numeral.start) > text.rfind(
         ")", start, numeral.start
@@ -132,7 +132,7 @@ _DENIES = re.compile(r"\banswer is(?: not|n['’]t)\b", re.IGNORECASE)
 
 
 def concluded_number(text: str) -> Found | str:
-    """Finds the number of the last sentence that has one, or returns a str that says why none is read."""
+    """Find the number of the last sentence that has one, or return a str that says why none is read."""
     marks = {match.end() - 1 for match in LIST_MARK.finditer(text)}
     sentences = [
         (start, end)
@@ -153,7 +153,7 @@ def concluded_number(text: str) -> Found | str:
 
 
 def _bounded(text: str, start: int, end: int) -> tuple[int, int]:
-    """Cuts an overlong sentence to its end, starting after a blank so that no number is split."""
+    """Cut an overlong sentence to its end, starting after a blank so that no number is split."""
     if end - start <= MAX_CLAUSE:
         return start, end
     blank = re.compile(r"\s").search(text, end - MAX_CLAUSE, end)
@@ -161,7 +161,7 @@ def _bounded(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _in_words(text: str, start: int, end: int) -> list[Numeral]:
-    """Finds the numbers of "So five apples are left."; none if one of them is "one", which may be a pronoun."""
+    """Find the numbers of "So five apples are left."; none if one of them is "one", which may be a pronoun."""
     if not CONCLUDES.match(text, start, end) or ANY_DIGIT.search(text, start, end):
         return []
     numerals = find_all_numerals(text, start, end)
@@ -206,7 +206,7 @@ def _sum_beside(line: ParsedLine, end: int) -> _Sum | None:
 
 
 def _weighed(text: str, line: ParsedLine, beside: _Sum) -> Found | str:
-    """Weighs a sentence against the sum next to it.
+    """Weigh a sentence against the sum next to it.
 
     If the sum comes to a number of the sentence, that number counts; if the sentence only names what is added, the
     sum's result counts. Otherwise the sum may be a check, and nothing is read: "She has 28 apples (28 + 4 = 32)."
@@ -235,7 +235,7 @@ def _stated(text: str, start: int, end: int, numerals: list[Numeral]) -> tuple[N
 
 
 def _last_result(text: str, end: int) -> str | None:
-    """Returns the number after the last "=" before the last sentence."""
+    """Return the number after the last "=" before the last sentence."""
     equals = text.rfind("=", 0, end)
     numerals = find_numerals(text, equals + 1, min(end, equals + 200)) if equals >= 0 else []
     return numerals[0].text.rstrip("%") if numerals and numerals[0].text else None

@@ -38,7 +38,7 @@ class Quantity(NamedTuple):
 
 
 def find_quantity(text: str) -> Quantity | None:
-    """Returns the only number of a short text with its words; None for none, several, or one that is not read."""
+    """Return the only number of a short text with its words; None for none, several, or one that is not read."""
     said = plain_answer(text) if len(text) <= _MAX_CHARS else ""
     found = find_all_numerals(said, 0, len(said))
     if len(found) != 1 or found[0].text is None:
@@ -54,7 +54,7 @@ def find_quantity(text: str) -> Quantity | None:
 
 
 def _words_after(text: str, start: int) -> str:
-    """Returns the words after a number, up to where the sentence goes on."""
+    """Return the words after a number, up to where the sentence goes on."""
     text = re.sub(r"\\(?:text|mathrm|textbf|mbox|,|;|!|:| )\{?|[~${}]", lambda wrapper: " " * len(wrapper[0]), text)
     end = _ENDS.search(text, start)
     # "5 in" and "5 in." are inches, and "8 a.m." does not end there.
@@ -66,19 +66,19 @@ def _words_after(text: str, start: int) -> str:
 
 
 def _money(text: str, start: int, end: int) -> str:
-    """Returns the currency sign of a number, unless its dollar sign delimits a formula."""
+    """Return the currency sign of a number, unless its dollar sign delimits a formula."""
     sign = _CURRENCY.search(text, start, end)
     return sign[0] if sign and not re.match(r"[^\s$]{0,12}\$", text[end : end + 13]) else ""
 
 
 def has_words(gold: str) -> bool:
-    """Whether a gold answer is one number with words or a currency next to it."""
+    """Return whether a gold answer is one number with words or a currency next to it."""
     quantity = find_quantity(gold) if is_number(gold) else None
     return quantity is not None and bool(quantity.before or quantity.after)
 
 
 def read_quantity(text: str, gold: str, question: str = "") -> Reading:
-    """Reads the final number of a text with the words next to it, on the sides where the gold answer has words."""
+    """Read the final number of a text with the words next to it, on the sides where the gold answer has words."""
     wanted = find_quantity(gold)
     return read_with(text, lambda said: _find(said, wanted), question)
 
@@ -95,13 +95,13 @@ def _find(text: str, wanted: Quantity | None) -> Found | str:
 
 
 def _ahead(text: str, start: int) -> str:
-    """Returns the words right before a number."""
+    """Return the words right before a number."""
     match = re.search(r"(?:[^\W\d_][\w'’-]*[ ]){0,3}$", text[max(0, start - 60) : start])
     return match[0].strip() if match else ""
 
 
 def quantities_equal(answer: Quantity, gold: Quantity) -> bool:
-    """Whether an answer is the gold number with the gold words.
+    """Return whether an answer is the gold number with the gold words.
 
     A unit may be missing, go by another of its names, or be followed by "of": "5 kg of flour" is 5 kg.
     """

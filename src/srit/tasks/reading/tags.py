@@ -39,18 +39,18 @@ _OPENING = re.compile(rf"{_ANSWER.opens.pattern}|{_OTHER.opens.pattern}", re.IGN
 
 
 def answer_part(text: str) -> tuple[int, int]:
-    """Returns the part of a text to read: from the last opening tag to its closing tag, or else all of it."""
+    """Return the part of a text to read: from the last opening tag to its closing tag, or else all of it."""
     return _between(text, _ANSWER) or _single_line(text, _between(text, _OTHER)) or (0, len(text))
 
 
 def opening_tag(text: str) -> int:
-    """Returns where the content begins in a text that `answer_part` has cut out; 0 if it begins without a tag."""
+    """Return where the content begins in a text that `answer_part` has cut out; 0 if it begins without a tag."""
     tag = _OPENING.match(text)
     return tag.end() if tag else 0
 
 
 def _between(text: str, pair: _Pair) -> tuple[int, int] | None:
-    """Finds the last pair that holds something, else an unclosed opening tag, else an unopened closing tag."""
+    """Find the last pair that holds something, else an unclosed opening tag, else an unopened closing tag."""
     marks = _marks(text, pair)
     pairs = [
         (one.start, other.start)
@@ -77,7 +77,7 @@ def _marks(text: str, pair: _Pair) -> list[_Tag]:
 
 
 def _single_line(text: str, part: tuple[int, int] | None) -> tuple[int, int] | None:
-    """Returns the part if it stands between two tags, is one line, and no words follow it outside tags; else None."""
+    """Return the part if it stands between two tags, is one line, and no words follow it outside tags; else None."""
     if part is None or part[1] == len(text):
         return None
     content = opening_tag(text[slice(*part)])

@@ -59,7 +59,7 @@ _ADDITIONS = {
 
 
 def read_text(text: str, question: str = "", *, like: str = "") -> Reading:
-    """Reads an announced answer up to the end of its sentence, else the last line, without quotes, emphasis, or LaTeX.
+    """Read an announced answer up to the end of its sentence, else the last line, without quotes, emphasis, or LaTeX.
 
     Args:
         text: what a model wrote.
@@ -86,7 +86,7 @@ def _find_text(text: str, like: str) -> Found | str:
 
 
 def _last_resort(text: str) -> Clause | None:
-    """Returns all that stands between answer tags, or else the last line."""
+    """Return all that stands between answer tags, or else the last line."""
     tag = opening_tag(text)
     if tag:
         return Clause(tag, len(text), "<answer>")
@@ -95,7 +95,7 @@ def _last_resort(text: str) -> Clause | None:
 
 
 def _bare_text(text: str, start: int, end: int, rule: str, like: str) -> Found | None:
-    """Finds the bare answer of a clause; its span is the whole clause if it is not written exactly as it is read."""
+    """Find the bare answer of a clause; its span is the whole clause if it is not written exactly as it is read."""
     said = re.sub(r"^\s*#{1,6}\s", "", text[start:end])
     emphasized = text[max(0, start - 2) : start] == "**" or said.lstrip().startswith("**")
     said = said.strip(_MARKS)
@@ -122,7 +122,7 @@ def _without_latex(said: str) -> str:
 
 
 def _sentence_end(text: str, clause: Clause) -> int:
-    """Returns where an announced text ends, which is never after an initial or an abbreviation."""
+    """Return where an announced text ends, which is never after an initial or an abbreviation."""
     if clause.rule not in _IN_A_SENTENCE:
         return clause.end
     limit = min(len(text), clause.start + MAX_CLAUSE)
@@ -133,7 +133,7 @@ def _sentence_end(text: str, clause: Clause) -> int:
 
 
 def _is_within(text: str, start: int, dot: int, limit: int) -> bool:
-    """Whether a sentence goes on after a full stop: "T. S. Eliot", "Mt. Fuji", "8 a.m. on Monday"."""
+    """Return whether a sentence goes on after a full stop: "T. S. Eliot", "Mt. Fuji", "8 a.m. on Monday"."""
     last, following = _LAST_WORD.search(text, max(start, dot - 20), dot), _NEXT_WORD.match(text, dot + 1, limit)
     if last is None or following is None:
         return False
@@ -148,7 +148,7 @@ def _is_within(text: str, start: int, dot: int, limit: int) -> bool:
 
 
 def texts_equal(answer: str, gold: str) -> bool:
-    """Whether an answer is the gold text, or its number with its words.
+    """Return whether an answer is the gold text, or its number with its words.
 
     Compares texts apart from case, blanks, quotes, and a final full stop. If the gold answer is one number, compares
     the number and the words next to it in the gold answer. A missing unit counts as the right one: "5" and
@@ -166,7 +166,7 @@ def texts_equal(answer: str, gold: str) -> bool:
 
 
 def _spoken(text: str) -> tuple[str, ...] | None:
-    """Normalizes several numbers with units: "1 hour and 30 minutes" is "1 hr 30 min", "8:00 AM" is "8 a.m."."""
+    """Normalize several numbers with units: "1 hour and 30 minutes" is "1 hr 30 min", "8:00 AM" is "8 a.m."."""
     said = re.sub(r"([0-9]):00(?=[ ]?[ap]\.?m\b)", r"\1", plain(text).strip(" .").lower())
     if not re.search(r"[0-9]", said) or not re.fullmatch(r"[\w\s,.:°'’]*", said):
         return None

@@ -114,12 +114,12 @@ _RULE = re.compile(r"\n[ \t]*[-=*_~#]{3,80}[ \t]*$")
 
 
 def opens_thought(text: str) -> bool:
-    """Whether a text opens a thought anywhere."""
+    """Return whether a text opens a thought anywhere."""
     return re.search(_OPENS, text, re.VERBOSE | re.IGNORECASE) is not None
 
 
 def own_turn(text: str, question: str = "") -> Turn:
-    """Finds the part of a text that answers the question.
+    """Find the part of a text that answers the question.
 
     Args:
         text: what a model wrote, in one turn or several.
@@ -135,7 +135,7 @@ def own_turn(text: str, question: str = "") -> Turn:
 
 
 def _outside_thoughts(text: str) -> tuple[list[tuple[int, int]], bool]:
-    """Returns the spans outside of thoughts, at least one, up to the end of the turn, and whether a thought is open."""
+    """Return the spans outside of thoughts, at least one, up to the end of the turn, and whether a thought is open."""
     start, thought, asking = 0, "", False
     spans: list[tuple[int, int]] = []
     for mark in _MARKS.finditer(text):
@@ -164,7 +164,7 @@ def _outside_thoughts(text: str) -> tuple[list[tuple[int, int]], bool]:
 
 
 def _answering(text: str, spans: list[tuple[int, int]]) -> tuple[int, int]:
-    """Returns the last span, or the one before it if nothing follows: "36 <reasoning>4 * 9 = 36</reasoning>"."""
+    """Return the last span, or the one before it if nothing follows: "36 <reasoning>4 * 9 = 36</reasoning>"."""
     start, end = spans[-1]
     tag = text.rfind("<", 0, start)
     if len(spans) > 1 and _is_blank(text, start, end) and _WORKING_TAG.match(text, tag, start):
@@ -173,7 +173,7 @@ def _answering(text: str, spans: list[tuple[int, int]]) -> tuple[int, int]:
 
 
 def _another_question(text: str, start: int, end: int, question: str) -> int | None:
-    """Returns where a question begins that is neither the one asked nor part of it."""
+    """Return where a question begins that is neither the one asked nor part of it."""
     answered, known = _ANSWERED.search(text, start, end), set(re.findall(r"\w+", question.casefold()))
     restated, in_parts = "", False  # "Passage: … Question: …" is one question; "Question 1: … Question 2: …" may be
     for mark in _QUESTION.finditer(text, start, end):
@@ -198,7 +198,7 @@ def _is_blank(text: str, start: int, end: int) -> bool:
 
 
 def _is_preamble(text: str, start: int, end: int) -> bool:
-    """Whether nothing has been said yet, except that something will be: "Sure! Let me go through it."."""
+    """Return whether nothing has been said yet, except that something will be: "Sure! Let me go through it."."""
     said = text[start : min(end, start + 200)]
     return _is_blank(text, start, end) or bool(
         end - start < 200
@@ -208,13 +208,13 @@ def _is_preamble(text: str, start: int, end: int) -> bool:
 
 
 def _is_restated(known: set[str], before: str, after: str) -> bool:
-    """Whether the question is repeated after its mark, or around it: "Ana has 4 bags. Question: How many …"."""
+    """Return whether the question is repeated after its mark, or around it: "Ana has 4 bags. Question: How many …"."""
     asked = _ITS_ANSWER.split(after, 1)[0]
     return _repeats(known, asked) or (len(before) < 2000 and _repeats(known, f"{before} {asked}"))
 
 
 def _repeats(known: set[str], said: str) -> bool:
-    """Whether a text has at least half of a question's words, few others, and no other numbers."""
+    """Return whether a text has at least half of a question's words, few others, and no other numbers."""
     words = re.findall(r"\w+", said.casefold())
     strange = [word for word in words if word not in known]
     return (
@@ -225,7 +225,7 @@ def _repeats(known: set[str], said: str) -> bool:
 
 
 def _trimmed(text: str, start: int, end: int) -> int:
-    """Moves the end before any blanks and rules ("---")."""
+    """Move the end before any blanks and rules ("---")."""
     said = text[start:end].rstrip()
     while rule := _RULE.search(said, max(0, len(said) - 200)):
         said = said[: rule.start()].rstrip()

@@ -37,7 +37,7 @@ _WORD = re.compile(r"(?:[A-Za-z]\.){2,}|[^\W\d_²³]+|[²³]|\^\{?[23]\}?|[/°$�
 
 
 def unit_words(text: str) -> tuple[str, ...]:
-    """Returns the words of a text in their plainest form: ("kilometer²/hour",) for "Square Kilometres per hr"."""
+    """Return the words of a text in their plainest form: ("kilometer²/hour",) for "Square Kilometres per hr"."""
     words: list[str] = []
     for word in map(_plainest, _WORD.findall(re.sub(r"\\[a-z]+", " ", text))):
         if word in ("²", "³") and words and not words[-1].endswith("/"):
@@ -76,5 +76,5 @@ def _singular(name: str) -> str:
 
 
 def is_unit(word: str) -> bool:
-    """Whether a word in its plainest form is a unit of the table."""
+    """Return whether a word in its plainest form is a unit of the table."""
     return re.split(r"[²³/]", word)[0] in _UNITS

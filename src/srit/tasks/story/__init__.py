@@ -47,7 +47,7 @@ _INSTRUCTIONS: dict[AnswerKind, str] = {
 
 
 def split_of(question: str) -> Split:
-    """Returns the one split of a question in every task: a fourth test, a fourth dev, half train."""
+    """Return the one split of a question in every task: a fourth test, a fourth dev, half train."""
     return _SPLITS[sha256(question.encode()).digest()[-1] % 4]
 
 
@@ -67,7 +67,7 @@ class StoryTask:
         object.__setattr__(self, "instruction", _INSTRUCTIONS[self.kind])
 
     def load(self, split: Split, *, data: Path | None, limit: int | None, seed: int) -> Iterable[Problem]:
-        """Generates problems, no question twice; a smaller limit gives the first of a larger one. Ignores `data`.
+        """Generate problems, no question twice; a smaller limit gives the first of a larger one. Ignores `data`.
 
         Raises:
             DataError: `limit` is more than there are different questions.
@@ -85,7 +85,7 @@ class StoryTask:
             yield Problem(identity, self.name, split, story.question, story.answer, rationale=story.solution)
 
     def _draw(self, split: Split, number: int, index: int, seed: int, asked: set[str]) -> Story:
-        """Draws the story with this number, which twins share, for the problem with this index."""
+        """Draw the story with this number, which twins share, for the problem with this index."""
         draw = Random(f"{seed}/{self.name}/{split}/{number}")
         template = self.templates[number % len(self.templates)]
         for _ in range(_MAX_DRAWS):
@@ -154,7 +154,7 @@ _TASKS = {task.name: task for task in (*_IN_DOMAIN, *_OUT_OF_DOMAIN, *_FOR_DECIS
 
 
 def names() -> list[str]:
-    """Returns the names of all tasks without options, in-domain first."""
+    """Return the names of all tasks without options, in-domain first."""
     return list(_TASKS)
 
 
@@ -163,7 +163,7 @@ def knows(name: str) -> bool:
 
 
 def make(name: str) -> StoryTask:
-    """Makes the task of a name that `knows` accepts.
+    """Make the task of a name that `knows` accepts.
 
     Raises:
         RecipeError: it has no such option or value.

@@ -13,7 +13,7 @@ _LONG = ("rope", "plank", "ribbon", "pole", "belt", "ladder")
 
 
 def _lengths(draw: Random) -> tuple[int, str, str, int]:
-    """Draws one's length, how the other's relates to it ("3 meters longer than"), the step to the other's, and it."""
+    """Draw one's length, how the other's relates to it ("3 meters longer than"), the step to the other's, and it."""
     relation, first = draw.choice(("longer", "shorter", "longer", "shorter", "twice")), draw.randint(4, 12)
     if relation == "twice":
         first = draw.randint(3, 9)
@@ -68,7 +68,7 @@ def _come_and_leave(draw: Random) -> Story:
 
 
 def _two_ponds(draw: Random) -> Story:
-    """Moves animals from one pond to the other, and asks for either."""
+    """Move animals from one pond to the other, and ask for either."""
     animal, move = draw.choice(_ANIMALS)
     moved = draw.randint(2, 9)
     here, there = draw.randint(moved, 12), draw.randint(2, 12)
@@ -80,7 +80,7 @@ def _two_ponds(draw: Random) -> Story:
 
 
 def _at_dawn(draw: Random) -> Story:
-    """Gives the change and its result, and asks for the start."""
+    """Give the change and its result, and ask for the start."""
     (animal, move), gone = draw.choice(_ANIMALS), draw.random() < 0.5
     worked = chain(draw, (1 if gone else -1,))
     change = abs(worked.changes[0])

@@ -25,7 +25,7 @@ _LOSSES = ("loses {}", "gives {} to {b}", "sells {}", "gives away {}")
 
 
 def traded(draw: Random, n: int) -> Story:
-    """Has one person gain and lose things, n times."""
+    """Let one person gain and lose things, n times."""
     (a, *others), (noun,) = people(draw, 1 + n), things(draw)
     worked = _course(draw, n, least=0)
     events = [_event(draw, change, b) for change, b in zip(worked.changes, others, strict=True)]
@@ -34,7 +34,7 @@ def traded(draw: Random, n: int) -> Story:
 
 
 def traded_in_turn(draw: Random, n: int) -> Story:
-    """The same, a sentence for each time."""
+    """Return the same, with a sentence for each time."""
     (a, *others), (noun,) = people(draw, 1 + n), things(draw)
     worked = _course(draw, n, least=0)
     events = [_event(draw, change, b) for change, b in zip(worked.changes, others, strict=True)]
@@ -44,7 +44,7 @@ def traded_in_turn(draw: Random, n: int) -> Story:
 
 
 def _course(draw: Random, n: int, *, least: int) -> Chain:
-    """Draws a chain of n changes by 2 to 9, with no intermediate result below `least` or above LARGEST."""
+    """Draw a chain of n changes by 2 to 9, with no intermediate result below `least` or above LARGEST."""
     start = value = draw.randint(3, 12)
     changes = []
     for _ in range(n):
@@ -65,7 +65,7 @@ TRADES = (traded, traded_in_turn)
 
 
 def compared(draw: Random, n: int) -> Story:
-    """Relates each of n people to the one before, and asks for the last one's number."""
+    """Relate each of n people to the one before, and ask for the last one's number."""
     group, (noun,), worked = people(draw, n), things(draw), _course(draw, n - 1, least=2)
     facts = [f"{group[0]} has {noun.counted(worked.start)}."]
     for (former, one), change in zip(pairwise(group), worked.changes, strict=True):
@@ -74,7 +74,7 @@ def compared(draw: Random, n: int) -> Story:
 
 
 def compared_together(draw: Random, n: int) -> Story:
-    """The same, told from the last to the first, with the number that the first and the last have together."""
+    """Return the same, told from the last to the first, with the total of the first and the last."""
     group, (noun,), worked = people(draw, n), things(draw), _course(draw, n - 1, least=2)
     while worked.start + worked.total > LARGEST:
         worked = _course(draw, n - 1, least=2)

@@ -15,7 +15,7 @@ ON_OFF = ("off", "on")
 
 
 def asked(draw: Random, thing: str, states: tuple[str, str], state: int) -> tuple[str, str]:
-    """Asks "Is the lamp on?" or off, and answers yes or no."""
+    """Ask "Is the lamp on?" or off, and answer yes or no."""
     about = draw.randrange(2)
     return f"Is the {thing} {states[about]}?", "yes" if about == state else "no"
 
@@ -29,7 +29,7 @@ def toggled(
     short: tuple[str, str],
     n: int,
 ) -> Story:
-    """Has people change the state or leave it, in turn; acts and their short forms are (leaves, changes)."""
+    """Let people change the state or leave it, in turn; acts and their short forms are (leaves, changes)."""
     state = draw.randrange(2)
     sentences, steps = [f"The {thing} is {states[state]}."], [f"{title(states[state])}."]
     for person in people(draw, n):
@@ -47,13 +47,13 @@ def _pressed(draw: Random, n: int) -> Story:
 
 
 def _set(draw: Random) -> Story:
-    """Turns things on and off; turning on what is on changes nothing, so the last act counts."""
+    """Turn things on and off; turning on what is on changes nothing, so the last act counts."""
     thing = draw.choice(_DEVICES)
     return put(draw, thing, ON_OFF, acts=("turns it off", "turns it on", "does not touch it"), n=3)
 
 
 def put(draw: Random, thing: str, states: tuple[str, str], *, acts: tuple[str, str, str], n: int) -> Story:
-    """Has people bring about the first state, the second, or neither, in turn, whatever it was before."""
+    """Let people bring about the first state, the second, or neither, in turn, whatever it was before."""
     state = draw.randrange(2)
     sentences, steps = [f"The {thing} is {states[state]}."], [f"{title(states[state])}."]
     for person in people(draw, n):
@@ -66,7 +66,7 @@ def put(draw: Random, thing: str, states: tuple[str, str], *, acts: tuple[str, s
 
 
 def repeated(draw: Random, thing: str, states: tuple[str, str], act: str) -> Story:
-    """Has one person change the state several times."""
+    """Let one person change the state several times."""
     (a,), state, times = people(draw, 1), draw.randrange(2), draw.randint(2, 5)
     start = states[state]
     seen = [states[state ^ (n % 2)] for n in range(1, times + 1)]
@@ -80,7 +80,7 @@ def _many_times(draw: Random) -> Story:
 
 
 def _at_once(draw: Random) -> Story:
-    """Says in one sentence who presses and who does not."""
+    """Say in one sentence who presses and who does not."""
     thing, state = draw.choice(_DEVICES), draw.randrange(2)
     group, n = people(draw, 3), draw.randint(1, 2)
     do, rest = group[:n], group[n:]
@@ -96,7 +96,7 @@ def _at_once(draw: Random) -> Story:
 
 
 def _two_devices(draw: Random) -> Story:
-    """Presses several devices; a press counts only for its own."""
+    """Press several devices; a press counts only for its own."""
     pair, group = draw.sample(_DEVICES, 2), people(draw, 3)
     states = [draw.randrange(2), draw.randrange(2)]
     target = draw.randrange(2)
@@ -135,12 +135,12 @@ _SCALES: list[Scale] = [
 
 
 def ranked(order: list[Person], end: str, who: Person) -> list[str]:
-    """Writes "Ana > Ben > Cy." and "The tallest is Ana." """
+    """Write "Ana > Ben > Cy." and "The tallest is Ana." """
     return [f"{' > '.join(map(str, order))}.", f"The {end} is {who}."]
 
 
 def _either(draw: Random, high: Person, low: Person, scale: Scale) -> str:
-    """States the same fact from either side."""
+    """State the same fact from either side."""
     if draw.random() < 0.5:
         return f"{high} is {scale[0]} than {low}."
     return f"{low} is {scale[1]} than {high}."

@@ -60,7 +60,7 @@ def _counter(draw: Random, n: int) -> Story:
 
 
 def wordings(n: int) -> tuple[partial[Story], ...]:
-    """Makes the templates for sums of n terms."""
+    """Make the templates for sums of n terms."""
     written = [partial(_written, wording=w, n=n) for w in ("Calculate {}.", "What is {}?", "Find x when x = {}.")]
     return (*written, *(partial(spoken, n=n) for spoken in (_spoken, _steps, _sentences, _counter)))
 
@@ -95,7 +95,7 @@ def _now(noun: Noun, owner: object) -> str:
 
 
 def _hand_over(draw: Random, wording: str, sign: int) -> Story:
-    """Has some things change hands, and asks for either person's."""
+    """Let some things change hands, and ask for either person's."""
     (a, b), (noun,) = people(draw, 2), things(draw)
     moved = draw.randint(1, 9)
     mine, yours = draw.randint(max(2, moved), 12), draw.randint(max(2, moved), 12)
@@ -128,7 +128,7 @@ def _double(draw: Random) -> Story:
 
 
 def _at_first(draw: Random) -> Story:
-    """Gives the change and its result, and asks for the start."""
+    """Give the change and its result, and ask for the start."""
     (a, b), (noun,) = people(draw, 2), things(draw)
     sign = draw.choice((1, -1))
     worked = chain(draw, (sign,))
@@ -138,7 +138,7 @@ def _at_first(draw: Random) -> Story:
 
 
 def _two_things(draw: Random) -> Story:
-    """Changes one of two things, and asks mostly for that one and sometimes for the other."""
+    """Change one of two things, and ask mostly for that one and sometimes for the other."""
     (a,), nouns = people(draw, 1), things(draw, 2)
     worked, other = chain(draw, (draw.choice((1, -1)),)), draw.randint(2, 12)
     changed, kept = nouns
@@ -163,7 +163,7 @@ TRADE_2 = (_give_and_find, _get_and_lose, _buy_and_eat, _double)  # of two
 
 
 def related(draw: Random) -> tuple[int, str, str, int]:
-    """Draws one's number, how the other's relates to it ("3 more"), the step to the other's, and the other's.
+    """Draw one's number, how the other's relates to it ("3 more"), the step to the other's, and the other's.
 
     The sum of the two is at most LARGEST.
     """
@@ -191,7 +191,7 @@ def _compared(draw: Random, wording: str, verb: str, *, together: bool) -> Story
 
 
 def _turned(draw: Random) -> Story:
-    """Gives the number of the one who is compared, so that "more" asks for a difference."""
+    """Give the number of the one who is compared, so that "more" asks for a difference."""
     (a, b), (noun,) = people(draw, 2), things(draw)
     more = draw.random() < 0.5
     worked = chain(draw, (-1 if more else 1,))
@@ -235,7 +235,7 @@ _HOLDERS = ["boxes", "bags", "jars", "baskets"]
 
 
 def _parts(draw: Random, kinds: list[tuple[str, int]], place: str, part: str) -> Story:
-    """Counts legs or wheels of two kinds that have different numbers of them."""
+    """Count legs or wheels of two kinds that have different numbers of them."""
     (one, each), (two, per) = draw.sample(kinds, 2)
     n, m = draw.randint(2, 5), draw.randint(2, 5)
     while each == per or n * each + m * per > LARGEST:
@@ -247,7 +247,7 @@ def _parts(draw: Random, kinds: list[tuple[str, int]], place: str, part: str) ->
 
 
 def two_groups(one: tuple[int, int], two: tuple[int, int]) -> list[str]:
-    """Writes the steps to n groups of k and m groups of l."""
+    """Write the steps to n groups of k and m groups of l."""
     (n, each), (m, per) = one, two
     first, second = n * each, m * per
     return [f"{n} * {each} = {first}.", f"{m} * {per} = {second}.", f"{first} + {second} = {first + second}."]

@@ -33,7 +33,7 @@ class Depth(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What can be set of a task."""
+    """The options that a task has."""
 
     depth: Depth | None = None
     words: bool = False  # whether there are other words for it
@@ -41,13 +41,13 @@ class Options(NamedTuple):
 
     @property
     def names(self) -> dict[str, tuple[str, ...]]:
-        """The options with their values, in the order of a name."""
+        """Return the options with their values, in the order of a name."""
         depths = {self.depth.option: tuple(map(str, self.depth.values))} if self.depth else {}
         return depths | ({_TWINS: ("yes",)} if self.twins else {}) | ({_WORDS: ("varied",)} if self.words else {})
 
 
 class Chosen(NamedTuple):
-    """What a name sets."""
+    """The options that a name sets."""
 
     templates: tuple[Template, ...]
     kinds: frozenset[str]
@@ -73,7 +73,7 @@ NO_OPTIONS = Options()
 
 
 def about(task: str) -> str:
-    """Lists a task's options; "" where it has none."""
+    """List a task's options; "" if it has none."""
     options = OPTIONS.get(task, NO_OPTIONS)
     depth = options.depth
     named = [f":{depth.option}={depth.values[0]} … {depth.values[-1]}"] if depth else []
@@ -82,7 +82,7 @@ def about(task: str) -> str:
 
 
 def usual_kinds(task: str) -> frozenset[str]:
-    """Names the kinds of a task without options."""
+    """Name the kinds of a task without options."""
     if task == "sums4":
         return _kinds("sums", _TERMS, (4,))
     depth = OPTIONS.get(task, NO_OPTIONS).depth
@@ -90,7 +90,7 @@ def usual_kinds(task: str) -> frozenset[str]:
 
 
 def choose(task: str, said: Sequence[str], templates: Sequence[Template]) -> Chosen:
-    """Makes the templates that a name's options ask for.
+    """Make the templates that a name's options ask for.
 
     Args:
         said: the options, such as "terms=2+3+5".
@@ -138,6 +138,6 @@ def _kinds(task: str, depth: Depth, steps: Sequence[int]) -> frozenset[str]:
 
 
 def _in_turn(by_depth: Sequence[Sequence[Template]]) -> tuple[Template, ...]:
-    """Makes a round in which each depth has as many problems as any other, and each of its wordings as many too."""
+    """Make a round in which each depth has as many problems as any other, and each of its wordings as many too."""
     turns = math.lcm(*map(len, by_depth))
     return tuple(chain.from_iterable([templates[at % len(templates)] for templates in by_depth] for at in range(turns)))

@@ -45,7 +45,7 @@ _LOOSE: dict[AnswerKind, str] = {"number": "number", "yes or no": "yes or no", "
 
 
 def read_answer(text: str, question: str, kind: AnswerKind) -> Reading:
-    """Reads the last "answer is X", else a text that is X alone, else the last number, yes or no, or listed name.
+    """Read the last "answer is X", else a text that is X alone, else the last number, yes or no, or listed name.
 
     As everywhere, only the part of the text that answers the question is read: see `srit.tasks.reading`.
     """
@@ -72,7 +72,7 @@ def _found(match: re.Match[str], rule: str) -> Found:
 
 
 def normal(answer: str) -> str:
-    """Normalizes "+07.0" to "7" and "Yes." to "yes"; other text loses its case and the marks around it."""
+    """Normalize "+07.0" to "7" and "Yes." to "yes"; other text loses its case and the marks around it."""
     bare = answer.strip().strip("*").rstrip(".!").strip()
     number = re.fullmatch(r"([-+\u2212]?)([0-9]+(?:,[0-9]{3})*)(\.[0-9]+)?", bare)
     if number is None:

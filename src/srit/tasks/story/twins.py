@@ -1,4 +1,4 @@
-"""Stories with two questions: twins tell the same events, and only what is asked decides which numbers matter."""
+"""Stories with two questions: twins tell the same events, and only the question decides which numbers matter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from srit.tasks.story.words import Chain, Story, chain, chain_story, people, sto
 
 
 def _two(draw: Random, stories: list[Story]) -> Story:
-    """Takes two of the questions, in either order."""
+    """Take two of the questions, in either order."""
     first, second = draw.sample(stories, 2)
     return first._replace(twin=second)
 
@@ -18,7 +18,7 @@ def _two(draw: Random, stories: list[Story]) -> Story:
 
 
 def _handed_over(draw: Random) -> Story:
-    """Asks for either person's things, or for those of both."""
+    """Ask for either person's things, or for those of both."""
     (a, b), (noun,), moved = people(draw, 2), things(draw), draw.randint(2, 9)
     mine, yours = draw.randint(moved, 12), draw.randint(2, 12)
     told = f"{a} has {noun.counted(mine)} and {b} has {noun.counted(yours)}. {a} gives {noun.counted(moved)} to {b}."
@@ -29,7 +29,7 @@ def _handed_over(draw: Random) -> Story:
 
 
 def _there_and_back(draw: Random) -> Story:
-    """Asks for what is left, or for what there was in between."""
+    """Ask for what is left, or for what there was in between."""
     (a,), (noun,) = people(draw, 1), things(draw)
     worked = chain(draw, draw.choice([(1, -1), (-1, 1)]))
     first, then = (f"finds {c} more" if c > 0 else f"loses {-c}" for c in worked.changes)
@@ -40,7 +40,7 @@ def _there_and_back(draw: Random) -> Story:
 
 
 def _one_of_two(draw: Random) -> Story:
-    """Asks for what changed, or for all of it."""
+    """Ask for what changed, or for all of it."""
     (a,), (changed, kept) = people(draw, 1), things(draw, 2)
     worked, other = chain(draw, (draw.choice((1, -1)),)), draw.randint(2, 9)
     change = worked.changes[0]
@@ -58,7 +58,7 @@ TRADE = (_handed_over, _there_and_back, _one_of_two)
 
 
 def _either_or_both(draw: Random, wording: str) -> Story:
-    """Asks for the other one's number, or for both."""
+    """Ask for the other one's number, or for both."""
     (a, b), (noun,) = people(draw, 2), things(draw)
     first, relation, sums, other = related(draw)
     than = "as" if relation.endswith("many") else "than"
@@ -78,7 +78,7 @@ def _known_last(draw: Random) -> Story:
 
 
 def _sum_or_difference(draw: Random) -> Story:
-    """Gives both numbers, and asks for their sum or their difference."""
+    """Give both numbers, and ask for their sum or their difference."""
     (a, b), (noun,) = people(draw, 2), things(draw)
     large, small = sorted(draw.sample(range(2, 13), 2), reverse=True)
     told = f"{a} has {noun.counted(large)} and {b} has {noun.counted(small)}."
@@ -94,7 +94,7 @@ COMPARE = (_known_first, _known_last, _sum_or_difference)
 
 
 def _some_loose(draw: Random) -> Story:
-    """Asks for all things, or for those that are packed."""
+    """Ask for all things, or for those that are packed."""
     (a,), (noun,) = people(draw, 1), things(draw)
     n, each, loose = draw.randint(2, 5), draw.randint(2, 5), draw.randint(2, 5)
     told = f"{a} has {n} boxes with {noun.counted(each)} each and {loose} loose {noun.many}."
@@ -111,7 +111,7 @@ def _some_loose(draw: Random) -> Story:
 
 
 def _two_kinds(draw: Random) -> Story:
-    """Asks for what is in the holders of one kind, or in all."""
+    """Ask for what is in the holders of one kind, or in all."""
     (a,), (noun,) = people(draw, 1), things(draw)
     (n, each), (m, per) = [(draw.randint(2, 3), draw.randint(2, 5)) for _ in range(2)]
     told = f"{a} fills {n} bags with {noun.counted(each)} each and {m} jars with {noun.counted(per)} each."

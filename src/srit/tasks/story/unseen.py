@@ -14,7 +14,7 @@ from srit.tasks.story.words import LARGEST, Chain, Person, Story, chain, chain_s
 
 
 def _related_ages(draw: Random) -> tuple[int, str, str, int]:
-    """Draws one's age, how the other's relates to it ("3 years older than"), the step to the other's, and it."""
+    """Draw one's age, how the other's relates to it ("3 years older than"), the step to the other's, and it."""
     relation, first = draw.choice(("older", "younger", "older", "younger", "twice")), draw.randint(3, 12)
     if relation == "twice":
         first = draw.randint(3, 6)
@@ -108,7 +108,7 @@ def _tank(draw: Random) -> Story:
 
 
 def _pour(draw: Random) -> Story:
-    """Moves water from one to the other, and asks for either."""
+    """Move water from one to the other, and ask for either."""
     colors = draw.sample(("red", "blue", "green", "white"), 2)
     thing = draw.choice(("jug", "tank", "bucket"))
     moved = draw.randint(2, 9)
@@ -135,7 +135,7 @@ STOCK = (_bus, _book, _wallet, _tank, _pour, _shop)
 
 
 def _less(draw: Random, wording: str) -> Story:
-    """Counts n groups of k, less some."""
+    """Count n groups of k, less some."""
     a = people(draw, 1)[0]
     n, each = draw.randint(2, 5), draw.randint(2, 5)
     gone = draw.randint(2, min(9, n * each - 1))
@@ -146,7 +146,7 @@ def _less(draw: Random, wording: str) -> Story:
 
 
 def _packs(draw: Random) -> Story:
-    """Counts packs of two sizes, with nothing taken away."""
+    """Count packs of two sizes, with nothing taken away."""
     a, goods = people(draw, 1)[0], draw.choice(("pens", "nails", "candles", "batteries"))
     n, m = draw.randint(2, 3), draw.randint(2, 3)
     each, per = draw.sample(range(2, 6), 2)

@@ -62,7 +62,7 @@ _SAYINGS = (
 
 
 def reworded(template: Template) -> Template:
-    """Makes a template that says what another one says, in words that are drawn."""
+    """Make a template that says what another one says, in words that are drawn."""
 
     def told(draw: Random) -> Story:
         return _reworded(template(draw), [draw.choice(ways) for _, ways in _SAYINGS])
@@ -71,7 +71,7 @@ def reworded(template: Template) -> Template:
 
 
 def _reworded(told: Story, chosen: Sequence[str]) -> Story:
-    """Says it in the chosen ways, and its twin too: their events stay the same."""
+    """Say it in the chosen ways, and its twin too: their events stay the same."""
     question = told.question
     for (said, _), way in zip(_SAYINGS, chosen, strict=True):
         question = said.sub(way, question)

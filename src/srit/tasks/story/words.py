@@ -96,28 +96,28 @@ _FOODS = ["plum", "pear", "nut", "cookie", "fig", "grape", "carrot", "date"]
 
 
 def people(draw: Random, n: int) -> list[Person]:
-    """Draws different people."""
+    """Draw different people."""
     return draw.sample(_PEOPLE, n)
 
 
 def things(draw: Random, n: int = 1) -> list[Noun]:
-    """Draws different things to own."""
+    """Draw different things to own."""
     return [Noun(one, f"{one}s") for one in draw.sample(_THINGS, n)]
 
 
 def food(draw: Random) -> Noun:
-    """Draws a thing to eat."""
+    """Draw a thing to eat."""
     one = draw.choice(_FOODS)
     return Noun(one, f"{one}s")
 
 
 def title(text: str) -> str:
-    """Capitalizes the first letter and leaves the rest as it is."""
+    """Capitalize the first letter, and leave the rest unchanged."""
     return text[:1].upper() + text[1:]
 
 
 def listed(parts: Sequence[object]) -> str:
-    """Joins names as "A, B and C"."""
+    """Join names as "A, B and C"."""
     *first, last = map(str, parts)
     return f"{', '.join(first)} and {last}" if first else last
 
@@ -134,7 +134,7 @@ class Chain(NamedTuple):
 
     @property
     def steps(self) -> list[str]:
-        """Writes the steps "5 + 8 = 13.", "13 - 3 = 10." """
+        """Write the steps "5 + 8 = 13.", "13 - 3 = 10." """
         steps, value = [], self.start
         for change in self.changes:
             steps.append(f"{value} {'-' if change < 0 else '+'} {abs(change)} = {value + change}.")
@@ -143,7 +143,7 @@ class Chain(NamedTuple):
 
 
 def chain(draw: Random, signs: Sequence[int], *, largest: int = 12, smallest: int = 2) -> Chain:
-    """Draws a chain with these signs; its start and the sizes of its changes are smallest … largest."""
+    """Draw a chain with these signs; its start and the sizes of its changes are smallest … largest."""
     while True:
         start = draw.randint(smallest, largest)
         changes = tuple(sign * draw.randint(smallest, largest) for sign in signs)
@@ -153,10 +153,10 @@ def chain(draw: Random, signs: Sequence[int], *, largest: int = 12, smallest: in
 
 
 def story(question: str, steps: Sequence[str], answer: object) -> Story:
-    """Joins the steps and the sentence that gives the answer."""
+    """Join the steps and the sentence that gives the answer."""
     return Story(question, str(answer), " ".join([*steps, f"The answer is {answer}."]))
 
 
 def chain_story(question: str, worked: Chain) -> Story:
-    """Makes a story whose solution is a chain of sums."""
+    """Make a story whose solution is a chain of sums."""
     return story(question, worked.steps, worked.total)

@@ -64,7 +64,9 @@ class OpenAISettings(TeacherSettings):
     @model_validator(mode="after")
     def _samples_differ(self) -> OpenAISettings:
         if self.samples > 1 and self.temperature == 0:
-            raise ValueError("samples: at temperature 0 all answers to a question are alike: raise teacher.temperature")
+            raise ValueError(
+                "samples: at temperature 0, all answers to a question are the same: raise teacher.temperature"
+            )
         return self
 
 

@@ -61,7 +61,7 @@ class Asking:
         self._stops_at: float | None = None
 
     def is_unfinished(self, stop: Stop) -> bool:
-        """Whether there is anything left to send or to wait for."""
+        """Return whether there is anything left to send or to wait for."""
         if stop.signal is not None and self._stops_at is None:
             self._stops_at = stop.since + self._endpoint.stop_seconds
             if n := len(self._schedule.running):
@@ -107,7 +107,7 @@ class Asking:
         return [attempt for attempt in self._schedule.running if not attempt.n_lost]
 
     def is_open(self, attempt: Attempt) -> bool:
-        """Whether an attempt has neither been answered nor given up."""
+        """Return whether an attempt has neither been answered nor given up."""
         return self._schedule.is_open(attempt)
 
     def take_back(self, attempt: Attempt) -> None:
@@ -204,8 +204,8 @@ class Asking:
             )
         if fault.kind == "fields":
             return RecipeError(
-                f"teacher: {endpoint.base_url} accepts teacher.max_tokens neither as max_tokens nor as "
-                f"max_completion_tokens ({reason})"
+                f"teacher: {endpoint.base_url} accepts neither max_tokens nor max_completion_tokens for "
+                f"teacher.max_tokens ({reason})"
             )
         if fault.kind == "redirect":
             return TeacherError(
@@ -283,7 +283,7 @@ class Asking:
         return (prompt * self.spent.prompt_tokens + completion * self.spent.completion_tokens) / 1e6
 
     def _check_refusals(self, fault: Fault) -> None:
-        """Stop if the server refuses more of the questions than it may; those that are asked again alone count not."""
+        """Stop if the server refuses more questions than it may; a round of only repeated questions does not count."""
         if self._only_failed:
             return
         self._n_refused += 1
@@ -306,7 +306,7 @@ class Asking:
 
 
 def is_same_model(asked: str, said: str) -> bool:
-    """Whether a server that answers under this name means the model that was asked: a path or a date may differ."""
+    """Return whether a server's name for its model means the one that was asked: a path or a date may differ."""
     names = [re.sub(r"[-@:]\d[\d.-]*$", "", name.rstrip("/").split("/")[-1].casefold()) for name in (asked, said)]
     return names[0] == names[1]
 

@@ -66,7 +66,7 @@ def key_for(base_url: str, api_key_env: str | None) -> str:
         )
     if api_key_env and not _VARIABLE.fullmatch(api_key_env):
         raise RecipeError(
-            "teacher.api_key_env is not the name of an environment variable: put the key in one, and its name here"
+            "teacher.api_key_env is not the name of an environment variable: put the key in one, and give its name here"
         )
     if address.scheme not in ("http", "https") or not address.hostname:
         raise RecipeError(
@@ -116,12 +116,12 @@ def _check_unencrypted(base_url: str, host: str, api_key_env: str | None, *, has
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
+    """Return whether a host is this machine."""
     return _is_within(host, _LOOPBACK) if _address(host) else host.rstrip(".").lower() in ("localhost",)
 
 
 def is_private(host: str) -> bool:
-    """Whether a host is on a private network, judged by its address or the form of its name."""
+    """Return whether a host is on a private network, judged by its address or the form of its name."""
     if _address(host):
         return _is_within(host, _LOOPBACK + _PRIVATE)
     name = host.rstrip(".").lower()

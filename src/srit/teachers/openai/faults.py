@@ -164,7 +164,7 @@ def implied_status(error: ErrorText) -> int | None:
 
 
 def reports_failure(error: ErrorText) -> bool:
-    """Whether an error reports a failure, although the server calls the answer beside it finished."""
+    """Return whether an error reports a failure, although the server calls the answer beside it finished."""
     if not error.is_error:
         return False
     if _coded_status(error) is not None:

@@ -54,7 +54,7 @@ def adapted(sent: Parameters, complaint: str, named: str, temperature: float | N
 
 
 def is_limit_refused(sent: Parameters, complaint: str, named: str) -> bool:
-    """Whether the server does not know the field that carries the limit. If it finds the limit too high, it does."""
+    """Return whether the server does not know the limit's field. If it finds the limit too high, it does."""
     return _is_about(sent.limit, complaint, named) and bool(_UNKNOWN_FIELD.search(complaint + " " + named))
 
 

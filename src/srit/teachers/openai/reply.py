@@ -92,7 +92,7 @@ def read_reply(received: Received, limit: int, *, thoughts: bool = False) -> Rep
 
 
 def _is_invalidated(reply: Reply, finish: str, error: ErrorText) -> bool:
-    """Whether the error beside an answer counts. A complete answer has been paid for, so a mere remark does not."""
+    """Return whether the error beside an answer counts. A complete answer was paid for, so a mere remark does not."""
     is_ended = reply.settled and finish.lower() not in ("", "none", "null")
     return reports_failure(error) if is_ended else error.is_error
 
@@ -187,7 +187,7 @@ def _thought(message: Mapping[str, Any]) -> str:
 
 
 def _is_used_up(limit: int, usage: Any, n_completion: int) -> bool:
-    """Whether an answer used all its tokens. Some servers let thoughts exceed the limit; then only the rest counts."""
+    """Return whether an answer used all its tokens. If a server lets thoughts exceed the limit, the rest counts."""
     details = usage.get("completion_tokens_details") if isinstance(usage, dict) else None
     beyond = _count(details, "reasoning_tokens") if n_completion > limit else 0
     return n_completion - beyond >= limit

@@ -118,7 +118,7 @@ class Schedule:
         self.running.remove(attempt)
 
     def is_open(self, attempt: Attempt) -> bool:
-        """Whether an attempt has neither been answered nor given up."""
+        """Return whether an attempt has neither been answered nor given up."""
         return attempt in self.running or attempt in self._pending()
 
     def take_back(self, attempt: Attempt) -> None:
@@ -210,7 +210,7 @@ class Schedule:
         return attempt.n_since >= most + MORE_IF_LIMITED if is_limit else attempt.n_refusals >= most
 
     def _is_proven(self, attempt: Attempt) -> bool:
-        """Whether the server answers questions, but has refused all that are left."""
+        """Return whether the server answers questions, but has refused all that are left."""
         others_failed = not self.fresh and all(other.n_refusals for other in self.running)
         return others_failed and bool(self.n_answers or attempt.failed_before)
 

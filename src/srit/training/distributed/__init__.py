@@ -1,1 +1,1 @@
-"""Training in several processes, which ends in the same bytes as in one."""
+"""Training in several processes, with the same bytes as in one."""

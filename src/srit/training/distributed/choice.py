@@ -1,4 +1,4 @@
-"""Chooses what trains: this process alone, several that it starts, or several that something else has started."""
+"""Chooses what trains: only this process, several that it starts, or several that something else has started."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from srit.training.distributed.trainers import AloneTrainer, Trainers, given_pla
 
 
 def followed() -> bool:
-    """Take part in the trainings of the process that leads, if the environment says that this one follows.
+    """Take part in the leading process's trainings, if the environment says that this process follows.
 
     Returns:
-        Whether it did: then nothing is left for it to do.
+        Whether it did; then it has nothing left to do.
     """
     place = given_place()
     if place is None or place.rank == 0:
@@ -25,33 +25,33 @@ def followed() -> bool:
 
 
 def check_shards(size: int | None, tuning: str) -> None:
-    """Check that the weights of a student can be shared out among the processes that train it.
+    """Check that a student's weights can be sharded over the processes that train it.
 
     Args:
         size: as for `trainers_for`.
         tuning: the student's.
 
     Raises:
-        RecipeError: there is one process, or the weights are of 4 bits.
+        RecipeError: there is only one process, or the weights have 4 bits.
     """
     if size == 1 or (size is None and given_place() is None):
-        raise RecipeError("--shard: one process has nobody to share weights with: add --train-workers 2 or more")
+        raise RecipeError("--shard: a single process cannot share weights: add --train-workers 2 or more")
     if tuning == "qlora":
-        raise RecipeError("--shard: weights of 4 bits cannot be shared out: set student.tuning to lora or full")
+        raise RecipeError("--shard: 4-bit weights cannot be sharded: set student.tuning to lora or full")
 
 
 @contextmanager
 def trainers_for(size: int | None, report: Callable[[str], None], *, shards: bool = False) -> Iterator[Trainers]:
-    """Yield what trains for as long as the block runs.
+    """Yield the trainers, which train until the block ends.
 
     Args:
-        size: how many processes train; None: those that the environment speaks of, or this one.
+        size: how many processes train; None: those that the environment names, or this one.
         report: takes a line about each process that dies.
-        shards: whether a model's weights are shared out among them (`check_shards`).
+        shards: whether a model's weights are sharded over them (`check_shards`).
     """
     place = given_place() if size is None else None
     if shards:
-        report(f"     each of {place.size if place else size} processes has a share of the weights that are trained")
+        report(f"     each of {place.size if place else size} processes holds a shard of the trained weights")
     if place is not None:
         from srit.training.distributed.given import given_trainers
 

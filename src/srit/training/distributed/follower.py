@@ -14,9 +14,9 @@ PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 def _end_with(parent: int) -> None:
-    """Have the kernel end this process when its parent ends, however that happens."""
+    """Make the kernel end this process when its parent ends, however that happens."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the line above
+    if os.getppid() != parent:  # the parent ended before the line above
         sys.exit(1)
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     host, *numbers = sys.argv[1:]
     port, parent, rank, size = map(int, numbers)
     _end_with(parent)
-    # As in the process that leads, which reports them (`cli.ends`).
+    # As in the leading process, which reports them (`cli.ends`).
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
     import torch
@@ -39,7 +39,7 @@ def main() -> None:
     try:
         follow(store, rank, size, str(rank))
     except Exception as error:
-        with suppress(RuntimeError):  # the process that leads is gone
+        with suppress(RuntimeError):  # the leading process is gone
             store.set(fault_key(rank), f"{type(error).__name__}: {error}")
         sys.exit(1)
 

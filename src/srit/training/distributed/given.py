@@ -1,8 +1,8 @@
 """Processes that something else has started: torchrun, srun, Ray Train, or several shells.
 
 Each runs the same command. The environment says which of them it is (RANK, WORLD_SIZE), and where they meet
-(MASTER_ADDR, MASTER_PORT): the variables of torch.distributed. If one dies, whatever started them ends the others and
-starts all again.
+(MASTER_ADDR, MASTER_PORT): the variables of torch.distributed. If one dies, the launcher ends the others and restarts
+all of them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def follow_given(place: Place) -> None:
-    """Take part in the trainings of the process that leads; errors as for `GivenTrainers.train`."""
+    """Take part in the leading process's trainings; errors as for `GivenTrainers.train`."""
     store, name = _store(place), uuid4().hex
     introduce(store, place.rank, name)
     with _noticing_loss():
@@ -35,7 +35,7 @@ def follow_given(place: Place) -> None:
 
 
 class GivenTrainers:
-    """Train in this process, which leads, and those that follow."""
+    """Trains in this process, which leads, and in those that follow."""
 
     def __init__(self, meeting: Meeting, *, shards: bool = False) -> None:
         self._meeting = meeting
@@ -58,7 +58,7 @@ class GivenTrainers:
 
 @contextmanager
 def given_trainers(place: Place, *, shards: bool = False) -> Iterator[GivenTrainers]:
-    """Lead the processes that the environment speaks of, for as long as the block runs; `shards` as in `Trainers`."""
+    """Lead the processes that the environment names until the block ends; `shards` as in `Trainers`."""
     meeting = Meeting(_store(place), place.size)
     try:
         yield GivenTrainers(meeting, shards=shards)

@@ -1,4 +1,4 @@
-"""How the processes of a training meet: the one that leads tells of it, and those that follow take part."""
+"""How the processes of a training meet: the leading process announces it, and the others take part."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
     from srit.training.loop import Progress
 
-WAIT = timedelta(minutes=10)  # one look for a training that has not begun; it is repeated for as long as it takes
+WAIT = timedelta(minutes=10)  # one wait for a training that has not begun; it is repeated for as long as necessary
 POLL_SECONDS = 0.05
-END = b""  # in place of a training: there are no more
+END = b""  # instead of a training: there are no more
 
 
 class Meeting:
-    """The store where the process that leads tells the others of trainings.
+    """The store through which the leading process announces trainings to the others.
 
-    A launcher that starts all processes again may give them the store of those before, with all that it holds. So each
-    process that follows is told under a name of its own, which no process before had.
+    A launcher that restarts all processes may give them the previous store with its contents. So each following process
+    is addressed by a new name, which no earlier process had.
     """
 
     def __init__(self, store: Store, size: int) -> None:
         """
         Args:
-            size: how many processes train, the one that leads included.
+            size: how many processes train, including the leading one.
         """
         self._store = store
         self._size = size
@@ -53,10 +53,10 @@ class Meeting:
         """Train a model together with the processes that follow.
 
         Args:
-            check: called while they load their models; raises if one will not come.
+            check: called while they load their models; raises if one will not arrive.
 
         Raises:
-            RuntimeError: one of them was lost, or did not come.
+            RuntimeError: one of them was lost, or did not arrive.
         """
         number, place = self._begun, f"{self._session}/{self._begun}"
         self._begun += 1
@@ -73,11 +73,11 @@ class Meeting:
             return Done(model, task.work(model, world=world, progress=progress))
 
     def end(self) -> None:
-        """Let the processes that follow go."""
+        """Release the processes that follow."""
         self._tell(self._begun, END)
 
     def _tell(self, number: int, message: bytes) -> bool:
-        """Tell those that are there, and return whether all are there and ready."""
+        """Tell those that are present, and return whether all are present and ready."""
         ranks = range(1, self._size)
         names = [self._store.get(_name_of(rank)).decode() for rank in ranks if self._store.check([_name_of(rank)])]
         for name in names:
@@ -87,12 +87,12 @@ class Meeting:
 
 
 def introduce(store: Store, rank: int, name: str) -> None:
-    """Say under which name the process with this rank is told of trainings."""
+    """Register the name under which trainings are announced to the process with this rank."""
     store.set(_name_of(rank), name)
 
 
 def follow(store: Store, rank: int, size: int, name: str) -> None:
-    """Take part in the trainings of the process that leads, until there are no more or it is gone.
+    """Take part in the leading process's trainings until there are no more, or it is gone.
 
     Args:
         name: under which this process was introduced.
@@ -116,7 +116,7 @@ def _take_part(store: Store, ready: str, place: str, rank: int, size: int, task:
 
 
 def _awaited(store: Store, key: str) -> bytes:
-    """Wait for a value; `END` if the process that leads is gone."""
+    """Wait for a value; return `END` if the leading process is gone."""
     while True:
         try:
             store.wait([key], WAIT)
@@ -128,7 +128,7 @@ def _awaited(store: Store, key: str) -> bytes:
 
 
 def _part(store: Store, place: str) -> Store:
-    """Return a training's part of a store."""
+    """Return the part of a store that belongs to a training."""
     part: Store = dist.PrefixStore(place, store)  # type: ignore[attr-defined]
     return part
 

@@ -17,16 +17,16 @@ NOTHING = -0.0
 class OrderedSum:
     """A step's gradient, added up in the order of the passes that it comes from.
 
-    The processes compute `size` passes side by side, a round. Then each sends a slice of its gradient to each other
-    one, and adds what it receives in the order of the passes: a reduce-scatter of fixed order. Memory: twice the
-    gradient besides the sum. Traffic: as much as a ring all-reduce per round.
+    The processes compute `size` passes side by side: a round. Then each sends every other one a slice of its gradient,
+    and adds what it receives in the order of the passes: a reduce-scatter in a fixed order. Memory: twice the gradient,
+    besides the sum. Traffic: as much as a ring all-reduce per round.
     """
 
     def __init__(self, weights: Mapping[str, Tensor], world: World) -> None:
         """Prepare to sum.
 
         Args:
-            weights: what the gradients are of, by name, all in one precision: that of the sum.
+            weights: those whose gradients are summed, by name, all in one precision, which the sum has too.
 
         Raises:
             ValueError: the weights differ in precision.
@@ -45,11 +45,11 @@ class OrderedSum:
         self._used: set[str] = set()  # weights that a pass of this process has given a gradient
 
     def begin(self, counts: bool) -> None:
-        """Prepare for a pass of this process; unless it counts, it adds nothing."""
+        """Prepare for a pass of this process; one that does not count adds nothing."""
         self._counts = counts
 
     def take(self, name: str, weight: Tensor) -> None:
-        """Take a weight's gradient over from the pass that this process has just computed."""
+        """Take a weight's gradient from the pass that this process has just computed."""
         if weight.grad is not None and self._counts:
             place = self._places[name]
             place.add_(weight.grad.reshape(-1).to(place.device, place.dtype))
@@ -64,7 +64,7 @@ class OrderedSum:
         self._own.fill_(NOTHING)
 
     def hand_over(self) -> None:
-        """Make the sum the gradient of the weights, and begin another; a weight that no pass used gets none."""
+        """Make the sum the weights' gradient, and begin another; a weight that no pass used gets none."""
         dist.all_gather(list(self._received.view(self._world.size, -1)), self._sum)
         used = set().union(*self._world.gather({self._world.rank: self._used}))
         sizes = [weight.numel() for weight in self._weights.values()]

@@ -1,8 +1,8 @@
-"""Models whose weights lie with several processes, by FSDP2: each process has a share of every weight.
+"""Models whose weights are sharded over several processes, by FSDP2: each process holds a shard of every weight.
 
-Before a layer computes, the processes give each other their shares of it, and after that each keeps its own alone. So
-all of them compute passes side by side, layer by layer, and each layer computes with the same weights, to the last bit,
-as it would in one process.
+Before a layer computes, the processes exchange their shards of it; afterwards each keeps only its own. So all of them
+compute passes side by side, layer by layer, and each layer computes with the same weights, to the last bit, as in one
+process.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Shards:
-    """Trained weights of which each process has a share: rows of each."""
+    """Trained weights of which each process holds some rows."""
 
     world: World
     weights: Mapping[str, DTensor]  # by name, in float32
     own: Mapping[str, Tensor]  # this process's rows of them: the same memory
     scatters: Sequence[OrderedScatter]
-    precision: torch.dtype  # that the model computes in
+    precision: torch.dtype  # in which the model computes
 
     def whole(self, name: str, share: Tensor) -> Tensor:
-        """Return all rows of a tensor that is as large as a weight; every process calls this with its own."""
+        """Return all rows of a tensor shaped like a weight; every process calls this with its own rows."""
         weight = self.weights[name]
         shared = DTensor.from_local(
             share, weight.device_mesh, weight.placements, run_check=False, shape=weight.shape, stride=weight.stride()
@@ -53,14 +53,14 @@ class Shards:
         return whole
 
     def share(self, name: str, whole: Tensor | None) -> Tensor:
-        """Return this process's rows of a tensor that the first process has; all of them call this."""
+        """Return this process's rows of the first process's tensor; every process calls this."""
         weight = self.weights[name]
         sent = torch.empty(weight.shape, dtype=weight.dtype) if whole is None else whole.to(weight.dtype)
         share: Tensor = distribute_tensor(sent, weight.device_mesh, weight.placements, src_data_rank=0).to_local()
         return share
 
     def norm(self) -> Tensor:
-        """Return the norm of the whole gradient, of one weight after another: rounded as in one process."""
+        """Return the norm of the whole gradient, taken one weight after another, so it is rounded as in one process."""
         norms = [
             torch.linalg.vector_norm(self.whole(n, own.grad)) for n, own in self.own.items() if own.grad is not None
         ]
@@ -68,17 +68,17 @@ class Shards:
         return norm
 
     def whole_state(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a checkpoint of this process's rows as one of whole weights, on the processor."""
+        """Return a checkpoint of this process's rows as one of whole weights, on the CPU."""
         names = list(self.weights)
 
         def whole(name: str, value: Tensor) -> Tensor:
-            gathered = self.whole(name, value) if value.ndim else value  # the number of steps is no weight's
+            gathered = self.whole(name, value) if value.ndim else value  # the number of steps belongs to no weight
             return gathered.cpu() if self.world.leads else gathered.new_empty(0)
 
         return _each_tensor(state, names, whole)
 
     def own_state(self, state: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Return the first process's checkpoint with this process's rows alone; every process calls this."""
+        """Return the first process's checkpoint with only this process's rows; every process calls this."""
         names = list(self.weights)
         told = None if state is None else _each_tensor(state, names, lambda _, value: None if value.ndim else value)
         whole = state or {}
@@ -95,7 +95,7 @@ class Shards:
         return found | {"weights": weights, "optimizer": found["optimizer"] | {"state": own}}
 
     def restore(self, model: LanguageModel) -> None:
-        """Give the first process's model its whole weights, to be saved; none of them computes with it any more."""
+        """Give the first process's model its whole weights, to be saved; nothing computes with it afterwards."""
         places = {name: list(_places(model, weight)) for name, weight in self.weights.items()}
         for name, own in self.own.items():
             whole = self.whole(name, own.detach())
@@ -118,7 +118,7 @@ def _each_tensor(
 
 
 def _places(model: LanguageModel, weight: Tensor) -> Iterator[tuple[torch.nn.Module, str]]:
-    """Yield the modules that have a weight, and its name there: tied weights have two."""
+    """Yield the modules that have a weight, and its name there; tied weights have two."""
     for module in model.modules():
         for attribute, parameter in module.named_parameters(recurse=False):
             if parameter is weight:
@@ -126,24 +126,24 @@ def _places(model: LanguageModel, weight: Tensor) -> Iterator[tuple[torch.nn.Mod
 
 
 def shard(model: LanguageModel, world: World) -> Shards | None:
-    """Share out a model's weights among processes, with the values that the first one has.
+    """Shard a model's weights over processes, with the first one's values.
 
     Args:
-        model: on the processor, as each process has built it.
+        model: on the CPU, as each process has built it.
 
     Returns:
-        The trained weights' shares; None: adapters are trained, which each process has whole.
+        The trained weights' shards; None: adapters are trained, which each process holds whole.
 
     Raises:
-        DataError: its layers cannot be told apart, or its weights cannot be shared out.
-        MachineError: it computes on GPUs, and not each process has one.
+        DataError: its layers are not marked, or its weights cannot be sharded.
+        MachineError: it computes on GPUs, and not every process has one.
     """
     causal = without_adapter(model)
     layers = [layer for layer in causal.modules() if isinstance(layer, GradientCheckpointingLayer)]
     adapter = set() if causal is model else {weight for weight in model.parameters() if weight.requires_grad}
     precision = causal.dtype
     _check(causal, layers, adapter, world)
-    parts_of(causal)  # by forward passes, which must be over before the weights are shared out
+    parts_of(causal)  # by forward passes, which must be over before the weights are sharded
     prepare(world.device)
     for weight in adapter:
         weight.data = weight.data.to(world.device)
@@ -157,26 +157,26 @@ def shard(model: LanguageModel, world: World) -> Shards | None:
 def _check(causal: PreTrainedModel, layers: Sequence[torch.nn.Module], adapter: set[Any], world: World) -> None:
     name = type(causal).__name__
     if not layers:
-        raise DataError(f"--shard: transformers does not tell the layers of {name} apart: train it without")
+        raise DataError(f"--shard: transformers does not mark the layers of {name}: train it without --shard")
     if not adapter and len({weight.dtype for weight in causal.parameters()}) > 1:
-        raise DataError(f"--shard: {name} has weights in more than one precision: train it without")
+        raise DataError(f"--shard: {name} has weights in more than one precision: train it without --shard")
     if any(weight.ndim == 0 for weight in causal.parameters()):
-        raise DataError(f"--shard: {name} has a weight of one number, which cannot be shared out: train it without")
+        raise DataError(f"--shard: {name} has a scalar weight, which cannot be sharded: train it without --shard")
     if world.device == "cpu" and device_for("auto") == "cuda":
-        raise MachineError("--shard: each process needs a GPU of its own: start fewer (--train-workers)")
+        raise MachineError("--shard: each process needs its own GPU: start fewer (--train-workers)")
 
 
 def _sharded(
     module: torch.nn.Module, mesh: DeviceMesh, precision: torch.dtype, adapter: set[Any], is_root: bool
 ) -> FSDPModule:
-    """Share out the weights of a module that are not shared out yet."""
+    """Shard the weights of a module that are not sharded yet."""
     whole = [w for w in (*module.parameters(), *module.buffers()) if not isinstance(w, DTensor)]
     for weight in whole:
         if weight not in adapter:
             dist.broadcast(weight.data, 0)
             if not adapter and weight.is_floating_point() and weight.requires_grad:
                 weight.data = weight.data.float()
-    # The optimizer's values are float32, and what computes are copies of them, as in `loop._masters`.
+    # The optimizer's values are float32; the model computes with copies of them, as in `loop._masters`.
     policy = MixedPrecisionPolicy(
         param_dtype=None if adapter or precision == torch.float32 else precision,
         reduce_dtype=torch.float32,

@@ -1,4 +1,4 @@
-"""Processes of this machine that srit starts for a training, and ends with it."""
+"""Processes on this machine that srit starts for a training and ends with it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
     from srit.training.loop import Progress
 
-ATTEMPTS = 3  # of one training; each goes on from the newest checkpoint
-END_SECONDS = 10.0  # that a process has to end by itself, or to be seen to have ended
+ATTEMPTS = 3  # of one training; each continues from the newest checkpoint
+END_SECONDS = 10.0  # for a process to end by itself, or to be noticed as ended
 LOOPBACK = "127.0.0.1"
 
 
 class StartedTrainers:
-    """Train in this process and others, started for each training. One that dies costs what its checkpoint lacks."""
+    """Trains in this process and others, started for each training. A death costs what the last checkpoint lacks."""
 
     def __init__(self, size: int, report: Callable[[str], None], *, shards: bool = False) -> None:
         """
@@ -44,7 +44,7 @@ class StartedTrainers:
 
     @property
     def threads(self) -> int:
-        """See `Trainers`: what OMP_NUM_THREADS says, or this process's share."""
+        """See `Trainers`: OMP_NUM_THREADS, or this process's share of the cores."""
         share = max(1, torch.get_num_threads() // self._size)
         return torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else share
 
@@ -69,8 +69,8 @@ class StartedTrainers:
                         raise
             self._report(f"WARN {fault}: attempt {attempt} of {ATTEMPTS}; what was trained up to a checkpoint is kept")
         raise MachineError(
-            f"{fault}: {ATTEMPTS} attempts to train ended in this way. Each process has a model of its own: is there "
-            "enough memory? Rerun with fewer of them (--train-workers) to go on from the newest checkpoint"
+            f"{fault}: {ATTEMPTS} attempts to train ended this way. Each process has its own copy of the model: is "
+            "there enough memory? Rerun with fewer processes (--train-workers) to continue from the newest checkpoint"
         )
 
 
@@ -89,7 +89,7 @@ def _followers(store: TCPStore, size: int) -> Iterator[Sequence[subprocess.Popen
     """Start the processes that follow, and end them whatever happens in the block."""
     command = [sys.executable, "-m", "srit.training.distributed.follower", LOOPBACK, str(store.port), str(os.getpid())]
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    # A session of their own: a Ctrl-C is for the process that leads, which then ends them.
+    # A session of their own: Ctrl-C is for the leading process, which then ends them.
     for rank in range(1, size):
         introduce(store, rank, str(rank))
     processes = [
@@ -113,14 +113,14 @@ def _check(followers: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 def _fault(followers: Sequence[subprocess.Popen[bytes]], store: Store) -> str | None:
-    """Say which process died and of what; None: all live, so the fault is this process's own."""
+    """Say which process died, and why; None: all are alive, so the fault is this process's own."""
     deadline = time.monotonic() + END_SECONDS
     while all(process.poll() is None for process in followers):
         if time.monotonic() > deadline:
             return None
         time.sleep(POLL_SECONDS)
     ended = {rank: process.poll() for rank, process in enumerate(followers, start=1)}
-    # Those that a signal ended first: the others end because they miss them.
+    # Those that a signal ended come first: the others end because they miss them.
     rank, code = min(((rank, code) for rank, code in ended.items() if code is not None), key=lambda one: one[1])
     if code < 0:
         return f"process {rank} of the training was ended by signal {-code}"
@@ -130,5 +130,5 @@ def _fault(followers: Sequence[subprocess.Popen[bytes]], store: Store) -> str | 
 
 
 def fault_key(rank: int) -> str:
-    """Return where a process that fails says why."""
+    """Return the key under which a failing process gives its reason."""
     return f"fault-{rank}"

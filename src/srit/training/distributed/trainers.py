@@ -1,7 +1,7 @@
-"""What trains a model, and what it is told.
+"""What trains a model, and the task that it is given.
 
-The process that leads has the run directory: it computes all the rest of a run, and in a training it is the first of
-the processes. The others follow: they wait for a training, build the model, and take part.
+The leading process has the run directory: it does everything else in a run, and is the first process of a training.
+The others follow: they wait for a training, build the model, and take part.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from srit.training.distributed.world import World
     from srit.training.loop import Metrics, Progress
 
-# Those by which torch.distributed knows which of several processes it is in, and where they meet.
+# They tell torch.distributed which of several processes it is in, and where they meet.
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -30,15 +30,15 @@ class Work(Protocol):
 
 
 class Task(NamedTuple):
-    """All that a process needs to know to take part in a training."""
+    """Everything that a process needs in order to take part in a training."""
 
-    source: Source[LanguageModel]  # the model; the values of its trained weights come from the process that leads
+    source: Source[LanguageModel]  # the model; the values of its trained weights come from the leading process
     work: Work
-    shards: bool = False  # whether the weights are shared out among the processes
+    shards: bool = False  # whether the weights are sharded over the processes
 
 
 class Done(NamedTuple):
-    """A training that is done."""
+    """A finished training."""
 
     model: LanguageModel
     history: list[Metrics]
@@ -49,26 +49,26 @@ class Trainers(Protocol):
 
     @property
     def threads(self) -> int:
-        """How many threads each process computes with: the last bits depend on it, but not on how many processes."""
+        """How many threads each process uses: the last bits depend on it, but not on the number of processes."""
         ...
 
     @property
     def shards(self) -> bool:
-        """Whether a model's weights are shared out among the processes, so it need not fit into the memory of one."""
+        """Whether a model's weights are sharded over the processes, so it need not fit into the memory of one."""
         ...
 
     def train(self, start: Callable[[], LanguageModel], task: Task, progress: Progress) -> Done:
         """Train a model.
 
         Args:
-            start: builds the model with the values that it starts from.
+            start: builds the model with its starting values.
             progress: called after each step.
         """
         ...
 
 
 class AloneTrainer:
-    """Train in this process."""
+    """Trains in this process."""
 
     shards = False
 
@@ -95,7 +95,7 @@ class Place(NamedTuple):
 
 
 def given_place() -> Place | None:
-    """Return which of several processes the environment says that this is; None: it is the only one."""
+    """Return which of several processes this is, according to the environment; None: it is the only one."""
     if any(name not in os.environ for name in VARIABLES):
         return None
     place = Place(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))

@@ -1,4 +1,4 @@
-"""The processes of a training, as one of them sees them."""
+"""The processes of a training, as seen by one of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class World:
     rank: int = 0
     size: int = 1
     device: Literal["cpu", "cuda"] = "cpu"  # where tensors are exchanged
-    shards: bool = False  # whether the model's weights are shared out among them (`sharding`)
+    shards: bool = False  # whether the model's weights are sharded over them (`sharding`)
 
     @property
     def leads(self) -> bool:
@@ -37,11 +37,11 @@ class World:
         return self.rank == 0
 
     def computes(self, index: int) -> bool:
-        """Return whether this process computes the part of a work with this index."""
+        """Return whether this process computes the part of the work with this index."""
         return index % self.size == self.rank
 
     def map(self, function: Callable[[Item], Value], items: Sequence[Item]) -> list[Value]:
-        """Return the values of all items, in order; each process computes a share of them.
+        """Return the function's values for all items, in order; each process computes some of them.
 
         Args:
             function: its values are picklable and on the CPU.
@@ -49,7 +49,7 @@ class World:
         return self.gather({index: function(item) for index, item in enumerate(items) if self.computes(index)})
 
     def gather(self, values: Mapping[int, Value]) -> list[Value]:
-        """Return the values of all processes, in the order of their keys; equal keys have equal values."""
+        """Return the values of all processes in the order of their keys; equal keys have equal values."""
         found: list[Any] = [values]
         if self.size > 1:
             found = [None] * self.size
@@ -71,14 +71,14 @@ ALONE = World()
 
 @contextmanager
 def joined(store: Store, rank: int, size: int, *, shards: bool = False) -> Iterator[World]:
-    """Join the other processes of a training for as long as the block runs.
+    """Join the other processes of a training until the block ends.
 
     Args:
         store: where they find each other.
         shards: as in `World`.
     """
     local_rank, local_size = (int(os.environ.get(name, default)) for name, default in _local(rank, size).items())
-    own_gpus = torch.cuda.device_count() >= local_size  # NCCL refuses processes that share one
+    own_gpus = torch.cuda.device_count() >= local_size  # NCCL refuses processes that share a GPU
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank % torch.cuda.device_count())
     backend = "cpu:gloo,cuda:nccl" if own_gpus else "gloo"
@@ -90,5 +90,5 @@ def joined(store: Store, rank: int, size: int, *, shards: bool = False) -> Itera
 
 
 def _local(rank: int, size: int) -> dict[str, int]:
-    """Return the variables of a process's place on its machine, with what holds if there is only one machine."""
+    """Return the variables of a process's place on its machine, with the values for a single machine as defaults."""
     return {"LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": size}

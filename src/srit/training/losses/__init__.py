@@ -1,8 +1,8 @@
 """Preference losses: pure functions of the summed log-probabilities of pairs.
 
-One file for each, which declares all that srit has to know of it: `LOSS = LossKind(…)`. A loss takes (policy,
-reference, lengths, settings) and returns [pairs], in nats where not said otherwise, not reduced: weighting and
-averaging are the caller's. The files import torch in their functions, since reading a recipe reads their settings.
+Each loss has a file that declares everything srit needs to know about it: `LOSS = LossKind(…)`. A loss takes (policy,
+reference, lengths, settings) and returns [pairs], in nats unless stated otherwise, not reduced: weighting and averaging
+are the caller's. The files import torch in their functions, since reading a recipe reads their settings.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class Sides(NamedTuple):
-    """A figure of both sides of each pair: log-probabilities under one model, or lengths."""
+    """A value for both sides of each pair: log-probabilities under one model, or lengths."""
 
     chosen: Tensor  # [pairs]; log-probabilities in nats, summed over the completion; lengths in tokens
     rejected: Tensor  # [pairs]
 
     def per_token(self, lengths: Sides) -> Sides:
-        """Averages over the tokens of each completion."""
+        """Return averages over the tokens of each completion."""
         return Sides(self.chosen / lengths.chosen, self.rejected / lengths.rejected)
 
 
@@ -35,7 +35,7 @@ Settings = TypeVar("Settings", bound=Refine)
 
 @dataclass(frozen=True)
 class LossKind(Configured[Settings]):
-    """All that srit has to know of a loss; `settings` are those of stage 2 with its own among them.
+    """Everything that srit needs to know about a loss; `settings` are those of stage 2, including its own.
 
     It has `loss` or `token_loss`; with neither, only the likelihood of answers is trained (`nll_weight`).
     """
@@ -43,22 +43,22 @@ class LossKind(Configured[Settings]):
     loss: Callable[[Sides, Sides, Sides, Settings], Tensor] | None = None  # of pairs
     has_reference: bool = True  # whether it compares the policy with its reference
     doctor: Callable[[], Sequence[Finding]] = tuple  # lines of `srit doctor`
-    # Of all samples of a problem: a function of each token's log-probability under the policy and under the model that
-    # sampled it, and of its answer's advantage, all [tokens], and of the settings. It returns [tokens].
+    # Over all samples of a problem: a function of each token's log-probability under the policy and under the model
+    # that sampled it, of its answer's advantage, all [tokens], and of the settings. It returns [tokens].
     token_loss: Callable[[Tensor, Tensor, Tensor, Settings], Tensor] | None = None
 
 
 def loss_kind(name: str) -> LossKind[Any]:
-    """The loss of that name.
+    """Return the loss with that name.
 
     Raises:
-        RecipeError: there is none, or a plug-in that does not work.
+        RecipeError: there is none, or its plug-in does not work.
     """
     return LOSSES.find(name, LossKind)
 
 
 def loss_of_equals(settings: Refine) -> float | None:
-    """The loss of a pair where policy and reference are the same, log 2 for "sigmoid"; None for one without either."""
+    """Return a pair's loss if policy and reference are equal, log 2 for "sigmoid"; None for a loss without either."""
     import torch
 
     kind = loss_kind(settings.loss)
@@ -69,5 +69,5 @@ def loss_of_equals(settings: Refine) -> float | None:
 
 
 def margins(policy: Sides, reference: Sides) -> Tensor:
-    """How much more the policy favors chosen over rejected than the reference does, [pairs]."""
+    """Return how much more the policy favors chosen over rejected than the reference does, [pairs], in nats."""
     return (policy.chosen - policy.rejected) - (reference.chosen - reference.rejected)

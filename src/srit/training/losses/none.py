@@ -1,7 +1,7 @@
-"""No preference: the likelihood of right answers alone.
+"""No preference: only the likelihood of right answers.
 
-Of all distinct right answers this is rejection-sampling fine-tuning (RFT, Yuan et al. 2023, arXiv 2308.01825), and with
-several rounds one form of STaR (Zelikman et al. 2022, arXiv 2203.14465).
+Over all distinct right answers, this is rejection-sampling fine-tuning (RFT, Yuan et al. 2023, arXiv 2308.01825), and
+with several rounds one form of STaR (Zelikman et al. 2022, arXiv 2203.14465).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A Ray cluster: the machine that the command runs on belongs to it, or is all of it."""
+"""A Ray cluster, which includes the machine that the command runs on, or consists only of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def ray_engine(workers: int | None, report: Report, *, mixed: bool) -> SharingEngine[RayWorker]:
-    """Return an engine on the cluster, whose machines are compared by the first chunk.
+    """Return an engine on the cluster, whose machines are compared using the first chunk.
 
     Args:
         workers: at once; None: one for each GPU of the cluster, or for each machine if there are none.
@@ -31,7 +31,7 @@ def ray_engine(workers: int | None, report: Report, *, mixed: bool) -> SharingEn
 
 
 class Cluster(NamedTuple):
-    """A cluster that several processes of this machine use at once."""
+    """A cluster that several processes on this machine use at once."""
 
     address: str
     users: int  # how many processes
@@ -41,10 +41,10 @@ class Cluster(NamedTuple):
 
 
 def cluster_for(users: int, workers: int | None, *, mixed: bool) -> Cluster:
-    """Return the cluster with its workers shared out; errors as in `ray_engine`.
+    """Return the cluster with its workers divided among users; errors as in `ray_engine`.
 
     Args:
-        users: how many processes have something to do.
+        users: how many processes have work to do.
         workers: of all of them, as in `ray_engine`.
     """
     size, threads, _ = _shape(_joined(None), workers)
@@ -56,10 +56,10 @@ def cluster_for(users: int, workers: int | None, *, mixed: bool) -> Cluster:
 
 @contextmanager
 def used(cluster: Cluster, canary: Canary, report: Report) -> Iterator[tuple[Engine, Trainers]]:
-    """Yield what computes chunks and what trains, for one of the processes that use a cluster.
+    """Yield an engine and trainers for one of the processes that use a cluster.
 
     Args:
-        canary: shows, the same for all of them, which machines are of one kind.
+        canary: the same for all of them; shows which machines are of one kind.
     """
     from srit.pipeline.engines.ray.trainers import RayTrainers
 
@@ -73,10 +73,10 @@ def used(cluster: Cluster, canary: Canary, report: Report) -> Iterator[tuple[Eng
 
 
 def _joined(address: str | None) -> Sequence[Mapping[str, float]]:
-    """Join a cluster, if this process has not yet, and return what each of its machines has.
+    """Join a cluster, if this process has not yet, and return the resources of each machine.
 
     Args:
-        address: None: of the cluster that this machine belongs to; where there is none, Ray is started for it alone.
+        address: None: the cluster that this machine belongs to; without one, Ray is started only on this machine.
 
     Raises:
         MachineError: Ray is not installed, or there is no such cluster.
@@ -89,16 +89,16 @@ def _joined(address: str | None) -> Sequence[Mapping[str, float]]:
     if not ray.is_initialized():
         try:
             ray.init(address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-        except Exception as error:  # a machine that starts too slowly raises no other kind
+        except Exception as error:  # what Ray raises for a machine that starts too slowly
             raise MachineError(f"--on ray: the cluster cannot be joined: {error}") from None
     return [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
 
 
 def _shape(nodes: Sequence[Mapping[str, float]], workers: int | None) -> tuple[int, int, int]:
-    """Return how many workers there may be, and the threads and GPUs of each.
+    """Return how many workers there can be, and the threads and GPUs of each.
 
     Raises:
-        RecipeError: the cluster has not so many GPUs.
+        RecipeError: the cluster does not have that many GPUs.
     """
     gpus, cpus = (int(sum(node.get(kind, 0) for node in nodes)) for kind in ("GPU", "CPU"))
     size = workers or gpus or len(nodes) or 1

@@ -1,4 +1,4 @@
-"""What runs on the machines of a cluster: an actor that builds models, computes chunks, and trains."""
+"""What runs on a cluster's machines: an actor that builds models, computes chunks, and trains."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from srit.pipeline.engines.travel import laid_out, lay, unpacked
 from srit.pipeline.environment import environment
 
 Files = Mapping[str, Sequence[Any]]  # the pieces of each file, as Ray's references
-Message = tuple[bytes, Mapping[str, Files]]  # a value, and the folders that it names, by sum
+Message = tuple[bytes, Mapping[str, Files]]  # a value, and the folders that it names, by checksum
 
 
 class Machine(NamedTuple):
@@ -27,7 +27,7 @@ class Machine(NamedTuple):
 
 
 class Actor:
-    """A worker's side: what it returns are events, pickled."""
+    """A worker's side: it returns pickled events."""
 
     def __init__(self) -> None:
         self._computing = Computing()
@@ -59,11 +59,11 @@ class Actor:
         return self.finish() if isinstance(pickle.loads(begun), Built) else begun
 
     def train(self, message: Message, files: Files) -> Iterator[bytes]:
-        """Train, and yield what is to be known elsewhere.
+        """Train, and yield what the other side must know.
 
         Args:
             message: with the task.
-            files: what lies where the task's paths are, by the names under which they travel.
+            files: the contents of the task's paths, by the names under which they travel.
         """
         with TemporaryDirectory(prefix="srit-training-") as place:
             try:

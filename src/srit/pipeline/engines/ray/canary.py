@@ -1,4 +1,4 @@
-"""What shows whether the machines that compute the cells of a study are of one kind, whatever each cell begins with."""
+"""Shows whether the machines that compute a study's cells are of one kind, whatever each cell begins with."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ TEXT = tuple(range(1, 65))  # token ids that every vocabulary has; the second ha
 
 @dataclass(frozen=True, slots=True)
 class CanaryWork:
-    """The log-probabilities of a short text under a student, in each precision that it may be computed in."""
+    """Computes a short text's log-probabilities under a student, in each precision that may be used."""
 
     student: Student
     source: Nothing = NOTHING
 
     def chunk(self, built: None, text: Sequence[int]) -> bytes:
-        """Return them as the works of a run would."""
+        """Return them as a run's works would."""
         from srit.compute.rows import Group
 
         group = Group(tuple(text[: len(text) // 2]), (tuple(text[len(text) // 2 :]),))
@@ -37,14 +37,14 @@ class CanaryWork:
 
 
 class Canary(NamedTuple):
-    """The work, and what the first machine computed, for all the processes that send it out."""
+    """The work, and the first machine's result, for all the processes that send it out."""
 
     work: CanaryWork
     kept: Path  # the sum of that
     text: tuple[int, ...] = TEXT
 
     def first(self, total: str, place: str) -> tuple[str, str]:
-        """Return the sum of what the first machine computed, and its name: those given, if there is none yet."""
+        """Return the checksum of the first machine's result and its name; the given ones if there are none yet."""
         with file_lock(self.kept):
             if not self.kept.exists():
                 write_json(self.kept, [total, place])

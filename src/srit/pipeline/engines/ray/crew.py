@@ -21,14 +21,14 @@ from srit.pipeline.engines.travel import packed, pieces
 from srit.pipeline.environment import environment
 from srit.training.distributed.trainers import Task
 
-TRIED = 4  # requests, or groups, of a chunk whose results show what kind of machine computed them
-PATIENCE = 60.0  # seconds without a machine after which that is reported
-# Environment variables that shape sums, by how they begin.
+TRIED = 4  # requests or groups of the trial chunk, whose results show what kind of machine computed them
+PATIENCE = 60.0  # seconds without a machine before that is reported
+# Prefixes of environment variables that affect sums.
 SHAPING = ("OMP_", "MKL_", "KMP_", "DNNL_", "ONEDNN_", "ATEN_", "CUBLAS_", "NVIDIA_TF32")
 
 
 class _Trial(NamedTuple):
-    """What the first machine computed, with which the others are compared."""
+    """The first machine's result, with which the others are compared."""
 
     message: Message
     total: str  # sum of the result
@@ -36,12 +36,12 @@ class _Trial(NamedTuple):
 
 
 class RayWorker:
-    """An actor, and what it will say next."""
+    """An actor, and its next event."""
 
     def __init__(self, actor: Any, sent: _Sent, trial: Message) -> None:
         """
         Args:
-            trial: a small chunk, which shows what kind of machine it is on.
+            trial: a small chunk that shows what kind of machine it is on.
         """
         self._actor, self._sent, self.trial = actor, sent, trial
         self.machine: Machine | None = None  # None: Ray has not started it yet
@@ -53,7 +53,7 @@ class RayWorker:
         self.next = self._actor.begin.remote(self._sent.message((work, item)))
 
     def attempt(self, trial: Message) -> None:
-        """Have it compute what shows the kind of its machine."""
+        """Have it compute the trial chunk."""
         self.trial, self.on_trial = trial, True
         self.next = self._actor.attempt.remote(trial)
 
@@ -64,7 +64,7 @@ class RayWorker:
             values: of the trained weights before the first step.
 
         Returns:
-            What it says of it, and the paths in the task by the names that they have there.
+            Its events, and the paths in the task by the names that they have there.
         """
         paths: dict[str, Path] = {}
         message = self._sent.message(task, paths)
@@ -82,11 +82,11 @@ class RayWorker:
             yield Died(f"the worker on {self.place} died: {_cause(error)}")
 
     def finish(self) -> None:
-        """Have it compute the chunk that it has built everything for."""
+        """Have it compute the chunk that it has prepared for."""
         self.next = self._actor.finish.remote()
 
     def heard(self) -> Machine | Event:
-        """Return what it said, once there is something."""
+        """Return what it reported, once there is something."""
         import ray
 
         try:
@@ -112,7 +112,7 @@ class RayWorker:
 
 
 class _Sent:
-    """Folders that were put where Ray's workers can fetch them, by their sums."""
+    """Folders that were put where Ray's workers can fetch them, by their checksums."""
 
     def __init__(self) -> None:
         self._folders: dict[str, Files] = {}
@@ -142,8 +142,8 @@ class Actors:
             size: how many at once.
             threads: of each.
             gpus: of each, 0 or 1.
-            mixed: use machines that compute other bytes, too.
-            canary: shows what kind of machine each is on; None: the first chunk does.
+            mixed: also use machines that compute different bytes.
+            canary: shows what kind of machine each is on; None: the first chunk shows it.
         """
         self.size = size
         self.kind = {CHUNK_THREADS: str(threads)}
@@ -155,13 +155,13 @@ class Actors:
         self._unlike: dict[str, str] = {}  # nodes that are not used, and why
 
     def start(self, work: ChunkWork[BuiltThing, Item], item: Item) -> RayWorker:
-        """Ask Ray for a worker; without a canary, the first work shows what kind of machine each is on."""
+        """Ask Ray for a worker; without a canary, the first work shows what kind of machine it is on."""
         if self._canary is not None:
             return self.start_canary()
         return self._start((work, item[:TRIED] if isinstance(item, list | tuple) else item))
 
     def start_canary(self) -> RayWorker:
-        """Ask Ray for a worker that will be told what to do once it is ready."""
+        """Ask Ray for a worker that gets its task once it is ready."""
         assert self._canary is not None
         return self._start((self._canary.work, self._canary.text))
 
@@ -179,7 +179,7 @@ class Actors:
         return RayWorker(made.remote(), self._sent, self._sent.message(trial))
 
     def wait(self, workers: Collection[RayWorker]) -> Iterable[tuple[RayWorker, Event]]:
-        """Wait until at least one of the workers has something to say, and return that."""
+        """Wait until at least one of the workers reports something, and return its events."""
         import ray
 
         waiting = {worker.next: worker for worker in workers}
@@ -198,7 +198,7 @@ class Actors:
         return f"{self._threads} CPUs" + (f" and {self._gpus} GPU" if self._gpus else "")
 
     def _followed(self, worker: RayWorker, said: Machine | Event) -> Event | None:
-        """Return what is said, or None if the worker says more first."""
+        """Return the event, or None if the worker has to report more first."""
         if isinstance(said, Machine):
             worker.machine = said
             return self._placed(worker, said)
@@ -213,19 +213,19 @@ class Actors:
         if machine.versions != environment() and not self._mixed:
             self._unlike[machine.node] = f"{worker.place} has {_differing(machine.versions)}"
         if machine.node in self._unlike:
-            return Unfit(f"{self._unlike[machine.node]}: it is left out (--mixed uses it)")
+            return Unfit(f"{self._unlike[machine.node]}: it is left out (--mixed would use it)")
         if machine.node in self._like or self._mixed:
             return Ready()
         worker.attempt(worker.trial if self._trial is None else self._trial.message)
         return None
 
     def _tried(self, worker: RayWorker, said: Event) -> Event | None:
-        """Compare what a node computed with what the first one did."""
+        """Compare a node's result with the first one's."""
         if isinstance(said, Died):
             return said
         assert worker.machine is not None
         if self._trial is None and not isinstance(said, Done):
-            return Ready()  # its first chunk will fail as this did, and that is reported
+            return Ready()  # its first chunk will fail in the same way, and that is reported
         total = hashlib.sha256(said.data).hexdigest() if isinstance(said, Done) else ""
         self._trial = self._trial or self._first(worker, total)
         if worker.trial is not self._trial.message:
@@ -234,14 +234,14 @@ class Actors:
         if total == self._trial.total:
             self._like.add(worker.machine.node)
             return Ready()
-        why = f"{worker.place} is another kind of machine: it computes other bytes than {self._trial.place}"
+        why = f"{worker.place} is a different kind of machine: it computes different bytes from {self._trial.place}"
         if isinstance(said, Failed):
             why = f"{worker.place} cannot compute: {said.error}"
         self._unlike[worker.machine.node] = why
-        return Unfit(f"{why}: it is left out (--mixed uses it)")
+        return Unfit(f"{why}: it is left out (--mixed would use it)")
 
     def _first(self, worker: RayWorker, total: str) -> _Trial:
-        """Return what others are compared with: what a worker computed, or one of another crew before it."""
+        """Return the result that others are compared with: this worker's, or that of an earlier one in another crew."""
         first = (total, worker.place) if self._canary is None else self._canary.first(total, worker.place)
         return _Trial(worker.trial, *first)
 
@@ -254,7 +254,7 @@ def _differing(versions: Mapping[str, str]) -> str:
 
 
 def _cause(error: Exception) -> str:
-    """Return what Ray says of a death, in a line: its first one says only that there was one."""
+    """Return Ray's reason for a death in one line; its own first line only says that there was one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     cause = next((line for line in lines if line.startswith("The actor is dead because")), "")
     return (cause or " ".join(lines) or type(error).__name__).partition(" Some common causes")[0][:300]

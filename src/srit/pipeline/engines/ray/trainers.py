@@ -1,4 +1,4 @@
-"""Trains on a machine of a Ray cluster, as on this one: checkpoints come back as they are written."""
+"""Trains on a machine of a Ray cluster as on this one; checkpoints come back as they are written."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Outcome(NamedTuple):
 
 
 class RayTrainers:
-    """Train on a machine of the cluster; if it is lost, another goes on from the newest checkpoint."""
+    """Trains on a machine of the cluster; if it is lost, another continues from the newest checkpoint."""
 
     shards = False
 
@@ -59,7 +59,7 @@ class RayTrainers:
         return int(self._crew.kind[CHUNK_THREADS])
 
     def train(self, start: Callable[[], LanguageModel], task: Task, progress: Progress) -> Done:
-        """See `Trainers`. Here the model is only built: to send the values that it starts from, and to take the last.
+        """See `Trainers`. Here the model is built only to send its starting values and to take the final ones.
 
         Raises:
             MachineError: workers died one after the other, and none of them wrote a checkpoint.
@@ -75,10 +75,13 @@ class RayTrainers:
             if isinstance(ended.how, Failed):
                 raise ended.how.error
             deaths, why = (1 if ended.kept else deaths + 1), ended.how.why
-            self._report(f"WARN {why}; another goes on with the training, from its newest checkpoint if there is one")
+            self._report(
+                f"WARN {why}; another worker continues the training, from its newest checkpoint if there is one"
+            )
         raise MachineError(
-            f"{TRIES} workers in a row died in a training, the last one so: {why}. Each has a model of its "
-            "own: is there enough memory? What was trained up to a checkpoint is kept: rerun the same command to go on"
+            f"{TRIES} workers in a row died in a training, the last for this reason: {why}. Each has its own copy of "
+            "the model: is there enough memory? What was trained up to a checkpoint is kept: rerun the same command "
+            "to continue"
         )
 
     @contextmanager
@@ -88,7 +91,7 @@ class RayTrainers:
         Raises:
             MachineError: all that were started died.
         """
-        started: list[RayWorker] = []  # an unfit one stays, so that Ray puts none in its place
+        started: list[RayWorker] = []  # an unfit worker stays, so that Ray does not replace it
         deaths = 0
         try:
             while True:
@@ -102,8 +105,8 @@ class RayTrainers:
                 deaths += isinstance(event, Died)
                 if deaths == STARTS:
                     raise MachineError(
-                        f"{STARTS} workers in a row died before they could train, the last one so: {event.why}. What "
-                        "was computed is kept: rerun the same command to go on"
+                        f"{STARTS} workers in a row died before they could train, the last for this reason: "
+                        f"{event.why}. What was computed is kept: rerun the same command to continue"
                     )
             yield worker
         finally:
@@ -112,7 +115,7 @@ class RayTrainers:
 
 
 def followed(events: Iterable[TrainingEvent | Died], places: Mapping[str, Path], progress: Progress) -> Outcome:
-    """Keep what a worker writes while it trains, until it has ended.
+    """Keep what a worker writes while it trains, until it ends.
 
     Args:
         places: of its files and folders on this machine, by their names there.
@@ -132,11 +135,11 @@ def followed(events: Iterable[TrainingEvent | Died], places: Mapping[str, Path],
                 kept = _kept(event, data, places) or kept
         else:
             return Outcome(event, end, kept)
-    raise MachineError("a worker stopped in the middle of a training without a word: rerun the same command to go on")
+    raise MachineError("a worker stopped during a training without a message: rerun the same command to continue")
 
 
 def _kept(file: Whole, data: bytes, places: Mapping[str, Path]) -> bool:
-    """Keep a file that came, and return whether it is a checkpoint; those that are of no use any more are removed."""
+    """Keep a file that arrived, remove checkpoints that are no longer of use, and return whether it is a checkpoint."""
     of, _, name = file.name.partition("/")
     if not name:
         write_bytes(places[of], data)

@@ -1,7 +1,7 @@
-"""A training on a machine of a cluster: what it needs, and what it says while it goes on.
+"""A training on a cluster's machine: what it needs, and what it reports while it runs.
 
-Its paths are those of the machine that asked. There each of them has a place in a folder of its own: what was in it has
-come along, and what is written there is sent back as soon as it is whole, so that another machine can go on with it.
+Its paths are those of the machine that asked. Here, each path stands for a place in a folder of the training: its
+contents have come along, and files written there are sent back once complete, so that another machine can continue.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
     from srit.training.loop import Metrics
 
-LOOK_SECONDS = 1.0  # between two looks for what is new
+LOOK_SECONDS = 1.0  # between two looks for new files
 START, END = "start.safetensors", "end.safetensors"  # the values of the trained weights
 
 
@@ -75,11 +75,11 @@ def sent_along(values: bytes, paths: Mapping[str, Path]) -> Iterator[tuple[str, 
 
 
 def training(task: Task, folder: Path) -> Iterator[TrainingEvent]:
-    """Train, and yield what is to be known of it while it goes on, and what came out.
+    """Train, and yield its events while it runs, and then the result.
 
     Args:
         task: its paths are in the folder.
-        folder: of this training alone, with the values that its weights start from.
+        folder: used only by this training, with the values that its weights start from.
     """
     known = dict(_files(folder))
     work = _Training(task, folder)
@@ -93,7 +93,7 @@ def training(task: Task, folder: Path) -> Iterator[TrainingEvent]:
 
 
 class _Training(Thread):
-    """Trains while the thread that asked looks for what is new."""
+    """Trains while the thread that asked looks for new files."""
 
     outcome: TrainingEvent
 
@@ -116,7 +116,7 @@ class _Training(Thread):
             self.outcome = Failed(portable(error))
 
     def steps(self) -> Iterator[Stepped]:
-        """Yield the last step, if it was not yielded yet."""
+        """Yield the last step, unless it was yielded already."""
         step, self._step = self._step, None
         if step is not None:
             yield step
@@ -136,7 +136,7 @@ def _news(folder: Path, known: dict[str, int]) -> Iterator[Piece | Whole]:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, int]]:
-    """Yield the files that are whole, by name, with their inodes: none is ever written into."""
+    """Yield the complete files by name, with their inodes; no file is ever written into."""
     for path in sorted(folder.rglob("*")):
         with suppress(FileNotFoundError):
             if path.is_file() and not path.name.startswith("."):
@@ -144,14 +144,14 @@ def _files(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def values_of(model: LanguageModel) -> bytes:
-    """Return the values of the weights that are trained."""
+    """Return the values of the trained weights."""
     from safetensors.torch import save
 
     return save({name: weight.detach().cpu().contiguous() for name, weight in trained_weights(model).items()})
 
 
 def put_values(model: LanguageModel, values: bytes) -> None:
-    """Give the trained weights of a model the values that those of another have.
+    """Give a model's trained weights the values of another's.
 
     Raises:
         MachineError: they are not the same weights.
@@ -161,7 +161,9 @@ def put_values(model: LanguageModel, values: bytes) -> None:
 
     given, trained = load(values), trained_weights(model)
     if {name: weight.shape for name, weight in trained.items()} != {name: v.shape for name, v in given.items()}:
-        raise MachineError("two machines train other weights of one model: do all run the same srit?")
+        raise MachineError(
+            "two machines train different weights of one model: check that all run the same version of srit"
+        )
     with torch.no_grad():
         for name, weight in trained.items():
             weight.copy_(given[name])

@@ -41,7 +41,7 @@ class Prefix(NamedTuple):
 
 
 def read_prefix(text: str, floor: int, start: int) -> Prefix:
-    """Reads the sign and currency of a number that begins at `start`, and takes nothing before `floor`."""
+    """Read the sign and currency of a number that begins at `start`, taking nothing before `floor`."""
     match = _SIGNS.search(text, max(floor, start - 24), start)
     assert match is not None  # it may be empty
     ahead = text[max(0, match.start() - 48) : match.start()]
@@ -76,7 +76,7 @@ def _attached(sign: str, before: str) -> int:
 
 
 def _spaced(sign: str, before: str) -> int:
-    """Reads "- 5" as an item at the start of a line, as a dash after a word, and as negative after "is" or "="."""
+    """Read "- 5" as an item at the start of a line, as a dash after a word, and as negative after "is" or "="."""
     if not before or before.rstrip(" ").endswith("\n"):
         return 1
     if _EQUALS.search(before):
@@ -113,7 +113,7 @@ class Suffix(NamedTuple):
 
 
 def read_suffix(text: str, run: str, value: Fraction | None, span: tuple[int, int], *, money: bool) -> Suffix:
-    """Reads what follows a run of digits that ends at span[0], up to span[1]."""
+    """Read what follows a run of digits that ends at span[0], up to span[1]."""
     end, limit = span
     power = 0
     tens = POWER_OF_TEN.match(text, end, limit) if run == "10" else None
@@ -147,6 +147,6 @@ def _in_words(text: str, value: Fraction | None, end: int, limit: int, power: in
 
 
 def read_word_suffix(text: str, value: Fraction | None, end: int, limit: int) -> Suffix:
-    """Reads what follows a number in words."""
+    """Read what follows a number in words."""
     percent = _PERCENT.match(text, end, limit)
     return Suffix(value, percent.end() if percent else end, percent=percent is not None)

@@ -39,7 +39,7 @@ _MAX_GAP = 24
 
 
 def joined(text: str, numerals: Iterable[Numeral]) -> list[Numeral]:
-    """Joins the numbers that are one: dollars and cents are read as such, any other joined number is not read."""
+    """Join the numbers that are one: dollars and cents are read as such, any other joined number is not read."""
     found: list[Numeral] = []
     for numeral in numerals:
         if found and numeral.start < found[-1].end:
@@ -86,7 +86,7 @@ def _ascend(first: Numeral, second: Numeral) -> bool:
 
 
 def _is_part(text: str, second: Numeral, gap: str) -> bool:
-    """Whether the second number is part of the first, as in "2√3" or "1 hour 30 minutes"."""
+    """Return whether the second number is part of the first, as in "2√3" or "1 hour 30 minutes"."""
     if second.text is None and _TIMES.fullmatch(gap) and _SYMBOL.match(text, second.start):
         return True
     between, after = _UNIT_BETWEEN.fullmatch(gap), _UNIT_AFTER.match(text, second.end)

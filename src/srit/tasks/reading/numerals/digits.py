@@ -87,7 +87,7 @@ _WITH_LATEX = re.compile(
 
 
 def run_value(run: str) -> Fraction | None:
-    """Returns the value of a run, or None if it is outside the grammar, divides by zero, or is too long."""
+    """Return the value of a run, or None if it is outside the grammar, divides by zero, or is too long."""
     if len(run) > 3 * MAX_DIGITS:
         return None
     if match := _DECIMAL.fullmatch(run):
@@ -116,7 +116,7 @@ def _ratio(over: str, under: str) -> Fraction | None:
 
 
 def _mixed(whole: str | None, part: Fraction | None) -> Fraction | None:
-    """Adds a whole number and a fraction: 2 1/2 is 2.5, but 2 5/2 may be a product or a slip and is not read."""
+    """Add a whole number and a fraction: 2 1/2 is 2.5, but 2 5/2 may be a product or a slip and is not read."""
     if whole is None or part is None:
         return part
     return int(whole) + part if 0 < part < 1 else None
@@ -131,7 +131,7 @@ SCIENTIFIC = re.compile(rf"[eE](?P<short>[+-]?[0-9]{{1,6}})(?!\w|\.\w)|{_TIMES}1
 
 
 def exponent(written: str) -> int | None:
-    """Returns the exponent of "^{-4}", "**4", "⁴", or "4"; None unless it is a whole number up to MAX_EXPONENT."""
+    """Return the exponent of "^{-4}", "**4", "⁴", or "4"; None unless it is a whole number up to MAX_EXPONENT."""
     digits = written.translate(str.maketrans(f"{_SUPERSCRIPTS}⁻⁺", "0123456789-+"))
     match = re.fullmatch(r"[ ]?[\^*]{0,2}[ ]?[{(]?[ ]?([+-]?[0-9]{1,6})[ ]?[)}]?", digits)
     return int(match[1]) if match and abs(int(match[1])) <= MAX_EXPONENT else None

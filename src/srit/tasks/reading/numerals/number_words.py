@@ -38,13 +38,13 @@ LEADS_ON = re.compile(r"[ -](?:of|an?)\b", re.IGNORECASE)
 
 
 def words_value(words: str) -> Fraction | None:
-    """Returns 204 for "two hundred and four"; None if the words are not one number, as in "nineteen ninety"."""
+    """Return 204 for "two hundred and four"; None if the words are not one number, as in "nineteen ninety"."""
     tokens = re.findall(rf"an?\b|and|point|,|dozen|halves|(?:{_PART})s?\b|{_NUMBER}", words.lower())
     return _shaped("".join(map(_kind, tokens)), tokens)
 
 
 def _kind(token: str) -> str:
-    """Maps each word to one character, so that a pattern can say which sequences make a number."""
+    """Map each word to one character, so that a pattern can say which sequences make a number."""
     if token in SCALES:
         return "h" if token == "hundred" else "s"
     if token in _VALUES:
@@ -91,7 +91,7 @@ def _shaped(kinds: str, tokens: list[str]) -> Fraction | None:
 
 
 def _share(over: Fraction, word: str, *, alone: bool) -> Fraction | None:
-    """Returns the value of "one third", "two thirds", or "half"; None for an ordinal such as "twenty-fifth"."""
+    """Return the value of "one third", "two thirds", or "half"; None for an ordinal such as "twenty-fifth"."""
     single = word in PARTS
     name = word if single else "half" if word == "halves" else word.removesuffix("s")
     if single != (over == 1) or (alone and word != "half"):
@@ -100,7 +100,7 @@ def _share(over: Fraction, word: str, *, alone: bool) -> Fraction | None:
 
 
 def _whole(tokens: list[str]) -> Fraction | None:
-    """Returns None if a scale follows a smaller one, as in "two thousand million"."""
+    """Return None if a scale follows a smaller one, as in "two thousand million"."""
     total = group = 0
     last = max(SCALES.values()) + 1
     for token in tokens:

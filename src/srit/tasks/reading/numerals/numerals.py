@@ -21,12 +21,12 @@ _GROUPING_SPACE = re.compile(r"(?<=\d)[\u00a0\u2007\u2009\u200a\u202f](?=\d{3}(?
 
 
 def plain(text: str) -> str:
-    """Rewrites a text in plain characters, one for one; a space that can only group digits becomes an apostrophe."""
+    """Rewrite a text in plain characters, one for one; a space that can only group digits becomes an apostrophe."""
     return _GROUPING_SPACE.sub("'", text).translate(PLAIN)
 
 
 def plain_answer(text: str) -> str:
-    """Rewrites a text that is a whole answer in plain characters: there, "- 5" is negative and not a list item."""
+    """Rewrite a text that is a whole answer in plain characters: there, "- 5" is negative and not a list item."""
     return re.sub(r"^[-–—] +(?=[\d.$\\])", "-", plain(text).strip())
 
 
@@ -35,18 +35,18 @@ LIST_MARK = re.compile(r"(?m)^[ \t]*(?:(?:step|option)[ ])?[0-9]{1,3}[.):](?=\s)
 
 
 def find_numerals(text: str, start: int, end: int) -> list[Numeral]:
-    """Finds numbers in digits or symbols, in order, including those that are not read."""
+    """Find numbers in digits or symbols, in order, including those that are not read."""
     return joined(text, _in_digits(text, start, end))
 
 
 def has_numeral(text: str, start: int, end: int) -> bool:
-    """Whether `find_numerals` would find any."""
+    """Return whether `find_numerals` would find any."""
     runs = RUN.finditer(text, start, end)
     return any(run["symbol"] or not _INDEX.search(text, max(start, run.start() - 3), run.start()) for run in runs)
 
 
 def find_all_numerals(text: str, start: int, end: int) -> list[Numeral]:
-    """Finds numbers in digits, symbols, or words, in order."""
+    """Find numbers in digits, symbols, or words, in order."""
     found = [*_in_digits(text, start, end), *_in_words(text, start, end)]
     return joined(text, sorted(found, key=lambda numeral: numeral.start))
 
@@ -90,7 +90,7 @@ def _in_words(text: str, start: int, end: int) -> list[Numeral]:
 
 
 def _shown(value: Fraction | None, power: int, percent: bool) -> str | None:
-    """Writes a value as a terminating decimal or else as a fraction, with an exponent if it has too many digits."""
+    """Write a value as a terminating decimal or else as a fraction, with an exponent if it has too many digits."""
     if value is None:
         return None
     if power and abs(power) <= MAX_DIGITS:
@@ -125,7 +125,7 @@ class _Value(NamedTuple):
 
 
 def _value(text: str) -> _Value | None:
-    """Returns the only number of a short text; None if it has none, several, or one that is not read."""
+    """Return the only number of a short text; None if it has none, several, or one that is not read."""
     said = plain_answer(text) if len(text) <= _MAX_ANSWER else ""
     found = find_numerals(said, 0, len(said))
     match = _CANONICAL.fullmatch(found[0].text) if len(found) == 1 and found[0].text else None
@@ -138,7 +138,7 @@ def _value(text: str) -> _Value | None:
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is one number with at most a short unit next to it: "72", "$1,000.50", "5 cm", "1/2"."""
+    """Return whether a text is one number with at most a short unit next to it: "72", "$1,000.50", "5 cm", "1/2"."""
     said = plain_answer(text) if len(text) <= _MAX_WRITTEN else ""
     found = find_numerals(said, 0, len(said))
     if len(found) != 1 or found[0].text is None:
@@ -148,7 +148,7 @@ def is_number(text: str) -> bool:
 
 
 def number_in_words(text: str) -> str | None:
-    """Returns the number of a text that is one number in words and nothing else, or None."""
+    """Return the number of a text that is one number in words and nothing else, or None."""
     said = plain(text).strip(" .") if len(text) <= _MAX_WRITTEN else ""
     found = _in_words(said, 0, len(said))
     return found[0].text if len(found) == 1 and (found[0].start, found[0].end) == (0, len(said)) else None
@@ -158,7 +158,7 @@ MIN_ROUNDED_PLACES = 4  # AddSub writes 2/3 as 0.666667, and the question's own 
 
 
 def numbers_equal(first: str, second: str) -> bool:
-    """Whether two texts hold the same number.
+    """Return whether two texts hold the same number.
 
     Compares values exactly, however they are written: 72.0 is 72, 1,000 is 1000, 1/2 is 0.5, $5 is 5. A percent sign is
     a unit that may be omitted or applied: 5% equals 5 and 0.05. A number with at least MIN_ROUNDED_PLACES decimals

@@ -35,7 +35,7 @@ _CONNECTIVES = r"because|since|as|for|which|and|or|but|due|based|given|so|if|is|
 
 
 def read_choice(text: str, choices: Sequence[str], question: str = "") -> Reading:
-    """Reads the letter of the option that a text settles on; A is the first option.
+    """Read the letter of the option that a text settles on; A is the first option.
 
     Reads a letter in brackets or after an announcement, or else an option's own words; "yes"/"true" and "no"/"false"
     where these are the options. An option that the text rules out is never read.
@@ -78,7 +78,7 @@ def _at_a_beginning(letters: str) -> tuple[re.Pattern[str], ...]:
 
 
 def _letter_at(text: str, start: int, end: int, choices: Sequence[str]) -> re.Match[str] | None:
-    """Finds the option letter that begins a clause, as opposed to the article "A" or the pronoun "I"."""
+    """Find the option letter that begins a clause, as opposed to the article "A" or the pronoun "I"."""
     for pattern in _at_a_beginning(_letters(choices)):
         match = pattern.match(text, start, end)
         if match:
@@ -107,7 +107,7 @@ def _sides(text: str, clause: Clause, choices: Sequence[str]) -> SplitMentions:
 
 
 def _left_standing(sides: SplitMentions, clause: Clause, choices: Sequence[str]) -> Found | None:
-    """Reads the option that is left when others are ruled out: "not (A), it is (C)", "neither A nor B, so D"."""
+    """Read the option that is left when others are ruled out: "not (A), it is (C)", "neither A nor B, so D"."""
     kept, denied = sides
     letters = {mention.letter for mention in kept} or set(_letters(choices)) - {mention.letter for mention in denied}
     if len(letters) != 1:
@@ -144,7 +144,7 @@ def _is_yes_no(choices: Sequence[str]) -> bool:
 
 
 def _yes_letter(word: str, choices: Sequence[str]) -> str:
-    """Returns the letter of the option that means the same as yes, no, true, or false."""
+    """Return the letter of the option that means the same as yes, no, true, or false."""
     wanted = ("yes", "true") if word.lower() in ("yes", "true") else ("no", "false")
     return next(letter for letter, choice in zip(LETTERS, choices, strict=False) if choice.strip().lower() in wanted)
 
@@ -156,13 +156,13 @@ def _yes_or_no(text: str, clause: Clause, choices: Sequence[str]) -> Found | Non
 
 @lru_cache(maxsize=256)
 def _bare(text: str) -> str:
-    """Reduces a text to its words, in lower case and without a leading article."""
+    """Reduce a text to its words, in lower case and without a leading article."""
     words = re.sub(r"[^\w%°.+/=<>^-]+", " ", text.lower()).strip(" .")
     return re.sub(r"^(?:an?|the|to|that|option) ", "", words)
 
 
 def _option_text(text: str, clause: Clause, choices: Sequence[str]) -> Found | None:
-    """Reads an option by its own words at the beginning of a clause; the longest if several fit."""
+    """Read an option by its own words at the beginning of a clause; the longest if several fit."""
     said = _bare(text[clause.start : min(clause.end, clause.start + 2000)])
     # "(e) None", "The answer is none of the above", and so on are options like any other.
     fits = [
@@ -179,7 +179,7 @@ def _option_text(text: str, clause: Clause, choices: Sequence[str]) -> Found | N
 
 
 def _is_alternative(said: str, choices: Sequence[str]) -> bool:
-    """Whether a text goes on with "or" and another option's words."""
+    """Return whether a text goes on with "or" and another option's words."""
     other = re.match(r" (?:or|and) (?:an?|the)? ?", said)
     return other is not None and any(
         (said[other.end() :] + " ").startswith(f"{option} ") for option in map(_bare, choices) if option
@@ -187,7 +187,7 @@ def _is_alternative(said: str, choices: Sequence[str]) -> bool:
 
 
 def _option_within(text: str, clause: Clause, choices: Sequence[str]) -> Found | None:
-    """Reads the only option whose words end a clause: "Answer: Mittens can be made into storage"."""
+    """Read the only option whose words end a clause: "Answer: Mittens can be made into storage"."""
     if _is_yes_no(choices):
         return None
     said = _bare(text[clause.start : clause.end])[-2000:]
@@ -205,7 +205,7 @@ def _option_within(text: str, clause: Clause, choices: Sequence[str]) -> Found |
 
 
 def _option_number(text: str, clause: Clause, choices: Sequence[str]) -> Found | None:
-    """Reads an option by its number, where every option is a number."""
+    """Read an option by its number, where every option is a number."""
     if not all(is_number(choice) for choice in choices):
         return None
     number = announced_number(text, clause)
@@ -220,7 +220,7 @@ def _option_number(text: str, clause: Clause, choices: Sequence[str]) -> Found |
 
 
 def _bare_choice(text: str, choices: Sequence[str]) -> Found | None:
-    """Reads a first or last line that is an option's letter, its words, or both."""
+    """Read a first or last line that is an option's letter, its words, or both."""
     lines = [match for match in re.finditer(r"[^\n]+", text) if match[0].strip()]
     for line in dict.fromkeys([*lines[-1:], *lines[:1]]):
         clause = Clause(*line.span(), "a line by itself")
@@ -250,7 +250,7 @@ def _line_choice(text: str, clause: Clause, choices: Sequence[str]) -> Found | N
 
 
 def _concluded_choice(text: str, choices: Sequence[str]) -> Found | None:
-    """Reads what the last sentence names: a letter in brackets or after "option", yes or no, or an option's words."""
+    """Read what the last sentence names: a letter in brackets or after "option", yes or no, or an option's words."""
     sentences = find_sentences(text)
     if not sentences:
         return None
@@ -272,7 +272,7 @@ _SAYS = re.compile(
 
 
 def _concluded_yes(text: str, sentences: list[tuple[int, int]], choices: Sequence[str]) -> Found | None:
-    """Reads yes or no as the first word of the last sentence or of the text, or as its last word: "… is false."."""
+    """Read yes or no as the first word of the last sentence or of the text, or as its last word: "… is false."."""
     says = _SAYS.search(text, *sentences[-1])
     if says:
         return Found(_yes_letter(says[1], choices), *says.span(1), "a conclusion's first word")

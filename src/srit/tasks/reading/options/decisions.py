@@ -25,7 +25,7 @@ _START = r"(?:^|[.!?,;][ ])[ \t*_]{0,6}"
 
 @lru_cache(maxsize=64)
 def _choosing(n: int) -> re.Pattern[str]:
-    """Returns a pattern for a decision on a letter: "I'd go with C", "it must be (b)", "Hence, B.", "leaving D"."""
+    """Return a pattern for a decision on a letter: "I'd go with C", "it must be (b)", "Hence, B.", "leaving D"."""
     closing = r"[\"'*_)\]]{0,4}"
     ends = (
         rf"(?!{closing},?[ ](?:or|and)\b)"
@@ -54,7 +54,7 @@ def _choosing(n: int) -> re.Pattern[str]:
 
 @lru_cache(maxsize=64)
 def _all_but(n: int) -> re.Pattern[str]:
-    """Returns a pattern for "All except C are wrong", "none but (b) fits"."""
+    """Return a pattern for "All except C are wrong", "none but (b) fits"."""
     return re.compile(
         r"\b(?i:all|every(?:thing|[ ]?one)?|each|none|nothing)\b[^.\n]{0,30}?"
         rf"[ ](?i:except|but|besides|other[ ]than|apart[ ]from)[ ](?:for[ ])?(?:{letter_pattern(n)})"
@@ -63,7 +63,7 @@ def _all_but(n: int) -> re.Pattern[str]:
 
 
 def decided_choice(text: str, choices: Sequence[str]) -> Found | None:
-    """Finds the last option that a text decides on or calls the best."""
+    """Find the last option that a text decides on or calls the best."""
     chosen = [mention_of(text, match, choices) for match in _choosing(min(len(choices), len(LETTERS))).finditer(text)]
     mentions = list(find_mentions(text, 0, len(text), choices))
     called = [(mention, match) for mention in mentions if (match := is_called_right(text, mention))]
@@ -81,7 +81,7 @@ _WEIGHED = re.compile(r"\b(?:either|between)\b[^.\n]{0,80}", re.IGNORECASE)
 
 
 def _by_elimination(text: str, mentions: list[Mention], choices: Sequence[str]) -> Found | None:
-    """Finds the option that is left when a text rules out all others, or the other one of two that it weighs."""
+    """Find the option that is left when a text rules out all others, or the other one of two that it weighs."""
     left = set(LETTERS[: len(choices)]) - {mention.letter for mention in split_mentions(text, mentions).denied}
     for weighed in deque(_WEIGHED.finditer(text), 1):
         left &= {mention.letter for mention in find_mentions(text, *weighed.span(), choices)} or left

@@ -26,7 +26,7 @@ class Mention(NamedTuple):
 
 @lru_cache(maxsize=64)
 def letter_pattern(n: int) -> str:
-    """Returns a pattern for the letters of n options in running text, with the letter in one of three groups.
+    """Return a pattern for the letters of n options in running text, with the letter in one of three groups.
 
     Matches "(b)", "option b", "B", and "A is", but not the article "A", the pronoun "I", or letters within words.
     """
@@ -53,13 +53,13 @@ def _words(option: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1024)
 def _words_pattern(option: str) -> re.Pattern[str] | None:
-    """Returns a pattern for an option's own words, or None if it has none, or more than 20."""
+    """Return a pattern for an option's own words, or None if it has none, or more than 20."""
     pattern = r"\W{1,3}".join(map(re.escape, _words(option)[:20]))
     return re.compile(rf"\b{pattern}\b", re.IGNORECASE) if 0 < len(_words(option)) <= 20 else None
 
 
 def mention_of(text: str, match: re.Match[str], choices: Sequence[str]) -> Mention:
-    """Makes a mention from the match of its letter, extended over as many of the option's words as follow it."""
+    """Make a mention from the match of its letter, extended over as many of the option's words as follow it."""
     group = match.lastindex or 0
     letter, stop = match[group].upper(), match.end()
     gap = _GAP.match(text, stop)
@@ -96,7 +96,7 @@ def _is_part_of_a_name(text: str, start: int) -> bool:
 
 
 def find_mentions(text: str, start: int, end: int, choices: Sequence[str]) -> Iterator[Mention]:
-    """Finds options named by their letters, in order."""
+    """Find options named by their letters, in order."""
     for match in _letters(min(len(choices), len(LETTERS))).finditer(text, start, end):
         mention = mention_of(text, match, choices)
         if mention.marked or not _is_part_of_a_name(text, mention.start):
@@ -104,7 +104,7 @@ def find_mentions(text: str, start: int, end: int, choices: Sequence[str]) -> It
 
 
 def find_words(text: str, start: int, end: int, choices: Sequence[str]) -> list[Mention]:
-    """Finds options named by their own words, in order; a longer option hides those within it."""
+    """Find options named by their own words, in order; a longer option hides those within it."""
     found: list[Mention] = []
     longest_first = sorted(zip(LETTERS, choices, strict=False), key=lambda option: -len(option[1]))
     for letter, choice in longest_first:
@@ -189,13 +189,13 @@ _PLURAL = re.compile(rf"{_CLOSING}[ ](?:are|were|do[ ]not|don['’]t|both|all)\b
 
 
 def _before(text: str, mention: Mention) -> str:
-    """Returns what stands before a mention in its sentence."""
+    """Return what stands before a mention in its sentence."""
     left = text[max(0, mention.start - 60) : mention.start]
     return re.split(r"[.!?\n;](?=\s|$)", left)[-1]
 
 
 def is_denied(text: str, mention: Mention) -> bool:
-    """Whether a text rules out an option where it names it: "not (A)", "(A) is wrong", "A: incorrect"."""
+    """Return whether a text rules out an option where it names it: "not (A)", "(A) is wrong", "A: incorrect"."""
     before = _before(text, mention)
     if _KEPT_AFTER.match(text, mention.stop) or _KEPT_BEFORE.search(before):
         return False
@@ -203,7 +203,7 @@ def is_denied(text: str, mention: Mention) -> bool:
 
 
 def is_called_right(text: str, mention: Mention) -> re.Match[str] | None:
-    """Finds the words that call an option right: "(B) is the best choice", "C: correct", "B it is"."""
+    """Find the words that call an option right: "(B) is the best choice", "C: correct", "B it is"."""
     before = _before(text, mention)
     if is_denied(text, mention) or _SUPPOSED.search(before):
         return None
@@ -216,7 +216,7 @@ class SplitMentions(NamedTuple):
 
 
 def split_mentions(text: str, mentions: Sequence[Mention]) -> SplitMentions:
-    """Splits the options of a passage into kept and denied; "not A or B" and "A and B are wrong" deny both."""
+    """Split the options of a passage into kept and denied; "not A or B" and "A and B are wrong" deny both."""
     out = [is_denied(text, mention) for mention in mentions]
     joints = [_JOINT.fullmatch(text, one.stop, other.start) for one, other in pairwise(mentions)]
     for index, joint in enumerate(joints):
