@@ -120,6 +120,8 @@ def test_the_doctor_and_the_list_of_tasks_show_plug_ins(srit):
     for what in ("teacher parrot", "sampler plain", "loss hinge", "task family parity"):
         [line] = [line for line in lines if f"{what}, a plug-in" in line]
         assert line.startswith("ok") and line.endswith("the package srit-example 0.1")
+    said = srit("recipes", "--field", "refine.margin")
+    assert said.strip() == "refine.margin (refine.loss: hinge): number; default 1.0; nats"
     assert any("sampler: plain" in line and line.endswith("slow anywhere") for line in lines)
     assert "parity       texts with an even number of letters" in tasks
 
@@ -139,6 +141,10 @@ FAULTS = {
         "a teacher of kind broken cannot be imported from the package srit-broken 2.0 (ModuleNotFoundError: "
         "No module named 'nowhere'): update that package, or uninstall it",
     ),
+    "settings of another name": (
+        "refine={loss: slic}",
+        'the loss slic from the package srit-broken 2.0: its settings must declare loss: Literal["slic"]',
+    ),
 }
 
 
@@ -150,6 +156,7 @@ def both(tmp_path, installed, monkeypatch):
     (broken / "METADATA").write_text("Metadata-Version: 2.1\nName: srit-broken\nVersion: 2.0\n")
     (broken / "entry_points.txt").write_text(
         "[srit.teachers]\nbroken = nowhere:TEACHER\n[srit.tasks]\nbroken = nowhere:FAMILY\n"
+        "[srit.losses]\nslic = srit_example.hinge:LOSS\n"
     )
     monkeypatch.syspath_prepend(installed)
     monkeypatch.syspath_prepend(tmp_path / "both")

@@ -16,7 +16,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_args
 
 from srit.errors import RecipeError
 
@@ -39,6 +39,7 @@ class Kinds(NamedTuple):
     folder: str  # the package whose modules are srit's own kinds
     declared: str  # the name under which a module declares its kind
     group: str  # of the entry points of plug-ins
+    by: str = ""  # the field of a kind's settings that holds its name; "": it has no settings
 
     def find(self, name: str, kind: type[Kind]) -> Kind:
         """Return the kind of that name; srit's own come first.
@@ -119,12 +120,17 @@ class Kinds(NamedTuple):
                 f"{self.called.format(point.name)} from {package_of(point)}: {point.value} is "
                 f"{type(found).__name__}, not {kind.__name__}: update that package, or uninstall it"
             )
+        if self.by and not _is_named(found, self.by, point.name):
+            raise RecipeError(
+                f"{self.called.format(point.name)} from {package_of(point)}: its settings must declare "
+                f'{self.by}: Literal["{point.name}"], as the entry point is named'
+            )
         return found
 
 
-TEACHERS = Kinds("teacher", "a teacher of kind {}", "srit.teachers", "TEACHER", "srit.teachers")
-SAMPLERS = Kinds("sampler", "the sampler {}", "srit.samplers", "SAMPLER", "srit.samplers")
-LOSSES = Kinds("loss", "the loss {}", "srit.training.losses", "LOSS", "srit.losses")
+TEACHERS = Kinds("teacher", "a teacher of kind {}", "srit.teachers", "TEACHER", "srit.teachers", "kind")
+SAMPLERS = Kinds("sampler", "the sampler {}", "srit.samplers", "SAMPLER", "srit.samplers", "kind")
+LOSSES = Kinds("loss", "the loss {}", "srit.training.losses", "LOSS", "srit.losses", "loss")
 TRACKERS = Kinds("tracker", "the tracker {}", "srit.trackers", "TRACKER", "srit.trackers")
 FAMILIES = Kinds("task family", "the task family {}", "srit.tasks", "FAMILY", "srit.tasks")
 
@@ -142,6 +148,12 @@ def tracker_names(stated: object) -> object:
         if name not in TRACKERS.names():
             raise ValueError(TRACKERS.unknown(str(name)))
     return () if names == ["none"] else tuple(names)
+
+
+def _is_named(kind: Any, by: str, name: str) -> bool:
+    """Return whether a field of a kind's settings can have that name."""
+    field = kind.settings.model_fields.get(by)
+    return field is not None and name in get_args(field.annotation)
 
 
 def package_of(point: EntryPoint) -> str:

@@ -53,12 +53,16 @@ class OneOf:
     """
 
     kinds: Kinds
-    by: str  # the field that names the member
     default: str  # the member if none is named
     former: Mapping[str, Any] = field(
         default_factory=dict
     )  # fields that all members once had, with their defaults then
     by_name: bool = False  # whether just a name may stand for the settings of a member
+
+    @property
+    def by(self) -> str:
+        """The field that names the member."""
+        return self.kinds.by
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(

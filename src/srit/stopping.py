@@ -23,12 +23,12 @@ class Stop:
         self.since = 0.0  # on the monotonic clock
 
 
-# The blocks that delay a stop now, the innermost last.
+# The blocks that are delaying a stop, the innermost last.
 _delaying: list[Stop] = []
 
 
 def ask_to_stop(number: int) -> None:
-    """Send this process a signal to stop, unless it is stopping: a second one would end it at once."""
+    """Send this process a signal to stop, unless it is already stopping: a second one would end it at once."""
     if all(stop.signal is None for stop in _delaying):
         signal.raise_signal(number)
 

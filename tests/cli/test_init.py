@@ -68,6 +68,7 @@ def test_a_task_is_data_too(tmp_path, data, kind):
         (["--data", "bare.jsonl", "--question", "asked"], "answer: is missing", 3),
         (["--data", "other.jsonl"], "other.jsonl:1: question: is missing", 3),
         (["--data", "list.json"], "list.json:1: the file is one JSON list, but a row is a line: jq -c", 3),
+        (["--data", "table.csv"], "table.csv: a table, not JSON Lines. This converts it: python3 -c", 3),
         (["--data", "bare.jsonl", "--question", "asked", "--answer", "gold"], "--teacher is missing", 2),
         (["--data", "solved.jsonl", "--teacher", "nobody"], "give gold, a server as MODEL@URL, or an existing file", 2),
         (["--data", "sums", "--teacher", "gold"], "not all problems have a solution", 2),
@@ -78,6 +79,7 @@ def test_what_cannot_be_written_is_told(tmp_path, monkeypatch, options, message,
     rows(tmp_path / "solved.jsonl", SOLVED)
     rows(tmp_path / "bare.jsonl", BARE)
     rows(tmp_path / "other.jsonl", [{"q": "What is 1 + 1?", "a": "2"}])
+    (tmp_path / "table.csv").write_text("question,answer\n1 + 1,2\n")
     (tmp_path / "list.json").write_text(json.dumps(SOLVED, indent=1))
 
     assert message in srit("init", "r.yaml", *options, code=code)

@@ -110,4 +110,4 @@ def test_what_is_wrong_ends_a_plan_with_the_code_of_its_kind(tmp_path, recipe, c
 def test_a_server_that_refuses_the_key_is_told(tmp_path, recipe, server):
     told = planned(tmp_path, recipe | of_server(f"{server}/closed"))
 
-    assert told.exit_code == 4 and "refuses the key" in told.output
+    assert told.exit_code == 4 and "/closed wants a key: put it in an environment variable" in told.output

@@ -1,6 +1,7 @@
 """A person's own files: what is an id, a gold answer and an option, and what is refused with its file and line."""
 
 import json
+import subprocess
 
 import pytest
 
@@ -396,3 +397,14 @@ def test_the_prompt_shows_each_letter_once_and_an_options_words_are_read(tmp_pat
 
     assert task.phrase(problem) == "How far?\n(A) 12 km\n(B) 16 km"
     assert judge(task, problem, "The answer is 16 km.").verdict == "right"
+
+
+def test_the_command_that_a_csv_file_is_refused_with_makes_rows_of_it(tmp_path):
+    table = tmp_path / "my cards.csv"
+    table.write_text('question,answer\n"2 + 3, or more?","Two, three.\n#### 5"\n')
+
+    with pytest.raises(DataError, match=r"my cards\.csv: a table, not JSON Lines") as refused:
+        load(table)
+    subprocess.run(str(refused.value).partition("converts it: ")[2], shell=True, check=True)
+
+    assert [problem.answer for problem in load(table.with_suffix(".jsonl"))] == ["5"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from srit.cli.display import display
 from srit.cli.ends import reported_errors
 from srit.cli.export import Place
 from srit.printable import printable
@@ -52,7 +53,8 @@ def chat(
     with reported_errors(), suppress(KeyboardInterrupt):
         sources = _sources(place, model or [])
         put = _put(sources[0], task, direct)
-        speakers = [_loaded(source) for source in sources]
+        with display("lively"):
+            speakers = [_loaded(source) for source in sources]
         for question in _questions():
             for speaker in speakers:
                 typer.echo(f"{speaker.name}: ", nl=False)

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from srit.cli.display import display
 from srit.cli.ends import reported_errors
-from srit.printable import printable
+from srit.watching import Line
 
 Place = Annotated[
     str,
@@ -42,15 +43,12 @@ def export(
     from srit.exports.sources import find_source
 
     with reported_errors():
-        source = find_source(place, model)
-        if push is not None:
-            require_push(push)
-        write(source, to, out, report=_said, questions=questions, converter=converter)
+        with display("lively") as watch:
+            source = find_source(place, model)
+            if push is not None:
+                require_push(push)
+            write(source, to, out, report=lambda line: watch(Line(line)), questions=questions, converter=converter)
         typer.echo(f"{to}: {out}")
         if push is not None:
             address = upload(out, push, "dataset" if to in DATA else "model", public=public)
             typer.echo(f"pushed: {address}")
-
-
-def _said(line: str) -> None:
-    typer.echo(printable(line), err=True)

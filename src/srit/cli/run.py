@@ -107,7 +107,8 @@ def plan(
         from srit.api import plan as plan_run
         from srit.cli.tables import aligned
 
-        planned = plan_run(settings, out)
+        with display("lively"):
+            planned = plan_run(settings, out)
         for line in aligned(map(_row, planned.stages)):
             typer.echo(line)
         if planned.warning:

@@ -12,6 +12,7 @@ from threading import Lock
 from srit.errors import SritError
 from srit.finished import page
 from srit.recipe.begun import begun_recipe
+from srit.run_directory import MANIFEST
 from srit.stages.report import News
 
 HOST = "127.0.0.1"
@@ -27,7 +28,7 @@ class Watched:
 
     def news(self) -> News:
         """Return how far the run has come."""
-        manifest = self._folder / "manifest.json"
+        manifest = self._folder / MANIFEST
         data = manifest.read_bytes() if manifest.exists() else b""
         return News(hashlib.sha256(data).hexdigest()[:16], _doing(self._folder))
 

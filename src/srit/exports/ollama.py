@@ -68,6 +68,6 @@ def modelfile(turns: Turns, ends: tuple[str, ...]) -> str:
         )
     stops = "".join(f'PARAMETER stop "{end}"\n' for end in ends)
     return (
-        "# The model was trained without a system prompt: the template leaves system messages out.\n"
+        "# The template writes what the model was trained with, and leaves system messages out.\n"
         f'FROM ./{FILE}\nTEMPLATE """{template}"""\n{stops}PARAMETER temperature 0\n'
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -22,7 +21,7 @@ from srit.compute.head import output_head
 from srit.compute.plan import ON_CPU, Attention, ComputePlan, Precision, Rates, RowKind, Targets
 from srit.compute.rows import Group, layout_of, logps_by_group, micro_batches
 from srit.machine.memory import budget_on_gpu, cache_bytes_of
-from srit.machine.proof import Proof, prove
+from srit.machine.proof import Proof, prove, random_groups
 from srit.recipe import Student
 from srit.samplers import Request, SamplingSettings
 from srit.samplers.transformers.engine import TransformersSampler
@@ -41,6 +40,7 @@ ROUNDS = 4  # through all ways in turn; the shortest time of each counts
 ALIKE = 0.9  # the cosine of two tokens' weights above which they count as the same
 UNUSED = 0.005  # the share of the vocabulary that has the same weights as an unused token
 PROMPTS, PROMPT_TOKENS, ANSWERS, ANSWER_TOKENS = 4, 48, 4, 16
+SHORT = PROMPTS * (PROMPT_TOKENS,), ANSWERS * (ANSWER_TOKENS,)
 FEW = 8  # tokens of a prompt and of an answer that show whether bfloat16 is worth measuring
 SAMPLED_ROWS = 64
 GPU_GROUPS = 8  # times as many prompts: few tokens leave it idle, and take almost none of its memory
@@ -77,7 +77,7 @@ def _on_gpu(student: Student, proof: Proof, targets: Targets, proven: Callable[.
     dtype = auto if student.dtype == "auto" else student.dtype
     reason = "what the GPU has hardware for" if student.dtype == "auto" else "as the recipe says"
     model = trainable(student.model_copy(update={"dtype": dtype}), None, targets=targets)
-    groups = _groups(n_embeddings(model)) * GPU_GROUPS
+    groups = random_groups(n_embeddings(model), *SHORT) * GPU_GROUPS
     size, layout = sum(group.n_tokens for group in groups), layout_of(model, proof.rows)
 
     def step() -> int:
@@ -106,7 +106,8 @@ def _of_long_rows(model: LanguageModel, proof: Proof) -> Attention:
     """Return the attention for long rows: block masks if they are correct, repeatable to the byte, and faster."""
     if FLEX not in proof.attentions:
         return "sdpa"
-    groups = _groups(n_embeddings(model), 2, 2 * LONG // (ANSWERS + 1), 2 * LONG // (ANSWERS + 1))
+    tokens = 2 * LONG // (ANSWERS + 1)
+    groups = random_groups(n_embeddings(model), 2 * (tokens,), ANSWERS * (tokens,))
     try:
         dense, flexed = tried([partial(_step, model, groups, proof.rows, name) for name in ("sdpa", FLEX)], ROUNDS)
         again = [_gradient(model, groups, FLEX) for _ in range(2)]
@@ -137,7 +138,7 @@ def measure_rates(student: Student, compute_plan: ComputePlan) -> Rates:
     device: Device = "cpu" if compute_plan.device == CPU else "cuda"
     resolved = student.model_copy(update={"dtype": compute_plan.dtype, "device": device})
     model = trainable(resolved, None, targets=compute_plan.targets, attention=compute_plan.attention)
-    groups = _groups(n_embeddings(model))
+    groups = random_groups(n_embeddings(model), *SHORT)
     groups = groups if compute_plan.device == CPU else groups * GPU_GROUPS
     trained = min(one.seconds for one in tried([partial(_step, model, groups, compute_plan.rows)] * 2, 1))
     del model
@@ -201,7 +202,7 @@ def _timed(student: Student, proof: Proof, targets: Targets) -> tuple[Tried, Tri
     plain: RowKind = "separate" if rows == "shared" else rows
     students = [student.model_copy(update={"dtype": dtype}) for dtype in ("float32", "bfloat16")]
     full, low = (trainable(one, None, targets=targets) for one in students)
-    groups = _groups(n_embeddings(full))
+    groups = random_groups(n_embeddings(full), *SHORT)
     in_float32 = [partial(_step, full, groups, plain), partial(_step, full, groups, rows)]
     in_bfloat16 = [partial(_step, low, groups, rows, attention) for attention in proof.attentions]
     few = [Group(group.prompt_ids[:FEW], (group.completions[0][:FEW],)) for group in groups[:1]]
@@ -266,18 +267,6 @@ def tried(steps: Sequence[Callable[[], list[float]]], rounds: int) -> list[Tried
 def _gap(some: Tried, plain: Tried) -> float:
     gaps = [abs(a - b) for a, b in zip(some.logps, plain.logps, strict=True)]
     return sum(gaps) / len(gaps) / ANSWER_TOKENS
-
-
-def _groups(
-    vocabulary: int, n: int = PROMPTS, prompt_tokens: int = PROMPT_TOKENS, answer_tokens: int = ANSWER_TOKENS
-) -> list[Group]:
-    """Make prompts and answers of random tokens."""
-    random = Random(0)
-
-    def ids(n: int) -> tuple[int, ...]:
-        return tuple(random.choices(range(vocabulary), k=n))
-
-    return [Group(ids(prompt_tokens), tuple(ids(answer_tokens) for _ in range(ANSWERS))) for _ in range(n)]
 
 
 def _step(model: LanguageModel, groups: Sequence[Group], rows: RowKind, attention: Attention = "sdpa") -> list[float]:

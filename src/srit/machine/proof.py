@@ -85,7 +85,8 @@ def prove(model: PreTrainedModel, name: str) -> Proof:
     """
     before = model.config._attn_implementation
     try:
-        groups = _groups(model(input_ids=torch.ones(1, 1, dtype=torch.long, device=model.device)).logits.shape[-1])
+        logits = model(input_ids=torch.ones(1, 1, dtype=torch.long, device=model.device)).logits
+        groups = random_groups(logits.shape[-1], PROMPT_TOKENS, ANSWERS * (ANSWER_TOKENS,), SHARED_TOKENS)
         own = [_own_logps(model, group.prompt_ids, ids) for group in groups for ids in group.completions]
     except _BREAKS as error:
         raise DataError(f"student.model: {name} cannot be computed: {type(error).__name__}: {error}") from None
@@ -124,7 +125,8 @@ def block_masks_are_right(model: PreTrainedModel) -> bool:
     room = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2 * part
     if room < 2 * part or before == "eager":  # it is not asked for the attention that it has (`use_attention`)
         return False
-    groups = _groups(model.config.get_text_config().vocab_size, (part + 1, part // 2), part)
+    vocabulary = model.config.get_text_config().vocab_size
+    groups = random_groups(vocabulary, (part + 1, part // 2), ANSWERS * (part,), SHARED_TOKENS)
     try:
         own = [_own_logps(model, group.prompt_ids, ids) for group in groups for ids in group.completions]
         use_attention(model, FLEX)
@@ -156,15 +158,21 @@ def _refusal(name: str, what: str, gap: float) -> str:
     )
 
 
-def _groups(vocabulary: int, prompts: Sequence[int] = PROMPT_TOKENS, answer_tokens: int = ANSWER_TOKENS) -> list[Group]:
-    """Make prompts of these lengths and answers of random tokens; the prompts begin with the same tokens."""
+def random_groups(vocabulary: int, prompts: Sequence[int], answers: Sequence[int], shared: int = 0) -> list[Group]:
+    """Make prompts and answers of random tokens.
+
+    Args:
+        prompts: the tokens of each prompt, without those shared.
+        answers: the tokens of each answer to a prompt.
+        shared: tokens that all prompts begin with.
+    """
     random = Random(0)
 
     def ids(n: int) -> tuple[int, ...]:
         return tuple(random.choices(range(vocabulary), k=n))
 
-    start = ids(SHARED_TOKENS)
-    return [Group(start + ids(n), tuple(ids(answer_tokens) for _ in range(ANSWERS))) for n in prompts]
+    start = ids(shared)
+    return [Group(start + ids(n), tuple(map(ids, answers))) for n in prompts]
 
 
 @torch.no_grad()

@@ -248,8 +248,7 @@ def total_summary(
     times = [gpu_seconds(w, recipe) if on_gpu and rates is None else seconds(w, recipe, rates) for w in works]
     took = "time unknown (the student's size is not in its name)"
     if None not in times:
-        minutes = sum(filter(None, times)) / 60
-        took = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
+        took = _duration(sum(filter(None, times)) / 60)
     if any(_is_unknown(use, split) for split, uses in uses_of(recipe) for use in uses):
         took += f" (a task of unknown size counted as {UNLIMITED:,} problems)"
     calls, price = sum(work.calls for work in works), dollars(works, recipe)
@@ -258,7 +257,13 @@ def total_summary(
     where = "GPU, by published figures of an H100" if on_gpu and rates is None else "GPU" if on_gpu else "processor"
     memory = gpu_bytes(recipe) if on_gpu else None
     room = "" if memory is None else f"; at least {memory / 2**30:.1f} GiB of its memory for the student"
-    return f"in all about {took} on this machine's {where}{room}{money}"
+    return f"in all {took} on this machine's {where}{room}{money}"
+
+
+def _duration(minutes: float) -> str:
+    if minutes < 1:
+        return "less than a minute"
+    return f"about {minutes:.0f} minutes" if minutes < 120 else f"about {minutes / 60:.0f} hours"
 
 
 def uses_of(recipe: Recipe) -> list[tuple[Split, Sequence[TaskUse]]]:

@@ -16,7 +16,7 @@ from srit.recipe import Recipe, TaskUse
 from srit.records import Split
 from srit.samplers import sampler_kind
 from srit.shortages import free_disk, gigabytes
-from srit.tasks import Counted, find_task
+from srit.tasks import Counted, find_task, without_problems
 from srit.tasks.lines import read_rows
 from srit.teachers import teacher_kind
 from srit.trackers import findings
@@ -92,7 +92,7 @@ def _problems(recipe: Recipe, use: TaskUse, split: Split) -> Iterator[Finding]:
     limit = min(CHECKED, n_problems(use, split))
     problems = task.load(split, data=folder, limit=use.limit if use.limit and use.limit <= CHECKED else None, seed=0)
     if not sum(1 for _ in islice(problems, limit)):
-        raise DataError(f"{use.task}: there are no problems in its {split} split")
+        raise without_problems(use.task, split)
     yield Finding(True, what, f"{n_there(use, split):,} problems")
 
 
@@ -131,7 +131,7 @@ def _student(recipe: Recipe) -> Iterator[Finding]:
     student = recipe.student
     folder = locate(student)
     if folder is None:
-        yield Finding(True, f"student {student.model}", "a hub id; the hub was not asked")
+        yield Finding(True, f"student {student.model}", "no folder here, so a hub id; the hub was not asked")
         return
     check_weights(student.model, folder)
     base = base_student(student)

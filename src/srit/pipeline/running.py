@@ -344,7 +344,7 @@ def _made(opened: OpenRun, stage: Stage, mark: str, student: str, ahead: dict[st
         check_kind(opened.plan.device)
     partial = _partial(opened, stage, mark, student)
     if str(stage.name) not in ahead and (left := left_over(partial)):
-        opened.report(f"     resuming from {left} of an earlier run")
+        opened.report(f"     resuming from {left}")
     if stage.computes and (line := begun_elsewhere(partial, environment_of(stage, opened.engine, opened.trainers))):
         opened.report(f"WARN {line}")
     inputs, out = _inputs(opened, stage), Outputs(str(stage.name), opened.run.folder, stage.outputs)

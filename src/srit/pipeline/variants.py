@@ -12,7 +12,7 @@ from srit.pipeline.begun import Shared
 from srit.pipeline.stage import Stage
 from srit.recipe import Recipe
 from srit.recipe.begun import begun_recipe
-from srit.run_directory import Mirror, Run, is_whole, read_manifest, write_manifest
+from srit.run_directory import MANIFEST, Mirror, Run, is_whole, read_manifest, write_manifest
 from srit.run_directory.mirror import mirror_of
 
 
@@ -26,7 +26,7 @@ def begin_variant(folder: Path, of: Path, mirror: Mirror | None = None) -> None:
         RecipeError: there is no such run, or the folder holds another one.
         MachineError: another process has the folder open.
     """
-    if not (of / "manifest.json").is_file():
+    if not (of / MANIFEST).is_file():
         raise RecipeError(f"{of}: there is no run here to make a variant of: run the recipe without --as first")
     kept, place = read_manifest(of), os.path.relpath(of, folder)
     with closing(Run(folder, mirror)) as run:
@@ -58,7 +58,7 @@ def shared_by(
         yield None
         return
     of = Path(os.path.normpath(folder / place))
-    if not (of / "manifest.json").is_file():
+    if not (of / MANIFEST).is_file():
         raise DataError(f"{folder}: a variant of {of}, which has its teacher's answers and is missing: put it back")
     with closing(Run(of, mirror_of(of, None, report))) as run:
         share_finished(run, declare(begun_recipe(of)), of)

@@ -278,17 +278,17 @@ class Recipe(Part):
     seed: int = 0  # for everything except the choice of problems
     student: Student
     tasks: Tasks
-    teacher: Annotated[TeacherSettings, OneOf(TEACHERS, "kind", "solver", TEACHER_FIELDS)] = _default({})
+    teacher: Annotated[TeacherSettings, OneOf(TEACHERS, "solver", TEACHER_FIELDS)] = _default({})
     prompt: Prompt = Field(default=PLAIN, exclude_if=lambda prompt: prompt == PLAIN)
     demonstrations: Demonstrations = Demonstrations()
     instruct: Instruct = Instruct()
     sample: Sample = Sample()
     pairs: Pairs = Pairs()
-    refine: Annotated[Refine, OneOf(LOSSES, "loss", "sigmoid", LOSS_FIELDS)] = _default({})
+    refine: Annotated[Refine, OneOf(LOSSES, "sigmoid", LOSS_FIELDS)] = _default({})
     rounds: int = Field(default=1, ge=0)  # of stage 2; 0: no stage 2
     controls: tuple[Literal["instruct", "right"], ...] = ()  # stage 1 on as many tokens; own right answers
     evaluate: Evaluate = Evaluate()
-    sampler: Annotated[SamplerSettings, OneOf(SAMPLERS, "kind", "transformers", by_name=True)] = _default({})
+    sampler: Annotated[SamplerSettings, OneOf(SAMPLERS, "transformers", by_name=True)] = _default({})
     rows: Count = 128  # answers decoded at once; four times as many are stored together. Some thousand for vllm
     # Experiment trackers: tensorboard, wandb, mlflow, trackio; or none. null: those that the run had. It changes no
     # result, so it is not part of recipe.yaml.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from srit.errors import RecipeError
 from srit.recipe import Recipe, read_recipe
+from srit.run_directory import MANIFEST
 
 RECIPE = "recipe.yaml"  # in a run directory, with the precision that was chosen for the run
 
@@ -35,5 +36,5 @@ def run_around(folder: Path) -> Path | None:
 
     A folder with a recipe but without a manifest is just a place where somebody keeps recipes.
     """
-    runs = (above for above in folder.absolute().parents if (above / "manifest.json").is_file())
+    runs = (above for above in folder.absolute().parents if (above / MANIFEST).is_file())
     return next((above for above in runs if is_begun(above)), None)

@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from srit import recipe
 from srit.kinds import LOSSES, SAMPLERS, TEACHERS, Kinds
@@ -30,6 +30,8 @@ _WORDS = {
     "float": "number",
     "TaskUse": "tasks",
     "Example": "examples",
+    "Schedule": ", ".join(f"`{name}`" for name in get_args(recipe.Schedule)),
+    "dict[str, Any]": "mapping",
     "tuple[Positive, Positive]": "two numbers above 0",
     "str | tuple[str, ...]": "text, or list of text",
 }
@@ -66,7 +68,7 @@ def _words(kind: str) -> str:
     if kind.startswith("Annotated"):
         return "a kind below, with its fields"
     if many := re.fullmatch(r"tuple\[(\w+), \.\.\.\]", kind):
-        return f"list of {_WORDS[many[1]]}"
+        return f"list of {_WORDS.get(many[1], many[1])}"
     return _WORDS.get(kind, "its fields below")  # a part of the recipe
 
 
@@ -77,7 +79,7 @@ def shown_default(part: type[Part], name: str) -> str:
         return "needed"
     if kind := next((mark for mark in field.metadata if isinstance(mark, OneOf)), None):
         return kind.default
-    value: Any = field.default
+    value: Any = field.get_default(call_default_factory=True)
     if isinstance(value, Part):
         return ""
     if value is None or isinstance(value, bool):
@@ -117,10 +119,12 @@ def _own(base: type[Part]) -> list[Described]:
     return [] if base is Part or base.__module__ == "pydantic.main" else list(described(base))
 
 
-def kinds(title: str, prefix: str, found: Kinds, base: type[Part]) -> Iterator[str]:
-    """Yield a section for each of srit's own kinds, with its fields."""
-    for name in found.own():
-        settings = found.find(name, Configured).settings
+def kinds(title: str, prefix: str, found: Kinds, base: type[Part], *, plugins: bool) -> Iterator[str]:
+    """Yield a section for each kind with its fields: srit's own, and with `plugins` those of other packages."""
+    for name, kind in found.all(Configured):
+        if not plugins and name not in found.own():
+            continue
+        settings = kind.settings
         lines = list(table(prefix, settings, without=base, hidden=("kind", "loss")))
         yield from ("", f"### `{title}: {name}`", "", inspect.getdoc(settings) or "")
         yield from lines if len(lines) > 3 else ()
@@ -144,21 +148,21 @@ PARTS: tuple[tuple[str, type[Part]], ...] = (
 
 
 @cache
-def page() -> str:
-    """Return docs/recipe.md."""
+def page(*, plugins: bool = False) -> str:
+    """Return docs/recipe.md; with `plugins` also what other installed packages bring."""
     lines = [HEAD.rstrip("\n")]
     for prefix, part in PARTS:
         lines += ["", f"## {inspect.getdoc(part)}", *table(prefix, part, hidden=("loss",))]
-    lines += ["", "## Teachers", *kinds("teacher.kind", "teacher.", TEACHERS, recipe.TeacherSettings)]
-    lines += ["", "## Losses of stage 2", *kinds("refine.loss", "refine.", LOSSES, recipe.Refine)]
-    lines += ["", "## Samplers", *kinds("sampler", "sampler.", SAMPLERS, recipe.SamplerSettings)]
+    lines += ["", "## Teachers", *kinds("teacher.kind", "teacher.", TEACHERS, recipe.TeacherSettings, plugins=plugins)]
+    lines += ["", "## Losses of stage 2", *kinds("refine.loss", "refine.", LOSSES, recipe.Refine, plugins=plugins)]
+    lines += ["", "## Samplers", *kinds("sampler", "sampler.", SAMPLERS, recipe.SamplerSettings, plugins=plugins)]
     return "\n".join(lines) + "\n"
 
 
 def fields_named(name: str) -> list[str]:
     """Return a line for each field with that dotted name, such as "refine.beta", or in that part, such as "refine"."""
     lines, of = [], ""
-    for line in page().splitlines():
+    for line in page(plugins=True).splitlines():
         if line.startswith("#"):
             of = f" ({line.strip('# `')})" if line.startswith("### ") else ""
         elif line.startswith("| `"):

@@ -39,6 +39,7 @@ from srit.run_directory.files import (
     written,
 )
 from srit.run_directory.manifest import (
+    MANIFEST,
     Manifest,
     StageEntry,
     as_json,
@@ -52,6 +53,7 @@ from srit.run_directory.rows import checked, each_record, fault_of, read_records
 from srit.run_directory.scratch import Scratch
 
 __all__ = [
+    "MANIFEST",
     "Chosen",
     "Filed",
     "Grouped",
@@ -190,12 +192,12 @@ class Run:
         self.mirror.committed()
 
     def _require_place(self) -> None:
-        """Check that the folder is where it was: another process may work in what stands there now."""
+        """Check that the folder is where it was: another process may be working in what is there now."""
         lock = self.folder / ".lock"
         if not lock.exists() or not os.path.samestat(os.fstat(self._lock.fileno()), lock.stat()):
             raise MachineError(
-                f"{self.folder}: moved or deleted while a run worked in it, so that what it made is not recorded; put "
-                "the folder back and rerun the same command, or rerun it with --out where the folder is now"
+                f"{self.folder}: moved or deleted while a run worked in it, so the stage is not recorded; put the "
+                "folder back and rerun the same command, or rerun it with --out where the folder is now"
             )
 
     def clear(self, stage: str) -> None:

@@ -12,6 +12,8 @@ from srit.errors import DataError
 from srit.run_directory.files import Json, canonical_sum, sha256_of, write_json
 from srit.run_directory.rows import fault_of
 
+MANIFEST = "manifest.json"
+
 
 class StageEntry(BaseModel, frozen=True, extra="allow"):
     """What the manifest holds about a finished stage.
@@ -63,7 +65,7 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         DataError: it is damaged; names the file and the field.
     """
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     if not path.exists():
         if made := [name for name in _MADE_FIRST if (folder / name).exists()]:
             raise DataError(
@@ -98,7 +100,7 @@ def _sum_of(manifest: Mapping[str, Json]) -> str:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write manifest.json with the checksum of its content."""
     tree = as_json(manifest)
-    write_json(folder / "manifest.json", tree | {"sum": _sum_of(tree)})
+    write_json(folder / MANIFEST, tree | {"sum": _sum_of(tree)})
 
 
 def as_json(value: Manifest | StageEntry) -> dict[str, Json]:

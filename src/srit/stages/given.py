@@ -26,7 +26,7 @@ from srit.run_directory import Json, Lookup, Scratch
 from srit.stages.accepted import start_inputs, start_of
 from srit.stages.completions import Tally
 from srit.stages.pairs import prompts_of
-from srit.students.lengths import Asked, too_long
+from srit.students.lengths import Needed, too_long
 from srit.students.prompts import Prompts
 from srit.students.sources import ScoringWork, read_scores
 from srit.sums import sum_if_there
@@ -36,7 +36,7 @@ from srit.tasks.lines import Row, answered_rows, id_field, label, output_field, 
 if TYPE_CHECKING:
     from srit.compute.rows import Group
 
-Said = TypeVar("Said")
+Value = TypeVar("Value")
 
 CHUNK = 512  # answers that are scored together
 _KINDS: Mapping[object, PromptKind] = {"direct": "direct", "cot": "cot"}
@@ -121,7 +121,7 @@ def _fitting(
     room, prompts = context.texts.room, context.texts.prompts
     for problem, own in with_own(problems, completions):
         for one in own:
-            need = Asked(problem, one.prompt, len(one.token_ids), "")
+            need = Needed(problem, one.prompt, len(one.token_ids), "")
             if room is not None and room.hard and too_long([need], prompts, room):
                 counts["left out: too long for the student"] += 1
             else:
@@ -157,14 +157,14 @@ def _make_pairs(inputs: Inputs, out: Outputs, context: Context, file: str, part:
     return counts
 
 
-class Aside(Generic[Said]):
+class Aside(Generic[Value]):
     """What a file says about each problem, set aside: 16 bytes of memory per row."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self._problems, self._numbers = problems, array("Q")
-        self._said: Scratch[Said] = Scratch()
+        self._said: Scratch[Value] = Scratch()
 
-    def add(self, number: int, said: Said) -> None:
+    def add(self, number: int, said: Value) -> None:
         """Set aside what a row says about the problem with a number."""
         self._numbers.append(number)
         self._said.append(said)
@@ -172,7 +172,7 @@ class Aside(Generic[Said]):
     def __len__(self) -> int:
         return len(self._said)
 
-    def __iter__(self) -> Iterator[tuple[Problem, list[Said]]]:
+    def __iter__(self) -> Iterator[tuple[Problem, list[Value]]]:
         """Yield the problems that have rows, in order, each with its rows in the order of the file."""
         import numpy as np
 

@@ -12,7 +12,7 @@ from srit.recipe.compared import evaluated, problems_file, refine_problems
 from srit.records import Problem, PromptKind
 from srit.run_directory import Json
 from srit.stages.pairs import prompts_of
-from srit.students.lengths import Asked, refuse, too_long, warning
+from srit.students.lengths import Needed, refuse, too_long, warning
 from srit.students.prompts import Prompts
 
 LENGTHS = "lengths.json"
@@ -58,7 +58,7 @@ def _make_lengths(inputs: Inputs, out: Outputs, context: Context, tested: Sequen
     return {"longer": len(found), "invariants": checks}
 
 
-def _asked(inputs: Inputs, tested: Sequence[str], prompts: Prompts) -> Iterator[Asked]:
+def _asked(inputs: Inputs, tested: Sequence[str], prompts: Prompts) -> Iterator[Needed]:
     """Yield every prompt that a run gives its student, with the length limit of its answer."""
     recipe, refine = inputs.recipe, "problems/refine.jsonl"
     sample, evaluate = recipe.sample, recipe.evaluate
@@ -66,18 +66,18 @@ def _asked(inputs: Inputs, tested: Sequence[str], prompts: Prompts) -> Iterator[
     kinds = {kind for kind, n in sampled.items() if n} | set(prompts_of(recipe.pairs.prompt))
     train = "problems/train.jsonl"
     for problem in inputs.each_record(train, Problem) if inputs.has(refine) else ():
-        yield Asked(problem, "cot", 1, "a demonstration")  # those that are too long are left out
+        yield Needed(problem, "cot", 1, "a demonstration")  # those that are too long are left out
     refined_on = refine if inputs.has(refine) else train
     for problem in inputs.each_record(refined_on, Problem):
-        yield from (Asked(problem, kind, sample.max_new_tokens, "sample.max_new_tokens") for kind in sorted(kinds))
+        yield from (Needed(problem, kind, sample.max_new_tokens, "sample.max_new_tokens") for kind in sorted(kinds))
     accepted = ("problems/dev.jsonl", *((refined_on,) if evaluate.pairs else ()))
     for problem in (problem for name in accepted for problem in inputs.each_record(name, Problem)):
-        yield Asked(problem, "cot", evaluate.max_new_tokens, "evaluate.max_new_tokens")
+        yield Needed(problem, "cot", evaluate.max_new_tokens, "evaluate.max_new_tokens")
     for name in tested:
         for problem in inputs.each_record(name, Problem):
             choices = (problem.choices or ()) if evaluate.options else ()
             longest = max((len(prompts.completion_ids(choice)) for choice in choices), default=0)
             for kind in evaluate.prompts:
-                yield Asked(problem, kind, evaluate.max_new_tokens, "evaluate.max_new_tokens")
+                yield Needed(problem, kind, evaluate.max_new_tokens, "evaluate.max_new_tokens")
                 if longest > evaluate.max_new_tokens:
-                    yield Asked(problem, kind, longest, "its longest option")
+                    yield Needed(problem, kind, longest, "its longest option")

@@ -18,7 +18,7 @@ from srit.recipe.rounds import RoundPart
 from srit.records import Completion, Demonstration, Pair, Problem, PromptKind
 from srit.records.own import key_of, with_own
 from srit.run_directory import Json
-from srit.students.lengths import Asked, too_long
+from srit.students.lengths import Needed, too_long
 
 # A direct answer with fewer words than this before its final sentence has no chain of thought.
 _BARE_WORDS = 4
@@ -72,7 +72,7 @@ def demonstrations_for(inputs: Inputs, context: Context) -> Demonstrated:
             return None
         if room is not None and room.hard:
             tokens = len(prompts.completion_ids(of_problem[-1].text))
-            if too_long((Asked(problem, kind, tokens, "") for kind in kinds), prompts, room):
+            if too_long((Needed(problem, kind, tokens, "") for kind in kinds), prompts, room):
                 return None
         return of_problem[-1]
 

@@ -20,7 +20,7 @@ from srit.records import Problem, Split
 from srit.run_directory import Json
 from srit.students.prompts import RENDERED_AT_ONCE, Prompts
 from srit.sums import NOT_THERE
-from srit.tasks import JudgedByFile, Task, find_task, kinds_of
+from srit.tasks import JudgedByFile, Task, find_task, kinds_of, without_problems
 
 
 def problems_stage(recipe: Recipe) -> Stage:
@@ -181,7 +181,7 @@ def load(uses: Sequence[TaskUse], split: Split, *, seed: int) -> Iterator[Proble
             ids.add(problem.id)
             yield problem
         if not n:
-            raise DataError(f"{use.task}: there are no problems in its {split} split")
+            raise without_problems(use.task, split)
     if repeated:
         raise DataError(f"two tasks of the {split} side share the ids {', '.join(repeated[:5])}: rename one's ids")
 

@@ -145,7 +145,7 @@ def make_refined(
 
     preferences = preferences_of(inputs, context, settings, file, part)
     if not preferences and not part.shown:
-        raise TrainingError("no problem gave a pair or a right answer: there is nothing to refine on")
+        raise TrainingError(f"no problem gave a pair or a right answer: {_NOTHING}")
     agreement, reference = _before(inputs, context, preferences, settings, file, part)
     start = partial(context.trainable, inputs.path(start_of(inputs, part)))
     is_reference = reference_of(settings, part) == part
@@ -201,8 +201,14 @@ def _of_round(inputs: Inputs, part: RoundPart, history: Sequence[Metrics]) -> li
     before = [step for one in part.earlier for step in inputs.json(f"{one.folder}/refined.json")["history"]]
     steps: list[Metrics] = [{**step, "step": float(number)} for number, step in enumerate([*before, *history])]
     if not steps:
-        raise TrainingError("no part of the round gave a pair or a right answer: there is nothing to refine on")
+        raise TrainingError(f"no part of the round gave a pair or a right answer: {_NOTHING}")
     return steps
+
+
+_NOTHING = (
+    "there is nothing to refine on. Use problems that the student sometimes gets right, or train it longer "
+    "(instruct.epochs), or sample more answers (sample.direct, sample.cot)"
+)
 
 
 def preferences_of(

@@ -23,7 +23,7 @@ class Room(NamedTuple):
     hard: bool  # the model has no more positions; otherwise it was just not trained on longer texts
 
 
-class Asked(NamedTuple):
+class Needed(NamedTuple):
     """A prompt, and the number of tokens that its answer may take."""
 
     problem: Problem
@@ -35,13 +35,13 @@ class Asked(NamedTuple):
 class Long(NamedTuple):
     """A prompt that is too long for a model."""
 
-    asked: Asked
+    needed: Needed
     prompt_tokens: int
 
     @property
     def tokens(self) -> int:
         """The length of the prompt and its answer."""
-        return self.prompt_tokens + self.asked.answer_tokens
+        return self.prompt_tokens + self.needed.answer_tokens
 
 
 def room_of(config: PreTrainedConfig) -> Room | None:
@@ -56,7 +56,7 @@ def room_of(config: PreTrainedConfig) -> Room | None:
     return Room(limit, not relative)
 
 
-def too_long(asked: Iterable[Asked], prompts: Prompts, room: Room) -> list[Long]:
+def too_long(asked: Iterable[Needed], prompts: Prompts, room: Room) -> list[Long]:
     """Return the prompts that do not fit together with their answers."""
     found, around = [], len(prompts.prompt_ids("x", where="a template"))
     for one in asked:
@@ -91,6 +91,6 @@ def warning(found: Sequence[Long], room: Room) -> str:
     longest = max(found, key=lambda long: long.tokens)
     return (
         f"the student was made for {room.tokens} tokens, and {len(found)} prompts with their answers may be longer "
-        f"(problem {longest.asked.problem.id}: {longest.prompt_tokens} and {longest.asked.setting}, "
-        f"{longest.asked.answer_tokens}): what it writes beyond that is unreliable"
+        f"(problem {longest.needed.problem.id}: {longest.prompt_tokens} and {longest.needed.setting}, "
+        f"{longest.needed.answer_tokens}): what it writes beyond that is unreliable"
     )

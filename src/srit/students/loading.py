@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -106,7 +107,7 @@ def load_tokenizer(student: Student) -> PreTrainedTokenizerBase:
     own = adapter_of(student)
     has_own = own is None or (own / "tokenizer_config.json").exists()  # an adapter may leave it to its base
     place = str(locate(student) or student.model) if has_own else config_place
-    with _refusing(f"no tokenizer for {student.model}"):
+    with _refusing(f"no tokenizer for {student.model}{_looked_for(student)}"):
         _check_sizes(base, config_place)
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             place, revision=_revision(student), trust_remote_code=False
@@ -191,6 +192,15 @@ def load_room(student: Student) -> Room | None:
     with _refusing(f"the config of {base.model} cannot be used"):
         config = AutoConfig.from_pretrained(place, revision=_revision(base), trust_remote_code=False)
         return room_of(config)
+
+
+def _looked_for(student: Student) -> str:
+    """Say where a student was looked for whose name is a hub id, or a misspelled one of srit's own or of a folder."""
+    if not is_on_hub(student):
+        return ""
+    near = get_close_matches(student.model, EMBEDDED, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f" (there is no such folder here, so it was looked for on the hub{hint})"
 
 
 @contextmanager

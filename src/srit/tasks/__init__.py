@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from srit.errors import JudgeError, RecipeError
+from srit.errors import DataError, JudgeError, RecipeError
 from srit.kinds import FAMILIES, Finding
 from srit.records import Problem, Split, Verdict
 
@@ -177,6 +177,12 @@ def find_task(name: str) -> Task:
     hint = f"did you mean {near[0]!r}? " if near else ""
     broken = [f"; {finding.found}" for finding in FAMILIES.findings(Family) if not finding.ok]
     raise RecipeError(f"there is no task {name!r}: {hint}`srit tasks` lists them all{''.join(broken)}")
+
+
+def without_problems(name: str, split: Split) -> DataError:
+    """Return the error that a task has no problems in a split."""
+    share = "raise its share in split=TRAIN/DEV/TEST" if "split=" in name else "take another task"
+    return DataError(f"{name}: its {split} split has no problems: add some, or {share}")
 
 
 def kinds_of(name: str) -> frozenset[str]:

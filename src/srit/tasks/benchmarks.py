@@ -13,7 +13,7 @@ from srit.records import Problem, Split
 from srit.sums import sum_of
 from srit.tasks import Family, Reading, reading
 from srit.tasks.golds import Numbering, gold_of
-from srit.tasks.hub import BENCHMARKS, Benchmark, BenchmarkKind, Fields, Hub
+from srit.tasks.hub import BENCHMARKS, Benchmark, BenchmarkKind, Fields, Hub, asking_hub
 from srit.tasks.lines import MissingSplit, Row, id_field, optional_text, read_rows, text_field
 from srit.tasks.reading.options import LETTERS
 
@@ -164,19 +164,10 @@ class BenchmarkTask:
 
 
 def _download(hub: Hub, config: str | None, where: str) -> Iterable[Fields]:
-    try:
+    with asking_hub(where, ", or give a data folder"):
         from datasets import load_dataset
-    except ImportError as error:
-        raise DataError(
-            f"{where}: reading the hub needs `datasets`: pip install 'srit[hub]', or give a data folder"
-        ) from error
-    try:
+
         rows: Iterable[Fields] = load_dataset(hub.id, config, split=hub.split, revision=hub.revision)
-    except Exception as error:  # datasets raises whatever its many parts raise
-        raise DataError(
-            f"{where}: cannot be loaded from the hub ({type(error).__name__}: {str(error)[:200]}); "
-            "check the connection, or give a data folder with NAME/SPLIT.jsonl.gz"
-        ) from error
     return rows
 
 

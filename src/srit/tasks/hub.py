@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from srit.errors import DataError
 from srit.records import Split
 from srit.tasks import reading
 from srit.tasks.labels import unlabeled
@@ -39,6 +41,33 @@ class Benchmark:
     convert: Callable[[Fields], Fields]  # turns a row of the hub into one of ours; an id is added if it has none
     instruction: str = ""
     notes: str = field(default="")
+
+
+@contextmanager
+def asking_hub(where: str, otherwise: str = "") -> Iterator[None]:
+    """Use `datasets` in the block, without its progress bars.
+
+    Args:
+        where: what is read, for errors.
+        otherwise: what else a user can do, such as ", or give a data folder".
+
+    Raises:
+        DataError: it is not installed, or it cannot load what is read.
+    """
+    try:
+        from datasets import disable_progress_bars
+    except ImportError as error:
+        raise DataError(f"{where}: reading the hub needs `datasets`: pip install 'srit[hub]'{otherwise}") from error
+    disable_progress_bars()
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:  # datasets raises whatever its many parts raise
+        raise DataError(
+            f"{where}: cannot be loaded from the hub ({type(error).__name__}: {str(error)[:200]}): check the name and "
+            f"the connection{otherwise}"
+        ) from error
 
 
 # -------------------------------------------------------------------------- rows of the hub, one format each

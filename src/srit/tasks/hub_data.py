@@ -28,6 +28,7 @@ from srit.run_directory import file_lock
 from srit.run_directory.files import written
 from srit.sums import cache, sum_of
 from srit.tasks import Family
+from srit.tasks.hub import asking_hub
 from srit.tasks.jsonl import JsonlTask
 from srit.tasks.lines import MissingSplit
 from srit.tasks.options import options_of
@@ -128,24 +129,14 @@ def _file(data: DataSet, split: Split, revision: str | None) -> Path:
 
 
 def _rows(data: DataSet, split: Split) -> Iterable[dict[str, Any]]:
-    try:
-        from datasets import disable_progress_bars, get_dataset_split_names, load_dataset
-    except ImportError as error:
-        raise DataError(f"{data.place}: reading it needs `datasets`: pip install 'srit[hub]'") from error
-    disable_progress_bars()
-    try:
+    with asking_hub(data.place):
+        from datasets import get_dataset_split_names, load_dataset
+
         there = get_dataset_split_names(data.place, data.config, revision=data.revision)
         wanted = next((name for name in data.splits(split) if name in there), None)
         if wanted is None:
             raise MissingSplit(f"{data.place}: it has no {split} split, but {', '.join(there)}: name one, split=NAME")
         rows: Iterable[dict[str, Any]] = load_dataset(data.place, data.config, split=wanted, revision=data.revision)
-    except DataError:
-        raise
-    except Exception as error:  # datasets raises whatever its many parts raise
-        raise DataError(
-            f"{data.place}: cannot be loaded ({type(error).__name__}: {str(error)[:200]}): check the name, config= and "
-            "the connection"
-        ) from error
     return rows
 
 

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from shlex import quote
 from typing import IO, Any, NamedTuple, NoReturn, TypeGuard, cast
 
 from srit.errors import DataError
@@ -36,9 +37,12 @@ def read_rows(path: Path) -> Iterator[Row]:
     r"""Yield the rows of a .jsonl or .jsonl.gz file, split only at "\n"; accepts a byte order mark and CRLF.
 
     Raises:
-        DataError: the file is unreadable, cut off, not UTF-8, or a compression bomb, or a line is over MAX_LINE or
-            not a JSON object.
+        DataError: the file is a table, unreadable, cut off, not UTF-8, or a compression bomb, or a line is over
+            MAX_LINE or not a JSON object.
     """
+    if (command := _CONVERTED.get(path.suffix.lower())) is not None:
+        made = command.format(quote(str(path)), quote(str(path.with_suffix(".jsonl"))))
+        raise DataError(f"{path}: a table, not JSON Lines. This converts it: {made}")
     try:
         most, decoded = _most_decoded(path), 0
         with _open(path) as lines:
@@ -89,6 +93,15 @@ def _row(line: bytes, where: str, *, first: bool) -> Row:
 
 
 _ONE_LIST = "the file is one JSON list, but a row is a line: jq -c '.[]' FILE > FILE.jsonl makes lines of it"
+
+
+# By suffix, what makes JSON Lines of a table.
+_CONVERTED = {
+    ".csv": "python3 -c 'import csv, json, sys; "
+    "[print(json.dumps(row)) for row in csv.DictReader(sys.stdin)]' < {} > {}",
+    ".parquet": "python3 -c 'import pandas, sys; "
+    'pandas.read_parquet(sys.argv[1]).to_json(sys.argv[2], orient="records", lines=True)\' {} {}',
+}
 
 
 def _text(line: bytes, where: str) -> str:

@@ -62,7 +62,7 @@ class Journal:
         self._is_earlier = is_earlier
         size = path.stat().st_size if path.exists() else 0
         self._end, damaged = self._read(size, take)
-        # The end of the last line counts as there, since it is put back.
+        # A missing end of the last line does not count, since it is put back.
         self._missing = max(0, self._recorded() - (size if damaged else max(size, self._end)))
         if damaged or self._missing:
             self._keep_aside(damaged)
@@ -124,7 +124,7 @@ class Journal:
             sync(self.path.parent)
 
     def _opened(self) -> int:
-        """Open the file; one that is gone, or shorter than it was, is not the one that was read."""
+        """Open the file; one that is missing, or shorter than before, is not the one that was read."""
         with suppress(FileNotFoundError):
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | (0 if self._end else os.O_CREAT), 0o644)
             if os.fstat(descriptor).st_size >= self._end:

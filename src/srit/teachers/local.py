@@ -30,7 +30,7 @@ class LocalSettings(TeacherSettings):
     revision: str | None = None  # of a hub id
     chat_template: str | None = None  # as for the student
     max_tokens: Count = 512  # of one answer; if it is raised, only those that were cut are asked for again
-    sampler: Annotated[SamplerSettings, OneOf(SAMPLERS, "kind", "transformers", by_name=True)] = Field(
+    sampler: Annotated[SamplerSettings, OneOf(SAMPLERS, "transformers", by_name=True)] = Field(
         default={}, validate_default=True
     )
 
@@ -83,7 +83,9 @@ def _look(settings: LocalSettings) -> Iterator[Finding]:
         folder = locate(_model(settings))
         if folder is not None:
             check_weights(settings.model, folder)
-    yield Finding(True, f"teacher {settings.model}", "there" if folder else "a hub id; the hub was not asked")
+    yield Finding(
+        True, f"teacher {settings.model}", "there" if folder else "no folder here, so a hub id; the hub was not asked"
+    )
 
 
 @_blamed()

@@ -58,8 +58,11 @@ def heard(watch: Watch) -> Iterator[Watch]:
 
 def _quiet_transformers() -> None:
     """Make transformers log like other libraries and draw no bars; by itself it writes to stderr."""
+    from huggingface_hub.utils import logging as hub  # gives its logger a handler of its own
     from transformers.utils import logging as theirs
 
+    hub.enable_propagation()
+    logging.getLogger("huggingface_hub").handlers.clear()
     theirs.disable_progress_bar()  # type: ignore[no-untyped-call]
     theirs.disable_default_handler()
     theirs.enable_propagation()

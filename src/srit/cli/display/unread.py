@@ -1,4 +1,4 @@
-"""Output that nobody reads any more: a closed pipe, a terminal that is gone, a full disk behind a log."""
+"""Handles output that nobody reads any more: a closed pipe, a closed terminal, a full disk under a log."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from srit.watching import Event, Watch
 
 
 def shown_while_read(watch: Watch) -> Watch:
-    """Show events until they cannot be; then go on in silence, or stop as after SIGHUP where a reader has hung up.
+    """Show events as long as possible; then continue silently, or stop as after SIGHUP if the reader has hung up.
 
-    An error from here would end the work wherever it stands, and lose the paid answers that are on their way.
+    An error here would end the work at once, and lose the paid answers in flight.
     """
 
     def shown(event: Event) -> None:
@@ -27,14 +27,14 @@ def shown_while_read(watch: Watch) -> Watch:
         else:
             return
         silence()
-        if has_hung_up:  # the kernel itself tells of a terminal that is gone
+        if has_hung_up:  # for a closed terminal, the kernel itself sends SIGHUP
             ask_to_stop(signal.SIGHUP)
 
     return shown
 
 
 def silence() -> None:
-    """Send to nobody what is written to a stream that takes nothing any more."""
+    """Discard what is written to a stream that accepts nothing any more."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from srit.errors import DataError, MachineError, RecipeError
 from srit.run_directory.files import sha256_of, written
+from srit.run_directory.manifest import MANIFEST
 from srit.run_directory.mirror.answers import FILES, AnswerFile
 from srit.run_directory.mirror.lease import Lease
 from srit.run_directory.mirror.mark import MARK, Mark, write_mark
@@ -25,7 +26,7 @@ COPY_SECONDS = 5.0  # between two looks for finished chunks and checkpoints
 RENEWALS = 6  # of a lease, within its duration
 AT_ONCE = 8  # files that are fetched at once
 OF_ANSWERS = ("answers.size", "calls.size")  # how much of a file is on this disk
-OF_A_RUN = ("manifest.json", "study.json", "teacher/answers.jsonl")  # a folder with one of these holds a run
+OF_A_RUN = (MANIFEST, "study.json", "teacher/answers.jsonl")  # a folder with one of these holds a run
 # Not copied: links to outputs, which cells or variants share; a study's cells, which have their own copies; and
 # messages between a study's processes.
 OF_SEVERAL = ("pool", "runs", "locks")

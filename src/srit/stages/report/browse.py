@@ -14,7 +14,7 @@ from srit.printable import printable
 from srit.recipe.wording import PLAIN, Prompt
 from srit.records import Completion, Model, Pair, Prediction, Problem, PromptKind
 from srit.run_directory import Json
-from srit.stages.report.said import Gathered, Said
+from srit.stages.report.said import Gathered, ProblemTrace
 
 CHUNK = 256  # problems that are compressed together
 MOST = 100_000  # problems that a page holds
@@ -60,7 +60,7 @@ class _Listed:
         self._columns: dict[str, list[Json]] = {name: [] for name in ("id", "task", "question", "gold", "verdicts")}
         self._columns |= {name: [] for name in ("right", "samples", "pairs", "cut", "unread")}
 
-    def add(self, said: Said) -> None:
+    def add(self, said: ProblemTrace) -> None:
         """Add a problem."""
         row = {
             "id": printable(said.problem.id),
@@ -83,18 +83,18 @@ class _Listed:
         return {"chunk": CHUNK, "models": list(map(str, self._models)), "tasks": tasks, **self._columns}
 
 
-def _answers(said: Said) -> Iterator[Completion | Prediction]:
+def _answers(said: ProblemTrace) -> Iterator[Completion | Prediction]:
     yield from (completion for _, completion in said.completions)
     yield from (prediction for _, prediction in said.predictions)
 
 
-def _verdicts(said: Said, models: Sequence[Model], prompt: PromptKind) -> Iterator[str]:
+def _verdicts(said: ProblemTrace, models: Sequence[Model], prompt: PromptKind) -> Iterator[str]:
     """Yield a letter for each model's greedy answer; "-": it has none."""
     greedy = {model: a.verdict for model, a in said.predictions if a.index == 0 and a.prompt == prompt}
     yield from (_VERDICTS[greedy[model]] if model in greedy else "-" for model in models)
 
 
-def _detail(said: Said, wording: Prompt) -> Json:
+def _detail(said: ProblemTrace, wording: Prompt) -> Json:
     """Return everything that is shown about one problem."""
     problem = said.problem
     return {
@@ -133,7 +133,7 @@ def _answer_text(answer: str | None) -> str | None:
     return None if answer is None else _cut(answer, _LISTED)
 
 
-def _prompts(said: Said, wording: Prompt) -> Json:
+def _prompts(said: ProblemTrace, wording: Prompt) -> Json:
     """Return the problem's prompts as text; none if its task is not installed here."""
     kinds = {a.prompt for a in _answers(said)}
     return {kind: text for kind in sorted(kinds) if (text := _prompt(said.problem, kind, wording))}

@@ -22,7 +22,7 @@ _Record = TypeVar("_Record", Demonstration, Completion, Pair, Prediction)
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ProblemTrace:
     """A problem, and what was said about it in the order of the stages."""
 
     problem: Problem
@@ -46,7 +46,7 @@ class _Source(NamedTuple, Generic[_Record]):
         return [self.records[place] for place in self.places[first:last].tolist()]
 
 
-class Gathered(Sequence[Said]):
+class Gathered(Sequence[ProblemTrace]):
     """What was said about a run's wanted problems, in the order of their files; read when it is asked for."""
 
     def __init__(self, folder: Path, wanted: Callable[[Problem], bool]) -> None:
@@ -68,15 +68,15 @@ class Gathered(Sequence[Said]):
         return len(self._problems)
 
     @overload
-    def __getitem__(self, number: int) -> Said: ...
+    def __getitem__(self, number: int) -> ProblemTrace: ...
     @overload
-    def __getitem__(self, number: slice) -> Sequence[Said]: ...
-    def __getitem__(self, number: int | slice) -> Said | Sequence[Said]:
+    def __getitem__(self, number: slice) -> Sequence[ProblemTrace]: ...
+    def __getitem__(self, number: int | slice) -> ProblemTrace | Sequence[ProblemTrace]:
         if isinstance(number, slice):
             return Chosen(range(len(self))[number], self.__getitem__)
         if number >= len(self):
             raise IndexError(number)
-        return Said(
+        return ProblemTrace(
             self._problems[number],
             [one for source in self._demonstrations for one in source.of(number)],
             [(cast(int, source.label), one) for source in self._completions for one in source.of(number)],

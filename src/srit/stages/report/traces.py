@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from srit.printable import printable
 from srit.records import Problem, Split
-from srit.stages.report.said import Said, gather
+from srit.stages.report.said import ProblemTrace, gather
 
 _SHOWN_CHARACTERS = 4000  # of one answer
 
@@ -58,7 +58,7 @@ def visible(text: str) -> str:
     return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]} … ({len(shown):,} characters)"
 
 
-def _parts(said: Said) -> Iterator[Part]:
+def _parts(said: ProblemTrace) -> Iterator[Part]:
     for d in said.demonstrations:
         yield Part(f"demonstration by {d.teacher}", d.text or f"({d.reason})", d.verdict)
     for number, c in said.completions:

@@ -230,8 +230,8 @@ class Asking:
         silence = now - self._schedule.last_answer
         if decision == "silent":
             self.error = TeacherError(
-                f"{self._endpoint.model}: no answer for {silence:.0f} s ({self._last_fault}); its answers so far are "
-                "kept: rerun to continue"
+                f"{self._endpoint.model} at {self._endpoint.base_url}: no answer for {silence:.0f} s "
+                f"({self._last_fault}); its answers so far are kept: rerun to continue"
             )
         elif (kind == "unreachable" or silence >= SHOWN_SECONDS) and now - self._shown_at >= SHOWN_EVERY:
             left = self._schedule.last_answer + self._schedule.give_up_seconds - now

@@ -40,8 +40,16 @@ def look(base_url: str, model: str, api_key_env: str | None) -> Iterator[Finding
             f"teacher.base_url: {base_url} cannot be reached ({reason}): start the server, or correct the address"
         ) from None
     if status in (401, 403):
-        raise TeacherError(f"teacher.base_url: {base_url} refuses the key in {api_key_env} (status {status})")
+        raise TeacherError(f"teacher.base_url: {base_url} {_refusal(key, api_key_env)} (status {status})")
     yield _found(base_url, model, body if status == 200 else b"")
+
+
+def _refusal(key: str, api_key_env: str | None) -> str:
+    if key != NO_KEY:
+        return f"refuses the key in {api_key_env}: correct it"
+    if api_key_env is None:
+        return "wants a key: put it in an environment variable, and its name in teacher.api_key_env"
+    return f"wants a key, and the environment variable {api_key_env} (teacher.api_key_env) is not set: set it"
 
 
 def _get(base_url: str, key: str) -> tuple[int, bytes]:
