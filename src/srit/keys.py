@@ -31,11 +31,14 @@ _RANDOM = 20  # characters: a longer name with both lower-case letters and digit
 
 
 def keys_in(tree: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Yield the place of every name and value in a parsed recipe that is or holds a key, and why; never the key."""
+    """Yield the place of every name and value in a parsed recipe that is or holds a key, and why.
+
+    The last part of a place may itself be or hold a key: show it `masked`.
+    """
     if isinstance(tree, dict):
         for name, value in tree.items():
             if _looks_like_key(name):
-                yield (*place, masked(name)), _FOUND
+                yield (*place, name), _FOUND
             else:
                 yield from keys_in(value, (*place, name))
     elif isinstance(tree, list):

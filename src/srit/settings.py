@@ -124,7 +124,7 @@ def checked(model: type[Model], tree: Any, place_of: Callable[[Sequence[Any]], s
     Raises:
         RecipeError: names the fields at fault, one a line.
     """
-    if keys := [f"{place_of(place)}: {_named(place)} {reason}: {REMEDY}" for place, reason in keys_in(tree)]:
+    if keys := [f"{place_of(place)}: {masked(_named(place))} {reason}: {REMEDY}" for place, reason in keys_in(tree)]:
         raise RecipeError("\n".join(keys[:MOST_FAULTS]))
     try:
         return model.model_validate_json(_as_json(tree))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import resource
 import shutil
 from pathlib import Path
 
@@ -23,6 +24,14 @@ _NO_MEMORY = re.compile(
 )
 _WANTED = re.compile(r"tried to allocate (\d+(?:\.\d+)?) ?(bytes|[KMGT]i?B)", re.IGNORECASE)
 _UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def limit_memory(most: int) -> None:
+    """Let this process have so many bytes of address space, or fewer if that is what it was given (`ulimit -v`)."""
+    _, given = resource.getrlimit(resource.RLIMIT_AS)
+    if given != resource.RLIM_INFINITY:
+        most = min(most, given)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def shortage(error: BaseException, place: Path = Path()) -> str:

@@ -11,9 +11,11 @@ import torch
 from hub_server import COMMIT, HubServer
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from tiny import SHAPE
+from transformers import AutoModelForCausalLM, LlamaConfig
 
 import srit
+from srit.errors import DataError
 from srit.recipe import Student
 from srit.students.adapted import base_of, base_student
 from srit.students.loading import identity, load_model, load_prompts, trainable
@@ -72,6 +74,30 @@ def test_training_starts_from_what_the_adapter_computes(runs):
 
     torch.testing.assert_close(started(input_ids=ids).logits, merged(input_ids=ids).logits, rtol=0, atol=1e-4)
     assert any(weight.requires_grad for weight in started.parameters())
+    whole = trainable(student.model_copy(update={"tuning": "full"}), None)
+    assert all(weight.requires_grad for weight in whole.parameters())
+
+
+@pytest.mark.parametrize("change", [{"num_hidden_layers": 1}, {"num_hidden_layers": 3}, {"intermediate_size": 48}])
+def test_an_adapter_of_a_model_of_another_shape_is_refused(runs, tiny_student, tmp_path, change):
+    base, adapter = shutil.copytree(tiny_student, tmp_path / "base"), tmp_path / "adapter"
+    AutoModelForCausalLM.from_config(LlamaConfig(**SHAPE | change, tie_word_embeddings=True)).save_pretrained(base)
+    shutil.copytree(runs[0] / "instructed", adapter)
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    modules = sorted({name.split(".")[-1] for name in config["target_modules"]})  # of any layer, as others save them
+    config |= {"base_model_name_or_path": str(base), "target_modules": modules}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+
+    with pytest.raises(DataError, match=r"adapter: this adapter was trained on a model of another shape"):
+        load_model(Student(model=str(adapter), dtype="float32"))
+
+
+def test_a_pickled_adapter_is_refused(runs, tmp_path):
+    adapter = shutil.copytree(runs[0] / "instructed", tmp_path / "adapter")
+    (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
+
+    with pytest.raises(DataError, match="does not read pickled weights"):
+        load_model(Student(model=str(adapter), dtype="float32"))
 
 
 def test_the_identity_of_an_adapter_has_that_of_its_base(runs, tiny_student):

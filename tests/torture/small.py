@@ -41,7 +41,9 @@ def _as_if_alone(entry):
 
 
 def contents(folder):
-    """Sums of all that a run made; when and in which order it was made may differ between runs that are alike."""
+    """Sums of all that a run made. When, in which order and by which commit may differ between runs that are alike."""
+    results = folder / "results.json"
+    commit = json.loads(results.read_bytes())["environment"].get("commit", "") if results.exists() else ""
     sums = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = str(path.relative_to(folder))
@@ -56,5 +58,7 @@ def contents(folder):
         if path.name == "manifest.json":
             stages = json.loads(data)["stages"]
             data = json.dumps({name: _as_if_alone(entry) for name, entry in stages.items()}).encode()
+        if commit and path.name in ("results.json", "report.html"):
+            data = data.replace(commit.encode(), b"")
         sums[name] = hashlib.sha256(data).hexdigest()
     return sums

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import warnings
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from srit.errors import DataError
 from srit.recipe import Student
 from srit.students.embedded import EMBEDDED
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
 
 ADAPTER = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -62,12 +68,45 @@ def fetch_adapter(student: Student) -> Path | None:
         folder = Path(snapshot_download(student.model, revision=student.revision, allow_patterns=list(_FETCHED)))
     except (OSError, ValueError) as error:
         raise DataError(f"student.model: {student.model}: the adapter cannot be fetched: {error}") from None
+    _refuse_pickled(folder, student.model)
+    return folder
+
+
+def _refuse_pickled(folder: Path, name: str) -> None:
     if not (folder / WEIGHTS).exists():
         raise DataError(
-            f"student.model: {student.model} has no {WEIGHTS}: srit does not read pickled weights: choose another "
-            "adapter"
+            f"student.model: {name} has no {WEIGHTS}: srit does not read pickled weights: choose another adapter"
         )
-    return folder
+
+
+def with_adapter(base: PreTrainedModel, folder: Path, **options: Any) -> PeftModel:
+    """Put an adapter over a model.
+
+    Args:
+        options: of `PeftModel.from_pretrained`.
+
+    Raises:
+        DataError: it was trained on a model of another shape, or its weights are pickled.
+    """
+    from peft import PeftModel
+
+    _refuse_pickled(folder, str(folder))
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Found missing adapter keys")  # an error of ours below
+            adapted = PeftModel.from_pretrained(base, str(folder), **options)
+    except RuntimeError as error:
+        if "size mismatch" not in str(error):
+            raise
+        raise DataError(f"{folder}: {_OTHER_BASE} ({str(error).splitlines()[-1].strip()})") from None
+    # PEFT 0.21 leaves out, without a word, the weights of layers that the model lacks: only loading them again tells.
+    found = adapted.load_adapter(str(folder), "default", **options)
+    if amiss := [*found.unexpected_keys, *found.missing_keys]:
+        raise DataError(f"{folder}: {_OTHER_BASE}: one of them has no {amiss[0]}")
+    return adapted
+
+
+_OTHER_BASE = "this adapter was trained on a model of another shape than the one it names"
 
 
 def base_student(student: Student) -> Student:

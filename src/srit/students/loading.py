@@ -14,7 +14,7 @@ from srit.recipe import Student
 from srit.recipe.wording import PLAIN, Prompt
 from srit.run_directory import canonical_sum
 from srit.shortages import shortage
-from srit.students.adapted import adapter_of, base_student, fetch_adapter, is_adapter, is_on_hub
+from srit.students.adapted import adapter_of, base_student, fetch_adapter, is_adapter, is_on_hub, with_adapter
 from srit.students.embedded import EMBEDDED, locate_embedded
 from srit.students.lengths import Room, room_of
 from srit.students.prompts import Prompts
@@ -247,10 +247,8 @@ def load_model(student: Student, adapter: Path | None = None) -> PreTrainedModel
     prepare(device)
     adapter = adapter or adapter_of(student)
     if adapter is not None and is_adapter(adapter):
-        from peft import PeftModel
-
         base = _dequantized(_base(student, torch.float32), student)
-        model: Any = PeftModel.from_pretrained(base, str(adapter)).merge_and_unload().to(precision)
+        model: Any = with_adapter(base, adapter).merge_and_unload().to(precision)
     elif adapter is not None:
         model = _auto_class(str(adapter), None).from_pretrained(str(adapter), dtype=precision)
     else:
@@ -344,10 +342,10 @@ def trainable(
     from srit.compute.attention import use_attention
 
     if student.tuning == "full":
-        model = load_model(student, start)
+        model = load_model(student, start).requires_grad_(True)  # merging an adapter leaves all weights frozen
         use_attention(model, attention)
         return model
-    from peft import PeftModel, get_peft_model
+    from peft import get_peft_model
 
     from srit.students.adapters import lora_config
 
@@ -359,8 +357,7 @@ def trainable(
     # `training.loop.train` keeps their float32 values.
     autocast = student.tuning == "qlora"
     if start is not None:
-        adapted = PeftModel.from_pretrained(model, str(start), is_trainable=True, autocast_adapter_dtype=autocast)
-        return _without_dropout(adapted)
+        return _without_dropout(with_adapter(model, start, is_trainable=True, autocast_adapter_dtype=autocast))
     return _without_dropout(get_peft_model(model, lora_config(student.lora, targets), autocast_adapter_dtype=autocast))
 
 

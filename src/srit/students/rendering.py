@@ -22,6 +22,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from srit.shortages import limit_memory
+
 SECONDS = 1.0  # of processor time for one text; the templates of known models take 0.1 ms
 MEMORY = 512 * 2**20  # bytes beside what the process already has
 LONGEST = 32 * 2**20  # bytes of one reply
@@ -128,8 +130,7 @@ def _confine(descriptor: int) -> None:
     os.closerange(3, descriptor)  # such as the lock of a run, which must end with the parent
     os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    most = pages * os.sysconf("SC_PAGE_SIZE") + MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    limit_memory(pages * os.sysconf("SC_PAGE_SIZE") + MEMORY)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -11,6 +10,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+from srit.shortages import limit_memory
 from srit.tasks.judging.forked import serve as serve_forked
 
 MEMORY_BYTES = 8 * 2**30  # a judge may import much
@@ -21,7 +21,7 @@ Judge = Callable[[str, str], object]
 
 def serve(path: str, function: str, seconds: float) -> None:
     """Answer questions on stdin until it ends, each within so many seconds of processor time."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    limit_memory(MEMORY_BYTES)
     with redirect_stdout(sys.stderr):  # stdout has the verdicts
         judge, failed = _loaded(path, function)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import resource
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -15,6 +14,7 @@ from latex2sympy2_extended.latex2sympy2 import ConversionConfig, NormalizationCo
 from math_verify import verify
 from sympy.core.relational import Relational
 
+from srit.shortages import limit_memory
 from srit.tasks.judging.comparing import Values, equal, equations_by_writing, terms_by_writing
 from srit.tasks.judging.forked import serve as serve_forked
 from srit.tasks.judging.forms import form
@@ -50,7 +50,7 @@ def answer(line: bytes) -> dict[str, Any]:
 
 def serve(seconds: float) -> None:
     """Answer questions on stdin until it ends, each within so many seconds of processor time."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    limit_memory(MEMORY_BYTES)
     serve_forked(answer, seconds)
 
 
