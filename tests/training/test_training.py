@@ -25,7 +25,8 @@ from srit.records import Completion, Problem
 from srit.samplers import Request, SamplingSettings
 from srit.samplers.transformers.engine import TransformersSampler
 from srit.stages.refined import AGREEMENT
-from srit.students.loading import dropout, load_model, trainable
+from srit.students.configs import dropout
+from srit.students.loading import load_model, trainable
 from srit.students.prompts import Prompts
 from srit.training.instruction import Example, instruct
 from srit.training.loop import CHECKPOINT_SECONDS, WHOLE, Leg, Pace, order, train

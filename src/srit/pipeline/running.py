@@ -33,7 +33,7 @@ from srit.pipeline.environment import environment_of
 from srit.pipeline.fingerprints import basis, begun_elsewhere, difference, fingerprint, input_sums, mixed_versions
 from srit.pipeline.planning import dependents, unsettled
 from srit.pipeline.resuming import left_over
-from srit.pipeline.stage import Stage, StageName
+from srit.pipeline.stage import Stage, StageName, relief
 from srit.recipe import Recipe
 from srit.recipe.begun import RECIPE
 from srit.run_directory import Json, Mirror, Run, StageEntry, recorded_sum, write_bytes
@@ -359,16 +359,7 @@ def _made(opened: OpenRun, stage: Stage, mark: str, student: str, ahead: dict[st
         lacking = "" if isinstance(error, SritError) else shortage(error, opened.run.folder)
         if not lacking:
             raise
-        raise MachineError(f"{stage.name}: {lacking}: {_relief(stage, lacking)}rerun the same command") from error
-
-
-def _relief(stage: Stage, lacking: str) -> str:
-    """Say how to make a stage take less."""
-    if "memory" not in lacking:
-        return "make room, and "
-    part = {"instructed": "instruct", "refined": "refine", "controls": "refine"}.get(stage.name.product)
-    smaller = f"lower {part}.row_tokens or {part}.batch_size" if part else "lower rows (answers decoded at once)"
-    return f"{smaller}, or end other programs, and " if stage.computes else "end other programs, and "
+        raise MachineError(f"{stage.name}: {lacking}: {relief(stage, lacking)}rerun the same command") from error
 
 
 def _partial(opened: OpenRun, stage: Stage, mark: str, student: str) -> Path:

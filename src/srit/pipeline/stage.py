@@ -80,3 +80,12 @@ class Stage:
     shows: tuple[StageName, ...] = ()  # stages whose counts it reads
     # The chunks of its answers, which `make` computes or finds computed (`ahead.py`); None: they have to wait for it.
     chunks: Callable[[Inputs, Context], Sequence[Chunks]] | None = None
+
+
+def relief(stage: Stage, lacking: str) -> str:
+    """Say how to make a stage take less memory or disk, as the beginning of a sentence."""
+    if "memory" not in lacking:
+        return "make room, and "
+    part = {"instructed": "instruct", "refined": "refine", "controls": "refine"}.get(stage.name.product)
+    smaller = f"lower {part}.row_tokens or {part}.batch_size" if part else "lower rows (answers decoded at once)"
+    return f"{smaller}, or end other programs, and " if stage.computes else "end other programs, and "

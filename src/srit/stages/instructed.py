@@ -18,7 +18,7 @@ from srit.records import Demonstration, Problem, PromptKind
 from srit.records.own import key_of
 from srit.run_directory import Json, Scratch
 from srit.stages.lengths import LENGTHS
-from srit.students.loading import dropout
+from srit.students.configs import dropout
 from srit.students.prompts import Prompts
 from srit.students.saved import save
 

@@ -15,6 +15,7 @@ from srit.recipe.wording import PLAIN, Prompt
 from srit.run_directory import canonical_sum
 from srit.shortages import shortage
 from srit.students.adapted import adapter_of, base_student, fetch_adapter, is_adapter, is_on_hub, with_adapter
+from srit.students.configs import check_sizes
 from srit.students.embedded import EMBEDDED, locate_embedded
 from srit.students.lengths import Room, room_of
 from srit.students.prompts import Prompts
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
         AutoModelForCausalLM,
         AutoModelForImageTextToText,
         BitsAndBytesConfig,
-        PreTrainedConfig,
         PreTrainedModel,
         PreTrainedTokenizerBase,
     )
@@ -108,7 +108,7 @@ def load_tokenizer(student: Student) -> PreTrainedTokenizerBase:
     has_own = own is None or (own / "tokenizer_config.json").exists()  # an adapter may leave it to its base
     place = str(locate(student) or student.model) if has_own else config_place
     with _refusing(f"no tokenizer for {student.model}{_looked_for(student)}"):
-        _check_sizes(base, config_place)
+        check_sizes(base, config_place)
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             place, revision=_revision(student), trust_remote_code=False
         )
@@ -117,34 +117,6 @@ def load_tokenizer(student: Student) -> PreTrainedTokenizerBase:
     if len(tokenizer) > rows:
         raise DataError(f"student.model: {student.model}: the tokenizer has {len(tokenizer)} ids, the model {rows}")
     return tokenizer
-
-
-# The names that configs give to their layers, attention heads, key-value heads, width and vocabulary.
-_SIZES = (
-    *("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers"),
-    *("num_attention_heads", "n_head", "n_heads", "num_heads", "num_key_value_heads", "decoder_attention_heads"),
-    *("hidden_size", "n_embd", "d_model", "vocab_size"),
-)
-
-
-def _check_sizes(student: Student, place: str) -> None:
-    """Check the config before transformers reads it, which divides by these sizes or builds an empty model.
-
-    Raises:
-        DataError: the config has a size below 1, such as a model without layers.
-    """
-    from transformers import PreTrainedConfig
-
-    config, _ = PreTrainedConfig.get_config_dict(place, revision=_revision(student))
-    text = config.get("text_config")
-    sizes = config | text if isinstance(text, dict) else config
-    for name in _SIZES:
-        size = sizes.get(name)
-        if isinstance(size, int) and size < 1:
-            raise DataError(
-                f"student.model: {student.model}: {name} is {size} in its config.json, and a model needs at least 1: "
-                "correct the file or choose another student"
-            )
 
 
 def load_prompts(student: Student, wording: Prompt = PLAIN, *, field: str = "student.chat_template") -> Prompts:
@@ -368,17 +340,6 @@ def _without_dropout(model: LanguageModel) -> LanguageModel:
         if type(module).__name__ == "Linear4bit":
             module.train()
     return model
-
-
-def dropout(config: PreTrainedConfig) -> dict[str, float]:
-    """Return the dropout rates that a model's config asks for, by field name."""
-    fields = [(str(name), value) for name, value in config.get_text_config().to_dict().items()]
-    for _, value in fields:
-        if isinstance(value, dict):  # such as MPT's attn_config
-            fields += [(str(name), inner) for name, inner in value.items()]
-    heads = ("classifier", "summary", "pooler")  # heads that do not generate text
-    rates = {name: value for name, value in fields if "drop" in name and isinstance(value, float) and value > 0}
-    return {name: rate for name, rate in rates.items() if not name.startswith(heads)}
 
 
 def stored_dtype(student: Student) -> Literal["float32", "bfloat16"]:
