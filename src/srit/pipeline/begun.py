@@ -71,10 +71,20 @@ def begin_revisions(run: Run, recipe: Recipe, shared: Shared | None) -> dict[str
     A name on the hub may stand for another commit by the next stage, but an adapter fits only the weights that it was
     trained on.
     """
-    place = None if shared is None else shared.folder / "revisions.json"
-    known = dict(run.manifest.revisions)
-    if place is not None and place.exists():
-        known = read_json(place)
+    if shared is None:
+        known = _with_commits(run.manifest.revisions, recipe)
+    else:
+        place = shared.folder / "revisions.json"
+        with shared.alone("revisions"):
+            known = _with_commits(read_json(place) if place.exists() else run.manifest.revisions, recipe)
+            write_json(place, known)
+    run.manifest = run.manifest.model_copy(update={"revisions": known})
+    return known
+
+
+def _with_commits(kept: Mapping[str, str], recipe: Recipe) -> dict[str, str]:
+    """Return the commits of hub ids that are kept, and those that the recipe's other hub ids stand for now."""
+    known = dict(kept)
     for model in models_of(recipe):
         if hub_name(model) not in known and (commit := commit_of(model)) is not None:
             known[hub_name(model)] = commit
@@ -83,9 +93,6 @@ def begin_revisions(run: Run, recipe: Recipe, shared: Shared | None) -> dict[str
         unknown = not (data.is_local or data.revision or name in known)
         if unknown and (commit := commit_of_data(data.place)) is not None:
             known[name] = commit
-    if place is not None:
-        write_json(place, known)
-    run.manifest = run.manifest.model_copy(update={"revisions": known})
     return known
 
 
