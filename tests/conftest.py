@@ -19,8 +19,10 @@ from machines import SomeMachines
 from tiny import save_tiny_student
 from zygote import Zygote
 
-# A shell without job control has what it starts in the background ignore Ctrl-C, which tests send.
+# Tests send these signals. A shell without job control has what it starts in the background ignore Ctrl-C, and nohup has
+# it ignore that the terminal is gone.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -198,7 +198,7 @@ def test_an_audit_counts_and_names_an_id_without_a_problem(tmp_path):
     found = audit(benchmarks.make("gsm8k"), recording, problems)
     assert (found.n, found.read, found.correct, found.errors, found.accuracy) == (3, 2, 1, 0, 1 / 3)
     assert (found.unread, found.disagreements) == (("p3",), ("p2",))
-    with pytest.raises(DataError, match=r"r\.jsonl:1: id: gsm8k has no problem 'p9'"):
+    with pytest.raises(DataError, match=r"r\.jsonl:1: id: no problem 'p9' of gsm8k is in"):
         audit(benchmarks.make("gsm8k"), write(tmp_path / "r.jsonl", {"id": "p9", "output": ""}), problems)
 
 

@@ -138,7 +138,7 @@ def test_a_chunk_that_ends_three_workers_is_named_and_all_others_are_kept(mortal
 
 
 def test_where_every_chunk_ends_its_worker_not_all_are_tried(mortal, kept, tmp_path):
-    with pytest.raises(MachineError, match=rf"(3|6) workers in a row died (before|over chunks).*{DIED}"):
+    with pytest.raises(MachineError, match=rf"(3|6) workers in a row died (before|while computing chunks).*{DIED}"):
         computed(mortal, Words(Prefix("x-", tmp_path)), [f"die{n}" for n in range(20)], kept)
 
     assert len(begun(tmp_path)) <= 6 + mortal.size

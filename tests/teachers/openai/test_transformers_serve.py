@@ -148,5 +148,5 @@ def test_a_server_that_does_not_listen_yet_is_waited_for(unpinned, expected):
 def test_a_model_a_server_cannot_load_ends_in_giving_up(unpinned):
     url, _ = unpinned
 
-    with pytest.raises(TeacherError, match=r"nobody/nothing: no answer for .* \(status 500"):
+    with pytest.raises(TeacherError, match=r"nobody/nothing at .*: no answer for .* \(status 500"):
         asked(url, "nobody/nothing", QUESTIONS[:1], give_up_seconds=0.1, first_wait_seconds=0.2)
