@@ -19,8 +19,8 @@ from machines import SomeMachines
 from tiny import save_tiny_student
 from zygote import Zygote
 
-# Tests send these signals. A shell without job control has what it starts in the background ignore Ctrl-C, and nohup has
-# it ignore that the terminal is gone.
+# Tests send these signals. A shell without job control makes what it starts in the background ignore Ctrl-C, and nohup
+# makes it ignore the loss of a terminal.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
