@@ -105,7 +105,8 @@ class Work:
         return list(islice(filter(None, found), n))
 
     def _contrast(self, problem: Problem, own: Sequence[Completion], sides: int) -> Preference | None:
-        right = [side.token_ids for side in right_sides(own, sides)]
+        settings = self.recipe.pairs.model_copy(update={"pairs_per_problem": sides})
+        right = [side.token_ids for side in right_sides(own, settings)]
         wrong = list(dict.fromkeys(c.token_ids for c in own if c.reward == 0 and not c.truncated))[:sides]
         if len(right) < sides or len(wrong) < sides:
             return None
