@@ -91,16 +91,13 @@ class _Handler(BaseHTTPRequestHandler):
 def _doing(folder: Path) -> str:
     """Say which stage a run is making."""
     if not _is_open(folder / ".lock"):
-        done = (folder / "results.json").exists()
-        return (
-            "The run is done."
-            if done
-            else "No process on this machine is making this run: rerun its command to continue."
-        )
+        if (folder / "results.json").exists():
+            return "The run is done."
+        return "No process on this machine is making this run: rerun its command to continue."
     begun = {path: _changed(path) for path in (folder / ".partial").glob("*/*")}
-    return (
-        f"The run is making {max(begun, key=lambda path: begun[path]).parent.name}." if begun else "The run is working."
-    )
+    if not begun:
+        return "The run is working."
+    return f"The run is making {max(begun, key=lambda path: begun[path]).parent.name}."
 
 
 def _changed(path: Path) -> float:

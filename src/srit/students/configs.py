@@ -18,6 +18,11 @@ _SIZES = (
 )
 
 
+def revision_of(student: Student) -> str:
+    """Return the revision of a hub id that is loaded."""
+    return student.revision or "main"
+
+
 def check_sizes(student: Student, place: str) -> None:
     """Check the config before transformers reads it, which divides by these sizes or builds an empty model.
 
@@ -26,7 +31,7 @@ def check_sizes(student: Student, place: str) -> None:
     """
     from transformers import PreTrainedConfig
 
-    config, _ = PreTrainedConfig.get_config_dict(place, revision=student.revision or "main")
+    config, _ = PreTrainedConfig.get_config_dict(place, revision=revision_of(student))
     text = config.get("text_config")
     sizes = config | text if isinstance(text, dict) else config
     for name in _SIZES:

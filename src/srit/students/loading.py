@@ -15,7 +15,7 @@ from srit.recipe.wording import PLAIN, Prompt
 from srit.run_directory import canonical_sum
 from srit.shortages import shortage
 from srit.students.adapted import adapter_of, base_student, fetch_adapter, is_adapter, is_on_hub, with_adapter
-from srit.students.configs import check_sizes
+from srit.students.configs import check_sizes, revision_of
 from srit.students.embedded import EMBEDDED, locate_embedded
 from srit.students.lengths import Room, room_of
 from srit.students.prompts import Prompts
@@ -110,9 +110,9 @@ def load_tokenizer(student: Student) -> PreTrainedTokenizerBase:
     with _refusing(f"no tokenizer for {student.model}{_looked_for(student)}"):
         check_sizes(base, config_place)
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            place, revision=_revision(student), trust_remote_code=False
+            place, revision=revision_of(student), trust_remote_code=False
         )
-        config = AutoConfig.from_pretrained(config_place, revision=_revision(base), trust_remote_code=False)
+        config = AutoConfig.from_pretrained(config_place, revision=revision_of(base), trust_remote_code=False)
         rows = int(config.get_text_config(decoder=True).vocab_size)
     if len(tokenizer) > rows:
         raise DataError(f"student.model: {student.model}: the tokenizer has {len(tokenizer)} ids, the model {rows}")
@@ -140,7 +140,7 @@ def _stated_ends(student: Student, tokenizer: PreTrainedTokenizerBase) -> list[i
 
     base = base_student(student)
     for one in dict.fromkeys((student, base)):  # an adapter may leave them to its base
-        place, revision = str(locate(one) or one.model), _revision(one)
+        place, revision = str(locate(one) or one.model), revision_of(one)
         with suppress(OSError, ValueError):  # there are none
             return _ids_of(GenerationConfig.from_pretrained(place, revision=revision).eos_token_id, len(tokenizer))
     config, _ = PreTrainedConfig.get_config_dict(place, revision=revision)
@@ -162,7 +162,7 @@ def load_room(student: Student) -> Room | None:
     base = base_student(student)
     place = str(locate(base) or base.model)
     with _refusing(f"the config of {base.model} cannot be used"):
-        config = AutoConfig.from_pretrained(place, revision=_revision(base), trust_remote_code=False)
+        config = AutoConfig.from_pretrained(place, revision=revision_of(base), trust_remote_code=False)
         return room_of(config)
 
 
@@ -259,9 +259,9 @@ def _base(student: Student, precision: torch.dtype) -> PreTrainedModel:
     place = str(locate(student) or student.model)
     refuse_pickled(student.model, place)
     with _refusing(f"{student.model} cannot be loaded"):
-        loaded: Any = _auto_class(place, _revision(student)).from_pretrained(
+        loaded: Any = _auto_class(place, revision_of(student)).from_pretrained(
             place,
-            revision=_revision(student),
+            revision=revision_of(student),
             trust_remote_code=False,
             dtype=precision,
             quantization_config=_four_bits(student) if student.tuning == "qlora" else None,
@@ -353,12 +353,8 @@ def stored_dtype(student: Student) -> Literal["float32", "bfloat16"]:
 
     place = str(locate(student) or student.model)
     with _refusing(f"the config of {student.model} cannot be used"):
-        config = AutoConfig.from_pretrained(place, revision=_revision(student), trust_remote_code=False)
+        config = AutoConfig.from_pretrained(place, revision=revision_of(student), trust_remote_code=False)
     return "bfloat16" if config.get_text_config().dtype == torch.bfloat16 else "float32"
-
-
-def _revision(student: Student) -> str:
-    return student.revision or "main"
 
 
 def _first_line(error: Exception) -> str:
