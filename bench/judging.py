@@ -81,10 +81,11 @@ def main(each: int) -> None:
     equal = sum(math_equal(*pair) for pair in pairs)
     print(f"formulas: {len(pairs) / (used() - before):,.0f} a second ({equal} of {len(pairs)} equal)", flush=True)
     took = list(hostile(each))
-    for name, place in (("processor", 0), ("clock", 1)):
-        late = sum(one[place] > 2 for one in took)
-        most = max(took, key=lambda one: one[place])
-        print(f"hostile, {len(took)}, by the {name}: {most[place]:.2f} s at most ({most[2]}), {late} over 2 s")
+    by_processor, by_clock = [(cpu, family) for cpu, _, family in took], [(wall, family) for _, wall, family in took]
+    for name, seconds in (("processor", by_processor), ("clock", by_clock)):
+        late = sum(one > 2 for one, _ in seconds)
+        most, family = max(seconds)
+        print(f"hostile, {len(seconds)}, by the {name}: {most:.2f} s at most ({family}), {late} over 2 s")
 
 
 if __name__ == "__main__":
