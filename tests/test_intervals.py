@@ -3,8 +3,17 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
-from srit.intervals import compare, mcnemar_exact, paired_bootstrap, pass_at_k, smallest_difference, wilson
+from srit.intervals import (
+    compare,
+    interval_of_equals,
+    mcnemar_exact,
+    paired_bootstrap,
+    pass_at_k,
+    smallest_difference,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +37,16 @@ def test_the_bootstrap_interval_is_that_of_drawing_problems_one_by_one():
     expected = np.quantile(a[picks].mean(1) - b[picks].mean(1), [0.025, 0.975])
 
     assert paired_bootstrap(a, b) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("n", [8, 40, 300, 5000])
+def test_where_all_problems_agree_the_interval_ends_where_they_would_in_one_sample_of_twenty(n):
+    low, high = compare([True] * n, [True] * n).ci95
+    fixed = compare([True] * n, [False] * n).ci95
+
+    assert binom.pmf(0, n, high) == pytest.approx(0.05) and low == -high
+    assert binom.pmf(n, n, (1 + fixed.low) / 2) == pytest.approx(0.05) and fixed.high == 1  # the others are broken
+    assert interval_of_equals(0.0, 300).high == pytest.approx(3 / 300, rel=0.01)  # the rule of three
 
 
 @pytest.mark.parametrize(("n", "observed"), [(400, 0.2), (30, 0.3), (8, 0.0)])

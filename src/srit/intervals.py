@@ -24,7 +24,7 @@ class PairedDifference(NamedTuple):
     """Two models on the same problems: a minus b."""
 
     delta: float
-    ci95: Interval  # paired bootstrap
+    ci95: Interval  # of `paired_bootstrap`
     p: float  # McNemar, exact, two-sided
     only_a: int  # problems that only a has right
     only_b: int
@@ -54,15 +54,32 @@ def mcnemar_exact(only_a: int, only_b: int) -> float:
 
 
 def paired_bootstrap(a: Verdicts, b: Verdicts, *, seed: int = 0, resamples: int = 10_000) -> Interval:
-    """Return the 95 % percentile interval of mean(a) - mean(b), with problems drawn with replacement."""
+    """Return the 95 % percentile interval of mean(a) - mean(b), with problems drawn with replacement.
+
+    If all problems have the same difference, every draw is alike, and `interval_of_equals` is returned instead.
+    """
     import numpy as np
 
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    if difference.min() == difference.max():
+        return interval_of_equals(float(difference[0]), len(difference))
     # Drawing problems amounts to drawing how many are +1, 0 and -1: three numbers per resample, whatever n is.
     shares = [np.mean(difference == value) for value in (1, 0, -1)]
     counts = np.random.default_rng(seed).multinomial(len(difference), shares, size=resamples)
     low, high = np.quantile((counts[:, 0] - counts[:, 2]) / len(difference), [0.025, 0.975])
     return Interval(float(low), float(high))
+
+
+def interval_of_equals(difference: float, n: int) -> Interval:
+    """Return a 95 % interval of the mean difference where n problems were observed and all have the same difference.
+
+    At 95 % confidence, at most 1 - 0.05^(1/n) of all problems have another one: about 3 in n, the rule of three. Theirs
+    may be anything from -1 to 1, so the interval is the widest that such a share allows.
+
+    Source: Louis 1981, The American Statistician 35, 154.
+    """
+    alike = 0.05 ** (1 / n)
+    return Interval(difference * alike - (1 - alike), difference * alike + (1 - alike))
 
 
 def smallest_difference(n: int, discordant: float) -> float | None:

@@ -115,11 +115,14 @@ class OneOf:
         return value.model_dump(mode=info.mode)
 
 
-def checked(model: type[Model], tree: Any, place_of: Callable[[Sequence[Any]], str]) -> Model:
+def checked(
+    model: type[Model], tree: Any, place_of: Callable[[Sequence[Any]], str], context: str | None = None
+) -> Model:
     """Check a parsed tree and turn it into a model.
 
     Args:
         place_of: the file and line of a field, for the messages.
+        context: what the model's validators are told about the occasion.
 
     Raises:
         RecipeError: names the fields at fault, one a line.
@@ -127,12 +130,26 @@ def checked(model: type[Model], tree: Any, place_of: Callable[[Sequence[Any]], s
     if keys := [f"{place_of(place)}: {masked(_named(place))} {reason}: {REMEDY}" for place, reason in keys_in(tree)]:
         raise RecipeError("\n".join(keys[:MOST_FAULTS]))
     try:
-        return model.model_validate_json(_as_json(tree))
+        return model.model_validate_json(_as_json(tree), context=context)
     except ValidationError as error:
-        faults = error.errors()
+        faults = _told(error.errors())
         lines = [_explain(fault, model, tree, place_of) for fault in faults[:MOST_FAULTS]]
         more = [f"… and {len(faults) - MOST_FAULTS} more"] if len(faults) > MOST_FAULTS else []
         raise RecipeError("\n".join([*lines, *more])) from None
+
+
+def _told(faults: Sequence[Any]) -> list[Any]:
+    """Return the faults without those that only follow from others: a list is short of its faulty entries."""
+    places = [fault["loc"] for fault in faults]
+    return [
+        fault
+        for fault in faults
+        if fault["type"] != "too_short" or not any(_within(place, fault["loc"]) for place in places)
+    ]
+
+
+def _within(place: Sequence[Any], other: Sequence[Any]) -> bool:
+    return len(place) > len(other) and place[: len(other)] == other
 
 
 def names_in(folder: Path) -> list[str]:

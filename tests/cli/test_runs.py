@@ -147,6 +147,7 @@ def test_a_list_of_tasks_may_hold_commas_of_its_own():
 
     text = "sums,jsonl:q.jsonl?question=stem&choices=a,b,c&answer=key,doors"
     assert names_in_list(text) == ["sums", "jsonl:q.jsonl?question=stem&choices=a,b,c&answer=key", "doors"]
+    assert names_in_list("sums,dors") == ["sums", "dors"]  # a misspelled name stays a name
 
 
 def test_pairs_of_a_file_refine_the_student_as_it_is(run, tmp_path):

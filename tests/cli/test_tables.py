@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -47,6 +48,14 @@ def test_without_a_terminal_a_table_is_printed_whole(columns, monkeypatch, capsy
     assert any(TASK in line and "75.0 (65-85)" in line and "+25.0 (+5.0 to +45.0), p 0.012" in line for line in lines)
     assert any("20.0 of 10" in line for line in lines)  # base answered fewer problems
     assert [POOLED in line for line in lines if "cot" in line] == [False, True]  # the pooled line is the last
+
+
+def test_where_no_problem_changed_a_table_says_so_in_place_of_a_p_value():
+    still = replace(comparison(TASK), delta=0.0, ci95=Interval(-0.072, 0.072), p=1.0, only_a=0, only_b=0)
+
+    table = accuracy_table(replace(RESULTS, comparisons=(still,)), wide=True)
+
+    assert "+0.0 (-7.2 to +7.2), no problem changed" in printed(table, 200)
 
 
 def test_a_narrow_table_has_no_intervals_of_models():

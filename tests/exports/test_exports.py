@@ -129,11 +129,14 @@ def test_a_model_that_srit_cannot_write_needs_llama_cpp_s_converter(tiny_run, tm
     nowhere = export(folder, "gguf", tmp_path / "out", "--converter", str(tmp_path / "none.py"))
     (tmp_path / "convert.py").write_text("raise SystemExit('this is no converter')")
     broken = export(folder, "gguf", tmp_path / "out", "--converter", str(tmp_path / "convert.py"))
+    (tmp_path / "bare.py").write_text("import no_such_package")
+    bare = export(folder, "gguf", tmp_path / "out", "--converter", str(tmp_path / "bare.py"))
 
     assert unwritable(tiny_model("llama"), trial.prompts) == ""
     assert missing.exit_code == 5 and "not qwen2, and llama.cpp's convert_hf_to_gguf.py is not" in missing.output
     assert nowhere.exit_code == 5 and "there is no file" in nowhere.output
     assert broken.exit_code == 3 and "failed: this is no converter" in broken.output
+    assert bare.exit_code == 5 and "pip install no_such_package" in bare.output
     assert not (tmp_path / "out").exists()
 
 

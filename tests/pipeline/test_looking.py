@@ -68,12 +68,19 @@ def test_a_plan_has_the_true_number_of_problems_and_so_of_calls(tmp_path, recipe
 
 
 def test_a_plan_tells_all_that_is_wrong_and_ends_with_the_code_of_the_recipe_first(tmp_path, recipe):
-    wrong = {"train": recipe["tasks"]["train"], "evaluate": [{"task": "summs"}]}
+    wrong = {"train": recipe["tasks"]["train"], "evaluate": [{"task": "jsonl:none.jsonl"}]}
+    server = {
+        "kind": "openai",
+        "model": "gpt-5",
+        "base_url": "https://api.example.org/v1",
+        "api_key_env": "NO_SUCH_KEY",
+    }
 
-    told = planned(tmp_path, recipe | {"tasks": wrong} | of_server("http://127.0.0.1:9/v1"))
+    told = planned(tmp_path, recipe | {"tasks": wrong, "teacher": server})
 
     assert told.exit_code == 2
-    assert "did you mean 'sums'" in told.output and "cannot be reached (Connection refused)" in told.output
+    assert "there is no file or folder 'none.jsonl'" in told.output
+    assert "the environment variable NO_SUCH_KEY (teacher.api_key_env) is not set" in told.output
 
 
 def broken_row(tmp_path):

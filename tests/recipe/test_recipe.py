@@ -39,6 +39,10 @@ BAD = {
         "tasks.allow_overlap is 'yes'",
     ),
     "a choice that does not exist": (GOOD + "  nll_on: wrong\n", "refine.nll_on is 'wrong'"),
+    "a task that does not exist, with the nearest": (
+        GOOD.replace("[{task: sums4}]", "[{task: summs4}]"),
+        "recipe.yaml:8: tasks.evaluate.0.task is 'summs4': there is no task 'summs4': did you mean 'sums4'?",
+    ),
     "an empty list of tasks": (GOOD.replace("[{task: sums4}]", "[]"), "tasks.evaluate"),
     "a field that the loss does not use": (
         GOOD + "  loss: ipo\n  label_smoothing: 0.1\n",
@@ -232,6 +236,14 @@ def test_all_faults_of_a_recipe_are_told_at_once(tmp_path):
         read_recipe(written(tmp_path, GOOD + "  beta: -1\n  epochs: 0\n"))
 
     assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_faulty_entry_is_one_fault_and_its_list_none(tmp_path):
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(written(tmp_path, GOOD), ["tasks.evaluate.0.task=sum4"])
+
+    [line] = str(caught.value).splitlines()
+    assert "did you mean 'sums4'" in line
 
 
 @pytest.mark.parametrize("name", shipped())

@@ -131,8 +131,13 @@ def test_an_island_cannot_be_left():
             "Refined is worse than instructed in-domain by −40.0 points; it falls on sums (−40.0)",
         ),
         (
-            {"sums": (0.1, 0.4, 0.4)},
-            "No evidence of a difference between refined and instructed in-domain (+0.0 points)",
+            {"sums": (0.1, 0.4, 0.425)},
+            "No evidence of a difference between refined and instructed in-domain (+2.5 points)",
+        ),
+        (
+            {"sums": (0.1, 0.4, 0.4), "doors": (0.1, 0.9, 0.3)},
+            "Refined gets the same problems right as instructed in-domain; it falls out-of-domain (−60.0) and falls on "
+            "doors (−60.0)",
         ),
         (
             {"sums": (0, 0.2, 0.9), "trade": (0, 0.4, 0.375), "doors": (0.1, 0.9, 0.3)},

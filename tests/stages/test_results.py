@@ -118,6 +118,15 @@ def test_results_without_later_fields_are_read(tmp_path, results):
     assert read_results(path) == results
 
 
+def test_an_interval_without_width_of_an_earlier_version_is_read_as_it_is_made_today(tmp_path):
+    path, alike = tmp_path / "results.json", {key: ANSWERS[REFINED, key[1]] for key in ANSWERS}
+    results = make_results(alike, {"sums"}, seed=0)
+    write_results(path, replace(results, comparisons=tuple(replace(c, ci95=(0, 0)) for c in results.comparisons)))
+
+    assert read_results(path) == results
+    assert all(c.ci95.low < c.delta < c.ci95.high for c in results.comparisons)
+
+
 @pytest.mark.parametrize(
     ("damage", "fault"),
     [

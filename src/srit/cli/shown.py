@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,7 +40,9 @@ def show(
             asked = f"{trace.problem_id} ({trace.task})\n{visible(trace.question)}\nanswer: {trace.gold}\n"
             typer.echo(printable(asked))
             for name, text, verdict in trace.parts:
-                typer.echo(printable(f"  {name}{f': {verdict}' if verdict else ''}\n    {visible(text)}"))
+                typer.echo(printable(f"  {name}{f': {verdict}' if verdict else ''}"))
+                typer.echo(printable(indent(visible(text), "    ")))
+            typer.echo()
 
 
 def tasks(

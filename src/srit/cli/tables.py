@@ -168,4 +168,6 @@ def _accuracy(score: Score, n: int, wide: bool) -> str:
 def _difference(change: Comparison, wide: bool) -> str:
     low, high = (100 * end for end in change.ci95)
     points = f"{100 * change.delta:+z.1f} ({low:+z.1f} to {high:+z.1f})"
-    return f"{points}, p {change.p:.3f}" if wide else points
+    if not wide:
+        return points
+    return f"{points}, p {change.p:.3f}" if change.only_a or change.only_b else f"{points}, no problem changed"

@@ -11,9 +11,11 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from srit.kinds import LOSSES, SAMPLERS, TEACHERS, tracker_names
+from srit.recipe.former import LOSS_FIELDS, TEACHER_FIELDS
 from srit.recipe.wording import PLAIN, Prompt
 from srit.settings import (
     Count,
@@ -30,6 +32,7 @@ from srit.settings import (
     set_field,
     where,
 )
+from srit.tasks import is_task, unknown_task
 
 # Longer than all but 1 in 1,000 recorded answers of Llama-3-70B and Gemini 1.5 Flash to GSM8K and of GPT-4o to
 # OpenBookQA, in tokens of SmolLM2; 96 tokens cut 7 to 49 % of them. Competition mathematics takes more.
@@ -73,6 +76,9 @@ class Student(Part):
         return device
 
 
+TO_RUN = "to run"  # the context in which a recipe's tasks must exist; one that has run is read without its plug-ins
+
+
 class TaskUse(Part):
     """A task, and how many of its problems."""
 
@@ -81,6 +87,13 @@ class TaskUse(Part):
     data: str | None = None  # folder laid out as NAME/SPLIT.jsonl.gz; None: generated, or the hub
     # Whether results count it as trained on ("in") or not; None: if a task of its name is. Only for tasks.evaluate.
     domain: Literal["in", "out"] | None = Field(default=None, exclude_if=lambda domain: domain is None)
+
+    @field_validator("task")
+    @classmethod
+    def _exists(cls, name: str, info: ValidationInfo) -> str:
+        if info.context == TO_RUN and not is_task(name):
+            raise PydanticCustomError("unknown_task", "{error}", {"error": unknown_task(name)})
+        return name
 
 
 class Tasks(Part):
@@ -225,48 +238,6 @@ class Evaluate(Part):
         return self
 
 
-# Fields that every teacher and every loss had before each kind had its own. A recipe.yaml from that time states them,
-# and they are part of its stages' fingerprints.
-TEACHER_FIELDS: Mapping[str, Any] = {
-    "path": None,
-    "variant": None,
-    "model": None,
-    "revision": None,
-    "chat_template": None,
-    "base_url": None,
-    "api_key_env": "OPENAI_API_KEY",
-    "temperature": 0.0,
-    "max_tokens": 512,
-    "concurrency": 8,
-    "max_calls": None,
-    "max_spent_tokens": None,
-    "prices": None,
-}
-LOSS_FIELDS: Mapping[str, Any] = {"beta": 0.1, "label_smoothing": 0.0, "gamma": 0.0}
-
-# Fields that were added later, with the values that keep the earlier behavior: with these, they are not part of a
-# fingerprint.
-LATER_FIELDS: Mapping[str, Any] = {
-    "rejected_by": "sampled",
-    "distinct": True,
-    "swapped": 0.0,
-    "parts": 1,
-    "passes": 1,
-    "reference": "part",
-}
-
-
-def with_former(former: Mapping[str, Any], settings: Part, *, without: str) -> dict[str, Any]:
-    """Return settings as JSON with the fields that all kinds once had, `without` the one that shapes nothing."""
-    own = settings.model_dump(mode="json")
-    return {field: value for field, value in {**former, **own}.items() if field != without}
-
-
-def without_later(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings without those of `LATER_FIELDS` that change nothing."""
-    return {field: value for field, value in settings.items() if LATER_FIELDS.get(field, ...) != value}
-
-
 def _default(value: Any) -> Any:
     return Field(default=value, validate_default=True)
 
@@ -363,8 +334,23 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
         The recipe, with defaults for what it does not set.
 
     Raises:
-        RecipeError: it does not exist, is not YAML, or is not a recipe. Names every field at fault, with its line.
+        RecipeError: it does not exist, is not YAML, or is not a recipe that can run. Names every field at fault, with
+            its line.
     """
+    return check_recipe(*_parsed(source, overrides), context=TO_RUN)
+
+
+def read_old_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read the recipe of a run, whose tasks may be those of plug-ins that are no longer installed.
+
+    Raises:
+        RecipeError: as by `read_recipe`.
+    """
+    return check_recipe(*_parsed(path, overrides))
+
+
+def _parsed(source: str | Path | Mapping[str, Any], overrides: Sequence[str]) -> tuple[dict[str, Any], str, str]:
+    """Return a recipe's fields with the overrides, its name in messages, and its YAML."""
     if isinstance(source, Mapping):
         name, text, tree = "the recipe", "", deepcopy(dict(source))
     else:
@@ -374,20 +360,21 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
     for override in overrides:
         key, value = parse_override(override)
         set_field(tree, key, value)
-    return check_recipe(tree, source=name, text=text)
+    return tree, name, text
 
 
-def check_recipe(tree: Any, *, source: str, text: str = "") -> Recipe:
+def check_recipe(tree: Any, source: str, text: str = "", *, context: str | None = None) -> Recipe:
     """Check a parsed tree.
 
     Args:
         source: its name in messages.
         text: its YAML, to find the lines of faults; "" if there is none.
+        context: `TO_RUN`, or None.
 
     Raises:
         RecipeError: names every field at fault.
     """
-    return checked(Recipe, tree, lambda place: where(source, text, place))
+    return checked(Recipe, tree, lambda place: where(source, text, place), context)
 
 
 def shipped() -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from srit.errors import RecipeError
-from srit.recipe import Recipe, read_recipe
+from srit.recipe import Recipe, read_old_recipe
 from srit.run_directory import MANIFEST
 
 RECIPE = "recipe.yaml"  # in a run directory, with the precision that was chosen for the run
@@ -28,7 +28,7 @@ def begun_recipe(folder: Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     if not is_begun(folder):
         raise RecipeError(f"{folder}: this is not a run directory: start a run with srit run RECIPE --out {folder}")
-    return read_recipe(str(folder / RECIPE), overrides)
+    return read_old_recipe(folder / RECIPE, overrides)
 
 
 def run_around(folder: Path) -> Path | None:

@@ -44,10 +44,10 @@ def evaluation_recipe(
 
 
 def names_in_list(text: str) -> list[str]:
-    """Split a list of task names at commas; a part that is not a name belongs to the one before, as in choices=A,B."""
+    """Split a list of task names at commas; what is no name belongs to the "jsonl:" or "hub:" before: choices=A,B."""
     names: list[str] = []
     for part in text.split(","):
-        if names and not is_task(part):
+        if names and ":" in names[-1] and not is_task(part):
             names[-1] += f",{part}"
         else:
             names.append(part)

@@ -47,7 +47,7 @@ class Comparison:
     prompt: PromptKind
     n: int
     delta: float  # of the accuracies, -1 to 1
-    ci95: Interval  # paired bootstrap
+    ci95: Interval  # paired bootstrap; exact if no verdict differs
     p: float  # McNemar, exact, two-sided
     only_a: int  # problems that only a has right
     only_b: int

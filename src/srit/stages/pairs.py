@@ -12,8 +12,9 @@ from typing import NamedTuple
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.stage import Stage, StageName
-from srit.recipe import Pairs, Recipe, without_later
+from srit.recipe import Pairs, Recipe
 from srit.recipe.compared import refine_problems
+from srit.recipe.former import without_later
 from srit.recipe.rounds import RoundPart
 from srit.records import Completion, Demonstration, Pair, Problem, PromptKind
 from srit.records.own import key_of, with_own

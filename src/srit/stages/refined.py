@@ -14,8 +14,9 @@ from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.estimate import Work, refined_on, tokens_of, training, writes_solutions
 from srit.pipeline.stage import TRAINS, Stage, StageName
-from srit.recipe import LOSS_FIELDS, Pairs, Recipe, Referenced, Refine, with_former, without_later
+from srit.recipe import Pairs, Recipe, Referenced, Refine
 from srit.recipe.compared import refine_problems
+from srit.recipe.former import LOSS_FIELDS, with_former, without_later
 from srit.recipe.rounds import RoundPart
 from srit.records import Completion, Pair, Problem
 from srit.records.own import with_own

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import TypeAdapter
 
 from srit.errors import DataError
-from srit.intervals import compare, pass_at_k, wilson
+from srit.intervals import compare, interval_of_equals, pass_at_k, wilson
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.environment import environment, origin
@@ -48,7 +48,7 @@ def results_stage(recipe: Recipe) -> Stage:
     names += [options_file(model, task) for model, task in scored(recipe)]
     return Stage(
         name=StageName("results"),
-        version=3,
+        version=4,
         settings=settings,
         reads=("seed", "rounds", "controls", "tasks", "teacher", "evaluate"),
         inputs=tuple(names),
@@ -102,11 +102,19 @@ def read_results(path: Path) -> Results:
         DataError: it is missing or damaged; names the field at fault.
     """
     try:
-        return checked(path.read_bytes(), _adapter())
+        found = checked(path.read_bytes(), _adapter())
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}: `srit evaluate {path.parent}` writes it") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: damaged ({fault_of(error)}): `srit evaluate {path.parent}` writes it again") from None
+    return replace(found, comparisons=tuple(map(_with_width, found.comparisons)))
+
+
+def _with_width(comparison: Comparison) -> Comparison:
+    """Give models whose verdicts are all alike their interval; earlier versions wrote one without width."""
+    if comparison.ci95.low < comparison.ci95.high:
+        return comparison
+    return replace(comparison, ci95=interval_of_equals(comparison.delta, comparison.n))
 
 
 def write_results(path: Path, results: Results) -> None:

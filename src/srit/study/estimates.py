@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,16 @@ from srit.intervals import pass_at_k, wilson
 from srit.records import Model, PromptKind
 from srit.records.scores import Interval
 from srit.study.records import AnswerRow, CellRecord, OptionRow, StudyRecord, read_study_record
-from srit.study.statistics import Observations, Paired, hierarchical_interval, mean_of, minus, paired
+from srit.study.statistics import (
+    Observations,
+    Paired,
+    difference_interval,
+    hierarchical_interval,
+    mean_of,
+    minus,
+    n_problems,
+    paired,
+)
 
 
 class Key(NamedTuple):
@@ -127,11 +136,11 @@ def domain_tasks(results: StudyResults, cell: CellRecord, domain: str) -> list[s
 def accuracy(marks: Marked, keys: Iterable[Key]) -> Estimate | None:
     """Estimate the mean accuracy over tasks or cells, each counting equally; None if there are no answers."""
     observed = [one for group in _by_model(keys) for one in _accuracies(marks, group)]
-    found = _estimate(observed)
+    found = _estimate(observed, hierarchical_interval)
     if found is None or 0 < found.mean < 1:
         return found
     # If all answers are right, or all wrong, every draw is the same, so this is the interval of as many problems.
-    n = sum({one.problems[0]: len(one.rows[0]) for one in observed}.values())
+    n = n_problems(observed)
     return found._replace(ci95=wilson(round(found.mean * n), n))
 
 
@@ -149,7 +158,8 @@ def difference(marks: Marked, pairs: Iterable[tuple[Key, Key]]) -> Estimate | No
     by_models: dict[tuple[str, Model, str, Model], list[tuple[Key, Key]]] = {}
     for a, b in pairs:
         by_models.setdefault((a.cell, a.model, b.cell, b.model), []).append((a, b))
-    return _estimate([one for group in by_models.values() for one in _differences(marks, group)])
+    observed = [one for group in by_models.values() for one in _differences(marks, group)]
+    return _estimate(observed, difference_interval)
 
 
 def compare_answers(marks: Marked, a: Key, b: Key) -> Paired | None:
@@ -168,14 +178,16 @@ def common_seeds(marks: Marked, pairs: Sequence[tuple[Key, Key]]) -> list[int]:
     return sorted(seeds or ())
 
 
-def _estimate(observed: Sequence[Observations]) -> Estimate | None:
+def _estimate(
+    observed: Sequence[Observations], interval: Callable[[Sequence[Observations]], Interval]
+) -> Estimate | None:
     if not observed:
         return None
     means = [dict(zip(one.seeds, map(fmean, one.rows), strict=True)) for one in observed]
     seeds = sorted(set.intersection(*map(set, means)))
     by_seed = tuple(fmean([of_one[seed] for of_one in means]) for seed in seeds)
     n_seeds = min(len(one.seeds) for one in observed)
-    return Estimate(mean_of(observed), hierarchical_interval(observed), n_seeds, by_seed)
+    return Estimate(mean_of(observed), interval(observed), n_seeds, by_seed)
 
 
 def _by_model(keys: Iterable[Key]) -> list[list[Key]]:

@@ -15,12 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from srit import settings
 from srit.errors import RecipeError
 from srit.recipe import SHIPPED as recipe_files
-from srit.recipe import Recipe
+from srit.recipe import TO_RUN, Recipe
 from srit.recipe.compared import models
 from srit.records import Model, ModelName, PromptKind
 from srit.study.labels import ARM, LABEL, claim_faults, with_family
 from srit.study.records import Claim
-from srit.tasks import find_task
 
 SHIPPED = Path(__file__).parent / "shipped"
 
@@ -257,11 +256,6 @@ def _cell(
     except RecipeError as error:
         faults.update(dict.fromkeys(str(error).splitlines()))
         return None
-    for use in (u for part in ("train", "refine", "dev", "evaluate") for u in getattr(recipe_of_seed[0].tasks, part)):
-        try:
-            find_task(use.task)
-        except RecipeError as error:
-            faults[f"{places.source}: cell {name!r}: {error}"] = None
     return GridCell(name, folder, _labels(study, options), {c.key: c.value for c in changes}, recipe_of_seed)
 
 
@@ -277,7 +271,7 @@ def _recipe(
     tree["name"], tree["seed"] = f"{folder[:48].replace('=', '-')}-seed-{seed}", seed
     if study.problems_by_seed:
         settings.set_field(tree, "tasks.seed", seed)
-    return settings.checked(Recipe, tree, lambda place: places.of(changes, place))
+    return settings.checked(Recipe, tree, lambda place: places.of(changes, place), TO_RUN)
 
 
 def _labels(study: Study, options: Sequence[_Option]) -> dict[str, str]:

@@ -140,4 +140,6 @@ def summary(planned: list[Planned]) -> Iterator[str]:
 
 
 def _hours(time: float) -> str:
-    return f"{max(1, time / 60):.0f} minutes" if time < 7200 else f"{time / 3600:,.0f} hours"
+    if time < 90:
+        return "1 minute"
+    return f"{time / 60:.0f} minutes" if time < 7200 else f"{time / 3600:,.0f} hours"

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from srit.intervals import interval_of_equals
 from srit.records.scores import Interval
 
 DIGITS = 9  # of an interval's ends: more are noise of float32, and would make a 0 differ from 0
@@ -56,6 +57,19 @@ def hierarchical_interval(observed: Sequence[Observations]) -> Interval:
     """
     low, high = np.quantile(np.mean([_resampled(one) for one in observed], axis=0), [0.025, 0.975])
     return Interval(round(float(low), DIGITS), round(float(high), DIGITS))
+
+
+def difference_interval(observed: Sequence[Observations]) -> Interval:
+    """Return the `hierarchical_interval` of differences; if all are equal, that of as many problems that are equal."""
+    values = {value for one in observed for row in one.rows for value in row}
+    if len(values) > 1:
+        return hierarchical_interval(observed)
+    return interval_of_equals(values.pop(), n_problems(observed))
+
+
+def n_problems(observed: Sequence[Observations]) -> int:
+    """Return how many problems were observed; one that recurs with every seed counts once."""
+    return sum({one.problems[0]: len(one.rows[0]) for one in observed}.values())
 
 
 def _resampled(observed: Observations) -> npt.NDArray[np.float64]:
@@ -109,7 +123,7 @@ def paired(a: Observations, b: Observations) -> Paired:
     only_a, only_b = flat.count(1), flat.count(-1)
     return Paired(
         delta=mean_of([change]),
-        ci95=hierarchical_interval([change]),
+        ci95=difference_interval([change]),
         # A problem that recurs with every seed is one problem, whatever its result with each seed.
         p=sign_flip_test([round(sum(column)) for column in zip(*change.rows, strict=True)] if change.crossed else flat),
         only_a=only_a,

@@ -173,10 +173,15 @@ def find_task(name: str) -> Task:
     """
     if (family := _family_of(name)) is not None:
         return family.make(name)
+    raise RecipeError(unknown_task(name))
+
+
+def unknown_task(name: str) -> str:
+    """Return the message that there is no task of that name."""
     near = difflib.get_close_matches(name, task_names(), n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     broken = [f"; {finding.found}" for finding in FAMILIES.findings(Family) if not finding.ok]
-    raise RecipeError(f"there is no task {name!r}: {hint}`srit tasks` lists them all{''.join(broken)}")
+    return f"there is no task {name!r}: {hint}`srit tasks` lists them all{''.join(broken)}"
 
 
 def without_problems(name: str, split: Split) -> DataError:

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from srit.errors import DataError
 from srit.kinds import SAMPLERS, Finding
-from srit.recipe import TEACHER_FIELDS, SamplerSettings, Student, TeacherSettings, with_former
+from srit.recipe import SamplerSettings, Student, TeacherSettings
+from srit.recipe.former import TEACHER_FIELDS, with_former
 from srit.recipe.wording import Prompt
 from srit.run_directory import Json
 from srit.samplers import Request, SamplingSettings

@@ -8,7 +8,8 @@ from typing import Literal
 
 from srit.errors import DataError
 from srit.kinds import Finding
-from srit.recipe import TEACHER_FIELDS, TeacherSettings, with_former
+from srit.recipe import TeacherSettings
+from srit.recipe.former import TEACHER_FIELDS, with_former
 from srit.records import Problem
 from srit.run_directory import Json, Lookup, Scratch, sha256_of
 from srit.sums import sum_if_there

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Literal
 
-from srit.recipe import TEACHER_FIELDS, TeacherSettings, with_former
+from srit.recipe import TeacherSettings
+from srit.recipe.former import TEACHER_FIELDS, with_former
 from srit.run_directory import Json
 from srit.tasks import Task, find_task
 from srit.teachers import Answer, Question, Surroundings, TeacherKind

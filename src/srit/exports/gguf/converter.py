@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def convert(script: Path, folder: Path, out: Path, dtype: str) -> None:
 
     Raises:
         DataError: the converter refuses it; its last line says why.
-        MachineError: there is no such script.
+        MachineError: there is no such script, or it needs a package that is not installed.
     """
     if not script.is_file():
         raise MachineError(f"--converter: there is no file {script}")
@@ -48,4 +49,7 @@ def convert(script: Path, folder: Path, out: Path, dtype: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
+        missing = re.search(r"No module named '(\w+)'", said)
+        if missing is not None:
+            raise MachineError(f"{script} needs the package {missing[1]}: pip install {missing[1]} beside srit")
         raise DataError(f"{script} failed: {said}")

@@ -53,7 +53,7 @@ def report_stage(recipe: Recipe, others: Sequence[Stage]) -> Stage:
     files = [name for stage in shown for name in stage.outputs if name.endswith((".json", ".jsonl"))]
     return Stage(
         name=StageName("report"),
-        version=3,
+        version=4,
         settings=recipe.model_dump(mode="json"),
         reads=tuple(Recipe.model_fields),
         inputs=tuple(name for name in files if not name.endswith(f"{OPTIONS}.jsonl")),

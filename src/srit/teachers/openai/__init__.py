@@ -21,7 +21,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from srit.kinds import Finding, extra
-from srit.recipe import TEACHER_FIELDS, TeacherSettings, with_former
+from srit.recipe import TeacherSettings
+from srit.recipe.former import TEACHER_FIELDS, with_former
 from srit.run_directory import Json
 from srit.settings import Count, Fraction, Positive
 from srit.teachers import Surroundings, Teacher, TeacherKind, TeacherWork
