@@ -132,6 +132,9 @@ class Optimization(Part):
     schedule: Schedule = Field(default="linear", exclude_if=lambda schedule: schedule == "linear")
     # A step takes this share of the learning rate off each matrix; vectors, such as norms, keep theirs.
     weight_decay: float = Field(default=0.0, ge=0, exclude_if=lambda decay: not decay)
+    # Tokens of the longest text to train on, with its prompt: longer ones are left out. None: as many as the student
+    # has positions; one with relative positions (RoPE, ALiBi) can be trained beyond them.
+    max_length: Count | None = Field(default=None, exclude_if=lambda max_length: max_length is None)
 
 
 class Instruct(Optimization):
