@@ -49,6 +49,8 @@ class Student(Part):
 
     model: str  # "smollm2-135m-instruct" (from PyPI), a local folder or a hub id
     revision: str | None = None  # of a hub id
+    # Of the model on the hub that an adapter was trained on; None: the one that the adapter names.
+    base_revision: str | None = Field(default=None, exclude_if=lambda revision: revision is None)
     chat_template: str | None = None  # "chatml", "gemma", a Jinja template, or None: the tokenizer's own
     tuning: Literal["lora", "full", "qlora"] = "lora"  # qlora: adapters over a 4-bit base (srit[qlora])
     lora: Lora = Lora()
