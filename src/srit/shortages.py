@@ -34,6 +34,20 @@ def limit_memory(most: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
+def lacking_address_space(needed: int) -> str:
+    """Say that this process may not take so many bytes more than it has (`ulimit -v`); "" if it may."""
+    given, _ = resource.getrlimit(resource.RLIMIT_AS)
+    free = given - address_space()
+    if given == resource.RLIM_INFINITY or free >= needed:
+        return ""
+    return f"out of memory ({gigabytes(needed)} are needed, {gigabytes(max(0, free))} are free of `ulimit -v`)"
+
+
+def address_space() -> int:
+    """Return the bytes of address space that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
 def shortage(error: BaseException, place: Path = Path()) -> str:
     """Say what was lacking, how much was requested and how much is free; "" if the error has another cause.
 
