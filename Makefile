@@ -45,7 +45,7 @@ test-vllm: .venv-vllm/ready
 # About an hour: both sides of every entry, the plain script's whole quickstart among them.
 bench: .venv/ready quickstart
 	$(BIN)/python bench/bench.py runs/quickstart
-	$(BIN)/python bench/growth.py runs/quickstart
+	$(BIN)/python bench/sampling_growth.py runs/quickstart
 	$(BIN)/python bench/page.py
 
 # Under 8 minutes on one GPU, without network or weights; with tiny shapes where there is none. Needs no installation:

@@ -41,7 +41,7 @@ from srit.stages.predictions import make_predictions
 from srit.students.loading import load_model, load_tokenizer, locate
 from srit.students.prompts import Prompts
 from srit.tasks import benchmarks, find_task
-from srit.tasks.reading.options.choices import LETTERS
+from srit.tasks.reading.options import LETTERS
 
 THEIRS = Path(lm_eval.__file__).parent / "tasks"
 SHOWN = 8  # differences listed
@@ -60,7 +60,7 @@ class Side(NamedTuple):
         return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
 
-class Replay(LM):
+class Replay(LM):  # type: ignore[misc]  # the harness has no types
     """A "model" that repeats srit's answers, so that the harness only reads and judges them."""
 
     def __init__(self, answer: Callable[[str], str], logp: Callable[[str, str], float]) -> None:
@@ -217,7 +217,8 @@ def _compared(
     recut: Sequence[Sequence[float]],
     harness: HFLM,
 ) -> Iterator[str]:
-    rows, ours = [], {}
+    rows: list[dict[str, Any]] = []
+    ours = {}
     for one, text, logps, logps_recut in zip(options, texts, scored, recut, strict=True):
         problem, n = one.problem, len(one.problem.choices or ())
         part = slice(0, n) if what == "text" else slice(n, 2 * n)

@@ -69,8 +69,8 @@ def _serve(pipe: Connection) -> None:
     while True:
         text, gold = pipe.recv()
         try:
-            parsed = parse(text, parsing_timeout=None)  # type: ignore[arg-type]  # ours is the clock
-            right = verify(parse(f"${gold}$", parsing_timeout=None), parsed, timeout_seconds=None)  # type: ignore[arg-type]
+            parsed = parse(text, parsing_timeout=None)  # ours is the clock
+            right = verify(parse(f"${gold}$", parsing_timeout=None), parsed, timeout_seconds=None)
             pipe.send((bool(right), str(parsed)))
         except Exception as error:
             pipe.send((None, f"{type(error).__name__}: {error}"[:200]))

@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from datasets import Dataset
@@ -35,7 +35,7 @@ from srit.compute.plan import ON_CPU
 from srit.compute.rows import Group, layout_of, logps_by_group, micro_batches
 from srit.machine.precision import compute_plan_of
 from srit.recipe import Recipe, read_recipe
-from srit.records import Completion, Demonstration, Problem
+from srit.records import Completion, Demonstration, Problem, PromptKind
 from srit.run_directory import read_records, write_json
 from srit.samplers import SamplingSettings
 from srit.samplers.asked import asked, make_requests
@@ -45,7 +45,8 @@ from srit.stages.pairs import right_sides
 from srit.students.loading import load_model, load_tokenizer, trainable
 from srit.students.prompts import Prompts
 from srit.training.instruction import Example
-from srit.training.losses import Sides, loss_kind
+from srit.training.losses import Sides
+from srit.training.losses.sigmoid import SigmoidSettings, dpo_loss
 from srit.training.objective import Preference
 from srit.training.preference import reference_logps
 
@@ -83,7 +84,7 @@ class Work:
         """Return the instructed model as a Mistral: the weights of a Llama, with windows of WINDOW tokens."""
         model = self.instructed()
         config = MistralConfig(**model.config.to_dict() | {"model_type": "mistral", "sliding_window": WINDOW})
-        windowed = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
+        windowed = AutoModelForCausalLM.from_config(config, dtype=model.dtype)  # type: ignore[no-untyped-call]
         windowed.load_state_dict(model.state_dict())
         return windowed.eval()
 
@@ -170,7 +171,8 @@ def sampling(work: Work) -> Entry:
 
 
 def _sampling(work: Work, load: Callable[[], Any]) -> Entry:
-    settings, kinds = work.settings(1.0), [("direct", range(1, 5)), ("cot", range(1, 5))]
+    settings = work.settings(1.0)
+    kinds: list[tuple[PromptKind, range]] = [("direct", range(1, 5)), ("cot", range(1, 5))]
     requests = list(make_requests(asked(work.train[::7][:32], kinds), work.prompts, "0/bench"))
     prompts = list(dict.fromkeys(request.prompt_ids for request in requests))
     halves = [prompts[0::2], prompts[1::2]]  # once per prompt kind
@@ -287,6 +289,7 @@ def _dpo_steps(work: Work, sides: int) -> tuple[Callable[[], float], Any, Any, l
     """Return srit's step; the trainer, model and rows of TRL's; and the number of tokens in srit's rows."""
     preferences = work.contrasts(8 if sides == 2 else 24, sides)
     settings = work.recipe.refine
+    assert isinstance(settings, SigmoidSettings)
     start, end = work.folder / "instructed", work.folder / "round-1/refined"
     reference = reference_logps(trainable(work.recipe.student, start), preferences, settings.row_tokens)
     ours_model = trainable(work.recipe.student, end, attention=work.attention)
@@ -311,37 +314,40 @@ def _dpo_steps(work: Work, sides: int) -> tuple[Callable[[], float], Any, Any, l
             groups, row_tokens=settings.row_tokens, batch_tokens=ON_CPU.batch_tokens, layout=layout
         ):
             losses = [
-                loss_kind(settings.loss)
-                .loss(
+                dpo_loss(
                     Sides(logps[[g for g, _ in preferences[i].pairs]], logps[[b for _, b in preferences[i].pairs]]),
                     Sides(*(torch.tensor(side) for side in _referenced(preferences[i], reference[i]))),
                     Sides(logps, logps),
                     settings,
-                )
-                .sum()
+                ).sum()
                 for i, logps in logps_by_group(ours_model, batch, groups).items()
             ]
             loss = torch.stack(losses).sum() / n_pairs
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         ours_model.zero_grad()
         return total
 
     n_tokens = sum(group.n_tokens for group in groups)
-    return ours, _dpo_trainer(theirs_model, rows, work), theirs_model, rows, n_tokens
+    return ours, _dpo_trainer(theirs_model, rows, work, settings.beta), theirs_model, rows, n_tokens
 
 
 def _referenced(preference: Preference, logps: Sequence[float]) -> tuple[list[float], list[float]]:
     return [logps[good] for good, _ in preference.pairs], [logps[bad] for _, bad in preference.pairs]
 
 
-def _dpo_trainer(model: Any, rows: Sequence[dict[str, Any]], work: Work) -> DPOTrainer:
-    DPOTrainer._prepare_dataset = lambda self, dataset, *_: dataset  # the rows are ids already
+def _dpo_trainer(model: Any, rows: Sequence[dict[str, Any]], work: Work, beta: float) -> DPOTrainer:
+    DPOTrainer._prepare_dataset = lambda self, dataset, *_: dataset  # type: ignore[method-assign]  # they are ids
     folder = tempfile.mkdtemp()
     arguments = DPOConfig(
-        output_dir=folder, report_to=[], use_cpu=True, bf16=False, gradient_checkpointing=False, max_length=None
+        output_dir=folder,
+        report_to=[],
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        max_length=None,
+        beta=beta,
     )
-    arguments.beta = work.recipe.refine.beta
     trainer = DPOTrainer(
         model=model, args=arguments, train_dataset=Dataset.from_list(list(rows)), processing_class=work.tokenizer
     )
@@ -366,7 +372,7 @@ def sft(work: Work) -> Entry:
         total = 0.0
         for batch in micro_batches(groups, row_tokens=row_tokens, batch_tokens=ON_CPU.batch_tokens, layout=layout):
             loss = -torch.cat(list(logps_by_group(ours_model, batch, groups).values())).sum() / n_tokens
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         ours_model.zero_grad()
         return total
@@ -402,7 +408,7 @@ def _sft_trainer(model: Any, examples: Sequence[Example], work: Work) -> tuple[S
     trainer = SFTTrainer(
         model=model, args=arguments, train_dataset=Dataset.from_list(rows), processing_class=work.tokenizer
     )
-    return trainer, list(trainer.train_dataset)
+    return trainer, list(cast(Dataset, trainer.train_dataset))
 
 
 def _trl_step(trainer: Any, model: Any, rows: Sequence[Any], size: int, n_tokens: int | None = None) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from families import FAMILIES, LEFT_OUT, WRAPPED, family_model
+from transformers import PreTrainedModel
 
 from srit.compute.head import parts_of
 from srit.errors import DataError
@@ -61,7 +62,7 @@ def row(name: str) -> list[str]:
     return [name, kind, proof.rows, proof.decoding, logits(model), ", ".join(left_out(family_model(name), targets))]
 
 
-def logits(model: object) -> str:
+def logits(model: PreTrainedModel) -> str:
     """Describe what the model does to its head's output."""
     parts = parts_of(model)
     if parts is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,14 @@ from srit.students.loading import locate, torch_dtype
 from srit.students.prompts import prompt_text
 from srit.students.templates import CHATML
 from srit.tasks import find_task, judge
+from srit.training.losses.sigmoid import SigmoidSettings
 
 BATCH = 32  # prompts of `generate` at once; bench.py finds the best of 8, 16, 32 and 64
 
 
 def main(out: Path, overrides: list[str]) -> None:
     recipe = read_recipe("quickstart", overrides)
-    tokenizer = AutoTokenizer.from_pretrained(locate(recipe.student), padding_side="left")
+    tokenizer = AutoTokenizer.from_pretrained(str(locate(recipe.student)), padding_side="left")
     tokenizer.chat_template = CHATML
     seconds: dict[str, float] = {}
 
@@ -43,14 +45,18 @@ def main(out: Path, overrides: list[str]) -> None:
         print(f"{name}: {seconds[name]} s", flush=True)
         return result
 
-    train = load(recipe.tasks.train, "train", seed=recipe.tasks.seed)
+    train = list(load(recipe.tasks.train, "train", seed=recipe.tasks.seed))
     instructed = timed("instructed", lambda: instruct(recipe, tokenizer, train, out))
     answers = timed("completions", lambda: sample(recipe, tokenizer, merged(recipe, instructed), train))
     pairs = make_pairs(recipe, train, answers)
     refined = timed("refined", lambda: refine(recipe, tokenizer, instructed, pairs, out))
     accuracies = {
-        name: timed(f"evaluate {name}", lambda model=model: evaluate(recipe, tokenizer, merged(recipe, model)))
-        for name, model in (("base", None), ("instructed", instructed), ("refined", refined))
+        name: timed(f"evaluate {name}", partial(evaluate, recipe, tokenizer, merged(recipe, model), limit))
+        for name, model, limit in (
+            ("base", None, recipe.evaluate.base_limit),
+            ("instructed", instructed, None),
+            ("refined", refined, None),
+        )
     }
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.json").write_text(json.dumps({"seconds": seconds, "accuracies": accuracies}, indent=1))
@@ -62,7 +68,7 @@ def message(problem: Problem, kind: Any) -> list[dict[str, str]]:
 
 
 def merged(recipe: Recipe, adapter: Path | None) -> Any:
-    model = AutoModelForCausalLM.from_pretrained(locate(recipe.student), dtype=torch_dtype(recipe.student))
+    model = AutoModelForCausalLM.from_pretrained(str(locate(recipe.student)), dtype=torch_dtype(recipe.student))
     return model if adapter is None else PeftModel.from_pretrained(model, adapter).merge_and_unload()
 
 
@@ -80,7 +86,7 @@ def instruct(recipe: Recipe, tokenizer: Any, train: list[Problem], out: Path) ->
     )
     adapters = LoraConfig(
         r=recipe.student.lora.rank,
-        lora_alpha=recipe.student.lora.alpha,
+        lora_alpha=recipe.student.lora.alpha,  # type: ignore[arg-type]  # a float, as in srit
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
@@ -144,7 +150,7 @@ def make_pairs(recipe: Recipe, train: list[Problem], answers: Any) -> list[dict[
 
 
 def refine(recipe: Recipe, tokenizer: Any, instructed: Path, pairs: list[dict[str, Any]], out: Path) -> Path:
-    base = AutoModelForCausalLM.from_pretrained(locate(recipe.student), dtype=torch_dtype(recipe.student))
+    assert isinstance(recipe.refine, SigmoidSettings)
     size = recipe.refine.batch_size * recipe.pairs.pairs_per_problem
     arguments = DPOConfig(
         **_common(out / "dpo", recipe.refine),
@@ -156,7 +162,7 @@ def refine(recipe: Recipe, tokenizer: Any, instructed: Path, pairs: list[dict[st
         loss_weights=[1.0, recipe.refine.nll_weight],
     )
     trainer = DPOTrainer(
-        model=PeftModel.from_pretrained(base, instructed, is_trainable=True),
+        model=PeftModel.from_pretrained(merged(recipe, None), instructed, is_trainable=True),
         ref_model=merged(recipe, instructed),
         args=arguments,
         train_dataset=Dataset.from_list(pairs),
@@ -167,10 +173,10 @@ def refine(recipe: Recipe, tokenizer: Any, instructed: Path, pairs: list[dict[st
     return out / "refined"
 
 
-def evaluate(recipe: Recipe, tokenizer: Any, model: Any) -> dict[str, float]:
+def evaluate(recipe: Recipe, tokenizer: Any, model: Any, limit: int | None) -> dict[str, float]:
     accuracies = {}
     for use in recipe.tasks.evaluate:
-        problems = load([use], "test", seed=recipe.tasks.seed)
+        problems = list(load([use], "test", seed=recipe.tasks.seed))[:limit]
         texts = generate(recipe, tokenizer, model, problems, "cot", None)
         right = [judge(find_task(use.task), p, t).verdict == "right" for p, t in zip(problems, texts, strict=True)]
         accuracies[use.task] = sum(right) / len(right)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -19,7 +20,7 @@ from srit.study.estimates import read_study_results
 from srit.study.tables.curves import Curve, make_curves
 
 COLORS = {"instructed": "#3d7ab5", "refined": "#cb5a1e"}  # as in the page of a run
-STYLE = {
+STYLE: dict[Any, object] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,

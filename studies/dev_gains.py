@@ -17,7 +17,8 @@ from srit.run_directory import read_manifest
 
 def row(run: Path) -> str:
     counts = read_manifest(run).stages["round-1/accepted"].counts
-    correct, n = Counter(), Counter()
+    correct: Counter[str] = Counter()
+    n: Counter[str] = Counter()
     for score in load_results(run).rows:
         correct[str(score.model)] += score.correct
         n[str(score.model)] += score.n

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import get_args
 
 from srit.records import Model, PromptKind
 from srit.study.estimates import Key, common_seeds, difference, read_study_results
 from srit.study.words import change_points, points
 
 
-def main(study: str, prompt: PromptKind, *places: str) -> None:
+def main(study: str, asked: str, *places: str) -> None:
+    prompt = next((kind for kind in get_args(PromptKind) if kind == asked), None)
+    if prompt is None:
+        sys.exit(f"{asked}: not one of {', '.join(get_args(PromptKind))}")
     results = read_study_results(Path(study) / "study.json")
     pairs = []
     for place in places:

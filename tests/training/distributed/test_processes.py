@@ -60,7 +60,7 @@ def trained(folder):
 
 def followers(parent):
     """The processes that a run has started for a training."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-ewwo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
     rows = [line.split(maxsplit=2) for line in listed.splitlines()]
     return [int(pid) for pid, ppid, args in rows if "distributed.follower" in args and int(ppid) == parent]
 

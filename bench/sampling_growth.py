@@ -1,4 +1,4 @@
-"""Measure how the cost of sampling grows: python bench/growth.py RUN
+"""Measure how the cost of sampling grows: python bench/sampling_growth.py RUN
 
 Seconds that srit and `generate` take, against answers per prompt, problems, and tokens per answer (whose answers never
 end by themselves). Each point is measured once, the two sides in turn. Writes bench/growth.json and docs/growth.svg.
