@@ -1,5 +1,6 @@
 """What processes may take of the machine."""
 
+import re
 import subprocess
 import sys
 
@@ -50,3 +51,18 @@ def test_a_template_is_not_blamed_for_memory_that_it_was_not_given(spare, text, 
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
 
     assert said.startswith(message)
+
+
+LACKING = """
+import resource
+from srit.shortages import address_space, shortage
+given = address_space() + (100 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (given, given))
+print(shortage(MemoryError()))
+"""
+
+
+def test_what_is_free_is_what_the_process_may_have():
+    said = subprocess.run([sys.executable, "-c", LACKING], capture_output=True, text=True, check=True).stdout
+
+    assert re.fullmatch(r"out of memory \(1?[0-9]{2} MB are free of `ulimit -v`\)\n", said)

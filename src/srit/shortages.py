@@ -36,11 +36,16 @@ def limit_memory(most: int) -> None:
 
 def lacking_address_space(needed: int) -> str:
     """Say that this process may not take so many bytes more than it has (`ulimit -v`); "" if it may."""
-    given, _ = resource.getrlimit(resource.RLIMIT_AS)
-    free = given - address_space()
-    if given == resource.RLIM_INFINITY or free >= needed:
+    free = free_address_space()
+    if free is None or free >= needed:
         return ""
-    return f"out of memory ({gigabytes(needed)} are needed, {gigabytes(max(0, free))} are free of `ulimit -v`)"
+    return f"out of memory ({gigabytes(needed)} are needed, {gigabytes(free)} are free of `ulimit -v`)"
+
+
+def free_address_space() -> int | None:
+    """Return the bytes that this process may still take of its limit (`ulimit -v`), or None if it has none."""
+    given, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if given == resource.RLIM_INFINITY else max(0, given - address_space())
 
 
 def address_space() -> int:
@@ -62,8 +67,16 @@ def shortage(error: BaseException, place: Path = Path()) -> str:
     if isinstance(error, MemoryError) or number in _MEMORY or _is_of_memory(error):
         wanted = _WANTED.search(str(error))
         asked = f"{gigabytes(_bytes(wanted))} were asked for, " if wanted else ""
-        return f"out of memory ({asked}{gigabytes(free_memory())} are free)"
+        return f"out of memory ({asked}{_free()})"
     return ""
+
+
+def _free() -> str:
+    """Say how much memory this process can still take: what the machine has, or what the process may have."""
+    limit, free = free_address_space(), free_memory()
+    if limit is not None and limit < free:
+        return f"{gigabytes(limit)} are free of `ulimit -v`"
+    return f"{gigabytes(free)} are free"
 
 
 def _number_in(message: str) -> int | None:
