@@ -1,8 +1,9 @@
-"""How many ordinary answers are judged a second, and how long hostile ones take: `python bench/judging.py [EACH]`.
+"""How many answers are judged a second, and how long hostile ones take: `python bench/judging.py [EACH [DATA]]`.
 
-The hostile ones are those of tests/tasks/test_hostile.py: 20 families, EACH of each (50). Seconds are those of the
-processor, in this process and those that it started, so that other work on the machine counts little; hostile answers
-have those of the clock, too.
+The ordinary ones are made up, or with DATA (a folder as bench/audit_recordings.py reads it) also those of recorded
+teachers. The hostile ones are those of tests/tasks/test_hostile.py: 20 families, EACH of each (50). Seconds are those
+of the processor, in this process and those that it started, so that other work on the machine counts little; hostile
+answers have those of the clock, too.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import psutil
@@ -20,7 +22,8 @@ from test_hostile import FAMILIES, GOLDS
 
 from srit.errors import JudgeError
 from srit.records import Problem
-from srit.tasks import find_task, judge
+from srit.tasks import benchmarks, find_task, judge
+from srit.tasks.lines import read_rows
 from srit.tasks.math_judge import decide_by_writing, math_equal
 
 ORDINARY = 1000
@@ -39,6 +42,17 @@ def answers() -> dict[str, list[tuple[str, Problem]]]:
         option = Problem(f"p{n}", "commonsense_qa", "test", question, "B", CHOICES)
         found["numbers"].append((f"{text}The answer is {3 * n - 7 + n % 2}.", number))
         found["options"].append((f"{text}The answer is ({'ABCD'[n % 4]}).", option))
+    return found
+
+
+def recorded(data: Path) -> dict[str, list[tuple[str, Problem]]]:
+    """Return what recorded teachers said, the first ones of each recording, and the problems, by benchmark."""
+    found: dict[str, list[tuple[str, Problem]]] = {}
+    for path in sorted((data / "teachers").glob("*/*.jsonl.gz")):
+        name = path.name.removesuffix(".jsonl.gz").removesuffix("_validation").removesuffix("_test")
+        problems = {(p.split, p.id): p for p in benchmarks.make(name).load_all(data / "benchmarks")}
+        rows = (row.fields for row in islice(read_rows(path), ORDINARY))
+        found.setdefault(name, []).extend((row["output"], problems[row["split"], row["id"]]) for row in rows)
     return found
 
 
@@ -70,10 +84,10 @@ def hostile(each: int) -> Iterator[tuple[float, float, str]]:
             yield used() - before, time.perf_counter() - started, family
 
 
-def main(each: int) -> None:
+def main(each: int, data: Path | None) -> None:
     """Print the figures."""
     math_equal("(x+1)^2", "x^2+2x+1")  # starts what judges
-    for kind, given in answers().items():
+    for kind, given in (answers() | (recorded(data) if data else {})).items():
         task, before = find_task(given[0][1].task), used()
         right = sum(judge(task, problem, text).verdict == "right" for text, problem in given)
         print(f"{kind}: {len(given) / (used() - before):,.0f} a second ({right} of {len(given)} right)", flush=True)
@@ -82,11 +96,11 @@ def main(each: int) -> None:
     print(f"formulas: {len(pairs) / (used() - before):,.0f} a second ({equal} of {len(pairs)} equal)", flush=True)
     took = list(hostile(each))
     by_processor, by_clock = [(cpu, family) for cpu, _, family in took], [(wall, family) for _, wall, family in took]
-    for name, seconds in (("processor", by_processor), ("clock", by_clock)):
+    for name, seconds in (("processor", by_processor), ("clock", by_clock)) if took else ():
         late = sum(one > 2 for one, _ in seconds)
         most, family = max(seconds)
         print(f"hostile, {len(seconds)}, by the {name}: {most:.2f} s at most ({family}), {late} over 2 s")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if sys.argv[1:] else 50)
+    main(int(sys.argv[1]) if sys.argv[1:] else 50, Path(sys.argv[2]) if sys.argv[2:] else None)

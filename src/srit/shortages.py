@@ -34,6 +34,25 @@ def limit_memory(most: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
+def lacking_address_space(needed: int) -> str:
+    """Say that this process may not take so many bytes more than it has (`ulimit -v`); "" if it may."""
+    free = free_address_space()
+    if free is None or free >= needed:
+        return ""
+    return f"out of memory ({gigabytes(needed)} are needed, {gigabytes(free)} are free of `ulimit -v`)"
+
+
+def free_address_space() -> int | None:
+    """Return the bytes that this process may still take of its limit (`ulimit -v`), or None if it has none."""
+    given, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if given == resource.RLIM_INFINITY else max(0, given - address_space())
+
+
+def address_space() -> int:
+    """Return the bytes of address space that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
 def shortage(error: BaseException, place: Path = Path()) -> str:
     """Say what was lacking, how much was requested and how much is free; "" if the error has another cause.
 
@@ -48,8 +67,16 @@ def shortage(error: BaseException, place: Path = Path()) -> str:
     if isinstance(error, MemoryError) or number in _MEMORY or _is_of_memory(error):
         wanted = _WANTED.search(str(error))
         asked = f"{gigabytes(_bytes(wanted))} were asked for, " if wanted else ""
-        return f"out of memory ({asked}{gigabytes(free_memory())} are free)"
+        return f"out of memory ({asked}{_free()})"
     return ""
+
+
+def _free() -> str:
+    """Say how much memory this process can still take: what the machine has, or what the process may have."""
+    limit, free = free_address_space(), free_memory()
+    if limit is not None and limit < free:
+        return f"{gigabytes(limit)} are free of `ulimit -v`"
+    return f"{gigabytes(free)} are free"
 
 
 def _number_in(message: str) -> int | None:
@@ -58,6 +85,8 @@ def _number_in(message: str) -> int | None:
 
 
 def _is_of_memory(error: BaseException) -> bool:
+    if isinstance(error, ImportError):  # by the dynamic linker, as it is on disks from which nothing may be run
+        return "failed to map segment" in str(error) and "not permitted" not in str(error)
     return isinstance(error, (RuntimeError, OSError)) and _NO_MEMORY.search(str(error)) is not None
 
 

@@ -23,6 +23,7 @@ from srit.errors import DataError
             "510 kB were",
         ),
         (RuntimeError("can't start new thread"), 5, "srit: out of memory ("),
+        (ImportError("libx.so: failed to map segment from shared object"), 5, "srit: out of memory ("),
         (DataError("an id \x1b[31m"), 3, "srit: an id \\x1b[31m"),
         (KeyboardInterrupt(), 130, "srit: interrupted; rerun the same command to continue"),
         (ValueError("no"), 1, "srit: internal error, please report it: ValueError: no"),

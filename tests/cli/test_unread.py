@@ -85,6 +85,20 @@ def test_a_terminal_that_goes_away_stops_a_run_and_loses_no_answer(taught, zygot
     assert stored(arguments) == len(server.requests) < 12
 
 
+def test_a_run_that_ignores_sighup_goes_on_without_its_terminal(taught, zygote):
+    arguments, server, may = taught
+    leader, follower = pty.openpty()
+
+    zygote.start(*arguments, terminal=os.ttyname(follower), ignored=[signal.SIGHUP])
+    hear_until(leader, lambda: len(server.requests) == 8)
+    os.close(follower)
+    os.close(leader)
+    may.set()
+
+    assert zygote.ended(60) == 0
+    assert stored(arguments) == len(server.requests) == 12
+
+
 def test_a_run_that_is_stopping_is_not_asked_to_stop_again():
     with pytest.raises(KeyboardInterrupt), delayed_stop() as stop:
         signal.raise_signal(signal.SIGINT)

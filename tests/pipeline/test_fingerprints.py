@@ -5,6 +5,7 @@ import os
 import shutil
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from tiny import save_tiny_student, tiny_model
 from typer.testing import CliRunner
@@ -295,14 +296,17 @@ def test_other_versions_make_nothing_again_and_are_told_of(begun, student, tmp_p
     assert versions_line(folder, [p for p in plans if not p.reason]) == ""
 
 
-def test_a_run_stays_with_the_commit_of_a_hub_id_that_it_began_with(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("model", "field"), [("tiny/student", "revision"), ("./adapter", "base_revision")])
+def test_a_run_stays_with_the_commit_of_a_hub_id_that_it_began_with(tmp_path, monkeypatch, model, field):
     cache = tmp_path / "hub/models--tiny--student"
     for seed, commit in enumerate(("a" * 40, "b" * 40)):
         save_tiny_student(cache / "snapshots" / commit)
         tiny_model(seed=seed).save_pretrained(cache / "snapshots" / commit)
     write(cache / "refs/main", "a" * 40)
+    write(tmp_path / "adapter/adapter_config.json", json.dumps({"base_model_name_or_path": "tiny/student"}))
+    save_file({"weight": torch.ones(1)}, tmp_path / "adapter/adapter_model.safetensors")
     use = "[{task: sums, limit: 4}]"
-    student = "{model: tiny/student, tuning: full, dtype: float32}"
+    student = f"{{model: {model}, tuning: full, dtype: float32}}"
     write(
         tmp_path / "hub.yaml",
         f"name: hub\nstudent: {student}\ntasks: {{train: {use}, evaluate: {use}, allow_overlap: true}}\n",
@@ -320,9 +324,9 @@ def test_a_run_stays_with_the_commit_of_a_hub_id_that_it_began_with(tmp_path, mo
     srit("demonstrate", "run")
     write(cache / "refs/main", "b" * 40)
 
-    assert f"revision: {'a' * 40}" in (tmp_path / "run/recipe.yaml").read_text()
+    assert f" {field}: {'a' * 40}" in (tmp_path / "run/recipe.yaml").read_text()
     assert "done  problems" in srit("plan", "hub.yaml", "--out", "run")
-    assert "run   problems" in srit("plan", "hub.yaml", "--out", "run", f"student.revision={'b' * 40}")
+    assert "run   problems" in srit("plan", "hub.yaml", "--out", "run", f"student.{field}={'b' * 40}")
 
 
 # ----------------------------------------------------------------------------------- manifests of other times

@@ -65,6 +65,7 @@ def test_a_plan_has_the_true_number_of_problems_and_so_of_calls(tmp_path, recipe
     assert re.search(r"demonstrations +9 teacher calls", told.output)
     assert "does not list teacher.model 'gpt-5'; it has gpt-5-mini" in told.output
     assert "unknown size" not in told.output and not (tmp_path / "run").exists()
+    assert "texts to train on: at most the student's" in told.output
 
 
 def test_a_plan_tells_all_that_is_wrong_and_ends_with_the_code_of_the_recipe_first(tmp_path, recipe):

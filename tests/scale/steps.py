@@ -92,9 +92,10 @@ def step(folder: Path, name: str) -> Callable[[], object]:
 
 
 def _preferences(inputs: Inputs, context: Context, recipe: Recipe) -> int:
-    from srit.stages.refined import preferences_of
+    from srit.stages.refined import fitting_of, preferences_of
 
-    return len(preferences_of(inputs, context, recipe.refine, "problems/train.jsonl", RoundPart(1)))
+    fitting = fitting_of(context, recipe.refine)
+    return len(preferences_of(inputs, context, recipe.refine, "problems/train.jsonl", RoundPart(1), fitting))
 
 
 def measured(folder: Path, name: str) -> Mapping[str, Any]:

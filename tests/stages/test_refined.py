@@ -1,12 +1,13 @@
 """What a round's answers teach under each loss."""
 
 import pytest
-from answers import ALSO_GOOD, BAD, BARE, GOOD, PROBLEM, shown, tokenize
+from answers import ALSO_GOOD, BAD, BARE, GOOD, PROBLEM, completion, shown, tokenize
 from tiny import tiny_tokenizer
 
 from srit.recipe import Pairs
 from srit.stages.pairs import make_pairs
 from srit.stages.refined import each_preference
+from srit.students.lengths import Bound, Fitting
 from srit.students.prompts import Prompts
 from srit.training.losses import loss_kind
 
@@ -18,7 +19,7 @@ def taught(completions, **settings):
     pairs, _ = make_pairs([PROBLEM], completions, shown([]), limits, tokenize)
     texts = {completion.token_ids: completion.text for completion in completions}
     prompts = Prompts(tiny_tokenizer(), "chatml")
-    made = list(each_preference([PROBLEM], pairs, completions, prompts, limits, refine))
+    made = list(each_preference([PROBLEM], pairs, completions, prompts, limits, refine, Fitting(None)))
     assert all(set(p.likely) | {i for pair in p.pairs for i in pair} == set(range(len(p.group[1]))) for p in made)
     return (
         {(texts[p.group.completions[good]], texts[p.group.completions[bad]]) for p in made for good, bad in p.pairs},
@@ -26,6 +27,7 @@ def taught(completions, **settings):
     )
 
 
+LENGTHY = completion("1 and 1 make, if I add them slowly, 2. The answer is 2.", right=True, index=2)
 PAIRED = {(GOOD.text, BAD.text), (ALSO_GOOD.text, BAD.text)}
 RIGHT = {GOOD.text, ALSO_GOOD.text}
 
@@ -47,13 +49,30 @@ def test_pairs_and_right_answers_are_taught_as_the_loss_says(settings, pairs, li
 def test_a_group_keeps_every_answer_with_its_advantage_and_one_without_contrast_is_dropped():
     def samples(*completions):
         prompts, refine = Prompts(tiny_tokenizer(), "chatml"), loss_kind("group").settings()
-        made = list(each_preference([PROBLEM], [], completions, prompts, Pairs(prompt="cot"), refine))
+        made = list(each_preference([PROBLEM], [], completions, prompts, Pairs(prompt="cot"), refine, Fitting(None)))
         return [(p.group.completions[index], advantage) for p in made for index, advantage in p.samples]
 
     assert samples(GOOD, BAD, GOOD, BARE) == [
         (answer.token_ids, advantage) for answer, advantage in ((GOOD, 0.25), (BAD, -0.75), (GOOD, 0.25), (BARE, 0.25))
     ]
     assert samples(GOOD, ALSO_GOOD) == samples(BAD, BAD) == []
+
+
+@pytest.mark.parametrize(
+    ("loss", "learned"),
+    [("sigmoid", {GOOD, BAD}), ("none", {GOOD}), ("group", {GOOD, BAD})],
+)
+def test_answers_that_are_too_long_are_left_out_with_their_pairs(loss, learned):
+    completions, limits = [GOOD, LENGTHY, BAD], Pairs(prompt="cot")
+    pairs, _ = make_pairs([PROBLEM], completions, shown([]), limits, tokenize)
+    prompts, refine = Prompts(tiny_tokenizer(), "chatml"), loss_kind(loss).settings()
+    longest = len(prompts.problem_ids(PROBLEM, "cot")) + len(GOOD.token_ids)
+    fitting = Fitting(Bound(longest, "the bound", "raise it"))
+
+    [made] = each_preference([PROBLEM], pairs, completions, prompts, limits, refine, fitting)
+
+    assert set(made.group.completions) == {answer.token_ids for answer in learned}
+    assert len(made.pairs) == (loss == "sigmoid") and (fitting.n_long, fitting.longest) == (1, "p")
 
 
 @pytest.mark.parametrize(("nll_on", "likely"), [("right", {GOOD.text}), ("chosen", set())])

@@ -134,8 +134,10 @@ def test_an_adapter_of_the_hub_is_fetched_and_goes_on_over_its_base(runs, tiny_s
 
     assert done.returncode == 0, done.stderr
     assert texts(out, "base") == texts(runs[0], "instructed")
-    assert srit.read_recipe(str(out / "recipe.yaml")).student.revision == COMMIT
-    assert json.loads((out / "instructed/adapter_config.json").read_text())["base_model_name_or_path"] == "me/base"
+    student = srit.read_recipe(str(out / "recipe.yaml")).student
+    assert (student.revision, student.base_revision) == (COMMIT, COMMIT)
+    stated = json.loads((out / "instructed/adapter_config.json").read_text())
+    assert (stated["base_model_name_or_path"], stated["revision"]) == ("me/base", COMMIT)
 
 
 def test_the_plan_says_that_an_adapter_goes_on(runs, tmp_path):

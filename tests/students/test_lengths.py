@@ -1,4 +1,4 @@
-"""Texts that are longer than a model can be, or was made to be, are told of before anything is spent."""
+"""Texts that are longer than a model can be, or was made to be, are told of and not trained on."""
 
 import json
 
@@ -23,7 +23,10 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from typer.testing import CliRunner
 
 from srit.cli import app
-from srit.students.lengths import Room, room_of
+from srit.errors import DataError
+from srit.students.lengths import Bound, Fitting, Room, bound_of, room_of
+
+ROPE = {"factor": 4.0, "rope_theta": 1e4}
 
 
 @pytest.mark.parametrize(
@@ -46,6 +49,22 @@ from srit.students.lengths import Room, room_of
             ),
             Room(1024, False),
         ),
+        (LlamaConfig(max_position_embeddings=256, rope_parameters=ROPE | {"rope_type": "yarn"}), Room(1024, False)),
+        (LlamaConfig(max_position_embeddings=256, rope_parameters=ROPE | {"rope_type": "linear"}), Room(1024, False)),
+        (LlamaConfig(max_position_embeddings=256, rope_parameters=ROPE | {"rope_type": "dynamic"}), Room(1024, False)),
+        (
+            LlamaConfig(
+                max_position_embeddings=512,
+                rope_parameters=ROPE
+                | {
+                    "rope_type": "llama3",
+                    "low_freq_factor": 1.0,
+                    "high_freq_factor": 4.0,
+                    "original_max_position_embeddings": 256,
+                },
+            ),
+            Room(512, False),
+        ),
         (MistralConfig(max_position_embeddings=1024, sliding_window=16), Room(1024, False)),
         (Gemma2Config(max_position_embeddings=1024, sliding_window=16), Room(1024, False)),
         (FalconConfig(alibi=True), Room(2048, False)),
@@ -58,6 +77,38 @@ from srit.students.lengths import Room, room_of
 )
 def test_a_config_says_how_long_texts_may_be(config, room):
     assert room_of(config) == room
+
+
+@pytest.mark.parametrize(
+    ("room", "max_length", "bound"),
+    [
+        (None, None, None),  # Mamba
+        (None, 100, Bound(100, "refine.max_length (100 tokens)", "raise refine.max_length")),
+        (Room(256, True), 512, Bound(256, "the student's 256 positions", "use another student")),
+        (Room(256, True), 100, Bound(100, "refine.max_length (100 tokens)", "raise refine.max_length")),
+        (
+            Room(256, False),
+            None,
+            Bound(256, "the student's 256 positions", "set refine.max_length to train the student beyond them"),
+        ),
+        (Room(256, False), 512, Bound(512, "refine.max_length (512 tokens)", "raise refine.max_length")),
+    ],
+)
+def test_what_is_trained_on_may_be_as_long_as_the_positions_or_the_recipe_allow(room, max_length, bound):
+    assert bound_of(room, max_length, "refine") == bound
+
+
+def test_texts_that_are_too_long_are_counted_and_the_longest_is_named_up_to_a_fifth_of_all():
+    fitting, lengths = Fitting(Bound(100, "the bound", "raise it")), [100, 101, 10_000_000, *range(7)]
+
+    assert [n for n in lengths if not fitting.fits(n, f"p{n}")] == [101, 10_000_000]
+    assert fitting.told("answers") == (
+        "2 of 10 answers with their prompts are longer than the bound (problem p10000000: 10000000 tokens): they are "
+        "left out. To train on them, raise it"
+    )
+    fitting.fits(102, "another")
+    with pytest.raises(DataError, match=r"3 of 11 .*, which is more than 20%: .* Use shorter ones, or raise it"):
+        fitting.told("answers")
 
 
 LONG = {"id": "lengthy", "question": "3 pens and 4 pens are how many pens? " * 9, "answer": "7"}
@@ -131,15 +182,17 @@ def test_a_limit_that_was_raised_after_stage_1_is_told_before_anything_is_sample
     assert done.exit_code == 3 and "positions for 256" in done.output
 
 
-def test_a_demonstration_that_is_too_long_is_left_out_and_told(run, tmp_path):
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_a_demonstration_that_is_too_long_is_left_out_and_told(run, tmp_path, kind):
     long = {**SHORT, "id": "told_at_length", "question": "How many are 3 plus 4?"}
 
     others = [{**SHORT, "id": f"b{n}", "question": f"How many are {n} plus 4?"} for n in (5, 6, 7)]
     told = {other["id"]: TOLD for other in others}
 
-    done = run("gpt2", [SHORT, *others, long], told_at_length="Let me add. " * 25 + TOLD, **told)
+    done = run(kind, [SHORT, *others, long], told_at_length="Let me add. " * 25 + TOLD, **told)
 
     assert "1 of 5 demonstrations with their prompts are longer than the student's 256 positions" in done.output
+    assert "(problem told_at_length: " in done.output
     counts = json.loads((tmp_path / "run/manifest.json").read_bytes())["stages"]["instructed"]["counts"]
     assert (counts["examples"], counts["left out: too long"]) == (4, 1)
 
@@ -150,9 +203,13 @@ def test_where_many_demonstrations_do_not_fit_the_run_says_so(run):
     assert done.exit_code == 3 and "1 of 2 demonstrations" in done.output and "more than 20%" in done.output
 
 
-def test_a_model_with_relative_positions_is_warned_of(run, tmp_path):
-    done = run("llama", [SHORT, LONG], brief="So. " * 60 + TOLD)
+def test_a_model_with_relative_positions_is_trained_beyond_them_where_the_recipe_says_so(run, tmp_path):
+    told, longer = {"brief": "So. " * 60 + TOLD}, ("instruct.max_length=1024", "refine.max_length=1024")
 
-    assert "WARN the student was made for 256 tokens" in done.output and "problem lengthy" in done.output
-    assert (tmp_path / "run/instructed").exists()
-    assert "WARN 2 of 2 demonstrations" in done.output
+    refused = run("llama", [SHORT, LONG], **told)
+    done = run("llama", [SHORT, LONG], *longer, **told)
+
+    assert "WARN the student was made for 256 tokens" in refused.output and "problem lengthy" in refused.output
+    assert refused.exit_code == 3 and "set instruct.max_length to train the student beyond them" in refused.output
+    assert json.loads((tmp_path / "run/manifest.json").read_bytes())["stages"]["instructed"]["counts"]["examples"] == 2
+    assert done.exit_code in (0, 6), done.output  # 6: random weights give no right answers

@@ -1,7 +1,9 @@
 """A template that writes the same for everyone: the date, thoughts, beginnings, and templates of the model families."""
 
 import gc
+import os
 import re
+import signal
 from datetime import datetime
 from pathlib import Path
 
@@ -10,8 +12,9 @@ import trl
 from tiny import chat_tokenizer, tiny_tokenizer
 from transformers import AutoTokenizer
 
-from srit.errors import DataError
+from srit.errors import DataError, MachineError
 from srit.students.prompts import Prompts
+from srit.students.rendering import Renderer
 from srit.students.templates import TODAY, open_thought
 
 TAIL = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -234,3 +237,14 @@ def test_a_template_that_fails_for_one_text_goes_on_with_the_next_and_leaves_no_
     del prompts
     gc.collect()
     assert not Path(f"/proc/{child}").exists()
+
+
+def test_a_template_s_process_that_is_killed_is_replaced_and_one_that_is_killed_again_is_the_machine_s_fault():
+    prompts = prompts_of(TAIL + OPENING)
+    expected = rendered(prompts)
+
+    os.kill(prompts._chat.renderer._child.pid, signal.SIGKILL)  # as Linux does when memory runs out
+
+    assert rendered(prompts) == expected
+    with pytest.raises(MachineError, match=r"killed twice, .* it may take 537 MB, and .*B are free"):
+        Renderer(lambda *_: os.kill(os.getpid(), signal.SIGKILL)).render("", [[]], opens=True)

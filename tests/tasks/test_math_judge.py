@@ -1,7 +1,10 @@
 r"""LaTeX answers compared. Each row: an answer, the gold answer, the verdict."""
 
+import signal
+import threading
 import time
 
+import psutil
 import pytest
 
 from srit.errors import JudgeError
@@ -375,5 +378,20 @@ def test_a_worker_that_hangs_is_killed_and_replaced():
         with pytest.raises(JudgeError, match=r"within 0\.5 s"):
             worker.ask("9^{9^{9^{9}}}", "7")
         assert worker.ask("(x+1)^2", "x^2+2x+1")  # by a new process
+    finally:
+        worker.close()
+
+
+def test_what_is_asked_of_a_process_that_is_killed_is_asked_again():
+    worker = math_judge.Worker()
+    try:
+        assert worker.ask("(x+1)^2", "x^2+2x+1")
+        [child] = psutil.Process(worker._process.pid).children()
+        child.kill()
+        assert worker.ask("(x+2)^2", "x^2+4x+4")
+
+        worker._process.send_signal(signal.SIGSTOP)  # it is killed before it has answered
+        threading.Timer(0.2, worker._process.kill).start()
+        assert worker.ask("(x+3)^2", "x^2+6x+9")
     finally:
         worker.close()

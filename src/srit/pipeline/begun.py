@@ -12,8 +12,9 @@ from srit.errors import SritError
 from srit.machine.precision import compute_plan_of
 from srit.pipeline.context.teaching import models_of
 from srit.pipeline.estimate import uses_of
-from srit.recipe import Recipe, Tasks, TaskUse
+from srit.recipe import Recipe, Student, Tasks, TaskUse
 from srit.run_directory import Json, Manifest, Mirror, NoMirror, Run, file_lock, read_json, write_json
+from srit.students.adapted import base_student
 from srit.students.loading import commit_of, hub_name, identity
 from srit.tasks.hub_data import commit_of_data, data_set_of, pinned_task
 
@@ -71,23 +72,31 @@ def begin_revisions(run: Run, recipe: Recipe, shared: Shared | None) -> dict[str
     A name on the hub may stand for another commit by the next stage, but an adapter fits only the weights that it was
     trained on.
     """
+    begins = not run.manifest.stages
     if shared is None:
-        known = _with_commits(run.manifest.revisions, recipe)
+        known = _with_commits(run.manifest.revisions, recipe, begins=begins)
     else:
         place = shared.folder / "revisions.json"
         with shared.alone("revisions"):
-            known = _with_commits(read_json(place) if place.exists() else run.manifest.revisions, recipe)
+            known = _with_commits(read_json(place) if place.exists() else run.manifest.revisions, recipe, begins=begins)
             write_json(place, known)
     run.manifest = run.manifest.model_copy(update={"revisions": known})
     return known
 
 
-def _with_commits(kept: Mapping[str, str], recipe: Recipe) -> dict[str, str]:
-    """Return the commits of hub ids that are kept, and those that the recipe's other hub ids stand for now."""
+def _with_commits(kept: Mapping[str, str], recipe: Recipe, *, begins: bool) -> dict[str, str]:
+    """Return the commits of hub ids that are kept, and those that the recipe's other hub ids stand for now.
+
+    Args:
+        begins: whether the run has no stage yet. One that an earlier version of srit began has not kept the commit of
+            an adapter's base, and to fix it now would make all its stages again.
+    """
     known = dict(kept)
     for model in models_of(recipe):
-        if hub_name(model) not in known and (commit := commit_of(model)) is not None:
-            known[hub_name(model)] = commit
+        _keep_commit(known, model)
+    base = base_student(recipe.student)  # an adapter has been fetched by now
+    if begins and base != recipe.student:
+        _keep_commit(known, base)
     for data in filter(None, (data_set_of(use.task) for _, uses in uses_of(recipe) for use in uses)):
         name = f"datasets/{data.place}"
         unknown = not (data.is_local or data.revision or name in known)
@@ -96,10 +105,18 @@ def _with_commits(kept: Mapping[str, str], recipe: Recipe) -> dict[str, str]:
     return known
 
 
+def _keep_commit(known: dict[str, str], model: Student) -> None:
+    if hub_name(model) not in known and (commit := commit_of(model)) is not None:
+        known[hub_name(model)] = commit
+
+
 def pinned(recipe: Recipe, revisions: Mapping[str, str]) -> Recipe:
     """Return the recipe with the commits of its hub ids, as far as they are known."""
     student, teacher = recipe.student, recipe.teacher
     student = student.model_copy(update={"revision": revisions.get(hub_name(student), student.revision)})
+    base = base_student(student)
+    if base != student and (commit := revisions.get(hub_name(base))):
+        student = student.model_copy(update={"base_revision": commit})
     for model in models_of(recipe)[1:]:
         commit = revisions.get(hub_name(model), model.revision)
         teacher = teacher.model_copy(update={"revision": commit})

@@ -49,6 +49,7 @@ def look(recipe: Recipe, folder: Path, again: Sequence[Stage]) -> Looked:
 
 
 Check = Callable[[], Iterator[Finding]]
+_TRAINED = {"instructed", "refined", "controls"}
 
 
 def _checks(recipe: Recipe, folder: Path, again: Sequence[Stage]) -> Iterator[Check]:
@@ -69,7 +70,7 @@ def _checks(recipe: Recipe, folder: Path, again: Sequence[Stage]) -> Iterator[Ch
     if asks:
         yield lambda: _teacher(recipe)
     if any(stage.uses_student for stage in again):
-        yield lambda: _student(recipe)
+        yield lambda: _student(recipe, trains=bool(_TRAINED & products))
     if any(stage.computes for stage in again):
         yield lambda: _engine(recipe)
         yield lambda: _memory(recipe)
@@ -123,7 +124,7 @@ def _installed(what: str, findings: Sequence[Finding]) -> None:
         raise MachineError(f"{what}: something that it needs is missing: {missing[0]}")
 
 
-def _student(recipe: Recipe) -> Iterator[Finding]:
+def _student(recipe: Recipe, *, trains: bool) -> Iterator[Finding]:
     from srit.students.adapted import base_student
     from srit.students.loading import load_prompts, locate
     from srit.students.weights import check_weights
@@ -138,12 +139,28 @@ def _student(recipe: Recipe) -> Iterator[Finding]:
     if base != student:
         does = "is merged into it first" if student.tuning == "full" else "is trained further; student.lora is not used"
         yield Finding(True, f"adapter {student.model}", f"of {base.model}: it {does}")
-        yield from _student(recipe.model_copy(update={"student": base}))
+        yield from _student(recipe.model_copy(update={"student": base}), trains=trains)
         return
     lines = load_prompts(student, recipe.prompt).lines
     size = n_parameters(recipe)
     yield Finding(True, f"student {student.model}", f"{size / 1e6:,.0f}M parameters" if size else "there")
     yield from (Finding(False, "chat template", line) for line in lines if line.startswith("WARN"))
+    yield from _longest(recipe) if trains else ()
+
+
+def _longest(recipe: Recipe) -> Iterator[Finding]:
+    """Say how long a text to train on may be."""
+    from srit.students.lengths import bound_of
+    from srit.students.loading import load_room
+
+    room = load_room(recipe.student)
+    bounds = [
+        bound_of(room, part.max_length, name)
+        for name, part in (("instruct", recipe.instruct), ("refine", recipe.refine))
+    ]
+    for most in dict.fromkeys(bound and bound.what for bound in bounds):
+        line = f"at most {most}, prompts included; longer ones are left out"
+        yield Finding(True, "texts to train on", line if most else "of any length, unless max_length is set")
 
 
 # Bytes a parameter: what a trained folder takes, and two checkpoints of weights and both moments of AdamW.
@@ -155,7 +172,7 @@ def _place(recipe: Recipe, folder: Path, again: Sequence[Stage]) -> Iterator[Fin
     there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise MachineError(f"{folder}: cannot be written; choose another with --out")
-    trained = sum(stage.name.product in ("instructed", "refined", "controls") for stage in again)
+    trained = sum(stage.name.product in _TRAINED for stage in again)
     size = (n_parameters(recipe) or 0) * (1 if recipe.student.tuning == "full" else _ADAPTER)
     needed, free = size * (_SAVED * trained + (_CHECKPOINTS if trained else 0)), free_disk(folder)
     if free < needed:

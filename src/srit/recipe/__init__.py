@@ -52,6 +52,8 @@ class Student(Part):
 
     model: str  # "smollm2-135m-instruct" (from PyPI), a local folder or a hub id
     revision: str | None = None  # of a hub id
+    # Of the model on the hub that an adapter was trained on; None: the one that the adapter names.
+    base_revision: str | None = Field(default=None, exclude_if=lambda revision: revision is None)
     chat_template: str | None = None  # "chatml", "gemma", a Jinja template, or None: the tokenizer's own
     tuning: Literal["lora", "full", "qlora"] = "lora"  # qlora: adapters over a 4-bit base (srit[qlora])
     lora: Lora = Lora()
@@ -145,6 +147,9 @@ class Optimization(Part):
     schedule: Schedule = Field(default="linear", exclude_if=lambda schedule: schedule == "linear")
     # A step takes this share of the learning rate off each matrix; vectors, such as norms, keep theirs.
     weight_decay: float = Field(default=0.0, ge=0, exclude_if=lambda decay: not decay)
+    # Tokens of the longest text to train on, with its prompt: longer ones are left out. None: as many as the student
+    # has positions; one with relative positions (RoPE, ALiBi) can be trained beyond them.
+    max_length: Count | None = Field(default=None, exclude_if=lambda max_length: max_length is None)
 
 
 class Instruct(Optimization):

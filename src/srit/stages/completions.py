@@ -24,7 +24,7 @@ from srit.samplers import Sampled, SamplingSettings
 from srit.samplers.asked import Asked, asked, each, judging, make_requests
 from srit.stages.accepted import start_inputs, start_of
 from srit.stages.lengths import LENGTHS
-from srit.stages.pairs import demonstrations_for, make_pairs, pair_settings, usable
+from srit.stages.pairs import PAIR_FIELDS, demonstrations_for, make_pairs, pair_settings, usable
 from srit.students.prompts import Prompts
 from srit.tasks import find_task, judge
 from srit.training.losses import loss_kind
@@ -65,7 +65,7 @@ def yield_stage(recipe: Recipe, number: int) -> Stage:
         name=name,
         version=1,
         settings=pair_settings(recipe) | {"refine": refine},
-        reads=("pairs", *(f"refine.{field}" for field in shaping)),
+        reads=(*PAIR_FIELDS, *(f"refine.{field}" for field in shaping)),
         inputs=(problems, "demonstrations.jsonl", probed),
         outputs=(f"{name}.json",),
         make=lambda inputs, out, context: _make_yield(inputs, out, context, problems, number, grouped),

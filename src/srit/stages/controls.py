@@ -14,7 +14,7 @@ from srit.recipe.compared import refine_problems
 from srit.recipe.rounds import RoundPart
 from srit.run_directory import Json
 from srit.stages.instructed import instruct_on
-from srit.stages.refined import make_refined, preferences_of, refine_fields, refinement, refining
+from srit.stages.refined import fitting_of, make_refined, preferences_of, refine_fields, refinement, refining
 from srit.training.losses.none import NoneSettings
 
 
@@ -58,4 +58,5 @@ def _budget(inputs: Inputs, context: Context, file: str) -> int:
     from srit.training.preference import n_row_tokens
 
     refine = inputs.recipe.refine
-    return n_row_tokens(preferences_of(inputs, context, refine, file, RoundPart(1)), refine)
+    answers = preferences_of(inputs, context, refine, file, RoundPart(1), fitting_of(context, refine))
+    return n_row_tokens(answers, refine)

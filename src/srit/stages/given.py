@@ -26,7 +26,7 @@ from srit.run_directory import Json, Lookup, Scratch
 from srit.stages.accepted import start_inputs, start_of
 from srit.stages.completions import Tally
 from srit.stages.pairs import prompts_of
-from srit.students.lengths import Needed, too_long
+from srit.students.lengths import Needed, bound_of, too_long
 from srit.students.prompts import Prompts
 from srit.students.sources import ScoringWork, read_scores
 from srit.sums import sum_if_there
@@ -62,8 +62,10 @@ def given_completions_stage(recipe: Recipe, part: RoundPart) -> Stage:
     return Stage(
         name=name,
         version=1,
-        settings=recipe.model_dump(mode="json", include={"student"}) | {"path": path},
-        reads=("sample.path",),
+        settings=recipe.model_dump(mode="json", include={"student"})
+        | {"path": path}
+        | recipe.refine.model_dump(include={"max_length"}),
+        reads=("sample.path", "refine.max_length"),
         inputs=(problems, *start_inputs(part)),
         outputs=(part.completions,),
         make=lambda inputs, out, context: _make_completions(inputs, out, context, problems, part),
@@ -106,7 +108,7 @@ def _make_none(out: Outputs, part: RoundPart) -> Mapping[str, Json]:
 def _make_completions(inputs: Inputs, out: Outputs, context: Context, file: str, part: RoundPart) -> Mapping[str, Json]:
     problems, path = inputs.filed(file, Problem), require_file(str(inputs.recipe.sample.path), "sample.path")
     found, counts = read_completions(path, problems, context.texts.prompts)
-    kept = Scratch(_fitting(context, problems, found, counts))
+    kept = Scratch(_fitting(context, problems, found, counts, inputs.recipe.refine.max_length))
     logps = _scored(inputs, context, kept, file, start_of(inputs, part))
     made = (replace(completion, logp=logp) for completion, logp in zip(kept, logps, strict=True))
     tally = Tally()
@@ -115,14 +117,18 @@ def _make_completions(inputs: Inputs, out: Outputs, context: Context, file: str,
 
 
 def _fitting(
-    context: Context, problems: Iterable[Problem], completions: Iterable[Completion], counts: Counter[str]
+    context: Context,
+    problems: Iterable[Problem],
+    completions: Iterable[Completion],
+    counts: Counter[str],
+    max_length: int | None,
 ) -> Iterator[Completion]:
-    """Yield the answers that fit into the student's positions, with their prompts, and count the others."""
-    room, prompts = context.texts.room, context.texts.prompts
+    """Yield the answers that are not too long to train on, with their prompts, and count the others."""
+    bound, prompts = bound_of(context.texts.room, max_length, "refine"), context.texts.prompts
     for problem, own in with_own(problems, completions):
         for one in own:
             need = Needed(problem, one.prompt, len(one.token_ids), "")
-            if room is not None and room.hard and too_long([need], prompts, room):
+            if bound is not None and too_long([need], prompts, bound.tokens):
                 counts["left out: too long for the student"] += 1
             else:
                 yield one

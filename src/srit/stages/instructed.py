@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import compress
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
-from srit.errors import DataError, TrainingError
+from srit.errors import TrainingError
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.estimate import Work, demonstrated, tokens_of, training
@@ -19,14 +20,13 @@ from srit.records.own import key_of
 from srit.run_directory import Json, Scratch
 from srit.stages.lengths import LENGTHS
 from srit.students.configs import dropout
+from srit.students.lengths import Fitting, bound_of
 from srit.students.prompts import Prompts
 from srit.students.saved import save
 
 if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
     from srit.training.instruction import Example
-
-MOST_LONG = 0.2  # of the demonstrations may be left out as too long
 
 
 def instructed_stage(recipe: Recipe) -> Stage:
@@ -95,11 +95,11 @@ def instruct_on(
 
     Raises:
         TrainingError: a row does not have one beginning and one end.
-        DataError: no demonstration fits the student.
+        DataError: more than a fifth of the demonstrations are too long.
     """
     from srit.training.instruction import instruct
 
-    examples, n_long = _fitting(context, _examples(inputs, context))
+    examples, n_long = _fitting(context, _examples(inputs, context), settings.max_length)
     ends = _check_ends(context, examples)
     work = partial(
         instruct,
@@ -142,28 +142,18 @@ def _check_ends(context: Context, examples: Sequence[Example]) -> Json:
     return context.reports.check("one beginning and one end of turn a row", True, line)
 
 
-def _fitting(context: Context, examples: Sequence[Example]) -> tuple[Sequence[Example], int]:
-    """Return the examples that fit the student's positions, and how many do not.
+def _fitting(context: Context, examples: Sequence[Example], max_length: int | None) -> tuple[Sequence[Example], int]:
+    """Return the examples that are not too long to train on, and how many are.
 
     Raises:
-        DataError: none fits.
+        DataError: more than a fifth are.
     """
-    room = context.texts.room
-    sizes = [len(example.prompt_ids) + len(example.completion_ids) for example in examples]
-    n_long = sum(size > room.tokens for size in sizes) if room else 0
-    if room is None or not n_long:
+    fitting = Fitting(bound_of(context.texts.room, max_length, "instruct"))
+    fit = [fitting.fits(len(e.prompt_ids) + len(e.completion_ids), e.problem_id) for e in examples]
+    if not (line := fitting.told("demonstrations")):
         return examples, 0
-    line = f"{n_long} of {len(examples)} demonstrations with their prompts are longer than the student's {room.tokens} "
-    if not room.hard:
-        context.reports.check("demonstrations fit", False, f"{line}tokens: it was not trained on such texts")
-        return examples, 0
-    if n_long > MOST_LONG * len(examples):
-        raise DataError(
-            f"{line}positions, which is more than {MOST_LONG:.0%}: the rest would teach only short answers. Use "
-            "shorter ones, or another student"
-        )
-    context.reports.check("demonstrations fit", False, f"{line}positions: they are left out")
-    return Scratch(e for e, size in zip(examples, sizes, strict=True) if size <= room.tokens), n_long
+    context.reports.check("demonstrations fit", False, line)
+    return Scratch(compress(examples, fit)), fitting.n_long
 
 
 def save_trained(out: Outputs, context: Context, model: LanguageModel, name: str) -> None:

@@ -31,7 +31,7 @@ def lengths_stage(recipe: Recipe) -> Stage:
     inputs = dict.fromkeys(("problems/train.jsonl", refine_problems(recipe), "problems/dev.jsonl", *tested))
     return Stage(
         name=StageName("lengths"),
-        version=1,
+        version=2,
         settings=settings | {"chat_template": recipe.student.chat_template},
         reads=(
             *(f"sample.{field}" for field in sorted(sample)),
@@ -50,7 +50,7 @@ def lengths_stage(recipe: Recipe) -> Stage:
 
 def _make_lengths(inputs: Inputs, out: Outputs, context: Context, tested: Sequence[str]) -> Mapping[str, Json]:
     prompts, room = context.texts.prompts, context.texts.room
-    found = [] if room is None else too_long(_asked(inputs, tested, prompts), prompts, room)
+    found = [] if room is None else too_long(_asked(inputs, tested, prompts), prompts, room.tokens)
     if room is not None:
         refuse(found, room)
     checks = [context.reports.check("prompts and answers fit", False, warning(found, room))] if found and room else []

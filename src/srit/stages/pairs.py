@@ -19,7 +19,7 @@ from srit.recipe.rounds import RoundPart
 from srit.records import Completion, Demonstration, Pair, Problem, PromptKind
 from srit.records.own import key_of, with_own
 from srit.run_directory import Json
-from srit.students.lengths import Needed, too_long
+from srit.students.lengths import Needed, bound_of, most_tokens, too_long
 
 # A direct answer with fewer words than this before its final sentence has no chain of thought.
 _BARE_WORDS = 4
@@ -35,16 +35,23 @@ def pairs_stage(recipe: Recipe, part: RoundPart) -> Stage:
         name=StageName("pairs", part.round, part=part.shown),
         version=2,
         settings=pair_settings(recipe) | part.settings,
-        reads=("pairs",),
+        reads=PAIR_FIELDS,
         inputs=(problems, "demonstrations.jsonl", part.completions),
         outputs=(part.pairs,),
         make=lambda inputs, out, context: _make_pairs(inputs, out, context, problems, part),
     )
 
 
+PAIR_FIELDS = ("pairs", "refine.max_length")  # of the recipe, from which pairs are made
+
+
 def pair_settings(recipe: Recipe) -> dict[str, Json]:
     """Return what shapes pairs, as a stage's settings."""
-    return {"pairs": without_later(recipe.pairs.model_dump(mode="json")), "chat_template": recipe.student.chat_template}
+    return {
+        "pairs": without_later(recipe.pairs.model_dump(mode="json")),
+        "chat_template": recipe.student.chat_template,
+        **recipe.refine.model_dump(include={"max_length"}),
+    }
 
 
 def _make_pairs(inputs: Inputs, out: Outputs, context: Context, file: str, part: RoundPart) -> Mapping[str, Json]:
@@ -62,18 +69,21 @@ def _make_pairs(inputs: Inputs, out: Outputs, context: Context, file: str, part:
 
 
 def demonstrations_for(inputs: Inputs, context: Context) -> Demonstrated:
-    """Return a function that finds a problem's kept demonstration, if it fits the student."""
+    """Return a function that finds a problem's kept demonstration, if it is not too long to train on."""
     kept = inputs.grouped("demonstrations.jsonl", Demonstration, key_of, lambda demonstration: demonstration.kept)
     prompts, room = context.texts.prompts, context.texts.room
+    bound = bound_of(room, inputs.recipe.refine.max_length, "refine")
+    always = room is not None and room.hard  # otherwise only what is large: stage 2 leaves out what is too long
     kinds = prompts_of(inputs.recipe.pairs.prompt)
 
     def found(problem: Problem) -> Demonstration | None:
         of_problem = kept.of(key_of(problem))
         if not of_problem:
             return None
-        if room is not None and room.hard:
-            tokens = len(prompts.completion_ids(of_problem[-1].text))
-            if too_long((Needed(problem, kind, tokens, "") for kind in kinds), prompts, room):
+        text = of_problem[-1].text
+        if bound is not None and (always or most_tokens(text) > bound.tokens):
+            tokens = len(prompts.completion_ids(text))
+            if too_long((Needed(problem, kind, tokens, "") for kind in kinds), prompts, bound.tokens):
                 return None
         return of_problem[-1]
 

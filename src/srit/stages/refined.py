@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, tee
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from srit.compute.mapping import Later
 from srit.errors import TrainingError
@@ -24,6 +24,7 @@ from srit.run_directory import Json, Scratch
 from srit.stages.accepted import start_inputs, start_of
 from srit.stages.instructed import save_trained
 from srit.stages.pairs import prompts_of, right_sides, usable
+from srit.students.lengths import Fitting, bound_of
 from srit.students.prompts import Prompts
 from srit.students.sources import ScoringWork, read_scores
 from srit.training.losses import loss_kind, loss_of_equals
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from srit.training.loop import Leg, Metrics
     from srit.training.objective import Preference
 
+TokenIds = tuple[int, ...]
 
 # Nats per token between sampler and trainer. Rounding alone: float32 1e-5; bfloat16 4e-3, and up to 0.03 for an adapter
 # so little trained that rounding hides what it adds. Another model instead of the instructed one: 0.15 or more.
@@ -141,10 +143,14 @@ def make_refined(
 
     Raises:
         TrainingError: there is nothing to train on, or the start is not the model that was sampled from.
+        DataError: more than a fifth of the answers are too long.
     """
     from srit.training.preference import refine
 
-    preferences = preferences_of(inputs, context, settings, file, part)
+    fitting = fitting_of(context, settings)
+    preferences = preferences_of(inputs, context, settings, file, part, fitting)
+    if line := fitting.told("answers"):
+        context.reports.check("answers fit", False, line)
     if not preferences and not part.shown:
         raise TrainingError(f"no problem gave a pair or a right answer: {_NOTHING}")
     agreement, reference = _before(inputs, context, preferences, settings, file, part)
@@ -172,7 +178,8 @@ def make_refined(
         history = _of_round(inputs, part, history)
     out.json(f"{name}.json", {"history": history, "invariants": checks})
     tokens = sum(metrics["tokens"] for metrics in history)
-    return {"groups": groups, "steps": len(history), "tokens": tokens}
+    left_out = {"left out: too long": fitting.n_long} if fitting.n_long else {}
+    return {"groups": groups, "steps": len(history), "tokens": tokens} | left_out
 
 
 def _leg(inputs: Inputs, out: Outputs, part: RoundPart) -> Leg:
@@ -212,8 +219,13 @@ _NOTHING = (
 )
 
 
+def fitting_of(context: Context, settings: Refine) -> Fitting:
+    """Return what tells which answers can be trained on."""
+    return Fitting(bound_of(context.texts.room, settings.max_length, "refine"))
+
+
 def preferences_of(
-    inputs: Inputs, context: Context, settings: Refine, file: str, part: RoundPart
+    inputs: Inputs, context: Context, settings: Refine, file: str, part: RoundPart, fitting: Fitting
 ) -> Sequence[Preference]:
     """Return what a part's answers teach under these settings, set aside; `file` as in `make_refined`."""
     return Scratch(
@@ -224,6 +236,7 @@ def preferences_of(
             context.texts.prompts,
             inputs.recipe.pairs,
             settings,
+            fitting,
         )
     )
 
@@ -304,8 +317,12 @@ def each_preference(
     prompts: Prompts,
     limits: Pairs,
     settings: Refine,
+    fitting: Fitting,
 ) -> Iterator[Preference]:
-    """Yield the groups that stage 2 trains on, in problem order, in which pairs and completions are too."""
+    """Yield the groups that stage 2 trains on, in problem order, in which pairs and completions are too.
+
+    Answers that are too long are left out, and counted by `fitting`.
+    """
     kind = loss_kind(settings.loss)
     once, again = tee(problems)
     for (problem, own), (_, paired) in zip(with_own(once, completions), with_own(again, pairs), strict=True):
@@ -316,13 +333,17 @@ def each_preference(
             likely = [side.token_ids for side in right]
             if settings.nll_on == "chosen" and (kind.loss or settings.nll_weight):  # also logged with a weight of 0
                 likely = list(dict.fromkeys(pair.chosen_ids for pair in of_prompt))
-            compared = of_prompt if kind.loss else []
-            if compared or likely or samples:
-                preference = _preference(prompts.problem_ids(problem, prompt), compared, likely, samples)
-                yield preference._replace(problem_id=problem.id)
+            taught = _Taught(of_prompt if kind.loss else [], likely, samples)
+            if any(taught):
+                prompt_ids = prompts.problem_ids(problem, prompt)
+                fitted = taught.of(
+                    ids for ids in taught.answers() if fitting.fits(len(prompt_ids) + len(ids), problem.id)
+                )
+                if any(fitted):
+                    yield _preference(problem.id, prompt_ids, fitted)
 
 
-def _advantages(completions: Sequence[Completion]) -> list[tuple[tuple[int, ...], float]]:
+def _advantages(completions: Sequence[Completion]) -> list[tuple[TokenIds, float]]:
     """Return every answer to a problem with its advantage; [] if all are right, or all wrong.
 
     Answers to both prompts are one group, as they are in pairs.
@@ -339,21 +360,37 @@ def learns_right(settings: Refine) -> bool:
     return settings.nll_weight > 0 and settings.nll_on == "right"
 
 
-def _preference(
-    prompt_ids: tuple[int, ...],
-    pairs: Sequence[Pair],
-    likely: Sequence[tuple[int, ...]],
-    samples: Sequence[tuple[tuple[int, ...], float]],
-) -> Preference:
+class _Taught(NamedTuple):
+    """What the answers to one prompt teach."""
+
+    pairs: Sequence[Pair]
+    likely: Sequence[TokenIds]  # answers whose likelihood is raised
+    samples: Sequence[tuple[TokenIds, float]]  # with their advantages
+
+    def answers(self) -> Iterable[TokenIds]:
+        """Return each answer once."""
+        sides = (ids for pair in self.pairs for ids in (pair.chosen_ids, pair.rejected_ids))
+        return dict.fromkeys((*sides, *self.likely, *(ids for ids, _ in self.samples)))
+
+    def of(self, answers: Iterable[TokenIds]) -> _Taught:
+        """Return what some of the answers teach."""
+        some = set(answers)
+        return _Taught(
+            [pair for pair in self.pairs if {pair.chosen_ids, pair.rejected_ids} <= some],
+            [ids for ids in self.likely if ids in some],
+            [(ids, advantage) for ids, advantage in self.samples if ids in some],
+        )
+
+
+def _preference(problem_id: str, prompt_ids: TokenIds, taught: _Taught) -> Preference:
     from srit.compute.rows import Group
     from srit.training.objective import Preference
 
-    sides = [ids for pair in pairs for ids in (pair.chosen_ids, pair.rejected_ids)]
-    answers = [ids for ids, _ in samples]
-    place = {ids: index for index, ids in enumerate(dict.fromkeys([*sides, *likely, *answers]))}
+    place = {ids: index for index, ids in enumerate(taught.answers())}
     return Preference(
         group=Group(prompt_ids, tuple(place)),
-        pairs=tuple((place[pair.chosen_ids], place[pair.rejected_ids]) for pair in pairs),
-        likely=tuple(place[ids] for ids in likely),
-        samples=tuple((place[ids], advantage) for ids, advantage in samples),
+        pairs=tuple((place[pair.chosen_ids], place[pair.rejected_ids]) for pair in taught.pairs),
+        likely=tuple(place[ids] for ids in taught.likely),
+        samples=tuple((place[ids], advantage) for ids, advantage in taught.samples),
+        problem_id=problem_id,
     )

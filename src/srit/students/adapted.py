@@ -115,7 +115,8 @@ def base_student(student: Student) -> Student:
     if folder is None:
         return student
     base = base_of(folder)
-    return student.model_copy(update={"model": base.model, "revision": base.revision})
+    revision = student.base_revision or base.revision
+    return student.model_copy(update={"model": base.model, "revision": revision, "base_revision": None})
 
 
 def base_of(adapter: Path) -> Student:

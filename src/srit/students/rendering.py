@@ -19,14 +19,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from srit.shortages import limit_memory
+from srit.errors import MachineError
+from srit.shortages import address_space, free_memory, gigabytes, lacking_address_space, limit_memory
 
 SECONDS = 1.0  # of processor time for one text; the templates of known models take 0.1 ms
 MEMORY = 512 * 2**20  # bytes beside what the process already has
 LONGEST = 32 * 2**20  # bytes of one reply
+_TOO_LARGE = f"takes more than {MEMORY >> 20} MiB of memory"
 
 Turns = Sequence[dict[str, Any]]  # role and content of each
 Render = Callable[[str, Turns, bool], str]  # a template, the turns, and whether the assistant's next turn is opened
@@ -51,7 +52,7 @@ class Renderer:
         """
         self._render = render
         self._child: _Child | None = None
-        self._end: Callable[[], object] = lambda: None
+        self._end: Callable[[], int | None] = lambda: None
         self._lock = threading.Lock()
 
     def render(self, source: str, chats: Sequence[Turns], *, opens: bool) -> list[str]:
@@ -59,27 +60,48 @@ class Renderer:
 
         Raises:
             Unrendered: the template fails for one of them, or goes beyond a limit.
+            MachineError: it failed with less memory than a template may take, or the child was killed twice.
         """
+        question = json.dumps([source, list(chats), opens]).encode()
         with self._lock:
-            pipe = self._running()
             try:
-                pipe.send_bytes(json.dumps([source, list(chats), opens]).encode())
-                replies = json.loads(pipe.recv_bytes(LONGEST))
-            except (EOFError, OSError):
-                self.close()
-                limits = f"{SECONDS:g} s of processor time, {MEMORY >> 20} MiB of memory or {LONGEST >> 20} MiB of text"
-                raise Unrendered(f"takes more than {limits}") from None
+                reply = self._asked(question) or self._asked(question)
             except BaseException:  # an interrupted exchange would leave its reply to the next question
                 self.close()
                 raise
-        if failed := [reason for _, reason in replies if reason is not None]:
+        if reply is None:
+            raise MachineError(
+                "the process that renders chat templates was killed twice, as Linux does when memory runs out: it may "
+                f"take {gigabytes(MEMORY)}, and {gigabytes(free_memory())} are free; rerun the same command to continue"
+            )
+        replies = json.loads(reply)
+        failed = [reason for _, reason in replies if reason is not None]
+        if _TOO_LARGE in failed:
+            _check_memory()
+        if failed:
             raise Unrendered(failed[0])
         return [text for text, _ in replies]
 
-    def close(self) -> None:
-        """End the child."""
-        self._end()
+    def _asked(self, question: bytes) -> bytes | None:
+        """Return the child's reply; None: something else has killed the child."""
+        pipe = self._running()
+        try:
+            pipe.send_bytes(question)
+            return pipe.recv_bytes(LONGEST)
+        except (EOFError, OSError):
+            ended = self.close()
+        if ended == signal.SIGKILL:
+            return None
+        if ended != signal.SIGPROF:
+            _check_memory()
+        limits = f"{SECONDS:g} s of processor time, {MEMORY >> 20} MiB of memory or {LONGEST >> 20} MiB of text"
+        raise Unrendered(f"takes more than {limits}")
+
+    def close(self) -> int:
+        """End the child, and return the signal that ended it."""
+        ended = self._end()
         self._child = None
+        return ended or 0
 
     def _running(self) -> Connection:
         if self._child is None:
@@ -100,13 +122,26 @@ def _fork(render: Render) -> _Child:
     return _Child(pid, ours)
 
 
-def _end(child: _Child, owner: int) -> None:
+def _end(child: _Child, owner: int) -> int:
     if os.getpid() != owner:
-        return  # a copy of the object in another process
+        return 0  # a copy of the object in another process
     child.pipe.close()
     with suppress(ProcessLookupError, ChildProcessError):
-        os.kill(child.pid, signal.SIGKILL)
-        os.waitpid(child.pid, 0)
+        os.kill(child.pid, signal.SIGKILL)  # without effect if it has ended
+        _, status = os.waitpid(child.pid, 0)
+        return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    return 0
+
+
+def _check_memory() -> None:
+    """
+    Raises:
+        MachineError: the child had less memory than it may take.
+    """
+    if lacking := lacking_address_space(MEMORY):
+        raise MachineError(
+            f"{lacking}: a chat template is rendered in a process of its own; raise the limit, and rerun"
+        )
 
 
 def _serve(render: Render, pipe: Connection) -> NoReturn:
@@ -129,8 +164,7 @@ def _confine(descriptor: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.closerange(3, descriptor)  # such as the lock of a run, which must end with the parent
     os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit_memory(pages * os.sysconf("SC_PAGE_SIZE") + MEMORY)
+    limit_memory(address_space() + MEMORY)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
@@ -142,7 +176,7 @@ def _attempt(render: Render, source: str, turns: Turns, opens: bool) -> tuple[st
         text = render(source, turns, opens)
         return (text, None) if len(text) < LONGEST // 8 else ("", f"writes {len(text):,} characters for one text")
     except MemoryError:
-        return "", f"takes more than {MEMORY >> 20} MiB of memory"
+        return "", _TOO_LARGE
     except Exception as error:
         return "", f"fails ({(str(error).strip() or type(error).__name__).splitlines()[0]:.200})"
     finally:

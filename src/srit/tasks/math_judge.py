@@ -19,7 +19,7 @@ from typing import Any
 
 from srit.errors import DataError, JudgeError
 from srit.tasks.judging.comparing import BY_WRITING, equal
-from srit.tasks.judging.forked import SLOWER
+from srit.tasks.judging.forked import SLOWER, TRIES
 from srit.tasks.judging.forms import form
 from srit.tasks.judging.limits import refusal
 
@@ -54,10 +54,14 @@ def math_equal(answer: str, gold: str) -> bool:
     return _WORKER.ask(answer, gold)
 
 
+class _Died(JudgeError):
+    """The process ended in the middle of a question."""
+
+
 class Worker:
     """A process that compares with math-verify, in children that end when a question takes too long.
 
-    Safe to share between threads; replaced if it fails itself.
+    Safe to share between threads; replaced if it fails itself, and asked again once if it died.
     """
 
     def __init__(self, timeout_seconds: float = TIMEOUT_SECONDS, program: str = _PROGRAM) -> None:
@@ -76,12 +80,18 @@ class Worker:
         Raises:
             JudgeError: no verdict within the limits.
         """
+        question = {"answer": answer, "gold": gold}
         with self._lock:
-            process = self._running()
-            verdict = self._exchange(process, {"answer": answer, "gold": gold}, self._timeout * SLOWER + SPARE_SECONDS)
+            try:
+                verdict = self._asked(question)
+            except _Died:
+                verdict = self._asked(question)
         if "equal" not in verdict:
             raise JudgeError(str(verdict.get("error")))
         return bool(verdict["equal"])
+
+    def _asked(self, question: dict[str, str]) -> dict[str, Any]:
+        return self._exchange(self._running(), question, TRIES * self._timeout * SLOWER + SPARE_SECONDS)
 
     def close(self) -> None:
         """End the process; the next question starts another."""
@@ -116,13 +126,13 @@ class Worker:
             line = _read_line(process, timeout)
         except OSError as error:
             self.close()
-            raise JudgeError(f"the comparing process broke off: {error}") from error
+            raise _Died(f"the comparing process broke off: {error}") from error
         if line is None:
             self.close()
             raise JudgeError(f"the comparing process said nothing for {timeout:g} s")
         if not line.endswith(b"\n"):
             self.close()
-            raise JudgeError("the comparing process died (memory limit, or a crash in sympy)")
+            raise _Died("the comparing process died (memory limit, or a crash in sympy)")
         verdict: dict[str, Any] = json.loads(line)
         return verdict
 

@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from srit.teachers.openai.asking import Clock
 from srit.teachers.openai.schedule import Attempt, Schedule
 
 SECOND = 1.0  # that a request takes
@@ -161,3 +162,10 @@ def test_a_lost_request_is_repeated_after_the_questions_that_were_never_asked():
     schedule.retry_last(schedule.take(0.0))
 
     assert [schedule.take(0.0).number for _ in range(1)] == [1] and schedule.n_left == 3
+
+
+def test_the_time_in_which_the_process_was_stopped_does_not_pass():
+    times = iter([0.0, 1.0, 601.0, 602.0])
+    clock = Clock(lambda: next(times))
+
+    assert [clock.now() for _ in range(3)] == [1.0, 1.0, 2.0]

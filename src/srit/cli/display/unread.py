@@ -14,7 +14,8 @@ from srit.watching import Event, Watch
 def shown_while_read(watch: Watch) -> Watch:
     """Show events as long as possible; then continue silently, or stop as after SIGHUP if the reader has hung up.
 
-    An error here would end the work at once, and lose the paid answers in flight.
+    An error here would end the work at once, and lose the paid answers in flight. A command that ignores SIGHUP, as
+    nohup has it, also goes on without its terminal.
     """
 
     def shown(event: Event) -> None:
@@ -38,6 +39,7 @@ def silence() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
+            os.write(stream.fileno(), b"")  # fails if its terminal is gone
         except OSError:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())

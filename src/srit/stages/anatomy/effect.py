@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from itertools import chain
+from itertools import chain, compress
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple, get_args
@@ -34,6 +34,7 @@ from srit.stages.anatomy.pairs import rejects_likeliest
 from srit.stages.anatomy.samples import ByProblem, by_problem
 from srit.stages.lengths import LENGTHS
 from srit.stages.predictions import Wanted, answers, computed_with
+from srit.students.lengths import bound_of
 from srit.students.sources import ScoringWork, read_scores
 
 if TYPE_CHECKING:
@@ -56,12 +57,13 @@ def effect_stage(recipe: Recipe, number: int) -> Stage:
         **recipe.evaluate.model_dump(include={"max_new_tokens", "stop"}),
         **recipe.model_dump(mode="json", include={"seed", "sampler", "rows"}),
         **computed_with(recipe),
+        **recipe.refine.model_dump(include={"max_length"}),
     }
     return Stage(
         name=name,
         version=1,
         settings=settings,
-        reads=("seed", "rows", "evaluate.max_new_tokens", "evaluate.stop"),
+        reads=("seed", "rows", "evaluate.max_new_tokens", "evaluate.stop", "refine.max_length"),
         inputs=(problems, whole.completions, whole.pairs, *dict.fromkeys((*start_inputs(whole), *trained.values()))),
         outputs=(f"{name}.json",),
         make=lambda inputs, out, context: _make_effect(inputs, out, context, problems, whole, trained),
@@ -87,11 +89,12 @@ def _work(recipe: Recipe, n_trained: int) -> Work:
 def _make_effect(
     inputs: Inputs, out: Outputs, context: Context, file: str, whole: RoundPart, trained: Mapping[Model, str]
 ) -> Mapping[str, Json]:
-    problems, pairs = inputs.records(file, Problem), inputs.records(whole.pairs, Pair)
+    problems = inputs.records(file, Problem)
+    pairs, groups = _trained_on(inputs, context, problems, inputs.records(whole.pairs, Pair))
     samples = by_problem(inputs.records(whole.completions, Completion))
-    before = _measured(inputs, context, problems, pairs, start_of(inputs, whole))
+    before = _measured(inputs, context, problems, groups, start_of(inputs, whole))
     found = [
-        effect(model, pairs, samples, before, _measured(inputs, context, problems, pairs, folder))
+        effect(model, pairs, samples, before, _measured(inputs, context, problems, groups, folder))
         for model, folder in trained.items()
     ]
     out.json(f"{whole.folder}/effect.json", _adapter().dump_python(Effects(tuple(found)), mode="json"))
@@ -106,7 +109,7 @@ class Measured(NamedTuple):
 
 
 def _measured(
-    inputs: Inputs, context: Context, problems: Sequence[Problem], pairs: Sequence[Pair], folder: str
+    inputs: Inputs, context: Context, problems: Sequence[Problem], groups: Sequence[Group], folder: str
 ) -> Measured:
     from srit.compute.scoring import BATCH_TOKENS, ROW_TOKENS
 
@@ -116,13 +119,27 @@ def _measured(
     source = context.models.sampler(trained, inputs.recipe.rows)
     said = answers(inputs.recipe, context, source, wanted, kept / "greedy", name)
     work = ScoringWork(context.models.frozen(trained), plan.rows, ROW_TOKENS, BATCH_TOKENS, by_token=True)
-    groups = _groups(context, problems, pairs)
     chunks = {f"pairs-{at // CHUNK:05d}.json": groups[at : at + CHUNK] for at in range(0, len(groups), CHUNK)}
     sizes = {chunk: len(members) for chunk, members in chunks.items()}
     scored = context.map_once(work, chunks, kept=kept, sizes=sizes, what=name)
     tokens = chain.from_iterable(map(read_scores, scored))
-    logps = [(of[: len(pair.chosen_ids)], of[len(pair.chosen_ids) :]) for pair, of in zip(pairs, tokens, strict=True)]
+    chosen = (len(group.completions[0]) for group in groups)
+    logps = [(of[:n], of[n:]) for n, of in zip(chosen, tokens, strict=True)]
     return Measured(logps, {(p.task, p.problem_id): p.verdict == "right" for p in said})
+
+
+def _trained_on(
+    inputs: Inputs, context: Context, problems: Sequence[Problem], pairs: Sequence[Pair]
+) -> tuple[list[Pair], list[Group]]:
+    """Return the pairs that are not too long to train on, and what is scored of each."""
+    bound = bound_of(context.texts.room, inputs.recipe.refine.max_length, "refine")
+    groups = _groups(context, problems, pairs)
+    fit = [bound is None or _longest(group) <= bound.tokens for group in groups]
+    return list(compress(pairs, fit)), list(compress(groups, fit))
+
+
+def _longest(group: Group) -> int:
+    return len(group.prompt_ids) + max(map(len, group.completions))
 
 
 def _groups(context: Context, problems: Sequence[Problem], pairs: Sequence[Pair]) -> list[Group]:

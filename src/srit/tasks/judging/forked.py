@@ -16,6 +16,7 @@ from typing import Any
 
 Answer = Callable[[bytes], dict[str, Any]]
 
+TRIES = 2  # for a question whose process is killed
 SLOWER = 10.0  # times as long a question may take by the clock: the machine may be busy with other things
 
 
@@ -25,7 +26,7 @@ class Child:
     def __init__(self, answer: Answer, seconds: float) -> None:
         asked, self._questions = os.pipe()
         self._verdicts, said = os.pipe()
-        self._seconds = seconds
+        self._seconds, self._late = seconds, False
         self._pid = os.fork()
         if self._pid == 0:
             for inherited in (self._questions, self._verdicts, 0, 1):  # so that their other ends see the parent go
@@ -45,6 +46,7 @@ class Child:
         said = b""
         while not said.endswith(b"\n"):
             if not ready.poll(self._seconds * SLOWER * 1000):
+                self._late = True
                 return None
             if not (part := os.read(self._verdicts, 65536)):
                 return None
@@ -52,12 +54,12 @@ class Child:
         return said[:-1]
 
     def end(self) -> int:
-        """End the process, and return the signal that ended it."""
+        """End the process, and return the signal that ended it: SIGPROF also if it did not answer in time."""
         os.kill(self._pid, signal.SIGKILL)  # without effect if it has ended
         _, status = os.waitpid(self._pid, 0)
         os.close(self._questions)
         os.close(self._verdicts)
-        return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        return signal.SIGPROF if self._late else os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
 
 
 def serve(answer: Answer, seconds: float) -> None:
@@ -69,14 +71,21 @@ def serve(answer: Answer, seconds: float) -> None:
     child = Child(answer, seconds)
     print("{}", flush=True)
     for line in sys.stdin.buffer:
-        verdict = child.ask(line)
-        if verdict is None:
-            late = child.end() in (signal.SIGPROF, signal.SIGKILL)
-            why = f"not decided within {seconds:g} s" if late else "the comparing process died: a crash, or no memory"
-            verdict = json.dumps({"error": why}).encode()
-            child = Child(answer, seconds)
-        sys.stdout.buffer.write(verdict + b"\n")
+        ended = 0
+        for _ in range(TRIES):
+            if (verdict := child.ask(line)) is not None:
+                break
+            ended, child = child.end(), Child(answer, seconds)
+            if ended != signal.SIGKILL:  # else something has killed it, as Linux does when memory runs out
+                break
+        sys.stdout.buffer.write((verdict or _undecided(ended, seconds)) + b"\n")
         sys.stdout.buffer.flush()
+
+
+def _undecided(ended: int, seconds: float) -> bytes:
+    late = ended == signal.SIGPROF
+    why = f"not decided within {seconds:g} s" if late else "the comparing process died: a crash, or no memory"
+    return json.dumps({"error": why}).encode()
 
 
 def _answer_all(answer: Answer, seconds: float, asked: int, said: int) -> None:

@@ -23,9 +23,24 @@ REPEATED = 20  # so many equal answers in a row to different questions mean that
 AGAIN_SECONDS = 60.0  # how long to wait for a server if all questions left failed in an earlier run too
 SHOWN_SECONDS = 5.0  # waits of this length or longer are shown
 SHOWN_EVERY = 60.0  # seconds between two lines about a server that does not answer
+AWAY_SECONDS = 15.0  # without a look at the clock, which a process at work takes every second: it was stopped
 PATIENCE = 4.0  # times as slow as the slowest answer so far: then a silent call is given up
 
 Outcome = Reply | Fault | NoConnection | Lost
+
+
+class Clock:
+    """Seconds without those in which this process was stopped (Ctrl-Z), when no server could answer it."""
+
+    def __init__(self, read: Callable[[], float] = time.monotonic) -> None:
+        self._read, self._last, self._stopped = read, read(), 0.0
+
+    def now(self) -> float:
+        """Return the time. A process that is not stopped asks again within `AWAY_SECONDS`."""
+        last, self._last = self._last, self._read()
+        if self._last - last > AWAY_SECONDS:
+            self._stopped += self._last - last
+        return self._last - self._stopped
 
 
 class Asking:
@@ -50,7 +65,8 @@ class Asking:
         self._only_failed = all(attempt.failed_before for attempt in attempts)
         if self._only_failed:
             give_up_seconds = min(give_up_seconds, AGAIN_SECONDS)
-        now = time.monotonic()
+        self._clock = Clock()
+        now = self._clock.now()
         self._schedule = Schedule(attempts, endpoint.concurrency, give_up_seconds, endpoint.first_wait_seconds, now)
         self._recent: deque[tuple[str | None, str]] = deque(maxlen=REPEATED)
         self._n_refused = 0
@@ -63,17 +79,17 @@ class Asking:
     def is_unfinished(self, stop: Stop) -> bool:
         """Return whether there is anything left to send or to wait for."""
         if stop.signal is not None and self._stops_at is None:
-            self._stops_at = stop.since + self._endpoint.stop_seconds
+            self._stops_at = self._clock.now() + self._endpoint.stop_seconds
             if n := len(self._schedule.running):
                 self._report(f"     stopping; waiting up to {self._endpoint.stop_seconds:.0f} s for {n} in flight")
         if self._stops_at is not None:
-            return bool(self._schedule.running) and time.monotonic() < self._stops_at
+            return bool(self._schedule.running) and self._clock.now() < self._stops_at
         return bool(self._schedule.running if self.error else self._schedule.n_left)
 
     def due(self, stop: Stop) -> Iterator[Attempt]:
         """Yield what to send now."""
         while self.error is None and stop.signal is None:
-            attempt = self._schedule.take(time.monotonic())
+            attempt = self._schedule.take(self._clock.now())
             if attempt is None:
                 return
             self.error = self._over_budget()
@@ -86,7 +102,7 @@ class Asking:
     def stop_for(self, error: OSError) -> None:
         """Ask nothing more, since nothing more can be stored; what is on its way has the time that a stop has."""
         if self._stops_at is None:
-            self._stops_at = time.monotonic() + self._endpoint.stop_seconds
+            self._stops_at = self._clock.now() + self._endpoint.stop_seconds
         self.error = self.error or error
 
     def drop(self, attempt: Attempt) -> None:
@@ -98,7 +114,7 @@ class Asking:
 
         The second request for a question has all the time that a call may take, and so has the reply to its first.
         """
-        latest = time.monotonic() - self._patience
+        latest = self._clock.now() - self._patience
         return [attempt for attempt in self._impatient() if attempt.sent_at <= latest]
 
     def _impatient(self) -> list[Attempt]:
@@ -116,7 +132,7 @@ class Asking:
 
     def seconds_left(self) -> float | None:
         """Return the seconds until something is due; None: nothing is until a reply arrives."""
-        now, running = time.monotonic(), self._schedule.running
+        now, running = self._clock.now(), self._schedule.running
         if self._stops_at is not None:
             return max(0.0, self._stops_at - now)
         if self.error is not None:
@@ -160,7 +176,7 @@ class Asking:
         return self._lost(attempt, str(outcome))
 
     def _reply(self, attempt: Attempt, reply: Reply) -> Answer | None:
-        now = time.monotonic()
+        now = self._clock.now()
         attempt.n_prompt_tokens += reply.n_prompt_tokens
         attempt.n_completion_tokens += reply.n_completion_tokens
         attempt.n_uncounted += not reply.is_counted
@@ -181,7 +197,7 @@ class Asking:
         if fault.kind in ("busy", "limited"):
             return self._not_accepted(attempt, fault.kind, fault.wait_seconds, fault.reason)
         if fault.kind == "resend" and not self._is_ending:
-            self._schedule.retry_at(attempt, time.monotonic())
+            self._schedule.retry_at(attempt, self._clock.now())
             return None
         self._schedule.give_up(attempt)
         # A server that answered other questions accepts the key and knows the model, so it refuses this question.
@@ -222,7 +238,7 @@ class Asking:
         if self._is_ending:
             self._schedule.give_up(attempt)
             return None
-        now = time.monotonic()
+        now = self._clock.now()
         decision = self._schedule.delay_or_give_up(attempt, kind, wait_seconds, now)
         if decision == "hopeless":
             return _answer(attempt, Reply(None, f"no answer: {reason} (tried {attempt.n_waits} times)", settled=False))

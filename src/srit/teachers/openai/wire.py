@@ -150,10 +150,11 @@ class _Bounded(httpx2.BaseTransport):
         self._idle_seconds = idle_seconds
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        deadline = time.monotonic() + self._deadline_seconds
+        deadline, idle = time.monotonic() + self._deadline_seconds, min(self._idle_seconds, self._deadline_seconds)
         response = self._inner.handle_request(request)
-        # It is looked at before each read of the body.
-        request.extensions["timeout"]["read"] = min(self._idle_seconds, self._deadline_seconds)
+        # A process that was stopped (Ctrl-Z) finds the response when it continues, perhaps after its deadline.
+        deadline = max(deadline, time.monotonic() + idle)
+        request.extensions["timeout"]["read"] = idle  # it is looked at before each read of the body
         assert isinstance(response.stream, httpx2.SyncByteStream)
         encoding = response.headers.pop("content-encoding", "")  # else httpx decodes it, however long it becomes
         response.stream = _BoundedStream(response.stream, deadline, is_zipped=encoding in ("gzip", "x-gzip", "deflate"))
