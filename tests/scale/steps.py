@@ -65,7 +65,7 @@ def context_of(folder: Path, recipe: Recipe, name: str) -> Context:
     engine, plan = LocalEngine(), cast(ComputePlan, SimpleNamespace(decoding=None, cache_bytes=0))
     reports = Reports(lambda news: None)
     return Context(
-        texts=Texts(recipe.student, reports.report),
+        texts=Texts(recipe.student, recipe.prompt, reports.report),
         models=Models(recipe.student, recipe.sampler, plan),
         reports=reports,
         teaching=Teaching(recipe, folder / "run/teacher/answers.jsonl", (), set(), engine, NoMirror(), reports.report),
