@@ -42,7 +42,7 @@ def test_samples_have_tables_of_pass_at_k():
         ["25.0 (0.0–50.0)", "50.0 (0.0–100.0)"],
         ["50.0 (0.0–100.0)"] * 2,
     ]
-    change = ["+25.0 (+0.0 to +50.0)", "+0.0 (+0.0 to +0.0)"]
+    change = ["+25.0 (+0.0 to +50.0)", "+0.0 (−77.6 to +77.6)"]
     assert texts(results, "pass-at-k-change") == [
         ["cell", "refined − instructed", "sums", "cot", *change],
         ["cell", "refined − instructed", "all in-domain", "cot", *change],
