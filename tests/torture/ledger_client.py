@@ -1,7 +1,6 @@
 """Asks a teacher's server n questions as a run does: `python ledger_client.py FOLDER URL N`."""
 
 import json
-import resource
 import sys
 import time
 from functools import partial
@@ -14,6 +13,12 @@ from srit.records import Problem
 from srit.run_directory import NoMirror
 from srit.stages.demonstrations import answered, spent_on
 from srit.teachers import Question
+
+
+def peak_megabytes():
+    """The most memory of this process; what getrusage says includes the process that it was forked from."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) // 1024
 
 
 def main(folder, url, n):
@@ -31,7 +36,7 @@ def main(folder, url, n):
     report = partial(print, file=sys.stderr)
     teaching = Teaching(recipe, journal, (), set(), LocalEngine(), NoMirror(), report)
     paid, teacher = teaching.paid(lambda *counted: None), teaching.teacher()
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, (time.monotonic(), time.process_time())
+    before, started = peak_megabytes(), (time.monotonic(), time.process_time())
     answers = {question.problem.id: answer for question, answer in answered(questions, teacher, paid)}
     open_questions = sorted(q for q, a in answers.items() if not a.settled and not a.reason.startswith("refused"))
     print(
@@ -43,7 +48,7 @@ def main(folder, url, n):
                 "spent": spent_on(questions, teacher, paid),
                 "seconds": time.monotonic() - started[0],
                 "processor": time.process_time() - started[1],
-                "megabytes": [before // 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024],
+                "megabytes": [before, peak_megabytes()],
             }
         )
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from srit.run_directory import write_bytes
+from srit.training import CHECKPOINTS
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +25,7 @@ tasks:
 instruct: {{epochs: 20, learning_rate: 1e-2, batch_size: 23, direct_target: answer}}
 sample: {{direct: 2, cot: 2, max_new_tokens: 12}}
 pairs: {{heuristic: teacher, prompt: both}}
-refine: {{epochs: 4, batch_size: 23, nll_weight: 0.5}}
+refine: {{epochs: 10, batch_size: 23, nll_weight: 0.5}}
 rows: 16
 """
 
@@ -72,12 +73,12 @@ def lives(pid):
         return False
 
 
-def followers_of(process, out, stage, seconds):
-    """Wait until a stage is trained by several processes for so many seconds."""
-    while not ((out / ".partial" / stage).exists() and followers(process.pid)):
+def followers_of(process, out, stage, moment):
+    """Wait until several processes start to train a stage, or until it has its first checkpoint."""
+    began = {"start": lambda folder: folder.exists(), "checkpoint": lambda folder: any(folder.rglob(CHECKPOINTS))}
+    while not (began[moment](out / ".partial" / stage) and followers(process.pid)):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
-    time.sleep(seconds)
     return followers(process.pid)
 
 
@@ -91,13 +92,13 @@ def test_several_processes_make_the_same_files_as_one(tmp_path, recipe, whole, o
 
 @pytest.mark.parametrize("options", [[], ["--shard"]])
 @pytest.mark.parametrize("stage", ["instructed", "round-1-refined"])
-@pytest.mark.parametrize("seconds", [0.1, 9.0])  # before the training begins, and in the middle of it
-def test_a_process_that_is_killed_is_replaced(tmp_path, recipe, whole, stage, seconds, options):
+@pytest.mark.parametrize("moment", ["start", "checkpoint"])
+def test_a_process_that_is_killed_is_replaced(tmp_path, recipe, whole, stage, moment, options):
     process = subprocess.Popen(
         command(recipe, tmp_path / "run", "--train-workers", "2", *options), stderr=subprocess.PIPE, text=True
     )
 
-    [victim] = followers_of(process, tmp_path / "run", stage, seconds)
+    [victim] = followers_of(process, tmp_path / "run", stage, moment)
     os.kill(victim, signal.SIGKILL)
     _, errors = process.communicate()
 
@@ -130,7 +131,7 @@ def test_the_processes_of_a_run_that_is_stopped_end_with_it(tmp_path, recipe, wh
         command(recipe, tmp_path / "run", "--train-workers", "3"), stderr=subprocess.PIPE, text=True
     )
 
-    both = followers_of(process, tmp_path / "run", "instructed", 9.0)
+    both = followers_of(process, tmp_path / "run", "instructed", "checkpoint")
     process.send_signal(number)
     process.communicate()
     time.sleep(1.0)
@@ -159,10 +160,9 @@ def test_processes_that_something_else_started_make_one_run(tmp_path, recipe, wh
 def test_torchrun_starts_all_again_if_one_is_killed(tmp_path, recipe, whole):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=2"]
     process = subprocess.Popen([*torchrun, "-m", *command(recipe, tmp_path / "run")[2:]], stderr=subprocess.DEVNULL)
-    while not (tmp_path / "run/.partial/instructed").exists():
+    while not any((tmp_path / "run/.partial/instructed").rglob(CHECKPOINTS)):
         assert process.poll() is None
         time.sleep(0.01)
-    time.sleep(4.0)
     children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
     os.kill(int(children.stdout.split()[1]), signal.SIGKILL)
 
