@@ -20,8 +20,13 @@ def table(data: Path) -> None:
         print_row(data, path)
 
 
+def benchmark_of(recording: Path) -> str:
+    """Return the name of the benchmark whose answers a recording has."""
+    return recording.name.removesuffix(".jsonl.gz").removesuffix("_validation").removesuffix("_test")
+
+
 def print_row(data: Path, path: Path) -> None:
-    name = path.name.removesuffix(".jsonl.gz").removesuffix("_validation").removesuffix("_test")
+    name = benchmark_of(path)
     n: Counter[str] = Counter()
     for row, judgment in judged_rows(benchmarks.make(name), path, data=data / "benchmarks"):
         n["all"] += 1

@@ -338,16 +338,7 @@ def _referenced(preference: Preference, logps: Sequence[float]) -> tuple[list[fl
 
 def _dpo_trainer(model: Any, rows: Sequence[dict[str, Any]], work: Work, beta: float) -> DPOTrainer:
     DPOTrainer._prepare_dataset = lambda self, dataset, *_: dataset  # type: ignore[method-assign]  # they are ids
-    folder = tempfile.mkdtemp()
-    arguments = DPOConfig(
-        output_dir=folder,
-        report_to=[],
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        max_length=None,
-        beta=beta,
-    )
+    arguments = DPOConfig(**_arguments(), beta=beta)
     trainer = DPOTrainer(
         model=model, args=arguments, train_dataset=Dataset.from_list(list(rows)), processing_class=work.tokenizer
     )
@@ -396,19 +387,23 @@ def _sft_trainer(model: Any, examples: Sequence[Example], work: Work) -> tuple[S
         for example in examples
     ]
     rows.sort(key=lambda row: len(row["input_ids"]))
-    arguments = SFTConfig(
-        output_dir=tempfile.mkdtemp(),
-        report_to=[],
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        max_length=None,
-        completion_only_loss=True,
-    )
+    arguments = SFTConfig(**_arguments(), completion_only_loss=True)
     trainer = SFTTrainer(
         model=model, args=arguments, train_dataset=Dataset.from_list(rows), processing_class=work.tokenizer
     )
     return trainer, list(cast(Dataset, trainer.train_dataset))
+
+
+def _arguments() -> dict[str, Any]:
+    """Return what both trainers of TRL are told: compute as srit does here, and report nowhere."""
+    return {
+        "output_dir": tempfile.mkdtemp(),
+        "report_to": [],
+        "use_cpu": True,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "max_length": None,
+    }
 
 
 def _trl_step(trainer: Any, model: Any, rows: Sequence[Any], size: int, n_tokens: int | None = None) -> float:

@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests/tasks"))
+from audit_recordings import benchmark_of
 from test_hostile import FAMILIES, GOLDS
 
 from srit.errors import JudgeError
@@ -49,7 +50,7 @@ def recorded(data: Path) -> dict[str, list[tuple[str, Problem]]]:
     """Return what recorded teachers said, the first ones of each recording, and the problems, by benchmark."""
     found: dict[str, list[tuple[str, Problem]]] = {}
     for path in sorted((data / "teachers").glob("*/*.jsonl.gz")):
-        name = path.name.removesuffix(".jsonl.gz").removesuffix("_validation").removesuffix("_test")
+        name = benchmark_of(path)
         problems = {(p.split, p.id): p for p in benchmarks.make(name).load_all(data / "benchmarks")}
         rows = (row.fields for row in islice(read_rows(path), ORDINARY))
         found.setdefault(name, []).extend((row["output"], problems[row["split"], row["id"]]) for row in rows)

@@ -170,4 +170,4 @@ def _difference(change: Comparison, wide: bool) -> str:
     points = f"{100 * change.delta:+z.1f} ({low:+z.1f} to {high:+z.1f})"
     if not wide:
         return points
-    return f"{points}, p {change.p:.3f}" if change.only_a or change.only_b else f"{points}, no problem changed"
+    return f"{points}, p {change.p:.3f}" if change.changed else f"{points}, no problem changed"

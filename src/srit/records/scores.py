@@ -53,6 +53,11 @@ class Comparison:
     only_b: int
     detectable: float | None  # the smallest difference that this many problems can show; None: none
 
+    @property
+    def changed(self) -> bool:
+        """Whether any problem is right by one model alone."""
+        return self.only_a + self.only_b > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Overlap:

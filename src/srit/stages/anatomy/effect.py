@@ -34,7 +34,7 @@ from srit.stages.anatomy.pairs import rejects_likeliest
 from srit.stages.anatomy.samples import ByProblem, by_problem
 from srit.stages.lengths import LENGTHS
 from srit.stages.predictions import Wanted, answers, computed_with
-from srit.students.lengths import bound_of
+from srit.stages.refined import fitting_of
 from srit.students.sources import ScoringWork, read_scores
 
 if TYPE_CHECKING:
@@ -132,9 +132,8 @@ def _trained_on(
     inputs: Inputs, context: Context, problems: Sequence[Problem], pairs: Sequence[Pair]
 ) -> tuple[list[Pair], list[Group]]:
     """Return the pairs that are not too long to train on, and what is scored of each."""
-    bound = bound_of(context.texts.room, inputs.recipe.refine.max_length, "refine")
-    groups = _groups(context, problems, pairs)
-    fit = [bound is None or _longest(group) <= bound.tokens for group in groups]
+    fitting, groups = fitting_of(context, inputs.recipe.refine), _groups(context, problems, pairs)
+    fit = [fitting.fits(_longest(group), pair.problem_id) for pair, group in zip(pairs, groups, strict=True)]
     return list(compress(pairs, fit)), list(compress(groups, fit))
 
 

@@ -40,11 +40,6 @@ def prompt_words(prompt: PromptKind) -> str:
     return "CoT prompt" if prompt == "cot" else "direct prompt"
 
 
-def changed(change: Comparison) -> bool:
-    """Return whether any problem is right by one model alone."""
-    return change.only_a + change.only_b > 0
-
-
 def refinements(results: Results) -> list[Comparison]:
     """Return refined against instructed on each task under the main prompt."""
     pooled = {over_domain(domain) for domain in BOTH}
@@ -54,7 +49,7 @@ def refinements(results: Results) -> list[Comparison]:
 
 def _change(change: Comparison) -> str:
     where = DOMAINS[change.domain]
-    if not changed(change):
+    if not change.changed:
         return f"Refined gets the same problems right as instructed {where}"
     if change.ci95.low > 0:
         return f"Refined beats instructed {where} by {points(change.delta)} points"
@@ -86,7 +81,7 @@ def _finding(results: Results, domain: Domain) -> Iterator[str]:
     change, prompt = _pooled(results, domain), main_prompt(results)
     scores = {row.model: row for row in results.pooled if row.domain == domain and row.prompt == prompt}
     if change is not None and {BASE, INSTRUCTED, REFINED} <= set(scores):
-        unchanged = "" if changed(change) else ", none of which changed"
+        unchanged = "" if change.changed else ", none of which changed"
         shares = " → ".join(f"{100 * scores[m].accuracy:.1f}" for m in (BASE, INSTRUCTED, REFINED))
         yield (
             f"{DOMAINS[domain].capitalize()}, {prompt_words(prompt)}: base → instructed → refined {shares} %; "
