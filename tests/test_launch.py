@@ -47,3 +47,32 @@ def test_ray_takes_the_options_of_the_slurm_file():
     written = re.search(r"symmetric-run (.*?) \\\n(.*?) \\\n", (LAUNCH / "slurm.sbatch").read_text())
     assert re.findall(r"--[\w-]+", written[1] + written[2]) == options[::2]
     assert curate_and_validate_ray_start_args([*options]) == options[4:]  # click takes what it reads from the list
+
+
+# https://ray-project.github.io/kuberay/reference/api/, as of KubeRay 1.4
+RAY_JOB = {
+    "spec": "entrypoint submissionMode backoffLimit shutdownAfterJobFinishes runtimeEnvYAML rayClusterSpec",
+    "rayClusterSpec": "rayVersion headGroupSpec workerGroupSpecs",
+    "headGroupSpec": "rayStartParams template",
+    "workerGroupSpecs": "groupName replicas minReplicas maxReplicas rayStartParams template",
+}
+
+
+def test_kuberay_has_the_fields_of_its_file():
+    job = yaml.safe_load((LAUNCH / "kuberay.yaml").read_text())
+    cluster = job["spec"]["rayClusterSpec"]
+    groups = {"headGroupSpec": cluster["headGroupSpec"], "workerGroupSpecs": cluster["workerGroupSpecs"][0]}
+
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    for name, section in {"spec": job["spec"], "rayClusterSpec": cluster, **groups}.items():
+        assert set(section) <= set(RAY_JOB[name].split())
+
+
+@pytest.mark.slow
+def test_kubernetes_takes_the_pods_of_kuberays_file():
+    kubernetes = pytest.importorskip("kubernetes_validate")
+    cluster = yaml.safe_load((LAUNCH / "kuberay.yaml").read_text())["spec"]["rayClusterSpec"]
+
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "srit"}, **group["template"]}
+        kubernetes.validate(pod, kubernetes.latest_version(), strict=True)
