@@ -92,7 +92,7 @@ def step(folder: Path, name: str) -> Callable[[], object]:
 
 
 def _preferences(inputs: Inputs, context: Context, recipe: Recipe) -> int:
-    from srit.stages.refined import fitting_of, preferences_of
+    from srit.stages.refined.preferences import fitting_of, preferences_of
 
     fitting = fitting_of(context, recipe.refine)
     return len(preferences_of(inputs, context, recipe.refine, "problems/train.jsonl", RoundPart(1), fitting))

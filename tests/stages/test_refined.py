@@ -6,7 +6,7 @@ from tiny import tiny_tokenizer
 
 from srit.recipe import Pairs
 from srit.stages.pairs import make_pairs
-from srit.stages.refined import each_preference
+from srit.stages.refined.preferences import each_preference
 from srit.students.lengths import Bound, Fitting
 from srit.students.prompts import Prompts
 from srit.training.losses import loss_kind

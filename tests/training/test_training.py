@@ -24,7 +24,7 @@ from srit.recipe import Optimization, Student
 from srit.records import Completion, Problem
 from srit.samplers import Request, SamplingSettings
 from srit.samplers.transformers.engine import TransformersSampler
-from srit.stages.refined import AGREEMENT
+from srit.stages.refined.reference import AGREEMENT
 from srit.students.configs import dropout
 from srit.students.loading import load_model, trainable
 from srit.students.prompts import Prompts

@@ -248,7 +248,7 @@ def total_summary(
     times = [gpu_seconds(w, recipe) if on_gpu and rates is None else seconds(w, recipe, rates) for w in works]
     took = "time unknown (the student's size is not in its name)"
     if None not in times:
-        took = _duration(sum(filter(None, times)) / 60)
+        took = duration(sum(filter(None, times)))
     if any(_is_unknown(use, split) for split, uses in uses_of(recipe) for use in uses):
         took += f" (a task of unknown size counted as {UNLIMITED:,} problems)"
     calls, price = sum(work.calls for work in works), dollars(works, recipe)
@@ -260,12 +260,14 @@ def total_summary(
     return f"in all {took} on this machine's {where}{room}{money}"
 
 
-def _duration(minutes: float) -> str:
+def duration(seconds: float) -> str:
+    """Word an estimated time, as precisely as an estimate is."""
+    minutes = seconds / 60
     if minutes < 1:
         return "less than a minute"
     if minutes < 1.5:
         return "about a minute"
-    return f"about {minutes:.0f} minutes" if minutes < 120 else f"about {minutes / 60:.0f} hours"
+    return f"about {minutes:.0f} minutes" if minutes < 120 else f"about {minutes / 60:,.0f} hours"
 
 
 def uses_of(recipe: Recipe) -> list[tuple[Split, Sequence[TaskUse]]]:

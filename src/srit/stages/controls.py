@@ -14,7 +14,8 @@ from srit.recipe.compared import refine_problems
 from srit.recipe.rounds import RoundPart
 from srit.run_directory import Json
 from srit.stages.instructed import instruct_on
-from srit.stages.refined import fitting_of, make_refined, preferences_of, refine_fields, refinement, refining
+from srit.stages.refined import make_refined, refine_fields, refinement, refining
+from srit.stages.refined.preferences import fitting_of, preferences_of
 from srit.training.losses.none import NoneSettings
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from srit.pipeline.context.teaching import teacher_settings
-from srit.pipeline.estimate import Work, dollars, gpu_seconds, n_problems, seconds, teaching
+from srit.pipeline.estimate import Work, dollars, duration, gpu_seconds, n_problems, seconds, teaching
 from srit.pipeline.fingerprints import basis, fingerprint
 from srit.pipeline.planning import plan
 from srit.pipeline.stage import Stage
@@ -124,7 +124,7 @@ def summary(planned: list[Planned]) -> Iterator[str]:
     """Yield a line for each cell, and then the total cost."""
     for p in planned:
         what = f"run {len(p.run)} stages, {p.shared} shared or done" if p.run else "nothing to do"
-        parts = [what, p.work.summary(), "" if p.seconds is None else f"about {_hours(p.seconds)}"]
+        parts = [what, p.work.summary(), "" if p.seconds is None else duration(p.seconds)]
         parts += ["" if not p.dollars else f"at most ${p.dollars:.2f}"]
         yield f"{p.cell}, seed {p.seed}: {'; '.join(part for part in parts if part)}"
     total = Work(*map(sum, zip(*(p.work for p in planned), strict=True)))
@@ -134,12 +134,6 @@ def summary(planned: list[Planned]) -> Iterator[str]:
         (_sum(iter(p.gpu_seconds for p in planned)), "one GPU of 80 GB (docs/studies.md has the model)"),
     )
     for time, where in times:
-        yield f"about {_hours(time)} on {where}" if time is not None else f"time on {where} unknown: see student.model"
+        yield f"{duration(time)} on {where}" if time is not None else f"time on {where} unknown: see student.model"
     if any(p.dollars for p in planned):
         yield f"teacher: at most ${sum(p.dollars or 0 for p in planned):.2f}"
-
-
-def _hours(time: float) -> str:
-    if time < 90:
-        return "1 minute"
-    return f"{time / 60:.0f} minutes" if time < 7200 else f"{time / 3600:,.0f} hours"

@@ -34,7 +34,7 @@ from srit.stages.anatomy.pairs import rejects_likeliest
 from srit.stages.anatomy.samples import ByProblem, by_problem
 from srit.stages.lengths import LENGTHS
 from srit.stages.predictions import Wanted, answers, computed_with
-from srit.stages.refined import fitting_of
+from srit.stages.refined.preferences import fitting_of
 from srit.students.sources import ScoringWork, read_scores
 
 if TYPE_CHECKING:
