@@ -96,10 +96,18 @@ def answer_key(identity: Mapping[str, object], prompt: str) -> str:
     return hashlib.sha256(json.dumps([identity, prompt], sort_keys=True).encode()).hexdigest()
 
 
-Record = Callable[[str, CallEvent, str], None]  # the key of the answer, what happened, what came in place of one
+class Call(NamedTuple):
+    """What happened to a call that costs money."""
+
+    key: str  # of its answer
+    event: CallEvent
+    raw: str = ""  # what came in place of an answer
 
 
-def not_recorded(key: str, event: CallEvent, raw: str) -> None:
+Record = Callable[[Sequence[Call]], None]
+
+
+def not_recorded(calls: Sequence[Call]) -> None:
     """Record nothing."""
 
 
@@ -113,7 +121,7 @@ class Surroundings(NamedTuple):
     system: str | None = None  # what a system turn before each question says; None: there is no such turn
     sample: int = 0  # which of several answers to each question to give
     spent: Spent = UNSPENT  # so far, by the run or the study that it is part of
-    # Records a call that costs money, by the key of its answer: before it is sent, and once its end is known.
+    # Records calls that cost money, those of a moment together: before they are sent, and once their ends are known.
     record: Record = not_recorded
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from srit.run_directory import Json, Lookup, Scratch
-from srit.teachers import UNSPENT, Answer, CallEvent, Spent
+from srit.teachers import UNSPENT, Answer, Call, CallEvent, Spent
 from srit.teachers.journal import Journal
 
 _ENDS: tuple[CallEvent, ...] = ("answered", "unusable", "not accepted", "lost")
@@ -141,14 +141,15 @@ class Ledger:
         self._answers.append(*(as_row(key, answer) for key, answer in came))
         self.answers.extend(came)
 
-    def record(self, key: str, event: CallEvent, raw: str = "") -> None:
-        """Record the outcome of a call; `raw` is what arrived instead of an answer.
+    def record(self, calls: Sequence[Call]) -> None:
+        """Record what happened to calls.
 
         Raises:
             NotWritten: it could not be.
         """
-        self._calls.append({"key": key, "call": event, **({"raw": raw} if raw else {})})
-        self.calls.setdefault(key, Calls()).add(event)
+        self._calls.append(*({"key": c.key, "call": c.event, **({"raw": c.raw} if c.raw else {})} for c in calls))
+        for call in calls:
+            self.calls.setdefault(call.key, Calls()).add(call.event)
 
     def _take_answer(self, row: Json) -> None:
         self.answers.add(row["key"], _answer(row["answer"]))

@@ -13,7 +13,7 @@ from srit.errors import MachineError
 from srit.pipeline.context.reports import Report
 from srit.recipe import Recipe, Student, TeacherSettings
 from srit.run_directory import Json, Mirror, StageEntry
-from srit.teachers import Answer, CallEvent, Surroundings, Teacher, teacher_kind
+from srit.teachers import Answer, Call, Surroundings, Teacher, teacher_kind
 from srit.teachers.journal import NotCopied, NotWritten
 from srit.teachers.ledger import Answers, Ledger
 from srit.teachers.paid import Paid
@@ -125,12 +125,12 @@ class Teaching:
         with _as_not_copied():
             self._mirror.answered(free=teacher_kind(self._recipe.teacher.kind).free)
 
-    def _record(self, key: str, event: CallEvent, raw: str = "") -> None:
+    def _record(self, calls: Sequence[Call]) -> None:
         """As `Ledger.record`; nothing is sent once another process may ask the same."""
-        if event == "sent":
+        if any(call.event == "sent" for call in calls):
             with _as_not_copied():
                 self._mirror.check()
-        self._ledger.record(key, event, raw)
+        self._ledger.record(calls)
 
     @cached_property
     def _ledger(self) -> Ledger:

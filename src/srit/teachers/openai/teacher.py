@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from srit.stopping import Stop, delayed_stop
-from srit.teachers import UNSPENT, Answer, CallEvent, Question, Record, Spent, answer_key, not_recorded
+from srit.teachers import UNSPENT, Answer, Call, CallEvent, Question, Record, Spent, answer_key, not_recorded
 from srit.teachers.journal import NotWritten
 from srit.teachers.openai.asking import Asking, Outcome
 from srit.teachers.openai.endpoint import Endpoint, key_for, redacted
@@ -103,12 +103,14 @@ class OpenAITeacher:
             raise asking.error
 
     def _send_due(self, this: _Round, stop: Stop) -> None:
-        for attempt in this.asking.due(stop):
-            if not self._note(this.asking, attempt, "sent"):
+        due = list(this.asking.due(stop))
+        may_be_sent = self._note(this.asking, [self._call(attempt, "sent") for attempt in due])
+        for attempt in due:
+            if may_be_sent:
+                request = this.awaited[attempt] = _Request(attempt, self._parameters)
+                this.threads.put(request)
+            else:
                 this.asking.drop(attempt)
-                continue
-            request = this.awaited[attempt] = _Request(attempt, self._parameters)
-            this.threads.put(request)
 
     def _overdue(self, this: _Round) -> Iterator[list[Answer]]:
         """Ask again what is silent for too long; its reply is still taken if it comes first."""
@@ -141,27 +143,29 @@ class OpenAITeacher:
     def _settled(self, asking: Asking, outcomes: Iterable[tuple[Attempt, Outcome]]) -> Iterator[list[Answer]]:
         """Yield the answers that outcomes give, and record these; answers that cannot be stored stop the asking."""
         answers: list[Answer] = []
-        answered: list[Attempt] = []
+        calls: list[Call] = []
         for attempt, outcome in outcomes:
             event = _event_of(outcome)
+            raw = outcome.raw if event == "unusable" and isinstance(outcome, Reply) else ""
             answers += asking.settle(attempt, outcome)
-            if event == "answered":
-                answered.append(attempt)
-            else:
-                self._note(asking, attempt, event, outcome.raw if isinstance(outcome, Reply) else "")
+            calls.append(self._call(attempt, event, raw))
+        self._note(asking, [call for call in calls if call.event != "answered"])
         if answers:
             try:
                 yield answers
             except NotWritten as error:
                 asking.stop_for(error)
                 return
-        for attempt in answered:  # only once their answers are stored
-            self._note(asking, attempt, "answered")
+        self._note(asking, [call for call in calls if call.event == "answered"])  # only once their answers are stored
 
-    def _note(self, asking: Asking, attempt: Attempt, event: CallEvent, raw: str = "") -> bool:
-        """Record an event; return False if it could not be, so that nothing more may be asked."""
+    def _call(self, attempt: Attempt, event: CallEvent, raw: str = "") -> Call:
+        return Call(answer_key(self.identity, attempt.prompt), event, redacted(raw, self._key))
+
+    def _note(self, asking: Asking, calls: Sequence[Call]) -> bool:
+        """Record calls; return False if they could not be, so that nothing more may be asked."""
         try:
-            self._record(answer_key(self.identity, attempt.prompt), event, redacted(raw, self._key))
+            if calls:
+                self._record(calls)
         except NotWritten as error:
             asking.stop_for(error)
             return False
