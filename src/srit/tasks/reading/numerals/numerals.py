@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 from srit.tasks.reading.numerals.affixes import read_prefix, read_suffix, read_word_suffix
@@ -126,7 +127,13 @@ class _Value(NamedTuple):
 
 def _value(text: str) -> _Value | None:
     """Return the only number of a short text; None if it has none, several, or one that is not read."""
-    said = plain_answer(text) if len(text) <= _MAX_ANSWER else ""
+    return _value_of(text) if len(text) <= _MAX_ANSWER else None
+
+
+# Each gold answer is compared with those of all samples and models, and each answer is read by several rules.
+@lru_cache(maxsize=4096)
+def _value_of(text: str) -> _Value | None:
+    said = plain_answer(text)
     found = find_numerals(said, 0, len(said))
     match = _CANONICAL.fullmatch(found[0].text) if len(found) == 1 and found[0].text else None
     if match is None:
@@ -139,7 +146,12 @@ def _value(text: str) -> _Value | None:
 
 def is_number(text: str) -> bool:
     """Return whether a text is one number with at most a short unit next to it: "72", "$1,000.50", "5 cm", "1/2"."""
-    said = plain_answer(text) if len(text) <= _MAX_WRITTEN else ""
+    return len(text) <= _MAX_WRITTEN and _is_number(text)
+
+
+@lru_cache(maxsize=4096)
+def _is_number(text: str) -> bool:
+    said = plain_answer(text)
     found = find_numerals(said, 0, len(said))
     if len(found) != 1 or found[0].text is None:
         return False
