@@ -108,9 +108,7 @@ class Gathered(Sequence[ProblemTrace]):
             if path.exists():
                 place = f"evaluate-{path.stem}" if kind is Prediction else TRAINED
                 records = Filed(path, kind)
-                found = np.fromiter(
-                    (self._problems.number(place, record) for record in records), np.int64, len(records)
-                )
+                found = np.fromiter(self._problems.numbers(place, records), np.int64, len(records))
                 places = np.flatnonzero(found >= 0)
                 places = places[np.argsort(found[places], kind="stable")]
                 yield _Source(label(path), records, found[places], places)
@@ -126,10 +124,13 @@ class _Problems:
             self._ask(file, records)
         self._questions, self._names = Lookup(), Lookup()  # of those that are wanted
         self._shown = array("Q")  # which of the asked ones each number shows
+        self._numbers = array("q")
         for entry in range(len(self._asked)):
-            if wanted(problem := self._entry(entry)):
-                self._number(entry, problem)
-        self._numbers = array("q", (self._found(self._entry(entry)) for entry in range(len(self._asked))))
+            problem = self._entry(entry)
+            self._numbers.append(self._number(entry, problem) if wanted(problem) else -1)
+        for entry, number in enumerate(self._numbers):
+            if number < 0:  # the same may be asked by one that is wanted
+                self._numbers[entry] = self._found(self._entry(entry))
 
     def __len__(self) -> int:
         return len(self._shown)
@@ -137,8 +138,15 @@ class _Problems:
     def __getitem__(self, number: int) -> Problem:
         return self._entry(self._shown[number])
 
-    def number(self, place: str, record: _AnyRecord) -> int:
-        """Return the number of a record's problem, -1: none; ids are unique in training, and in each evaluated task."""
+    def numbers(self, place: str, records: Iterable[_AnyRecord]) -> Iterator[int]:
+        """Yield each record's problem's number, -1: none; ids are unique in training, and in each evaluated task."""
+        about, number = None, -1
+        for record in records:
+            if about != (record.task, record.problem_id):  # the answers to a problem follow one another
+                about, number = (record.task, record.problem_id), self._number_of(place, record)
+            yield number
+
+    def _number_of(self, place: str, record: _AnyRecord) -> int:
         if there := self._asked.find(_key(place, record.task, record.problem_id)):
             return self._numbers[there[0]]
         anywhere = self._names.find(_key("", record.task, record.problem_id))
@@ -158,14 +166,15 @@ class _Problems:
     def _entry(self, entry: int) -> Problem:
         return self._files[self._last[2 * entry]][self._last[2 * entry + 1]]
 
-    def _number(self, entry: int, problem: Problem) -> None:
-        """Give a problem a number; two that ask the same thing share one, and the later is shown."""
+    def _number(self, entry: int, problem: Problem) -> int:
+        """Give a problem a number, and return it; two that ask the same thing share one, and the later is shown."""
         if (number := self._found(problem)) >= 0:
             self._shown[number] = entry
-            return
+            return number
         self._questions.add(_question(problem))
         self._names.add(_key("", problem.task, problem.id))
         self._shown.append(entry)
+        return len(self._shown) - 1
 
     def _found(self, problem: Problem) -> int:
         return next(iter(self._questions.find(_question(problem))), -1)
