@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -15,8 +16,9 @@ from typer.testing import CliRunner
 
 from srit.cli import app
 from srit.cli.display import objects, warnings_alone
-from srit.cli.display.course import Course, clock, following, in_words
+from srit.cli.display.course import STOPPING, Course, clock, following, in_words
 from srit.cli.display.log import LINE_SECONDS, Entries, log
+from srit.stopping import delayed_stop
 from srit.watching import Begun, Line, Made, Progressed, Said, Taken, headed
 
 ANSWERS = [Said("2 + 2 = 4", "right"), Said("2 + 2 = 5", "wrong")]
@@ -126,6 +128,18 @@ def test_a_log_speaks_even_if_nothing_happens(monkeypatch):
         assert spoke.wait(10)
 
     assert said[0] == "     working  0:00"
+
+
+def test_a_log_says_once_that_the_work_is_stopping():
+    said = []
+    entries = Entries(said.append)
+
+    with pytest.raises(KeyboardInterrupt), delayed_stop():
+        signal.raise_signal(signal.SIGINT)
+        entries.remind(time.monotonic())
+        entries.remind(time.monotonic())
+
+    assert said == [f"     {STOPPING}"]
 
 
 def test_quiet_shows_warnings_alone_those_under_a_heading_too():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
@@ -40,6 +41,7 @@ def reported_errors(*, as_json: bool = False) -> Iterator[None]:
         yield
     except BaseException as error:
         if _received or isinstance(error, KeyboardInterrupt):
+            atexit.register(_heed_no_more)
             message, exit_code = "interrupted; rerun the same command to continue", 128 + _first_signal()
             _end("Interrupted", message, exit_code, as_json=as_json)
         if isinstance(error, (typer.Exit, BrokenPipeError)) or not isinstance(error, Exception):
@@ -116,6 +118,12 @@ def _set_up() -> None:
         signal.signal(signal.SIGHUP, _interrupt)
     # A job that a shell starts in the background ignores SIGINT; if one arrives, it is meant nevertheless.
     signal.signal(signal.SIGINT, _interrupt)
+
+
+def _heed_no_more() -> None:
+    """Let a further signal end the process without a traceback, when only its exit is left to do."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: os._exit(128 + number))
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -12,6 +12,7 @@ from srit.watching import Begun, Event, Line, Progressed, Said, Watch
 LOOK_SECONDS = 1.0  # between looks at answers, which are judged for the display
 JUDGING_SECONDS = 0.05  # that a look may take before it starts on another answer
 MINUTE = 60
+STOPPING = "stopping as soon as what is in hand is saved; Ctrl-C again stops at once"
 
 
 @dataclass(frozen=True, slots=True)

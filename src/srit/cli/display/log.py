@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from srit.cli.display.course import Course, Current, clock, following, in_words
+from srit.cli.display.course import STOPPING, Course, Current, clock, following, in_words
 from srit.cli.display.unread import while_read
+from srit.stopping import is_stopping
 from srit.watching import Event, Watch, as_line
 
 LINE_SECONDS = 30.0  # that a log may stay silent
@@ -38,7 +39,7 @@ class Entries:
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say, self._spoken = say, time.monotonic()
-        self._current = Current()
+        self._current, self._stopping = Current(), False
 
     def progressed(self, course: Course, now: float) -> None:
         """Take the progress of a piece of work."""
@@ -52,7 +53,10 @@ class Entries:
             self._say(line)
 
     def remind(self, now: float) -> None:
-        """Say what is being done if the log has been silent for long."""
+        """Say that the work is stopping, and what is being done if the log has been silent for long."""
+        if is_stopping() and not self._stopping:
+            self._stopping = True
+            self._say(f"     {STOPPING}")
         if now - self._spoken < LINE_SECONDS:
             return
         self._spoken, figures = now, self._current.figures(now)

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from srit.cli.display.course import Course, Current, Figures, clock, following, in_words
+from srit.cli.display.course import STOPPING, Course, Current, Figures, clock, following, in_words
 from srit.printable import one_line, printable
+from srit.stopping import is_stopping
 from srit.watching import Begun, Event, Watch, as_line
 
 if TYPE_CHECKING:
@@ -65,9 +66,10 @@ class View:
         top.add_column(no_wrap=True, overflow="ellipsis", ratio=2 if figures else 1)
         if figures is None:
             top.add_row(self._spinner, self._current.wait(now))
-            return top
-        _add_progress(top, self._spinner, figures)
-        return Group(top, *_details(figures, self._console.width))
+        else:
+            _add_progress(top, self._spinner, figures)
+        details = _details(figures, self._console.width) if figures else ()
+        return Group(top, *details, *([f"  {STOPPING}"] if is_stopping() else []))
 
 
 def _add_progress(top: Table, spinner: Spinner, figures: Figures) -> None:
