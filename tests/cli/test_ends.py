@@ -73,11 +73,15 @@ def test_a_second_sigterm_ends_a_command_at_once():
 
 
 IMPATIENT = """
-import atexit, signal, typer
+import signal, typer
 from srit.cli.ends import reported_errors
-atexit.register(signal.raise_signal, signal.SIGINT)  # after srit's last message
+
+class Interrupted:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
 
 def main():
+    ended_with_python = Interrupted()
     with reported_errors():
         signal.raise_signal(signal.SIGINT)
 

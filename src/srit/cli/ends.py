@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import signal
@@ -21,6 +20,7 @@ from srit.cli.display.unread import silence
 from srit.errors import MachineError, SritError
 from srit.printable import printable
 from srit.shortages import shortage
+from srit.stopping import SIGNALS
 from srit.watching import as_line
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def reported_errors(*, as_json: bool = False) -> Iterator[None]:
         yield
     except BaseException as error:
         if _received or isinstance(error, KeyboardInterrupt):
-            atexit.register(_heed_no_more)
+            _heed_no_more()
             message, exit_code = "interrupted; rerun the same command to continue", 128 + _first_signal()
             _end("Interrupted", message, exit_code, as_json=as_json)
         if isinstance(error, (typer.Exit, BrokenPipeError)) or not isinstance(error, Exception):
@@ -121,9 +121,10 @@ def _set_up() -> None:
 
 
 def _heed_no_more() -> None:
-    """Let a further signal end the process without a traceback, when only its exit is left to do."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, frame: os._exit(128 + number))
+    """Let a further signal end the process at once: only its exit is left, in which an exception shows a traceback."""
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: os._exit(128 + number))
 
 
 def _interrupt(number: int, frame: object) -> None:
