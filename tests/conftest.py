@@ -19,10 +19,21 @@ from machines import SomeMachines
 from tiny import save_tiny_student
 from zygote import Zygote
 
+from srit.stopping import SIGNALS
+
 # Tests send these signals. A shell without job control makes what it starts in the background ignore Ctrl-C, and nohup
 # makes it ignore the loss of a terminal.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """Undoes what a command that ran in this process has made of signals: an interrupted one ends it at the next."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

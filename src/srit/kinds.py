@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_args
 
 from srit.errors import RecipeError
+from srit.installing import extra_install
 
 Kind = TypeVar("Kind")
 
@@ -169,7 +170,7 @@ def extra(name: str, module: str, use: str) -> Finding:
         use: what it is for.
     """
     there = find_spec(module) is not None
-    return Finding(there, f"{name}: {use}", "installed" if there else f"pip install 'srit[{name}]'")
+    return Finding(there, f"{name}: {use}", "installed" if there else extra_install(name))
 
 
 @cache

@@ -27,9 +27,14 @@ class Stop:
 _delaying: list[Stop] = []
 
 
+def is_stopping() -> bool:
+    """Return whether this process was asked to stop, and first finishes what must not be interrupted."""
+    return any(stop.signal is not None for stop in _delaying)
+
+
 def ask_to_stop(number: int) -> None:
     """Send this process a signal to stop, unless it is already stopping: a second one would end it at once."""
-    if all(stop.signal is None for stop in _delaying):
+    if not is_stopping():
         signal.raise_signal(number)
 
 

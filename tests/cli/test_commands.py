@@ -46,7 +46,7 @@ def test_help_loads_neither_torch_nor_pydantic():
         (["--version"], 0, f"srit {version('srit')}\n"),
         (["tasks", "sums"], 0, "Let's think step by step.\n\ngold answer: "),
         (["tasks", "sums", "--split", "all"], 2, "--split: 'all' is not one of train, dev, test"),
-        (["recipes"], 0, "\nquickstart\n"),
+        (["recipes"], 0, "\nquickstart            The whole method on the embedded student"),
         (["recipes", "quickstart"], 0, "\nname: quickstart\n"),
         (["recipes", "quickstrat"], 2, "did you mean 'quickstart'?"),
         (["recipes", "--copy", "mine.yaml"], 2, "--copy: name the recipe"),

@@ -4,16 +4,21 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 from small_runs import RECIPE
 from typer.testing import CliRunner
 
 from srit.cli import app
-from srit.cli.display import lines, objects, warnings_alone
-from srit.cli.display.course import Course, clock, in_words
+from srit.cli.display import objects, warnings_alone
+from srit.cli.display.course import STOPPING, Course, clock, following, in_words
+from srit.cli.display.log import LINE_SECONDS, Entries, log
+from srit.stopping import delayed_stop
 from srit.watching import Begun, Line, Made, Progressed, Said, Taken, headed
 
 ANSWERS = [Said("2 + 2 = 4", "right"), Said("2 + 2 = 5", "wrong")]
@@ -83,13 +88,58 @@ def told(display, events=EVENTS):
     return said
 
 
-def test_without_a_terminal_there_is_a_line_for_each_event_and_one_a_minute(monkeypatch):
-    plain = ["instructed …", "WARN too short", "ok   agrees", "instructed done in 2 s  steps 4"]
-    taken = "pairs taken from a run that did the same work"
+def test_without_a_terminal_there_is_a_line_for_each_event():
+    said = []
+    with log(said.append) as watch:
+        for event in EVENTS:
+            watch(event)
 
-    assert told(lines) == [*plain, taken]
-    monkeypatch.setattr("srit.cli.display.LINE_SECONDS", 0)
-    assert re.fullmatch(r"     answers 50/100  .*50% right of 2 looked at, \d+:\d+ left", told(lines)[1])
+    taken = "pairs taken from a run that did the same work"
+    assert said == ["instructed …", "WARN too short", "ok   agrees", "instructed done in 2 s  steps 4", taken]
+
+
+@pytest.mark.parametrize(
+    ("events", "line"),
+    [
+        ([Line("     measuring once")], r"working  0:31"),
+        (EVENTS[:1], r"instructed  0:31"),
+        (EVENTS[:2], r"answers 50/100  .*50% right of 2 looked at, \d+:\d\d left"),
+    ],
+)
+def test_a_log_that_was_silent_for_long_says_what_is_being_done(events, line):
+    said = []
+    entries = Entries(said.append)
+    watch, began = following(entries.progressed, entries.happened), time.monotonic()
+    for event in events:
+        watch(event)
+
+    for seconds in (1, LINE_SECONDS + 1, LINE_SECONDS + 2):
+        entries.remind(began + seconds)
+
+    assert len(said) == 2 and re.fullmatch(rf"     {line}", said[1])
+
+
+def test_a_log_speaks_even_if_nothing_happens(monkeypatch):
+    monkeypatch.setattr("srit.cli.display.log.LINE_SECONDS", 0)
+    monkeypatch.setattr("srit.cli.display.log.LOOK_SECONDS", 0.01)
+    said, spoke = [], threading.Event()
+
+    with log(lambda line: said.append(line) or spoke.set()):
+        assert spoke.wait(10)
+
+    assert said[0] == "     working  0:00"
+
+
+def test_a_log_says_once_that_the_work_is_stopping():
+    said = []
+    entries = Entries(said.append)
+
+    with pytest.raises(KeyboardInterrupt), delayed_stop():
+        signal.raise_signal(signal.SIGINT)
+        entries.remind(time.monotonic())
+        entries.remind(time.monotonic())
+
+    assert said == [f"     {STOPPING}"]
 
 
 def test_quiet_shows_warnings_alone_those_under_a_heading_too():

@@ -72,6 +72,29 @@ def test_a_second_sigterm_ends_a_command_at_once():
         assert process.wait(timeout=30) == 128 + signal.SIGTERM
 
 
+IMPATIENT = """
+import signal, typer
+from srit.cli.ends import reported_errors
+
+class Interrupted:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+def main():
+    ended_with_python = Interrupted()
+    with reported_errors():
+        signal.raise_signal(signal.SIGINT)
+
+typer.run(main)
+"""
+
+
+def test_another_ctrl_c_while_python_ends_shows_no_traceback():
+    ended = subprocess.run([sys.executable, "-c", IMPATIENT], capture_output=True, text=True)
+
+    assert ended.stderr == "srit: interrupted; rerun the same command to continue\n" and ended.returncode == 130
+
+
 CONVERTED = """
 import signal
 from srit.cli.ends import attempt, reported_errors

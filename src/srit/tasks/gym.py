@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from srit.errors import DataError
+from srit.installing import extra_install
 from srit.kinds import Finding, extra
 from srit.records import Problem, Split
 from srit.tasks import Family, Reading, reading
@@ -122,7 +123,7 @@ def _generators() -> list[str]:
     try:
         from reasoning_gym.factory import DATASETS
     except ImportError as error:
-        raise DataError("gym: tasks need reasoning-gym: pip install 'srit[gym]'") from error
+        raise DataError(f"gym: tasks need reasoning-gym: {extra_install('gym')}") from error
     return list(DATASETS)
 
 

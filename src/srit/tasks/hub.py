@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from srit.errors import DataError
+from srit.installing import extra_install
 from srit.records import Split
 from srit.tasks import reading
 from srit.tasks.labels import unlabeled
@@ -57,7 +58,7 @@ def asking_hub(where: str, otherwise: str = "") -> Iterator[None]:
     try:
         from datasets import disable_progress_bars
     except ImportError as error:
-        raise DataError(f"{where}: reading the hub needs `datasets`: pip install 'srit[hub]'{otherwise}") from error
+        raise DataError(f"{where}: reading the hub needs `datasets`: {extra_install('hub')}{otherwise}") from error
     disable_progress_bars()
     try:
         yield

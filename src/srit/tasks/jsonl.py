@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from srit.errors import DataError
+from srit.installing import extra_install
 from srit.records import Problem, Split
 from srit.sums import sum_of
 from srit.tasks import Family, Reading, reading
@@ -277,6 +278,12 @@ def _belongs(row: Row, split: Split, division: Division) -> bool:
 
 
 def _problem(row: Row, task: str, split: Split, found: Callable[[], Numbering]) -> Problem:
+    for name in ("question", "answer"):
+        if row.fields.get(name) is None:
+            raise DataError(
+                f"{row.where}: {name}: is missing; if another column holds it, add ?{name}=COLUMN after the "
+                "file's name (docs/own-data.md)"
+            )
     problem = problem_of(row, task, split, found)
     if problem.choices:
         check_gold(problem, "choice", row.where)
@@ -288,7 +295,7 @@ def _problem(row: Row, task: str, split: Split, found: Callable[[], Numbering]) 
 
 def _check_comparable(problem: Problem, where: str) -> None:
     if is_formula(problem.answer) and find_spec("math_verify") is None:
-        raise DataError(f"{where}: answer: to compare formulas needs math-verify: pip install 'srit[math]'")
+        raise DataError(f"{where}: answer: to compare formulas needs math-verify: {extra_install('math')}")
 
 
 def names() -> list[str]:

@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from srit.errors import DataError, JudgeError
+from srit.installing import extra_install
 from srit.tasks.judging.comparing import BY_WRITING, equal
 from srit.tasks.judging.forked import SLOWER, TRIES
 from srit.tasks.judging.forms import form
@@ -46,7 +47,7 @@ def math_equal(answer: str, gold: str) -> bool:
     if decided is not None:
         return decided
     if find_spec("math_verify") is None:
-        raise DataError("comparing formulas needs math-verify: pip install 'srit[math]'")
+        raise DataError(f"comparing formulas needs math-verify: {extra_install('math')}")
     for name, latex in (("answer", answer), ("gold answer", gold)):
         reason = refusal(latex)
         if reason:

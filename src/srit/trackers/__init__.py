@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from srit.errors import MachineError
+from srit.installing import pip_install
 from srit.kinds import TRACKERS, Finding
 
 PROJECT = "srit"  # unless the tracker's own environment variable names another
@@ -67,7 +68,7 @@ class TrackerKind:
     def doctor(self) -> Sequence[Finding]:
         """Return its line in `srit doctor`."""
         there = find_spec(self.module) is not None
-        return [Finding(there, f"report_to {self.about}", "installed" if there else f"pip install '{self.package}'")]
+        return [Finding(there, f"report_to {self.about}", "installed" if there else pip_install(f"'{self.package}'"))]
 
 
 def installed(names: Sequence[str]) -> dict[str, TrackerKind]:

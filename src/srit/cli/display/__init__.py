@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from srit.cli.display.course import Course, clock, following, in_words
+from srit.cli.display.course import Course, following
 from srit.printable import printable
-from srit.watching import Begun, Event, Line, Made, Taken, Watch, as_line
+from srit.watching import Begun, Event, Line, Made, Taken, Watch
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Display = Literal["lively", "quiet", "json"]
 
-LINE_SECONDS = 60.0  # between lines of progress without a terminal
 OBJECT_SECONDS = 1.0  # between JSON objects about one piece of work
 
 
@@ -30,41 +31,29 @@ def display(kind: Display) -> Iterator[Watch]:
     from rich.console import Console
 
     from srit.cli.display.others import heard
-    from srit.cli.display.unread import shown_while_read
+    from srit.cli.display.unread import while_read
 
     console = Console(stderr=True, markup=False, highlight=False)
 
     def say(line: str) -> None:
         console.print(printable(line), soft_wrap=True)
 
-    if kind == "lively" and console.is_terminal:
-        from srit.cli.display.screen import screen
-
-        with screen(console) as shown, heard(shown_while_read(shown)) as watch:
-            yield watch
-        return
-    said = {"json": objects(print_object), "quiet": warnings_alone(say), "lively": lines(say)}[kind]
-    with heard(shown_while_read(said)) as watch:
+    with _shown(kind, console, say) as shown, heard(while_read(shown)) as watch:
         yield watch
 
 
-def lines(say: Callable[[str], None]) -> Watch:
-    """Print each line, and the progress once a minute."""
-    spoken = time.monotonic()
+def _shown(kind: Display, console: Console, say: Callable[[str], None]) -> AbstractContextManager[Watch]:
+    if kind == "json":
+        return nullcontext(objects(print_object))
+    if kind == "quiet":
+        return nullcontext(warnings_alone(say))
+    if console.is_terminal:
+        from srit.cli.display.screen import screen
 
-    def progressed(course: Course, now: float) -> None:
-        nonlocal spoken
-        if now - spoken > LINE_SECONDS:
-            spoken, figures = now, course.figures(now)
-            left = "" if figures.seconds_left is None else f"{clock(figures.seconds_left)} left"
-            rest = ", ".join(filter(None, (in_words(figures), left)))
-            say(f"     {figures.what} {figures.done}/{figures.total}  {rest}".rstrip())
+        return screen(console)
+    from srit.cli.display.log import log
 
-    def happened(event: Event) -> None:
-        if (line := as_line(event)) is not None:
-            say(line)
-
-    return following(progressed, happened)
+    return log(say)
 
 
 def warnings_alone(say: Callable[[str], None]) -> Watch:

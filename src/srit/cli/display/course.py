@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from srit.watching import Event, Line, Progressed, Said, Watch
+from srit.watching import Begun, Event, Line, Progressed, Said, Watch
 
 LOOK_SECONDS = 1.0  # between looks at answers, which are judged for the display
 JUDGING_SECONDS = 0.05  # that a look may take before it starts on another answer
 MINUTE = 60
+STOPPING = "stopping as soon as what is in hand is saved; Ctrl-C again stops at once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,34 @@ class Course:
         counts = (self._looked_at, self._right, self._said)
         loss = event.metrics.get("loss")
         return Figures(event.what, event.done, event.total, event.unit, rate, tokens, left, loss, *counts)
+
+
+class Current:
+    """What is being done: the stage and its current piece of work."""
+
+    def __init__(self) -> None:
+        self._stage, self._began = "", time.monotonic()
+        self._course: Course | None = None
+
+    def progressed(self, course: Course, now: float) -> None:
+        """Take the progress of a piece of work."""
+        self._course = course
+        if course.is_done:
+            self._began = now
+
+    def happened(self, event: Event) -> None:
+        """Take any other event."""
+        if not isinstance(event, Line):
+            self._course, self._began = None, time.monotonic()
+            self._stage = event.stage if isinstance(event, Begun) else ""
+
+    def figures(self, now: float) -> Figures | None:
+        """Return how far the current piece of work has come; None between two of them."""
+        return self._course.figures(now) if self._course and not self._course.is_done else None
+
+    def wait(self, now: float) -> str:
+        """Say what is being done, and for how long, when there are no figures."""
+        return f"{self._stage or 'working'}  {clock(now - self._began)}"
 
 
 def following(progressed: Callable[[Course, float], None], happened: Callable[[Event], None]) -> Watch:

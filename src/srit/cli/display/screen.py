@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from srit.cli.display.course import Course, Figures, clock, following, in_words
+from srit.cli.display.course import STOPPING, Course, Current, Figures, clock, following, in_words
 from srit.printable import one_line, printable
-from srit.watching import Begun, Event, Line, Watch, as_line
+from srit.stopping import is_stopping
+from srit.watching import Begun, Event, Watch, as_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -41,20 +42,15 @@ class View:
 
         self._console = console
         self._spinner = Spinner("dots")
-        self._stage, self._began = "", time.monotonic()
-        self._course: Course | None = None
+        self._current = Current()
 
     def progressed(self, course: Course, now: float) -> None:
         """Take the progress of a piece of work."""
-        self._course = course
-        if course.is_done:
-            self._began = now
+        self._current.progressed(course, now)
 
     def happened(self, event: Event) -> None:
         """Take any other event: a stage that begins is shown at the bottom; all others become lines."""
-        if not isinstance(event, Line):
-            self._course, self._began = None, time.monotonic()
-            self._stage = event.stage if isinstance(event, Begun) else ""
+        self._current.happened(event)
         if not isinstance(event, Begun) and (line := as_line(event)) is not None:
             self._console.print(printable(line), soft_wrap=True)
 
@@ -64,15 +60,16 @@ class View:
         from rich.table import Table
 
         now = time.monotonic()
-        figures = self._course.figures(now) if self._course and not self._course.is_done else None
+        figures = self._current.figures(now)
         top = Table.grid(padding=(0, 1), expand=True)
         top.add_column(no_wrap=True)
         top.add_column(no_wrap=True, overflow="ellipsis", ratio=2 if figures else 1)
         if figures is None:
-            top.add_row(self._spinner, f"{self._stage or 'working'}  {clock(now - self._began)}")
-            return top
-        _add_progress(top, self._spinner, figures)
-        return Group(top, *_details(figures, self._console.width))
+            top.add_row(self._spinner, self._current.wait(now))
+        else:
+            _add_progress(top, self._spinner, figures)
+        details = _details(figures, self._console.width) if figures else ()
+        return Group(top, *details, *([f"  {STOPPING}"] if is_stopping() else []))
 
 
 def _add_progress(top: Table, spinner: Spinner, figures: Figures) -> None:

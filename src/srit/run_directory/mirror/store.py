@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from srit.errors import MachineError, RecipeError
+from srit.installing import extra_install
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -145,7 +146,7 @@ def _opened(url: str) -> ObjectStore:
     if not url.startswith(SCHEMES) or not url.partition("://")[2].partition("/")[2]:
         raise RecipeError(f"--mirror {url}: give a bucket and a folder in it, such as s3://bucket/runs/mine")
     if find_spec("obstore") is None:
-        raise RecipeError(f"--mirror {url}: object storage needs obstore: pip install 'srit[s3]'")
+        raise RecipeError(f"--mirror {url}: object storage needs obstore: {extra_install('s3')}")
     from obstore.exceptions import BaseError
     from obstore.store import from_url
 

@@ -51,7 +51,7 @@ def _round(path: Path, anatomy: Anatomy) -> Round:
 def differences(pairs: tuple[PairCounts, ...]) -> list[tuple[str, str]]:
     """Return the kinds of first differences over all pairs, the most frequent first, with their shares."""
     found = sorted(pairs[-1].differences.items(), key=lambda item: (-item[1], item[0]))
-    return [(kinds, _of(n, pairs[-1].pairs)) for kinds, n in found]
+    return [(kinds or "blanks only", _of(n, pairs[-1].pairs)) for kinds, n in found]
 
 
 def shares(pairs: tuple[PairCounts, ...]) -> list[Share]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from srit.errors import RecipeError
+from srit.installing import extra_install
 from srit.records import Model
 from srit.records.scores import Comparison, Results
 from srit.run_directory import write_bytes
@@ -50,7 +51,7 @@ def write_figures(results: Results, curves: Sequence[Curve], out: Path) -> list[
     try:
         from matplotlib import rc_context
     except ModuleNotFoundError:
-        raise RecipeError("figures need matplotlib: pip install 'srit[figures]'") from None
+        raise RecipeError(f"figures need matplotlib: {extra_install('figures')}") from None
     paths = []
     with rc_context(_STYLE):
         for name, draw in _figures(results, curves):

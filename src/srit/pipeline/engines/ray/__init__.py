@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from srit.errors import MachineError
+from srit.installing import extra_install
 from srit.pipeline.context.reports import Report
 from srit.pipeline.engines.ray.crew import Actors, RayWorker
 from srit.pipeline.engines.sharing import SharingEngine
@@ -85,7 +86,7 @@ def _joined(address: str | None) -> Sequence[Mapping[str, float]]:
     try:
         import ray
     except ImportError:
-        raise MachineError("--on ray needs Ray: pip install 'srit[ray]'") from None
+        raise MachineError(f"--on ray needs Ray: {extra_install('ray')}") from None
     if not ray.is_initialized():
         try:
             ray.init(address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
