@@ -37,12 +37,13 @@ class _Source(NamedTuple, Generic[_Record]):
 
     label: object  # the round or the model that they belong to
     records: Filed[_Record]
-    numbers: NDArray[np.int64]  # of their problems, sorted
-    places: NDArray[np.int64]  # in the file, in the same order
+    numbers: NDArray[np.int32]  # of their problems, sorted
+    places: NDArray[np.int32]  # in the file, in the same order
 
     def of(self, number: int) -> list[_Record]:
         """Return what is said about a problem."""
-        first, last = np.searchsorted(self.numbers, (number, number + 1)).tolist()
+        wanted = np.array((number, number + 1), self.numbers.dtype)  # of another type, all numbers would be converted
+        first, last = np.searchsorted(self.numbers, wanted).tolist()
         return [self.records[place] for place in self.places[first:last].tolist()]
 
 
@@ -108,8 +109,8 @@ class Gathered(Sequence[ProblemTrace]):
             if path.exists():
                 place = f"evaluate-{path.stem}" if kind is Prediction else TRAINED
                 records = Filed(path, kind)
-                found = np.fromiter(self._problems.numbers(place, records), np.int64, len(records))
-                places = np.flatnonzero(found >= 0)
+                found = np.fromiter(self._problems.numbers(place, records), np.int32, len(records))
+                places = np.flatnonzero(found >= 0).astype(np.int32)
                 places = places[np.argsort(found[places], kind="stable")]
                 yield _Source(label(path), records, found[places], places)
 
@@ -131,6 +132,7 @@ class _Problems:
         for entry, number in enumerate(self._numbers):
             if number < 0:  # the same may be asked by one that is wanted
                 self._numbers[entry] = self._found(self._entry(entry))
+        self._questions = Lookup()  # all are numbered: its memory is free for the records
 
     def __len__(self) -> int:
         return len(self._shown)
