@@ -124,12 +124,16 @@ def _heed_no_more() -> None:
     """Let a further signal end the process at once: only its exit is left, in which an exception shows a traceback."""
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda number, frame: os._exit(128 + number))
+            signal.signal(number, _end_at_once)
+
+
+def _end_at_once(number: int, frame: object) -> None:
+    os._exit(128 + number)
 
 
 def _interrupt(number: int, frame: object) -> None:
     if number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, frame: os._exit(128 + number))  # a second one ends the process at once
+        signal.signal(number, _end_at_once)  # at the second
     _received.append(number)
     # Not an Exception: transformers' lazy imports turn any into a ModuleNotFoundError, or continue without the module.
     raise KeyboardInterrupt

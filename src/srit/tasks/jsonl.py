@@ -43,7 +43,7 @@ from srit.tasks import Family, Reading, reading
 from srit.tasks.benchmarks import check_gold, checked, drawn, phrase, problem_of
 from srit.tasks.formats import as_ours, is_ours
 from srit.tasks.golds import Numbering, numbering, refuse_solution
-from srit.tasks.lines import MissingSplit, Row, read_rows
+from srit.tasks.lines import MissingField, MissingSplit, Row, read_rows
 from srit.tasks.options import NONE, Options, options_of
 
 _PREFIX = "jsonl:"
@@ -278,13 +278,13 @@ def _belongs(row: Row, split: Split, division: Division) -> bool:
 
 
 def _problem(row: Row, task: str, split: Split, found: Callable[[], Numbering]) -> Problem:
-    for name in ("question", "answer"):
-        if row.fields.get(name) is None:
-            raise DataError(
-                f"{row.where}: {name}: is missing; if another column holds it, add ?{name}=COLUMN after the "
-                "file's name (docs/own-data.md)"
-            )
-    problem = problem_of(row, task, split, found)
+    try:
+        problem = problem_of(row, task, split, found)
+    except MissingField as error:
+        if error.name not in ("question", "answer"):
+            raise
+        added = f"add ?{error.name}=COLUMN after the file's name (docs/own-data.md)"
+        raise DataError(f"{error}; if another column holds it, {added}") from None
     if problem.choices:
         check_gold(problem, "choice", row.where)
     elif not reading.is_number(problem.answer):

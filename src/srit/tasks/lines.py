@@ -26,6 +26,17 @@ class MissingSplit(DataError):
     """The data does not have this split; the message says which splits there are."""
 
 
+class MissingField(DataError):
+    """A row lacks a field that must hold text."""
+
+    def __init__(self, where: str, name: str) -> None:
+        super().__init__(where, name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return ": ".join([*self.args, "is missing"])
+
+
 class Row(NamedTuple):
     """One line of a file."""
 
@@ -135,7 +146,9 @@ def text_field(row: Row, name: str, *, blank: bool = False, most: int = MAX_TEXT
     if _is_number(value):
         value = _written_out(value)
     if not isinstance(value, str):
-        raise DataError(f"{row.where}: {name}: {'is missing' if value is None else f'{value!r:.80} is not text'}")
+        if value is None:
+            raise MissingField(row.where, name)
+        raise DataError(f"{row.where}: {name}: {value!r:.80} is not text")
     if len(value) > most:
         raise DataError(f"{row.where}: {name}: has {len(value):,} characters; at most {most:,} are read")
     try:

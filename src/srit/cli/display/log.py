@@ -20,12 +20,13 @@ LOOK_SECONDS = 1.0  # between looks at how long it has been silent
 def log(say: Callable[[str], None]) -> Iterator[Watch]:
     """Say every event while the block runs, and what is being done whenever that takes long."""
     entries, ended = Entries(say), threading.Event()
+    remind = while_read(entries.remind)
 
-    def remind() -> None:
+    def look() -> None:
         while not ended.wait(LOOK_SECONDS):
-            while_read(entries.remind)(time.monotonic())
+            remind(time.monotonic())
 
-    reminding = threading.Thread(target=remind, name="log", daemon=True)
+    reminding = threading.Thread(target=look, name="log", daemon=True)
     reminding.start()
     try:
         yield following(entries.progressed, entries.happened)

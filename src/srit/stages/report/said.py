@@ -123,16 +123,9 @@ class _Problems:
         self._asked, self._last = Lookup(), array("Q")  # by place, task and id; where each stands last, file and row
         for file, records in enumerate(self._files):
             self._ask(file, records)
-        self._questions, self._names = Lookup(), Lookup()  # of those that are wanted
+        self._names = Lookup()  # of those that are wanted
         self._shown = array("Q")  # which of the asked ones each number shows
-        self._numbers = array("q")
-        for entry in range(len(self._asked)):
-            problem = self._entry(entry)
-            self._numbers.append(self._number(entry, problem) if wanted(problem) else -1)
-        for entry, number in enumerate(self._numbers):
-            if number < 0:  # the same may be asked by one that is wanted
-                self._numbers[entry] = self._found(self._entry(entry))
-        self._questions = Lookup()  # all are numbered: its memory is free for the records
+        self._numbers = self._numbered(wanted)
 
     def __len__(self) -> int:
         return len(self._shown)
@@ -168,18 +161,26 @@ class _Problems:
     def _entry(self, entry: int) -> Problem:
         return self._files[self._last[2 * entry]][self._last[2 * entry + 1]]
 
-    def _number(self, entry: int, problem: Problem) -> int:
+    def _numbered(self, wanted: Callable[[Problem], bool]) -> array[int]:
+        """Return the number of each asked problem, -1: none that is wanted asks the same."""
+        questions, numbers = Lookup(), array("q")
+        for entry in range(len(self._asked)):
+            problem = self._entry(entry)
+            numbers.append(self._number(entry, problem, questions) if wanted(problem) else -1)
+        for entry, number in enumerate(numbers):
+            if number < 0:
+                numbers[entry] = _found(self._entry(entry), questions)
+        return numbers
+
+    def _number(self, entry: int, problem: Problem, questions: Lookup) -> int:
         """Give a problem a number, and return it; two that ask the same thing share one, and the later is shown."""
-        if (number := self._found(problem)) >= 0:
+        if (number := _found(problem, questions)) >= 0:
             self._shown[number] = entry
             return number
-        self._questions.add(_question(problem))
+        questions.add(_question(problem))
         self._names.add(_key("", problem.task, problem.id))
         self._shown.append(entry)
         return len(self._shown) - 1
-
-    def _found(self, problem: Problem) -> int:
-        return next(iter(self._questions.find(_question(problem))), -1)
 
 
 def gather(folder: Path, wanted: Callable[[Problem], bool] = lambda problem: True) -> Gathered:
@@ -200,6 +201,10 @@ def in_order(model: Model) -> tuple[int, int, str]:
 def _question(problem: Problem) -> str:
     """Return the key by which two problems count as the same, whichever files they are in."""
     return repr((problem.task, problem.id, problem.question, problem.choices))
+
+
+def _found(problem: Problem, questions: Lookup) -> int:
+    return next(iter(questions.find(_question(problem))), -1)
 
 
 def _key(place: str, task: str, problem_id: str) -> str:
