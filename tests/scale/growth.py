@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from steps import TASKS
 from tiny import save_tiny_student
+from written import STEPS
 
 HERE = Path(__file__).parent
 
@@ -35,19 +36,32 @@ def install(folder: Path) -> None:
     (metadata / "entry_points.txt").write_text("[srit.samplers]\nmade_up = made_up:SAMPLER\n")
 
 
-def grown(folder: Path, n: int, steps: Sequence[str] = ()) -> Iterator[Mapping[str, Any]]:
-    """Yield what each step took: seconds, those of the processor, and megabytes beside the imports.
+def grown(folder: Path, n: int) -> Iterator[Mapping[str, Any]]:
+    """Do every step, and yield what it took: seconds, those of the processor, and megabytes beside the imports."""
+    begin(folder, n)
+    yield from map(json.loads, lines_of(folder, "steps.py"))
 
-    Args:
-        steps: which; (): all.
-    """
+
+def grown_from_written(folder: Path, n: int) -> Iterator[Mapping[str, Any]]:
+    """As `grown`, for the steps that follow sampling and evaluation, whose files are written directly."""
+    begin(folder, n)
+    assert not list(lines_of(folder, "written.py", str(n)))
+    yield from map(json.loads, lines_of(folder, "steps.py", *STEPS))
+
+
+def begin(folder: Path, n: int) -> None:
+    """Write what a run reads from outside."""
     write_rows(folder, n)
     save_tiny_student(folder / "student")
     install(folder)
+
+
+def lines_of(folder: Path, script: str, *arguments: str) -> Iterator[str]:
+    """Run a script of this folder, which finds the engine, and yield what it prints."""
+    command = [sys.executable, str(HERE / script), str(folder), *arguments]
     path = os.pathsep.join([str(folder), *filter(None, sys.path)])
-    command = [sys.executable, str(HERE / "steps.py"), str(folder), *steps]
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        yield from map(json.loads, process.stdout or ())
+        yield from process.stdout or ()
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
