@@ -42,10 +42,11 @@ fuzz: .venv/ready
 test-vllm: .venv-vllm/ready
 	VLLM_CPU_CI_ENV=1 VLLM_CPU_KVCACHE_SPACE=2 OMP_NUM_THREADS=1 .venv-vllm/bin/pytest -m slow -W default tests/vllm_engine
 
-# About an hour: both sides of every entry, the plain script's whole quickstart among them.
-bench: .venv/ready quickstart
-	$(BIN)/python bench/bench.py runs/quickstart
-	$(BIN)/python bench/sampling_growth.py runs/quickstart
+# About an hour: both sides of every entry, the plain script's whole run among them.
+bench: .venv/ready
+	$(BIN)/srit run studied
+	$(BIN)/python bench/bench.py runs/studied
+	$(BIN)/python bench/sampling_growth.py runs/studied
 	$(BIN)/python bench/page.py
 
 # Under 8 minutes on one GPU, without network or weights; with tiny shapes where there is none. Needs no installation:

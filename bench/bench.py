@@ -1,11 +1,11 @@
 """Compare srit with transformers and TRL: python bench/bench.py RUN [--entries NAME ...] [--repeats 5]
 
-RUN is a finished quickstart, whose models, problems, demonstrations and sampled answers are the workload. Every entry
-does the same work both ways, checks that the outputs agree, and then alternates the two sides. The ratio is that of a
-repeat's two times; its median is reported with the least and the greatest. Writes bench/results.json.
+RUN is a finished run of the recipe `studied`: its models, problems, demonstrations and answers are the workload.
+Every entry does the same work both ways, checks that the outputs agree, and then alternates the two sides. The ratio is
+that of a repeat's two times; its median is reported with the least and the greatest. Writes bench/results.json.
 
-Both sides compute in the run's precision with the run's weights. `memory` uses one process per side. `quickstart` runs
-the whole quickstart and bench/plain.py once, side by side on one core each, since they take up to an hour.
+Both sides compute in the run's precision with its weights. `memory` uses one process per side. `studied` does that
+recipe whole, and bench/plain.py, once, side by side on one core each, since they take up to an hour.
 """
 
 from __future__ import annotations
@@ -437,7 +437,7 @@ def _near(ours: float, theirs: float, work: Work) -> str:
     return f"loss {ours:.6f} and {theirs:.6f}"
 
 
-# ---- memory, peak throughput, and the whole quickstart --------------------------------------------------------------
+# ---- memory, peak throughput, and a whole run -----------------------------------------------------------------------
 
 STEPS = ("ours", "theirs")
 
@@ -510,11 +510,11 @@ def _product(dtype: torch.dtype) -> float:
     return 10 * 2 * SIDE**3 / _seconds(lambda: [a @ b for _ in range(10)])
 
 
-def quickstart(work: Work, repeats: int) -> dict[str, Any]:
-    """The whole quickstart including set-up, and the plain script: once, at the same time, on one core each."""
+def studied(work: Work, repeats: int) -> dict[str, Any]:
+    """The recipe `studied` including set-up, and the plain script: once, at the same time, on one core each."""
     dtype = f"student.dtype={work.recipe.student.dtype}"
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor() as pool:
-        srit = [sys.executable, "-m", "srit", "run", "quickstart", dtype, "--out", f"{scratch}/ours"]
+        srit = [sys.executable, "-m", "srit", "run", "studied", dtype, "--out", f"{scratch}/ours"]
         plain = [sys.executable, str(Path(__file__).with_name("plain.py")), f"{scratch}/theirs", dtype]
         alone = [["env", "OMP_NUM_THREADS=1", "taskset", "-c", core] for core in "01"]
         commands = [[*core, *command] for core, command in zip(alone, (srit, plain), strict=True)]
@@ -560,7 +560,7 @@ ENTRIES: dict[str, Callable[[Work, int], dict[str, Any]]] = {
     "sft": _timed(sft),
     "memory": memory,
     "flops": flops,
-    "quickstart": quickstart,
+    "studied": studied,
 }
 
 if __name__ == "__main__":

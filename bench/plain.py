@@ -1,6 +1,6 @@
-"""The quickstart as a good user would write it with TRL and `generate`: python bench/plain.py OUT [KEY=VALUE ...]
+"""The recipe `studied` as a good user would write it with TRL and `generate`: python bench/plain.py OUT [KEY=VALUE ...]
 
-It has the student, problems, demonstrations, settings and judges of `srit run quickstart`; training, sampling and
+It has the student, problems, demonstrations, settings and judges of `srit run studied`; training, sampling and
 evaluation are those of transformers, peft and TRL. It does not resume, check or report anything. Set the precision
 with student.dtype=float32 or bfloat16. Writes OUT/results.json with the seconds of each stage and the accuracies.
 """
@@ -33,7 +33,7 @@ BATCH = 32  # prompts of `generate` at once; bench.py finds the best of 8, 16, 3
 
 
 def main(out: Path, overrides: list[str]) -> None:
-    recipe = read_recipe("quickstart", overrides)
+    recipe = read_recipe("studied", overrides)
     tokenizer = AutoTokenizer.from_pretrained(str(locate(recipe.student)), padding_side="left")
     tokenizer.chat_template = CHATML
     seconds: dict[str, float] = {}
