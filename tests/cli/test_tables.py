@@ -50,6 +50,12 @@ def test_without_a_terminal_a_table_is_printed_whole(columns, monkeypatch, capsy
     assert [POOLED in line for line in lines if "cot" in line] == [False, True]  # the pooled line is the last
 
 
+def test_a_p_value_is_never_printed_as_zero():
+    sure = replace(RESULTS, comparisons=(replace(comparison(TASK), p=0.0000012),))
+
+    assert "+25.0 (+5.0 to +45.0), p < 0.001" in printed(accuracy_table(sure, wide=True), 200)
+
+
 def test_where_no_problem_changed_a_table_says_so_in_place_of_a_p_value():
     still = replace(comparison(TASK), delta=0.0, ci95=Interval(-0.072, 0.072), p=1.0, only_a=0, only_b=0)
 

@@ -224,7 +224,9 @@ def test_axe_finds_nothing_wrong_with_either_page(browser, tmp_path, width, dark
     assert browser.violations() == []
     assert browser.run("return document.documentElement.scrollWidth") <= width
 
-    results = made_up({"base": 0.1, "instructed": 0.4, "refined": 0.5})
+    cells = {f"limit={n}": {"labels": {"limit": str(n)}, "tuned_on": ["sums"]} for n in (10, 40)}
+    shares = {"base": 0.1, "instructed": 0.4, "refined": 0.9}
+    results = made_up(shares, cells=cells, study={"axes": {"limit": [10, 40]}})
     study = Path(tmp_path / "study.html")
     study.write_text(html(results, found := findings(results), make_tables(results, found), make_curves(results)))
     browser.open(study)

@@ -17,8 +17,9 @@ from srit.records.scores import PassAtK, Results
 from srit.run_directory import Manifest, StageEntry, sha256_of, write_json, write_manifest, write_records
 from srit.stages import stages
 from srit.stages.report import make_report, provenance, report_so_far
+from srit.stages.report.accuracy import groups
 from srit.stages.report.curves import curves
-from srit.stages.report.headline import headline
+from srit.stages.report.headline import findings, headline
 from srit.stages.report.logs import read_logs
 from srit.stages.report.traces import traces, visible
 from srit.stages.results import make_results, read_results, write_results
@@ -150,6 +151,17 @@ def test_an_island_cannot_be_left():
 )
 def test_the_headline_says_what_rose_and_what_fell(shares, sentence):
     assert headline(results_of(shares)) == sentence
+
+
+def test_a_model_that_was_asked_fewer_problems_is_named_where_their_number_stands():
+    cot = {Model(kind): answers("sums", 0.5, n) for kind, n in (("base", 10), ("instructed", 40), ("refined", 40))}
+    results = make_results({(model, "sums"): found for model, found in cot.items()}, {"sums"}, seed=0)
+
+    [group] = groups(results)
+
+    assert [panel.asked for panel in group.panels] == ["n = 40; base: 10"]
+    [line] = findings(results)
+    assert line.endswith(" on 40 problems (base on 10), none of which changed.")
 
 
 def test_a_run_without_the_cot_prompt_has_a_headline_about_the_direct_one():

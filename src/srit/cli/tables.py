@@ -170,4 +170,9 @@ def _difference(change: Comparison, wide: bool) -> str:
     points = f"{100 * change.delta:+z.1f} ({low:+z.1f} to {high:+z.1f})"
     if not wide:
         return points
-    return f"{points}, p {change.p:.3f}" if change.changed else f"{points}, no problem changed"
+    return f"{points}, {p_words(change.p)}" if change.changed else f"{points}, no problem changed"
+
+
+def p_words(p: float) -> str:
+    """Write a p-value."""
+    return f"p {p:.3f}" if p >= 0.001 else "p < 0.001"

@@ -18,6 +18,13 @@ class Panel(NamedTuple):
     domain: str  # in words; "" over a domain
     scores: list[Score]
 
+    @property
+    def asked(self) -> str:
+        """Say on how many problems, and which models were asked fewer."""
+        most = max(score.n for score in self.scores)
+        fewer = [f"; {score.model}: {score.n}" for score in self.scores if score.n < most]
+        return f"n = {most}{''.join(fewer)}"
+
 
 class Group(NamedTuple):
     """The panels of one prompt in one domain, the one over the domain first."""

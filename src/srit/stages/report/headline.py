@@ -82,11 +82,12 @@ def _finding(results: Results, domain: Domain) -> Iterator[str]:
     scores = {row.model: row for row in results.pooled if row.domain == domain and row.prompt == prompt}
     if change is not None and {BASE, INSTRUCTED, REFINED} <= set(scores):
         unchanged = "" if change.changed else ", none of which changed"
+        of_base = "" if scores[BASE].n == change.n else f" (base on {scores[BASE].n:,})"
         shares = " → ".join(f"{100 * scores[m].accuracy:.1f}" for m in (BASE, INSTRUCTED, REFINED))
         yield (
             f"{DOMAINS[domain].capitalize()}, {prompt_words(prompt)}: base → instructed → refined {shares} %; "
             f"refined − instructed {points(change.delta)} points "
-            f"({points(change.ci95.low)} to {points(change.ci95.high)}) on {change.n:,} problems{unchanged}."
+            f"({points(change.ci95.low)} to {points(change.ci95.high)}) on {change.n:,} problems{of_base}{unchanged}."
         )
 
 

@@ -19,6 +19,8 @@ _LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textb
 _LATEX |= {"×": r"$\times$", "–": "--", "·": r"$\cdot$", "<": "$<$", ">": "$>$"}
 _LATEX |= {"β": r"$\beta$", "…": r"\dots{}", "≥": r"$\geq$", "[": "{[}", "]": "{]}"}  # \\ takes [ for its argument
 
+FULL = 0.65  # opacity of the strongest shade: text on it has a contrast of 4.5, in light and dark
+
 
 def write_pages(results: StudyResults, out: Path) -> list[str]:
     """Write all of it, and return the claims' sentences and where the page is."""
@@ -83,7 +85,7 @@ def color(shade: float | None) -> str:
     if shade is None:
         return ""
     rgb = "91,141,184" if shade >= 0 else "217,115,63"
-    return f"background:rgba({rgb},{0.75 * abs(shade):.2f})"
+    return f"background:rgba({rgb},{FULL * abs(shade):.2f})"
 
 
 def _row(fields: Iterable[str]) -> str:

@@ -25,9 +25,12 @@ def answers(results: StudyResults) -> Table:
                     left = str(_unanswered(results, cell, keys)) if model.kind == "teacher" else ""
                     rows.append((name_of(cell), *map(Entry, [str(model), domain, *_form(found), left])))
     columns = ("cell", "model", "domain", "mean tokens", "cut, %", "unread, %", "not judged, %", "no answer")
+    title = f"The form of the answers, {prompt_words(main)}"
+    if not any(row[-1].text for row in rows):  # no teacher was evaluated
+        return Table("answers", title, columns[:-1], [row[:-1] for row in rows])
     counted = "and that its accuracy leaves out" if _leaves_out(results) else "and that count as not right"
     note = f"No answer: problems that the teacher did not answer, {counted}."
-    return Table("answers", f"The form of the answers, {prompt_words(main)}", columns, rows, note)
+    return Table("answers", title, columns, rows, note)
 
 
 def _form(rows: Sequence[AnswerRow]) -> list[str]:

@@ -58,6 +58,8 @@ class Browser {
     this.from = Math.max(0, models.indexOf("instructed"));
     this.to = models.includes("refined") ? models.indexOf("refined") : models.length - 1;
     [byId("from").value, byId("to").value] = [this.from, this.to];
+    const parts = [models.length ? `✓ ✗: ${models.join(", ")}` : "", this.index.samples.some((n) => n) ? "3/4: own samples that are right" : ""];
+    byId("legend").textContent = parts.filter(Boolean).map((part) => ` · ${part}`).join("");
     for (const [name, label] of FILTERS) {
       byId("filters").append(make("button", { type: "button", "data-filter": name, "aria-pressed": "false" }, label, " ", make("span", { class: "soft" })));
     }
