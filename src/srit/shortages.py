@@ -87,7 +87,12 @@ def _number_in(message: str) -> int | None:
 def _is_of_memory(error: BaseException) -> bool:
     if isinstance(error, ImportError):  # by the dynamic linker, as it is on disks from which nothing may be run
         return "failed to map segment" in str(error) and "not permitted" not in str(error)
-    return isinstance(error, (RuntimeError, OSError)) and _NO_MEMORY.search(str(error)) is not None
+    return isinstance(error, (RuntimeError, OSError)) and lacks_memory(str(error))
+
+
+def lacks_memory(said: str) -> bool:
+    """Return whether a program's output says that it lacked memory."""
+    return _NO_MEMORY.search(said) is not None
 
 
 def _bytes(wanted: re.Match[str]) -> float:

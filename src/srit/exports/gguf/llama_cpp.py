@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -16,13 +18,15 @@ from pathlib import Path
 from socket import socket
 from tempfile import TemporaryFile
 from time import monotonic, sleep
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
-from srit.errors import DataError
+from srit.errors import DataError, MachineError, SritError
 from srit.exports.trials import without_end
+from srit.shortages import free_memory, gigabytes, lacks_memory
 
 START_SECONDS = 300.0  # in which a model must be loaded
 ANSWER_SECONDS = 600.0
+END_SECONDS = 60.0  # of a process that no longer answers
 _HOST = "127.0.0.1"
 
 # Ends when its standard input does, so that it never outlives its caller.
@@ -34,6 +38,10 @@ asked.n_ctx, asked.n_parallel = int(sys.argv[4]), 1
 server = xllamacpp.Server(asked)
 sys.stdin.read()
 """
+
+
+class _LostError(Exception):
+    """A server's process has ended, or is about to."""
 
 
 class Server(NamedTuple):
@@ -72,6 +80,13 @@ class Server(NamedTuple):
                 return json.load(response)
         except urllib.error.HTTPError as error:
             raise DataError(f"llama.cpp refuses {path}: {error.read(500).decode(errors='replace')}") from None
+        except TimeoutError:
+            raise MachineError(
+                f"{self.name} gave no answer for {ANSWER_SECONDS:.0f} s: rerun the same command when the machine is "
+                "less busy"
+            ) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise _LostError(str(error)) from None
 
 
 @contextmanager
@@ -83,6 +98,7 @@ def serving(path: Path, room: int = 4096) -> Iterator[Server | None]:
 
     Raises:
         DataError: llama.cpp cannot load the file; the message has its reason.
+        MachineError: the machine is too busy, or it lacks memory.
     """
     port = _free_port()
     found = _command(path, port, room)
@@ -97,9 +113,10 @@ def serving(path: Path, room: int = 4096) -> Iterator[Server | None]:
         try:
             server = Server(f"http://{_HOST}:{port}", name)
             if not _is_up(server, process):
-                log.seek(0)
-                raise DataError(f"{path}: llama.cpp cannot load it: {_fault(log.read().decode(errors='replace'))}")
+                raise _failure(path, process.poll(), log)
             yield server
+        except _LostError:
+            raise _failure(path, process.wait(END_SECONDS), log) from None
         finally:
             process.kill()
 
@@ -135,6 +152,27 @@ def _is_up(server: Server, process: subprocess.Popen[bytes]) -> bool:
         except OSError:
             sleep(0.05)
     return False
+
+
+def _failure(path: Path, exit_code: int | None, log: IO[bytes]) -> SritError:
+    """Return why a server does not answer: the machine's fault, or the file's.
+
+    Args:
+        exit_code: None: it still runs.
+    """
+    log.seek(0)
+    said = log.read().decode(errors="replace")
+    if exit_code is None:
+        return MachineError(
+            f"llama.cpp did not load {path.name} within {START_SECONDS:.0f} s: rerun the same command when the machine "
+            "is less busy"
+        )
+    if exit_code == -signal.SIGKILL or lacks_memory(said):  # Linux kills when memory runs out
+        free = f"the file has {gigabytes(path.stat().st_size)}, {gigabytes(free_memory())} are free"
+        return MachineError(
+            f"llama.cpp had too little memory for {path.name} ({free}): make room, and rerun the command"
+        )
+    return DataError(f"{path.name}: llama.cpp cannot run it: {_fault(said)}")
 
 
 def _fault(log: str) -> str:
