@@ -14,7 +14,7 @@ from srit.cli import app
 from srit.exports.gguf import compare
 from srit.exports.gguf.writing import unwritable, words_of, write_gguf
 from srit.exports.sources import find_source
-from srit.exports.trials import greedy, trial_of
+from srit.exports.trials import NEAR, greedy, near_ties, same, trial_of
 from srit.students.loading import load_model
 
 QUESTION = [{"role": "user", "content": "Hi"}]
@@ -77,9 +77,30 @@ def test_a_gguf_file_of_another_model_is_told_from_it(tiny_run, tmp_path):
     trial = trial_of(source, 8)
     write_gguf(tmp_path / "model.gguf", load_model(source.student, source.trained), trial.prompts, name="refined")
 
-    checks = compare(tmp_path / "model.gguf", trial, greedy(load_model(source.student), trial), None)
+    checks = compare(tmp_path / "model.gguf", trial, load_model(source.student), None)
 
     assert [check.ok for check in checks] == [True, False]
+
+
+def test_an_answer_differs_only_by_a_near_tie_if_the_model_says_so(tiny_run):
+    source = find_source(str(tiny_run), None)
+    trial, model = trial_of(source, 4), load_model(source.student, source.trained)
+    answers = greedy(model, trial)
+    logits = [
+        model(torch.tensor([[*q.ids, *a[:2]]])).logits[0, -1] for q, a in zip(trial.questions, answers, strict=True)
+    ]
+    second = [(*a[:2], int(found.topk(2).indices[1])) for a, found in zip(answers, logits, strict=True)]
+    gaps = [float(torch.sub(*found.topk(2).values)) for found in logits]
+
+    assert near_ties(model, trial, answers, answers) == 0
+    assert near_ties(model, trial, answers, second) == sum(gap <= NEAR for gap in gaps)
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(1e-4)  # now all tokens are about as probable
+    assert near_ties(model, trial, answers, second) == 4
+    assert same(answers, second, 4) == (
+        True,
+        "0 of 4 greedy answers are the same, token by token, and 4 more up to a near tie",
+    )
 
 
 def test_without_llama_cpp_the_file_is_written_and_said_not_to_be_checked(tiny_run, tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from srit.compute.model import LanguageModel
 
 SAME = 0.95  # the share of greedy answers that must be the same: two near ties in 40 may be decided differently
+NEAR = 0.125  # nats; llama.cpp rounds what it computes in bfloat16, whose logits of 16 to 32 are 0.125 apart
 UNCHECKED = "not checked"  # the name of a check that could not be made, for lack of software
 SCORED = 8  # questions whose next tokens' probabilities are compared
 UNKNOWN = "sums"  # whose problems are asked if no run says what a model was made for
@@ -92,10 +93,41 @@ def without_end(ids: tuple[int, ...], stop_ids: Sequence[int]) -> tuple[int, ...
     return next((ids[:place] for place, token in enumerate(ids) if token in stop_ids), ids)
 
 
-def same(one: Answers, other: Answers) -> tuple[bool, str]:
-    """Say how many greedy answers are the same, and whether enough are."""
+def same(one: Answers, other: Answers, n_ties: int = 0) -> tuple[bool, str]:
+    """Say how many greedy answers are the same, and whether enough are.
+
+    Args:
+        n_ties: how many differ only by a near tie; they do not count as different.
+    """
     n = sum(a == b for a, b in zip(one, other, strict=True))
-    return n >= SAME * len(one), f"{n} of {len(one)} greedy answers are the same, token by token"
+    ties = f", and {n_ties} more up to a near tie" if n_ties else ""
+    return n + n_ties >= SAME * len(one), f"{n} of {len(one)} greedy answers are the same, token by token{ties}"
+
+
+def near_ties(model: LanguageModel, trial: Trial, answers: Answers, other: Answers) -> int:
+    """Count the answers whose first other token is nearly as probable to the model as its own.
+
+    Args:
+        answers: the model's own.
+    """
+    differing = [(q, a, b) for q, a, b in zip(trial.questions, answers, other, strict=True) if a != b]
+    return sum(_gap(model, trial, *one) <= NEAR for one in differing)
+
+
+def _gap(
+    model: LanguageModel, trial: Trial, question: Question, answer: tuple[int, ...], other: tuple[int, ...]
+) -> float:
+    """Return how much less probable the first other token is, in nats; where an answer ends, the likeliest end is."""
+    import torch
+
+    place = next(
+        (n for n, (a, b) in enumerate(zip(answer, other, strict=False)) if a != b), min(len(answer), len(other))
+    )
+    ids = torch.tensor([[*question.ids, *answer[:place]]], device=model.device)
+    with torch.inference_mode():
+        logits = model(input_ids=ids, use_cache=False).logits[0, -1].float()
+    own, theirs = (logits[list(one[place : place + 1] or trial.prompts.stop_ids)].max() for one in (answer, other))
+    return float(own - theirs)
 
 
 def furthest(one: LanguageModel, other: LanguageModel, trial: Trial, answers: Answers) -> float:

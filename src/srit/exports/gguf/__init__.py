@@ -5,17 +5,20 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from srit.exports.gguf.converter import convert, find_converter
 from srit.exports.gguf.llama_cpp import Server, serving
 from srit.exports.gguf.writing import unwritable, write_gguf
 from srit.exports.sources import Source
-from srit.exports.trials import UNCHECKED, Answers, Trial, greedy, same
+from srit.exports.trials import UNCHECKED, Trial, greedy, near_ties, same
 from srit.installing import extra_install
 from srit.records import Check
 from srit.students.loading import load_model
 from srit.students.saved import save_loadable
+
+if TYPE_CHECKING:
+    from srit.compute.model import LanguageModel
 
 FILE = "model.gguf"
 
@@ -53,17 +56,17 @@ def make_gguf(
         save_loadable(folder / "hf", model, trial.prompts)
         convert(script, folder / "hf", path, source.student.dtype)
         shutil.rmtree(folder / "hf")
-    return compare(path, trial, greedy(model.to(torch.float32), trial), written)  # type: ignore[arg-type]
+    return compare(path, trial, model.to(torch.float32), written)  # type: ignore[arg-type]
 
 
-def compare(path: Path, trial: Trial, answers: Answers, written: Written | None) -> list[Check]:
+def compare(path: Path, trial: Trial, model: LanguageModel, written: Written | None) -> list[Check]:
     """Compare llama.cpp with transformers: the prompts' token ids and the greedy answers.
 
     Args:
-        answers: of the same weights by transformers.
+        model: the same weights in transformers.
         written: as in `make_gguf`.
     """
-    wanted = [question.ids for question in trial.questions]
+    answers, wanted = greedy(model, trial), [question.ids for question in trial.questions]
     with serving(path) as server:
         if server is None:
             line = f"not checked in llama.cpp: {extra_install('gguf')}, or put llama-server into PATH, and export again"
@@ -73,7 +76,7 @@ def compare(path: Path, trial: Trial, answers: Answers, written: Written | None)
             checks.append(_prompts(written.by, map(server.ids, written.texts), wanted, server))
         stops, most = trial.prompts.stop_ids, trial.max_new_tokens
         theirs = [server.answer(question.ids, most, stops) for question in trial.questions]
-    alike, line = same(answers, theirs)
+    alike, line = same(answers, theirs, near_ties(model, trial, answers, theirs))
     return [*checks, Check("greedy answers in llama.cpp", alike, f"{line}, by transformers and {server.name}")]
 
 
