@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -166,3 +167,14 @@ def test_a_model_that_holds_nothing_is_refused_by_the_size_that_is_missing(size,
 
     with pytest.raises(DataError, match=rf"^student\.model: .*: {name} is {value} in its config\.json"):
         load_tokenizer(Student(model=str(folder)))
+
+
+def test_whoever_trains_from_python_reads_no_warning_that_is_not_theirs(tiny_student, tmp_path):
+    student = Student(model=str(tiny_student), dtype="float32")
+
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        trainable(student, None).save_pretrained(tmp_path / "adapter")
+        trainable(student, tmp_path / "adapter")
+
+    assert [str(one.message) for one in heard if issubclass(one.category, FutureWarning)] == []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 ADAPTER = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 _FETCHED = (ADAPTER, WEIGHTS, "README.md", "generation_config.json", "*token*", "*.jinja", "merges.txt", "vocab*")
+
+
+@contextmanager
+def peft_may_use_old_names() -> Iterator[None]:
+    """Hide a warning of transformers 5 to PEFT 0.21, which whoever runs a notebook would read once per model."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        yield
 
 
 def is_adapter(folder: Path) -> bool:
@@ -92,7 +101,7 @@ def with_adapter(base: PreTrainedModel, folder: Path, **options: Any) -> PeftMod
 
     _refuse_pickled(folder, str(folder))
     try:
-        with warnings.catch_warnings():
+        with peft_may_use_old_names():
             warnings.filterwarnings("ignore", "Found missing adapter keys")  # an error of ours below
             adapted = PeftModel.from_pretrained(base, str(folder), **options)
     except RuntimeError as error:

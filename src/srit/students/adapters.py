@@ -19,6 +19,7 @@ from srit.compute.head import output_head, parts_of
 from srit.compute.plan import Targets
 from srit.errors import DataError
 from srit.recipe import Lora
+from srit.students.adapted import peft_may_use_old_names
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
@@ -102,7 +103,8 @@ def _problem(model: PreTrainedModel, lora: Lora, targets: Targets) -> str:
     torch.manual_seed(0)
     try:
         # Random values: adapters start at zero, which has no effect to compare.
-        adapted: Any = get_peft_model(model, lora_config(lora, targets, init_lora_weights=False))
+        with peft_may_use_old_names():
+            adapted: Any = get_peft_model(model, lora_config(lora, targets, init_lora_weights=False))
         ids = _text(n_embeddings(model)).to(adapted.device)
         beside = adapted(input_ids=ids, use_cache=False).logits.log_softmax(-1)
         beside[..., 0].sum().backward()

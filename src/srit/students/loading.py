@@ -14,7 +14,15 @@ from srit.recipe import Student
 from srit.recipe.wording import PLAIN, Prompt
 from srit.run_directory import canonical_sum
 from srit.shortages import shortage
-from srit.students.adapted import adapter_of, base_student, fetch_adapter, is_adapter, is_on_hub, with_adapter
+from srit.students.adapted import (
+    adapter_of,
+    base_student,
+    fetch_adapter,
+    is_adapter,
+    is_on_hub,
+    peft_may_use_old_names,
+    with_adapter,
+)
 from srit.students.configs import check_sizes, revision_of
 from srit.students.embedded import EMBEDDED, locate_embedded
 from srit.students.lengths import Room, room_of
@@ -330,7 +338,9 @@ def trainable(
     autocast = student.tuning == "qlora"
     if start is not None:
         return _without_dropout(with_adapter(model, start, is_trainable=True, autocast_adapter_dtype=autocast))
-    return _without_dropout(get_peft_model(model, lora_config(student.lora, targets), autocast_adapter_dtype=autocast))
+    with peft_may_use_old_names():
+        adapted = get_peft_model(model, lora_config(student.lora, targets), autocast_adapter_dtype=autocast)
+    return _without_dropout(adapted)
 
 
 def _without_dropout(model: LanguageModel) -> LanguageModel:
