@@ -27,6 +27,11 @@ def begun_recipe(folder: Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: no run was begun there, or a field is at fault.
     """
     if not is_begun(folder):
+        if (folder / MANIFEST).is_file():
+            raise RecipeError(
+                f"{folder}: its run is still measuring how to compute the student, which takes minutes, and has no "
+                f"{RECIPE} before that: try again then, or rerun the run's command if it was stopped"
+            )
         raise RecipeError(f"{folder}: this is not a run directory: start a run with srit run RECIPE --out {folder}")
     return read_old_recipe(folder / RECIPE, overrides)
 
