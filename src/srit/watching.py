@@ -96,6 +96,29 @@ def uncounted(done: int, total: int, said: Callable[[], Iterator[Said]] = _nothi
     """Report to nobody."""
 
 
+# What people read in place of some names of the files.
+_WORDS = {
+    "n_calls": "calls",
+    "n_prompt_tokens": "prompt tokens",
+    "n_completion_tokens": "completion tokens",
+    "n_uncounted": "calls whose tokens were not counted",
+    "delta": "change",
+}
+
+
+def worded(counts: Mapping[str, object]) -> dict[str, str]:
+    """Return a stage's counts as people read them, without lists and mappings."""
+    return {_WORDS.get(name, name): _word(n) for name, n in counts.items() if isinstance(n, (int, float, str))}
+
+
+def _word(n: float | str) -> str:
+    if isinstance(n, bool):
+        return "yes" if n else "no"
+    if isinstance(n, str):
+        return n
+    return f"{n:,.0f}" if n == round(n) else f"{n:.4g}"
+
+
 def as_line(event: Event) -> str | None:
     """Return an event as a line for a log; None if it needs none."""
     match event:
@@ -104,8 +127,8 @@ def as_line(event: Event) -> str | None:
         case Begun(stage):
             return f"{stage} …"
         case Made(stage, seconds, counts):
-            numbers = (f"{name} {value}" for name, value in counts.items() if isinstance(value, (int, float)))
-            return f"{stage} done in {seconds:.0f} s  {', '.join(numbers)}".rstrip()
+            said = ", ".join(f"{name} {value}" for name, value in worded(counts).items())
+            return f"{stage} done in {seconds:.0f} s  {said}".rstrip()
         case Taken(stage):
             return f"{stage} taken from a run that did the same work"
         case Opened() | Closing() | Kept() | Progressed():

@@ -19,7 +19,7 @@ from srit.cli.display import objects, warnings_alone
 from srit.cli.display.course import STOPPING, Course, clock, following, in_words
 from srit.cli.display.log import LINE_SECONDS, Entries, log
 from srit.stopping import delayed_stop
-from srit.watching import Begun, Line, Made, Progressed, Said, Taken, headed
+from srit.watching import Begun, Line, Made, Progressed, Said, Taken, as_line, headed
 
 ANSWERS = [Said("2 + 2 = 4", "right"), Said("2 + 2 = 5", "wrong")]
 
@@ -252,3 +252,11 @@ def test_quiet_leaves_the_result(run):
     folder, done = again(run, "--quiet")
 
     assert done.stderr == "" and done.stdout.splitlines()[-1] == f"report: {folder / 'report.html'}"
+
+
+def test_a_stages_counts_are_in_words():
+    counts = {"n_calls": 1200, "tokens": 77428.0, "accepted": True, "delta": 2 / 3, "invariants": []}
+
+    line = as_line(Made("round-1/refined", 2.0, counts))
+
+    assert line == "round-1/refined done in 2 s  calls 1,200, tokens 77,428, accepted yes, change 0.6667"

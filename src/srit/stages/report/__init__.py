@@ -32,6 +32,7 @@ from srit.stages.report.curves import curves
 from srit.stages.report.headline import findings, headline, main_prompt, points
 from srit.stages.report.logs import read_logs
 from srit.stages.results import read_results
+from srit.watching import worded
 
 _SCRIPTS = ("data.js", "curves.js", "problem.js", "browse.js")
 
@@ -146,7 +147,7 @@ def make_report(
         "shares": anatomy.shares,
         "differences": anatomy.differences,
         "checks": _checks(stages, logs),
-        "counts": {name: _numbers(entry.counts) for name, entry in stages.items() if "predictions" not in name},
+        "counts": {name: worded(entry.counts) for name, entry in stages.items() if "predictions" not in name},
         "browser": browser(gather(folder), main_prompt(results), recipe.prompt),
         "spent": provenance.spent(seconds, stages, recipe),
         "duration": provenance.duration,
@@ -181,13 +182,3 @@ def _checks(stages: Mapping[str, StageEntry], logs: Mapping[str, TrainingLog]) -
             *(logs[name].invariants if name in logs else ()),
         )
     ]
-
-
-def _numbers(counts: Mapping[str, Json]) -> dict[str, str]:
-    return {what: _number(n) for what, n in counts.items() if isinstance(n, (int, float, str))}
-
-
-def _number(n: float | str) -> str:
-    if isinstance(n, (bool, str)):
-        return str(n)
-    return f"{n:,.0f}" if n == round(n) else f"{n:.4g}"

@@ -101,7 +101,7 @@ def _course(cell: CellRecord, stage: str, trainings: list[TrainingRow]) -> list[
     first = [row.first for row in trainings if row.first is not None]
     last = [row.last for row in trainings if row.last is not None]
     ends = [
-        " → ".join(f"{mean([end[field] for end in of_seeds]):.1f}" for of_seeds in (first, last))
+        " → ".join(f"{mean([end[field] for end in of_seeds]):.1f}".replace("-", "−") for of_seeds in (first, last))
         for field in ("chosen_logps", "rejected_logps")
     ]
     margin, right = (mean([end[field] for end in last]) or 0.0 for field in ("margins", "accuracies"))
