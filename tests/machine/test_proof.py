@@ -81,3 +81,16 @@ def test_a_family_has_the_numbers_of_its_own_forward_pass(name):
         assert answer.logp == pytest.approx(of_answer.sum().item(), abs=5e-3)
     targets = choose_targets(lambda: family_model(name), Lora(), name)
     assert left_out(family_model(name), targets) == [kind for kind in without.split(", ") if kind]
+
+
+def test_a_cache_is_passed_under_the_name_that_the_model_gives_it(monkeypatch):
+    def named(self, input_ids=None, attention_mask=None, position_ids=None, cache=None, **others):
+        # As from transformers 5.24 on, which takes the former name as well.
+        known = {"past_key_values": others.pop("past_key_values", cache)}
+        return former(self, input_ids, attention_mask, position_ids, **known, **others)
+
+    model = family_model("llama")
+    former = type(model.model).forward
+    monkeypatch.setattr(type(model.model), "forward", named)
+
+    assert prove(model, "llama").decoding == "slots"

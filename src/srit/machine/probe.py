@@ -168,13 +168,20 @@ def _proven(student: Student) -> tuple[Proof, Targets, str, str]:
 
     model = load()
     proof = prove(model, student.model)
+    slow = _SLOW if proof.decoding == "whole" else ""
     if student.tuning == "full":
-        return proof, "", proof.line, ""
-    warning = _unlearned_end(model, student)
+        return proof, "", proof.line, slow
+    warning = "; ".join(filter(None, (slow, _unlearned_end(model, student))))
     loaded = iter([model])
     targets = choose_targets(lambda: next(loaded, None) or load(), student.lora, student.model)
     without = left_out(load(), targets) if targets != student.lora.target_modules else []
     return proof, targets, proof.line + (f"; no adapters on {', '.join(without)}" if without else ""), warning
+
+
+_SLOW = (
+    "srit cannot use this model's cache in this version of transformers: each token of an answer computes its whole text "
+    "again, which takes many times as long"
+)
 
 
 @torch.no_grad()

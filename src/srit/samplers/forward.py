@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 CACHE_SHARE = 0.25  # the share of a device's memory that the cache of a batch may take
 _STATES = ("conv_states", "recurrent_states")  # a layer's, one for each row
-_CACHES = ("past_key_values", "cache_params")  # the names that models give to their cache
+# The names that models give to their cache; since transformers 5.24 most call it `cache`.
+_CACHES = ("past_key_values", "cache", "cache_params")
+
+
+def cache_argument(body: torch.nn.Module) -> str | None:
+    """Return the name under which a model's forward pass takes its cache; None: it takes none."""
+    takes = inspect.signature(body.forward).parameters
+    return next((name for name in _CACHES if name in takes), None)
 
 
 class Forward:
@@ -35,7 +42,7 @@ class Forward:
         self._body: torch.nn.Module = model if parts is None else parts.decoder
         self._device = model.device
         self._takes = inspect.signature(self._body.forward).parameters
-        self.cache_name = next((name for name in _CACHES if name in self._takes), None)
+        self.cache_name = cache_argument(self._body)
 
     def logits(
         self,

@@ -21,6 +21,7 @@ from srit.compute.attention import use_attention
 from srit.compute.device import moved
 from srit.compute.head import Head
 from srit.compute.masks import Masks, Windows, as_input, masks_for
+from srit.samplers.forward import cache_argument
 from srit.samplers.prefixes import Prefixes, lay_out
 from srit.samplers.replay import ReplayedStep
 
@@ -61,6 +62,7 @@ class SlotBatch:
         self._head = head
         self._windows = windows
         self._decoder = decoder
+        self._cache_argument = cache_argument(decoder) or "past_key_values"
         self._cache = _cache_of(model, lambda: _SlotLayer(rows, room))
         self._room = room
         self._replayed = ReplayedStep(rows, room, model.device) if replayed else None
@@ -186,8 +188,8 @@ class SlotBatch:
             input_ids=ids,
             attention_mask=as_input(masks, self._model),
             position_ids=positions,
-            past_key_values=cache,
             use_cache=True,
+            **{self._cache_argument: cache},
         ).last_hidden_state
         return hidden
 
