@@ -13,7 +13,6 @@ from srit.cli.display import Display, display, kind_of_display, print_object
 from srit.cli.ends import reported_errors
 from srit.cli.options import AsJson, Mixed, On, Out, Overrides, Quiet, Shard, TrainWorkers, Workers
 from srit.cli.run import make_part, settings_of
-from srit.cli.tables import p_words
 from srit.errors import RecipeError
 from srit.printable import printable
 
@@ -128,6 +127,8 @@ _SHOWN = 5  # ids of problems
 
 
 def _line(one: Difference) -> str:
+    from srit.cli.tables import p_words
+
     low, high = (100 * end for end in one.found.ci95)
     shares = f"{100 * one.right_a / one.n:.1f} → {100 * one.right_b / one.n:.1f} % of {one.n}"
     change = f"{100 * one.found.delta:+z.1f} ({low:+z.1f} to {high:+z.1f}), {p_words(one.found.p)}"

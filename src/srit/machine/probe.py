@@ -179,8 +179,8 @@ def _proven(student: Student) -> tuple[Proof, Targets, str, str]:
 
 
 _SLOW = (
-    "srit cannot use this model's cache in this version of transformers: each token of an answer computes its whole text "
-    "again, which takes many times as long"
+    "srit cannot use this model's cache in this version of transformers: each token of an answer computes its whole "
+    "text again, which takes many times as long"
 )
 
 
