@@ -144,3 +144,8 @@ def compare(a: Verdicts, b: Verdicts, *, seed: int = 0) -> PairedDifference:
         only_b=only_b,
         detectable=smallest_difference(len(a), (only_a + only_b) / len(a)),
     )
+
+
+def p_value(p: float) -> str:
+    """Write a p-value; none is 0."""
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"

@@ -127,11 +127,11 @@ _SHOWN = 5  # ids of problems
 
 
 def _line(one: Difference) -> str:
-    from srit.cli.tables import p_words
+    from srit.intervals import p_value
 
     low, high = (100 * end for end in one.found.ci95)
     shares = f"{100 * one.right_a / one.n:.1f} → {100 * one.right_b / one.n:.1f} % of {one.n}"
-    change = f"{100 * one.found.delta:+z.1f} ({low:+z.1f} to {high:+z.1f}), {p_words(one.found.p)}"
+    change = f"{100 * one.found.delta:+z.1f} ({low:+z.1f} to {high:+z.1f}), p {p_value(one.found.p)}"
     flips = "; ".join(_flips(what, ids) for what, ids in (("gained", one.gained), ("lost", one.lost)))
     return f"{_name(one)}, {one.task or 'all tasks'}, {one.prompt}: {shares}: {change}; {flips}"
 

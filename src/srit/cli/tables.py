@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from srit.intervals import p_value
 from srit.records import Model
 
 if TYPE_CHECKING:
@@ -170,9 +171,4 @@ def _difference(change: Comparison, wide: bool) -> str:
     points = f"{100 * change.delta:+z.1f} ({low:+z.1f} to {high:+z.1f})"
     if not wide:
         return points
-    return f"{points}, {p_words(change.p)}" if change.changed else f"{points}, no problem changed"
-
-
-def p_words(p: float) -> str:
-    """Write a p-value."""
-    return f"p {p:.3f}" if p >= 0.001 else "p < 0.001"
+    return f"{points}, p {p_value(change.p)}" if change.changed else f"{points}, no problem changed"

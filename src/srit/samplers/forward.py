@@ -24,12 +24,6 @@ _STATES = ("conv_states", "recurrent_states")  # a layer's, one for each row
 _CACHES = ("past_key_values", "cache", "cache_params")
 
 
-def cache_argument(body: torch.nn.Module) -> str | None:
-    """Return the name under which a model's forward pass takes its cache; None: it takes none."""
-    takes = inspect.signature(body.forward).parameters
-    return next((name for name in _CACHES if name in takes), None)
-
-
 class Forward:
     """A model, called only with arguments that its forward pass takes: some models silently ignore unknown ones."""
 
@@ -42,7 +36,7 @@ class Forward:
         self._body: torch.nn.Module = model if parts is None else parts.decoder
         self._device = model.device
         self._takes = inspect.signature(self._body.forward).parameters
-        self.cache_name = cache_argument(self._body)
+        self.cache_name = next((name for name in _CACHES if name in self._takes), None)
 
     def logits(
         self,

@@ -21,7 +21,6 @@ from srit.compute.attention import use_attention
 from srit.compute.device import moved
 from srit.compute.head import Head
 from srit.compute.masks import Masks, Windows, as_input, masks_for
-from srit.samplers.forward import cache_argument
 from srit.samplers.prefixes import Prefixes, lay_out
 from srit.samplers.replay import ReplayedStep
 
@@ -42,6 +41,7 @@ class SlotBatch:
         decoder: torch.nn.Module,
         head: Head,
         windows: Windows,
+        cache_name: str,
         *,
         rows: int,
         room: int,
@@ -53,6 +53,7 @@ class SlotBatch:
             model: in evaluation mode.
             decoder, head: its parts.
             windows: what its layers attend to.
+            cache_name: the name under which the decoder takes its cache.
             rows: the largest number of rows at once.
             room: the number of tokens that a row can hold, its prompt included.
             replayed: whether steps have a fixed shape, so that a GPU can replay them.
@@ -62,7 +63,7 @@ class SlotBatch:
         self._head = head
         self._windows = windows
         self._decoder = decoder
-        self._cache_argument = cache_argument(decoder) or "past_key_values"
+        self._cache_name = cache_name
         self._cache = _cache_of(model, lambda: _SlotLayer(rows, room))
         self._room = room
         self._replayed = ReplayedStep(rows, room, model.device) if replayed else None
@@ -189,7 +190,7 @@ class SlotBatch:
             attention_mask=as_input(masks, self._model),
             position_ids=positions,
             use_cache=True,
-            **{self._cache_argument: cache},
+            **{self._cache_name: cache},
         ).last_hidden_state
         return hidden
 

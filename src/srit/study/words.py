@@ -59,6 +59,11 @@ def change_points(mean: float, ci95: Interval) -> str:
     return f"{points(mean)} ({points(ci95.low)} to {points(ci95.high)})"
 
 
+def number(value: float | None, digits: int) -> str:
+    """Write a number with a typographic minus; "": there is none."""
+    return "" if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
 def signed(value: float, digits: int) -> str:
     """Write a number with its sign, a typographic minus, and no negative zero."""
     return f"{value:+z.{digits}f}".replace("-", "−")

@@ -190,9 +190,10 @@ class TransformersSampler:
 
     def _slots(self, rows: int, room: int, *, replayed: bool) -> SlotBatch:
         parts, windows, head = parts_of(self._model), windows_of(self._model.config), self._forward.head
-        if not (parts and windows and head):
+        cache_name = self._forward.cache_name
+        if not (parts and windows and head and cache_name):
             raise ValueError(f"a {type(self._model).__name__} cannot be decoded in slots")
-        return SlotBatch(self._model, parts.decoder, head, windows, rows=rows, room=room, replayed=replayed)
+        return SlotBatch(self._model, parts.decoder, head, windows, cache_name, rows=rows, room=room, replayed=replayed)
 
     def _has_room(self, rows: int, taken: int) -> bool:
         refills = self._decoding in ("replayed", "slots", "whole")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from srit.intervals import p_value
 from srit.study.claims import Compared, Finding
 from srit.study.estimates import StudyResults
 from srit.study.records import FailedRun, RunRecord
@@ -29,16 +30,12 @@ def _comparison(claim: str, c: Compared) -> tuple[Entry, ...]:
         Entry(c.a.cell if c.a.cell == c.b.cell else f"{c.a.cell} against {c.b.cell}"),
         Entry(c.a.task),
         Entry(change_points(c.result.delta, c.result.ci95)),
-        *(Entry(_p(p), strong=p < 0.05) for p in (c.result.p, c.p_holm)),
+        *(Entry(p_value(p), strong=p < 0.05) for p in (c.result.p, c.p_holm)),
         Entry(f"{c.result.only_a} : {c.result.only_b}"),
         Entry(f"{c.result.odds_ratio:.2f}"),
         Entry(signed(c.result.cohen_h, 2)),
         Entry(str(c.n_seeds)),
     )
-
-
-def _p(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def _reason(run: RunRecord) -> Entry:

@@ -24,6 +24,7 @@ from srit.study.estimates import (
 from srit.study.records import CellRecord
 from srit.study.statistics import t_test
 from srit.study.tables.entries import Entry, Table, is_sure, name_of
+from srit.study.words import number
 
 SIGNIFICANT = 0.05
 
@@ -171,7 +172,7 @@ def _of_pairs(pairs: PairCounts) -> Iterator[str]:
     yield f"{pairs.pairs:,}"
     yield _percent(pairs.chosen_likelier / pairs.scored if pairs.scored else None)
     for logp in (pairs.chosen_logp, pairs.rejected_logp):
-        yield "" if logp is None else f"{logp:.1f}".replace("-", "−")
+        yield number(logp, 1)
     yield _percent(pairs.rejected_likeliest / pairs.pairs)
     yield from map(_percent, (pairs.shared, pairs.shared_after, pairs.same_but_numbers / pairs.pairs))
     n = max(pairs.differences.values())

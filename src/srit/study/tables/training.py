@@ -17,6 +17,7 @@ from srit.study.tables.entries import (
     prompt_words,
 )
 from srit.study.tables.students import STAGE_2, changes_part
+from srit.study.words import number
 
 
 def arms(results: StudyResults) -> Table | None:
@@ -101,7 +102,7 @@ def _course(cell: CellRecord, stage: str, trainings: list[TrainingRow]) -> list[
     first = [row.first for row in trainings if row.first is not None]
     last = [row.last for row in trainings if row.last is not None]
     ends = [
-        " → ".join(f"{mean([end[field] for end in of_seeds]):.1f}".replace("-", "−") for of_seeds in (first, last))
+        " → ".join(number(mean([end[field] for end in of_seeds]), 1) for of_seeds in (first, last))
         for field in ("chosen_logps", "rejected_logps")
     ]
     margin, right = (mean([end[field] for end in last]) or 0.0 for field in ("margins", "accuracies"))
