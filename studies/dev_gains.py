@@ -28,7 +28,7 @@ def row(run: Path) -> str:
 
 
 if __name__ == "__main__":
-    print("| cell | seed | dev problems, n = 300 | tasks evaluated, n = 450 | gain on dev | gain on tasks |")
+    print("| cell | seed | dev problems | tasks evaluated | gain on dev | gain on tasks |")
     print("| --- | --- | --- | --- | ---: | ---: |")
     for results in sorted(Path(sys.argv[1]).glob("runs/*/*/results.json")):
         print(row(results.parent))

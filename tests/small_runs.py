@@ -12,7 +12,7 @@ tasks:
   evaluate: [{{task: sums, limit: 20}}, {{task: doors, limit: 20}}]
 instruct: {{epochs: 1, learning_rate: 1e-2, direct_target: answer}}
 sample: {{direct: 2, cot: 2, max_new_tokens: 12}}
-refine: {{epochs: 1, nll_weight: 0.5, nll_on: right}}
+refine: {{loss: sigmoid, epochs: 1, nll_weight: 0.5, nll_on: right}}
 evaluate: {{max_new_tokens: 8}}
 rows: 4
 """

@@ -58,6 +58,7 @@ class OneOf:
         default_factory=dict
     )  # fields that all members once had, with their defaults then
     by_name: bool = False  # whether just a name may stand for the settings of a member
+    or_else: str = ""  # instead of the default, if a field is set that only this one of the two has
 
     @property
     def by(self) -> str:
@@ -79,7 +80,9 @@ class OneOf:
 
     def name(self, tree: Any) -> str:
         """Return the member that a mapping of fields, or just a name, stands for."""
-        return str(tree.get(self.by, self.default) if isinstance(tree, dict) else tree)
+        if not isinstance(tree, dict):
+            return str(tree)
+        return str(tree[self.by] if self.by in tree else self._meant(tree))
 
     def users(self, name: str) -> list[str]:
         """Return the members that have a field of this name."""
@@ -92,7 +95,7 @@ class OneOf:
         if not isinstance(tree, dict):
             example = f"{{{self.by}: {self.default}}}"
             raise PydanticCustomError("no_fields", "give its fields, such as {example}", {"example": example})
-        tree = {self.by: self.default, **tree}
+        tree = {self.by: self._meant(tree), **tree}
         try:
             member = self.member(tree)
         except RecipeError as error:
@@ -100,6 +103,15 @@ class OneOf:
             where: InitErrorDetails = {"type": fault, "loc": (self.by,), "input": tree[self.by]}
             raise ValidationError.from_exception_data(self.kinds.what, [where]) from None
         return member.model_validate_json(_as_json(self._without_former(tree, member)))
+
+    def _meant(self, tree: Mapping[str, Any]) -> str:
+        """Return the member that a mapping of fields without a name stands for."""
+        if not self.or_else:
+            return self.default
+        usual, other = (
+            self.kinds.find(name, Configured).settings.model_fields for name in (self.default, self.or_else)
+        )
+        return self.or_else if any(name in other and name not in usual for name in tree) else self.default
 
     def _without_former(self, tree: Mapping[str, Any], member: type[Part]) -> dict[str, Any]:
         """Drop fields of other members that are null or have their defaults: earlier versions wrote them."""

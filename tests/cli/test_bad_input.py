@@ -116,7 +116,7 @@ BAD = {
         "refused: wrong",
         of_recording([{"id": f"sums-train-{n:05d}-s0", "output": "The answer is 999."} for n in range(6)]),
     ),
-    "answers without contrast": (6, "give pairs", lambda *_: {"refine": {"nll_on": "chosen"}}),
+    "answers without contrast": (6, "give pairs", lambda *_: {"refine": {"loss": "sigmoid", "nll_on": "chosen"}}),
     "groups without contrast": (6, "0 give right and wrong answers", lambda *_: {"refine": {"loss": "group"}}),
     "training that diverges": (6, "lower learning_rate", lambda *_: {"instruct": {"epochs": 9, "learning_rate": 1e30}}),
 }

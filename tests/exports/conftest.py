@@ -13,7 +13,7 @@ tasks:
   evaluate: [{{task: sums, limit: 4}}, {{task: doors, limit: 4}}]
 instruct: {{epochs: 30, learning_rate: 2e-2, batch_size: 24, direct_target: answer}}
 sample: {{direct: 2, cot: 2, max_new_tokens: 12}}
-refine: {{epochs: 1}}
+refine: {{loss: sigmoid, epochs: 1}}
 evaluate: {{max_new_tokens: 8}}
 """
 

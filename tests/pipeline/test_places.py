@@ -138,7 +138,7 @@ tasks:
   - {{task: svamp, data: {folder}/B}}
 instruct: {{epochs: 30, learning_rate: 1e-2, batch_size: 24, direct_target: answer}}
 sample: {{direct: 2, cot: 2, max_new_tokens: 12}}
-refine: {{epochs: 1, batch_size: 8, nll_weight: 0.5}}
+refine: {{loss: sigmoid, epochs: 1, batch_size: 8, nll_weight: 0.5}}
 evaluate: {{prompts: [direct], max_new_tokens: 8}}
 rows: 16
 """

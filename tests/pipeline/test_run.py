@@ -29,7 +29,7 @@ tasks:
   evaluate: [{{task: sums, limit: 6}}, {{task: doors, limit: 6}}]
 instruct: {{epochs: 30, learning_rate: 1e-2, batch_size: 24, direct_target: answer}}
 sample: {{direct: 2, cot: 2, max_new_tokens: 12}}
-refine: {{epochs: 1, batch_size: 8, nll_weight: 0.5}}
+refine: {{loss: sigmoid, epochs: 1, batch_size: 8, nll_weight: 0.5}}
 controls: [instruct]
 evaluate: {{max_new_tokens: 8, teacher: true, noise_floor: true, pairs: true}}
 rows: 16

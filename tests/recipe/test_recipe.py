@@ -11,6 +11,7 @@ from srit.errors import RecipeError
 from srit.recipe import SHIPPED, check_recipe, read_recipe, shipped
 from srit.run_directory import canonical
 from srit.stages import stages
+from srit.study.grid import read_study
 
 GOOD = """\
 name: small
@@ -48,9 +49,13 @@ BAD = {
         GOOD + "  loss: ipo\n  label_smoothing: 0.1\n",
         "refine.label_smoothing: the loss ipo does not use it (only robust and sigmoid)",
     ),
+    "no likelihood in a loss that is nothing else": (
+        GOOD + "  nll_weight: 0\n",
+        "recipe.yaml:11: refine.nll_weight is 0: it is the only term of the loss none: raise it, or set refine.loss",
+    ),
     "a field of another loss, with those that use it": (
         GOOD + "  gamma: 1.0\n",
-        "recipe.yaml:11: refine.gamma: the loss sigmoid does not use it (only simpo): remove it, or set it to null",
+        "recipe.yaml:11: refine.gamma: the loss none does not use it (only simpo): remove it, or set it to null",
     ),
     "a loss that does not exist, with the nearest": (
         GOOD + "  loss: simpa\n",
@@ -280,14 +285,30 @@ def test_a_recipe_for_a_gpu_plans_without_the_hub_its_teacher_and_a_gpu(name, tm
     assert max(map(len, text.splitlines())) <= 120 and "# Memory: " in text and "not run by us" in text
 
 
-def test_the_smallest_recipe_trains_as_the_studied_one_does():
+def test_the_smallest_recipe_trains_as_choosing_advises():
     student = {"model": "smollm2-135m-instruct"}
     tasks = {"train": [{"task": "gsm8k"}], "evaluate": [{"task": "gsm8k"}]}
     smallest = check_recipe({"name": "mine", "student": student, "tasks": tasks}, source="smallest")
+    cells = read_study("studies/preference/shipped.yaml").cells
+    advised = next(cell.recipes[0] for cell in cells if cell.name == "RFT")
 
     for part in ("instruct", "sample", "pairs", "refine"):
-        studied = getattr(read_recipe("studied"), part).model_dump(exclude={"max_new_tokens"})
+        studied = getattr(advised, part).model_dump(exclude={"max_new_tokens"})
         assert getattr(smallest, part).model_dump(exclude={"max_new_tokens"}) == studied
+
+
+@pytest.mark.parametrize(
+    "fields, loss",
+    [
+        ([], "none"),
+        (["refine.beta=0.2"], "sigmoid"),
+        (["refine.reference=round", "refine.nll_weight=0"], "sigmoid"),
+        (["refine.nll_on=chosen"], "none"),
+        (["refine.loss=ipo", "refine.beta=0.2"], "ipo"),
+    ],
+)
+def test_a_loss_that_is_not_named_is_dpo_where_one_of_its_fields_is_set(tmp_path, fields, loss):
+    assert read_recipe(written(tmp_path, GOOD), fields).refine.loss == loss
 
 
 @pytest.mark.parametrize("loss, weight", [("sigmoid", 4.0), ("ipo", 4.0), ("none", 1.0), ("group", 0.0)])

@@ -133,7 +133,7 @@ def finished(tmp_path_factory, tiny_student):
             },
             "instruct": {"epochs": 30, "learning_rate": 1e-2, "batch_size": 24, "direct_target": "answer"},
             "sample": {"direct": 2, "cot": 2, "max_new_tokens": 12},
-            "refine": {"epochs": 1, "batch_size": 8, "nll_weight": 0.5},
+            "refine": {"loss": "sigmoid", "epochs": 1, "batch_size": 8, "nll_weight": 0.5},
             "evaluate": {"max_new_tokens": 4, "options": True, "noise_floor": True},
         },
         source="test",

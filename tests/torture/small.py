@@ -16,7 +16,7 @@ tasks:
 teacher: {teacher}
 instruct: {{epochs: 24, learning_rate: 1e-2, batch_size: 16, direct_target: answer}}
 sample: {{direct: 2, cot: 2, max_new_tokens: 8}}
-refine: {{epochs: 1, batch_size: 8, nll_weight: 0.5, accept: always}}
+refine: {{loss: sigmoid, epochs: 1, batch_size: 8, nll_weight: 0.5, accept: always}}
 rounds: 2
 controls: [instruct]
 evaluate: {{max_new_tokens: 6, teacher: true}}

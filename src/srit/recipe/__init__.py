@@ -1,7 +1,7 @@
 """Everything that a recipe can set: one YAML file, read into frozen models and checked before anything is spent.
 
-The defaults of both trainings, of sampling, and of pairs are those of the shipped recipe `studied`, the setting that
-gained most in the kept studies (docs/choosing.md).
+The defaults of both trainings, of sampling, and of pairs are those that docs/choosing.md advises for a small student: of
+the shipped recipe `quickstart`, with the likelihood of the student's own right answers alone.
 """
 
 from __future__ import annotations
@@ -195,7 +195,6 @@ class Refine(Optimization):
     """Stage 2: preference optimization on the student's own answers; each loss adds what it uses."""
 
     loss: str
-    epochs: Count = 1
     batch_size: Count = 8  # problems per step
     # Of the joint likelihood term. 0 is the paper's loss, which lost 21.7 points where 4 gained 12.8.
     nll_weight: float = Field(default=4.0, ge=0)
@@ -260,7 +259,8 @@ class Recipe(Part):
     instruct: Instruct = Instruct()
     sample: Sample = Sample()
     pairs: Pairs = Pairs()
-    refine: Annotated[Refine, OneOf(LOSSES, "sigmoid", LOSS_FIELDS)] = _default({})
+    # By its loss; sigmoid (DPO) instead of none if a field of a preference, such as beta, is set without a loss.
+    refine: Annotated[Refine, OneOf(LOSSES, "none", LOSS_FIELDS, or_else="sigmoid")] = _default({})
     rounds: int = Field(default=1, ge=0)  # of stage 2; 0: no stage 2
     controls: tuple[Literal["instruct", "right"], ...] = ()  # stage 1 on as many tokens; own right answers
     evaluate: Evaluate = Evaluate()

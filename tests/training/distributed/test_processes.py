@@ -25,7 +25,7 @@ tasks:
 instruct: {{epochs: 20, learning_rate: 1e-2, batch_size: 23, direct_target: answer}}
 sample: {{direct: 2, cot: 2, max_new_tokens: 12}}
 pairs: {{heuristic: teacher, prompt: both}}
-refine: {{epochs: 10, batch_size: 23, nll_weight: 0.5}}
+refine: {{loss: sigmoid, epochs: 10, batch_size: 23, nll_weight: 0.5}}
 rows: 16
 """
 

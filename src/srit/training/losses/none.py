@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
+
 from srit.recipe import Refine
-from srit.settings import Positive
 from srit.training.losses import LossKind
 
 
@@ -17,8 +19,16 @@ class NoneSettings(Refine):
     """Fine-tuning on own answers, without rejected ones."""
 
     loss: Literal["none"] = "none"
-    nll_weight: Positive = 1.0
+    nll_weight: float = Field(default=1.0, ge=0)
     nll_on: Literal["chosen", "right"] = "right"
+
+    @field_validator("nll_weight")
+    @classmethod
+    def _is_the_whole_loss(cls, weight: float) -> float:
+        if not weight:
+            message = "it is the only term of the loss none: raise it, or set refine.loss: sigmoid for DPO alone"
+            raise PydanticCustomError("no_loss", message)
+        return weight
 
 
 LOSS = LossKind(NoneSettings, has_reference=False)
