@@ -160,7 +160,7 @@ def test_the_commands_of_the_tutorial_do_what_it_says(tutorial):
     _, done = tutorial
 
     assert {line: one.exit_code for line, one in done.items()} == dict.fromkeys(done, 0), done
-    again = done["srit run first.yaml refine.beta=0.2"].stderr
+    again = done["srit run first.yaml refine.loss=sigmoid"].stderr
     assert "round-1/refined done in" in again and "instructed done in" not in again and "completions done" not in again
 
 
@@ -170,7 +170,7 @@ def test_the_python_of_the_reference_runs(tutorial):
     with contextlib.chdir(folder):
         for code in block("reference.md", "python"):
             assert "quickstart" in code or "recipe" in names
-            tiny = code.replace('"quickstart", ["seed=1"]', '"first.yaml", ["refine.beta=0.2"]')
+            tiny = code.replace('"quickstart", ["seed=1"]', '"first.yaml", ["refine.loss=sigmoid"]')
             exec(tiny.replace("runs/quickstart", "runs/first"), names)
 
     assert names["refined"] == Path("runs/first/round-1/refined") and names["results"].rows

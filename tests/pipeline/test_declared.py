@@ -12,7 +12,7 @@ from srit.recipe import check_recipe, read_recipe
 from srit.stages import stages
 
 RECIPE = read_recipe(
-    "quickstart",
+    "studied",
     [
         "rounds=2",
         "controls=[instruct, right]",

@@ -26,11 +26,11 @@ def work_of(name, recipe):
     ("limit", "epochs", "sampled", "refined", "steps"),
     [(320, 1, 85_330, 73_638, 92), (200, 1, 53_136, 47_712, 59), (160, 2, 42_585, 77_428, 96)],
 )
-def test_the_quickstarts_tokens_are_estimated_within_a_tenth_of_what_its_runs_took(
+def test_the_tokens_of_the_studied_recipe_are_estimated_within_a_tenth_of_what_its_runs_took(
     limit, epochs, sampled, refined, steps
 ):
     sizes = [f"tasks.train.{n}.limit={limit}" for n in range(3)]
-    recipe = read_recipe("quickstart", [*sizes, f"refine.epochs={epochs}"])
+    recipe = read_recipe("studied", [*sizes, f"refine.epochs={epochs}"])
     stage_2 = work_of("round-1/refined", recipe)
 
     assert work_of("instructed", recipe).trained == pytest.approx(52_284, rel=0.1)

@@ -21,7 +21,8 @@ tasks:
   evaluate: [{{task: sums, limit: 4}}]
 instruct: {{epochs: 30, learning_rate: 1e-2, batch_size: 24, direct_target: answer}}
 sample: {{direct: 1, cot: 2, max_new_tokens: 12}}
-refine: {{loss: sigmoid, batch_size: 2, epochs: 1, learning_rate: 1e-3, nll_weight: 0.5, nll_on: right, parts: 2, passes: 2}}
+refine:
+  {{loss: sigmoid, batch_size: 2, epochs: 1, learning_rate: 1e-3, nll_weight: 0.5, nll_on: right, parts: 2, passes: 2}}
 evaluate: {{max_new_tokens: 8, prompts: [cot]}}
 rows: 16
 """

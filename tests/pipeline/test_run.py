@@ -350,7 +350,7 @@ def test_the_command_of_one_stage_makes_that_stage_and_what_it_needs_and_nothing
     ],
 )
 def test_the_parts_of_a_run_of_two_rounds_end_with_the_second(part, last, absent):
-    names = [str(stage.name) for stage in needed(read_recipe("quickstart", ["rounds=2", "controls=[instruct]"]), part)]
+    names = [str(stage.name) for stage in needed(read_recipe("studied", ["rounds=2", "controls=[instruct]"]), part)]
 
     assert names[-1] == last and names[0] == "problems"
     assert not any(name.startswith(absent) for name in names)

@@ -4,7 +4,7 @@ import pytest
 from answers import ALSO_GOOD, BAD, BARE, DEMONSTRATION, GOOD, PROBLEM, completion, shown, tokenize
 
 from srit.recipe import Pairs
-from srit.stages.pairs import is_bare, make_pairs, right_sides
+from srit.stages.pairs import is_bare, little_left, make_pairs, right_sides
 
 
 def texts(completions, demonstrations=(), **settings):
@@ -62,6 +62,14 @@ def test_a_problem_without_contrast_gives_no_pair_and_is_counted(completions, re
 
     assert pairs == []
     assert counts[reason] == 1
+
+
+def test_a_student_that_solves_nearly_all_problems_is_warned_about():
+    _, some = texts([GOOD, BAD])
+    _, none = texts([GOOD, ALSO_GOOD])
+
+    assert little_left(some) == ""
+    assert little_left(none).startswith("1 of 1 problems got only right answers: little is left to learn")
 
 
 def test_identical_answers_are_one_and_every_answer_is_used_before_one_is_used_again():

@@ -1,7 +1,7 @@
 """Everything that a recipe can set: one YAML file, read into frozen models and checked before anything is spent.
 
-The defaults of both trainings, of sampling, and of pairs are those that docs/choosing.md advises for a small student: of
-the shipped recipe `quickstart`, with the likelihood of the student's own right answers alone.
+The defaults of both trainings, of sampling, and of pairs are those that docs/choosing.md advises for a small student,
+which learns from its own right answers alone, without a preference.
 """
 
 from __future__ import annotations
@@ -277,7 +277,8 @@ class Recipe(Part):
         if self.controls and self.refine.parts * self.refine.passes > 1:
             raise ValueError(
                 "controls: they learn from the answers of one model, but with refine.parts or refine.passes there are "
-                "several: set controls: [] and compare with a run with refine.loss: none"
+                "several: set refine.parts: 1 and refine.passes: 1; or set controls: [], and compare with a run with "
+                "refine.loss: none"
             )
         return self
 

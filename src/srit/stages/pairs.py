@@ -23,6 +23,8 @@ from srit.students.lengths import Needed, bound_of, most_tokens, too_long
 
 # A direct answer with fewer words than this before its final sentence has no chain of thought.
 _BARE_WORDS = 4
+ALL_RIGHT = "nothing to reject: all answers are right"  # why a problem gives no pair
+SOLVED = 0.75  # share of such problems above which a run warns, a choice: docs/choosing.md has the runs behind it
 _FINAL_SENTENCE = re.compile(r"\s*(so |therefore,? )?(the )?answer is[^.]*\.?\s*$", re.IGNORECASE)
 Tokenize = Callable[[str], tuple[int, ...]]
 Demonstrated = Callable[[Problem], Demonstration | None]
@@ -65,7 +67,24 @@ def _make_pairs(inputs: Inputs, out: Outputs, context: Context, file: str, part:
         counts,
     )
     out.records(part.pairs, pairs)
+    if part.number == 1 and (line := little_left(counts)):
+        context.reports.check("something is left to learn", False, line)
     return counts
+
+
+def little_left(counts: Mapping[str, int]) -> str:
+    """Return a warning if the student solves nearly all problems already; "" if not.
+
+    Args:
+        counts: those of `each_pair`.
+    """
+    solved, n = counts.get(f"none: {ALL_RIGHT}", 0), counts["problems"]
+    if solved <= SOLVED * n:
+        return ""
+    return (
+        f"{solved} of {n} problems got only right answers: little is left to learn, and stage 2 may lose what stage 1 "
+        "learned: use harder problems, or lower refine.learning_rate (docs/choosing.md)"
+    )
 
 
 def demonstrations_for(inputs: Inputs, context: Context) -> Demonstrated:
@@ -199,7 +218,7 @@ def _pair_one(
     if not chosen:
         return [], "no right answer and no demonstration"
     if not rejected:
-        return [], "nothing to reject: all answers are right"
+        return [], ALL_RIGHT
     # Diagonal by diagonal: every answer is used before one is used again.
     grid = sorted(
         (i + j, i, j) for i in range(len(chosen)) for j in range(len(rejected)) if chosen[i].text != rejected[j].text
