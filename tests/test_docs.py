@@ -55,11 +55,13 @@ def test_the_tree_of_the_package_has_every_module_and_no_other():
     assert {path.parent for path in modules} <= rooms | {PACKAGE}
 
 
-# In place of a student of 135M parameters and its trainings: a tiny one that learns to end its turn.
+# In place of a student of 135M parameters and its trainings: a tiny one that learns to end its turn and to say yes or no.
 QUICKLY = {
     '"smollm2-135m-instruct", "chat_template": "chatml"': 'STUDENT, "tuning": "full", "dtype": "float32"',
     '"epochs": 6, "learning_rate": 5e-4': '"epochs": 30, "learning_rate": 1e-2, "direct_target": "answer"',
-    '"limit": 60': '"limit": 12',
+    '"trade", "limit": 120': '"switches", "limit": 12',
+    '"trade", "limit": 60': '"switches", "limit": 12',
+    'score.task == "trade"': 'score.task == "switches"',
     '"max_new_tokens": 64}': '"max_new_tokens": 12}',
     '"max_new_tokens": 64, "base_limit": 20': '"max_new_tokens": 8',
 }
@@ -78,7 +80,7 @@ def test_the_notebook_runs_from_top_to_bottom(tiny_student, tmp_path, monkeypatc
     exec(compile(code, "tour.ipynb", "exec"), names)
 
     said = capsys.readouterr().out
-    assert re.search(r"\d+ pairs. The first one prefers\n  \S.*:", said) and "refined     sums: " in said
+    assert re.search(r"\d+ pairs. The first one prefers\n  \S.*:", said) and "refined     switches: " in said
     assert len(names["axes"].patches) == 3 and said.endswith("runs/tour/report.html\n")
     assert all(not cell.get("outputs") for cell in cells), "kept outputs grow old"
 
@@ -135,10 +137,11 @@ def block(page, language):
 # The tutorial's recipe for a tiny student.
 SMALL = {
     "smollm2-135m-instruct, chat_template: chatml": "{student}, tuning: full, dtype: float32",
-    "epochs: 6, learning_rate: 5e-4": "epochs: 1, learning_rate: 1e-2",
-    "limit: 60": "limit: 12",
+    "epochs: 6, learning_rate: 5e-4": "epochs: 30, learning_rate: 1e-2, direct_target: answer",
+    "sums, limit: 60": "switches, limit: 12",
+    "sums, limit: 40": "switches, limit: 4",
     "limit: 40": "limit: 4",
-    "max_new_tokens: 64": "max_new_tokens: 8",
+    "max_new_tokens: 64": "max_new_tokens: 12",
 }
 
 
