@@ -55,7 +55,7 @@ def test_the_tree_of_the_package_has_every_module_and_no_other():
     assert {path.parent for path in modules} <= rooms | {PACKAGE}
 
 
-# In place of a student of 135M parameters and its trainings: a tiny one that learns to end its turn and to say yes or no.
+# Instead of a student of 135M parameters and its trainings: a tiny one that learns to end its turn, and yes and no.
 QUICKLY = {
     '"smollm2-135m-instruct", "chat_template": "chatml"': 'STUDENT, "tuning": "full", "dtype": "float32"',
     '"epochs": 6, "learning_rate": 5e-4': '"epochs": 30, "learning_rate": 1e-2, "direct_target": "answer"',
