@@ -16,6 +16,7 @@ from srit.run_directory import (
     building,
     read_manifest,
     read_records,
+    spend_shared,
     write_bytes,
     write_records,
 )
@@ -214,3 +215,60 @@ def test_a_stage_shared_by_another_run_is_taken_unless_it_is_damaged(tmp_path, r
     (tmp_path / "pool/x/entry.json").write_text("{")
     assert not second.adopt("other", ["other"], tmp_path / "pool/x")
     assert not (tmp_path / "pool/x").exists()
+
+
+OPTIMIZER = "optimizer"
+OUTPUTS = ["model", OPTIMIZER]
+
+
+def trained(run):
+    """Records a stage whose second output only one other stage needs."""
+    for name in OUTPUTS:
+        run.path(name).write_text(name)
+    run.commit("training", StageEntry(fingerprint="x", outputs=run.sums(OUTPUTS), counts={}, seconds=1.0))
+
+
+def test_a_stage_whose_output_was_spent_stays_done_until_that_is_needed_again(tmp_path):
+    with closing(Run(tmp_path / "run")) as run:
+        trained(run)
+        run.path(OPTIMIZER).rename(tmp_path / "kept")
+        assert not run.is_done("training", "x")  # lost, and not spent
+
+        (tmp_path / "kept").rename(run.path(OPTIMIZER))
+        run.spend([OPTIMIZER])
+        assert not run.path(OPTIMIZER).exists() and run.is_done("training", "x")
+        assert read_manifest(run.folder).stages == run.manifest.stages
+        run.path(OPTIMIZER).write_text("other bytes")
+        assert not run.is_done("training", "x")
+
+        run.path(OPTIMIZER).unlink()
+        run.reclaim(["training"])
+        assert not run.is_done("training", "x") and read_manifest(run.folder).stages == run.manifest.stages
+        trained(run)
+        assert run.is_done("training", "x") and "spent" not in (run.folder / "manifest.json").read_text()
+
+
+def test_what_was_spent_is_taken_by_no_run_that_needs_it(tmp_path, runs):
+    first, second = runs
+    trained(first)
+    first.share("training", OUTPUTS, tmp_path / "pool/x")
+    spend_shared(tmp_path / "pool/x", 1)
+
+    assert second.adopt("training", OUTPUTS, tmp_path / "pool/x")
+    assert second.is_done("training", "x") and not second.path(OPTIMIZER).exists()
+    second.reclaim(["training"])
+    assert not second.adopt("training", OUTPUTS, tmp_path / "pool/x") and (tmp_path / "pool/x/0").exists()
+
+    (tmp_path / "pool/x/0").unlink()  # lost, and not spent
+    assert not second.adopt("training", OUTPUTS, tmp_path / "pool/x") and not (tmp_path / "pool/x").exists()
+
+
+def test_a_run_that_has_spent_an_output_shares_the_others(tmp_path, runs):
+    first, second = runs
+    trained(first)
+    first.spend([OPTIMIZER])
+    first.share("training", OUTPUTS, tmp_path / "pool/x")
+
+    second.path(OPTIMIZER).write_text("of an earlier training")
+    assert second.adopt("training", OUTPUTS, tmp_path / "pool/x")
+    assert second.is_done("training", "x") and not second.path(OPTIMIZER).exists()

@@ -11,6 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from srit.cli import app
+from srit.shortages import gigabytes
 
 
 @pytest.fixture
@@ -119,3 +120,16 @@ def test_a_server_that_refuses_the_key_is_told(tmp_path, recipe, server):
     told = planned(tmp_path, recipe | of_server(f"{server}/closed"))
 
     assert told.exit_code == 4 and "/closed wants a key: put it in an environment variable" in told.output
+
+
+@pytest.mark.parametrize("parts, trained, optimizers", [(1, 2, 0), (2, 3, 1), (5, 6, 2)])
+def test_the_disk_has_room_for_the_model_of_every_part_and_for_two_optimizers(
+    tmp_path, recipe, tiny_student, parts, trained, optimizers
+):
+    size = sum(path.stat().st_size for path in tiny_student.glob("*.safetensors")) // 2
+    recipe["refine"] = {"parts": parts}
+
+    said = planned(tmp_path, recipe).output
+
+    needed = size * (4 * trained + 8 * optimizers + 24)
+    assert f"about {gigabytes(needed)} for weights" in said

@@ -1,17 +1,24 @@
 """A round in parts: each is answered by the model of the part before, and all of them are one training."""
 
 import json
+import shutil
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from killed import contents, kill_within
 from made_up import srit
 
+from srit import api
+from srit.pipeline.begun import Shared
+from srit.pipeline.running import open_run, run_stages
 from srit.recipe import read_recipe
 from srit.records import Completion, Pair
 from srit.run_directory import read_manifest, read_records
+from srit.stages import part, stages
 from srit.study.outcomes import outcome
 from srit.training.loop import _rate
+from srit.watching import Made
 
 RECIPE = """\
 name: parts
@@ -91,6 +98,175 @@ def test_a_finished_round_in_parts_has_nothing_left_to_do_and_others_samples_sta
     assert planned() == set()
     other = planned("refine.learning_rate=2e-3")
     assert "round-1/part-1/refined" in other and "round-1/part-1/completions" not in other
+
+
+def plain_stages(recipe):
+    """The stages as earlier versions of srit declared them, which kept every optimizer."""
+    return [replace(stage, spends=()) for stage in stages(recipe)]
+
+
+@pytest.fixture(scope="module")
+def earlier(recipe, tmp_path_factory):
+    """A run of an earlier version of srit."""
+    out = tmp_path_factory.mktemp("run") / "earlier"
+    with open_run(out, read_recipe(str(recipe)), plain_stages, watch=lambda event: None) as opened:
+        run_stages(opened)
+    assert optimizers(out) == {1, 2, 3}
+    return out
+
+
+@pytest.fixture
+def copied(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "copied")
+
+
+def optimizers(folder):
+    """The parts whose optimizers are there."""
+    return {int(path.parent.name.removeprefix("part-")) for path in folder.rglob("part-*/optimizer.safetensors")}
+
+
+def passed_on(folder):
+    """The parts whose optimizers other runs can take."""
+    works = {path.parent: json.loads(path.read_bytes())["work"] for path in folder.glob("pool/*/entry.json")}
+    return {work for place, work in works.items() if work.endswith("/refined") and (place / "2").exists()}
+
+
+def spent(folder):
+    return {name for name, entry in read_manifest(folder).stages.items() if entry.spent}
+
+
+def made(recipe, out, part=None, overrides=()):
+    """Runs, and returns what was made."""
+    events = []
+    api.make(read_recipe(str(recipe), overrides), out, part, watch=events.append)
+    return [event.stage for event in events if isinstance(event, Made)]
+
+
+def made_beside(recipe, out, shared, declare=stages):
+    """The same for a run that shares its work."""
+    with open_run(out, read_recipe(str(recipe)), declare, watch=lambda event: None, shared=shared) as opened:
+        return run_stages(opened)
+
+
+def reasons(recipe, out):
+    return {stage.name: stage.reason for stage in api.plan(read_recipe(str(recipe)), out).stages if stage.reason}
+
+
+def trainings(*parts):
+    return [f"round-1/part-{n}/refined" if n < 4 else "round-1/refined" for n in parts]
+
+
+def damage(folder, n):
+    model = folder / ("round-1/refined" if n == 4 else f"round-1/part-{n}/refined")
+    (model / "model.safetensors").write_bytes(b"damaged")
+
+
+def test_an_optimizer_is_removed_once_the_next_part_is_trained_and_nothing_needs_it_then(recipe, whole, copied):
+    before = read_manifest(whole)
+
+    assert not optimizers(whole) and spent(whole) == set(trainings(1, 2, 3))
+    assert "round-1/part-2/optimizer.safetensors" in before.stages["round-1/part-2/refined"].outputs
+    assert made(recipe, copied) == made(recipe, copied, "completions") == []
+    assert (copied / "manifest.json").read_bytes() == (whole / "manifest.json").read_bytes()
+
+
+def test_a_run_of_an_earlier_version_is_continued_and_loses_its_optimizers(recipe, whole, earlier, tmp_path):
+    out = shutil.copytree(earlier, tmp_path / "run")
+    assert reasons(recipe, out) == {}
+    damage(out, 4)
+
+    assert made(recipe, out) == trainings(4)
+
+    assert not optimizers(out) and contents(out) == contents(whole)
+
+
+def test_an_optimizer_that_a_kill_left_is_removed(recipe, copied, whole, earlier):
+    name = "round-1/part-2/optimizer.safetensors"
+    shutil.copy(earlier / name, copied / name)
+
+    assert made(recipe, copied) == []
+
+    assert not optimizers(copied) and contents(copied) == contents(whole)
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_a_damaged_model_of_a_part_is_trained_again_from_the_first_part_on(recipe, copied, whole, n):
+    damage(copied, n)
+    planned = reasons(recipe, copied)
+
+    assert set(trainings(*range(1, n + 1))) <= set(planned)
+    if n > 1:
+        assert planned[trainings(1)[0]] == "a later stage needs a file that was removed after its use"
+    assert made(recipe, copied) == trainings(*range(1, n + 1))
+
+    assert not optimizers(copied) and contents(copied) == contents(whole)
+    assert read_manifest(copied).stages.keys() == read_manifest(whole).stages.keys() and reasons(recipe, copied) == {}
+
+
+def test_parts_that_are_trained_again_survive_a_kill(recipe, copied, whole, zygote):
+    damage(copied, 4)
+
+    kill_within("round-1-part-2-refined", zygote, "run", recipe, out=copied)
+
+    assert optimizers(copied) == {1}
+    assert made(recipe, copied) == trainings(2, 3, 4)
+    assert not optimizers(copied) and contents(copied) == contents(whole)
+
+
+def test_other_bytes_in_place_of_an_optimizer_are_never_trained_with(recipe, copied, whole):
+    (copied / "round-1/part-3/optimizer.safetensors").write_bytes(b"of something else")
+    damage(copied, 4)
+
+    assert made(recipe, copied) == trainings(1, 2, 3, 4)
+
+    assert not optimizers(copied) and contents(copied) == contents(whole)
+
+
+def test_a_damaged_file_between_the_trainings_trains_nothing_again(recipe, copied, whole):
+    (copied / "round-1/part-3/pairs.jsonl").unlink()
+
+    assert made(recipe, copied) == ["round-1/part-3/pairs"]
+
+    assert contents(copied) == contents(whole)
+
+
+def test_a_variant_takes_parts_without_their_optimizers(recipe, copied, whole):
+    overrides = ("name=variant", "evaluate.max_new_tokens=7")
+    other = api.variant(read_recipe(str(recipe), overrides), copied)
+
+    again = made(recipe, other, overrides=overrides)
+
+    assert "predictions/refined/sums" in again and not {*trainings(1, 2, 3, 4)} & set(again)
+    assert not optimizers(other) and not optimizers(copied) and not passed_on(copied)
+    assert contents(other).keys() == contents(whole).keys() - {"teacher/answers.jsonl"} and spent(other) == spent(whole)
+    assert made(recipe, other, overrides=overrides) == []
+
+
+def test_a_variant_trains_again_what_its_run_has_not_kept(recipe, copied, whole):
+    damage(copied, 3)
+    other = api.variant(read_recipe(str(recipe), ["name=variant"]), copied)
+
+    assert made(recipe, other, overrides=["name=variant"]) == [*trainings(1, 2, 3), "report"]
+
+    assert not optimizers(other)
+    found, expected = contents(other), contents(whole)
+    others = {"recipe.yaml", "report.html", "teacher/answers.jsonl"}  # with its name, and the answers of the run
+    assert {name for name in expected if found.get(name) != expected[name]} == others
+
+
+def test_runs_that_share_their_parts_pass_on_an_optimizer_until_it_is_used(recipe, whole, tmp_path):
+    shared = Shared(tmp_path, {})
+    first, second = tmp_path / "runs/first", tmp_path / "runs/second"
+    assert set(trainings(1, 2, 3)) <= set(made_beside(recipe, first, shared, part("completions")))
+    assert optimizers(first) == {3} and passed_on(tmp_path) == set(trainings(3))
+
+    assert not {*trainings(1, 2, 3)} & set(made_beside(recipe, second, shared))
+    assert not optimizers(second) and not passed_on(tmp_path)
+    assert not set(trainings(1, 2, 3, 4)) & set(made_beside(recipe, first, shared))
+
+    assert not optimizers(first) and contents(first) == contents(second)
+    found, expected = contents(first), contents(whole)
+    assert {name for name in expected if found.get(name) != expected[name]} == {"teacher/answers.jsonl"}
 
 
 @pytest.mark.slow

@@ -79,6 +79,25 @@ def test_an_empty_machine_has_all_that_is_finished(url, tmp_path):
     assert files(tmp_path / "b") == made
 
 
+def test_what_a_run_has_spent_is_gone_from_its_copy_and_from_every_machine(url, tmp_path):
+    run = opened(tmp_path / "a", url)
+    finish(run, "part/optimizer", b"moments")
+    finish(run, "part/model", b"weights")
+    run.close()
+    other = opened(tmp_path / "b", url)
+    assert other.path("part/optimizer").exists()
+    other.spend(["part/optimizer"])
+    other.close()
+
+    for place in ("a", "c"):
+        again = opened(tmp_path / place, url)
+        assert again.is_done("part/optimizer", "f") and again.is_done("part/model", "f")
+        again.close()
+        assert files(tmp_path / place) == files(tmp_path / "b")
+    assert not (tmp_path / "a/part/optimizer").exists()
+    assert not Store(url).names("files/part/optimizer")
+
+
 PARTS = ("leases", "manifests", "files", "appended")
 
 

@@ -163,8 +163,9 @@ def _longest(recipe: Recipe) -> Iterator[Finding]:
         yield Finding(True, "texts to train on", line if most else "of any length, unless max_length is set")
 
 
-# Bytes a parameter: what a trained folder takes, and two checkpoints of weights and both moments of AdamW.
-_SAVED, _CHECKPOINTS = 4, 2 * 3 * 4
+# Bytes a parameter: what a trained folder takes, and both moments of AdamW; two checkpoints have both.
+_SAVED, _OPTIMIZER = 4, 2 * 4
+_CHECKPOINTS = 2 * (_SAVED + _OPTIMIZER)
 _ADAPTER = 0.04  # of the student's parameters, for rank 16 on all linear layers
 
 
@@ -174,7 +175,9 @@ def _place(recipe: Recipe, folder: Path, again: Sequence[Stage]) -> Iterator[Fin
         raise MachineError(f"{folder}: cannot be written; choose another with --out")
     trained = sum(stage.name.product in _TRAINED for stage in again)
     size = (n_parameters(recipe) or 0) * (1 if recipe.student.tuning == "full" else _ADAPTER)
-    needed, free = size * (_SAVED * trained + (_CHECKPOINTS if trained else 0)), free_disk(folder)
+    optimizers = min(2, sum(bool(stage.spends) for stage in again))  # one is removed once the next has been written
+    saved = _SAVED * trained + _OPTIMIZER * optimizers + (_CHECKPOINTS if trained else 0)
+    needed, free = size * saved, free_disk(folder)
     if free < needed:
         raise MachineError(f"{folder}: about {gigabytes(needed)} are needed and {gigabytes(free)} are free: make room")
     yield Finding(True, f"disk at {folder}", f"about {gigabytes(needed)} for weights; {gigabytes(free)} are free")

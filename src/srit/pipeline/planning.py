@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,12 +11,13 @@ from srit.machine.precision import begun_compute_plan, resolved
 from srit.pipeline.begun import kept_way, pinned
 from srit.pipeline.environment import environment
 from srit.pipeline.fingerprints import basis, changed_outputs, difference, fingerprint, input_sums, mixed_versions
-from srit.pipeline.stage import UNSETTLED, Stage
+from srit.pipeline.stage import UNSETTLED, Stage, StageName
 from srit.recipe import Recipe
 from srit.run_directory import StageEntry, is_whole, read_manifest
 from srit.students.loading import identity
 
 DAMAGED = "one of its files is missing or damaged"
+NEEDS_SPENT = "needs a file that was removed after its use"
 
 
 class Plan(NamedTuple):
@@ -38,15 +39,57 @@ def plan(folder: Path, recipe: Recipe, declare: Callable[[Recipe], Sequence[Stag
     way = begun_compute_plan(recipe, kept_way(manifest, recipe, student))
     if way is not None:
         recipe = resolved(recipe, way)
+    stages = declare(recipe)
+    again: set[StageName] = set()
+    while True:
+        plans = _plans(folder, stages, manifest.stages, student, way, again)
+        makers = makers_of_spent(folder, stages, {one.stage.name for one in plans if one.reason})
+        if not (new := {maker.name for maker in makers} - {one.stage.name for one in plans if one.reason}):
+            return _without_idle(plans)
+        again |= new
+
+
+def _plans(
+    folder: Path,
+    stages: Sequence[Stage],
+    entries: Mapping[str, StageEntry],
+    student: str,
+    way: ComputePlan | None,
+    again: Collection[StageName],
+) -> list[Plan]:
+    """Return whether each stage would run, as if all auxiliary ones were waited for.
+
+    Args:
+        again: stages that make again what was spent.
+    """
     redone: set[str] = set()
     plans = []
-    for stage in declare(recipe):
-        reason, again = _reason(folder, stage, manifest.stages, student, way, redone)
-        redone.update(again)
-        if not reason and (n := unsettled(manifest.stages[str(stage.name)])):
+    for stage in stages:
+        reason, changed = _reason(folder, stage, entries, student, way, redone)
+        if not reason and stage.name in again:
+            reason, changed = f"a later stage {NEEDS_SPENT}", stage.outputs
+        redone.update(changed)
+        if not reason and (n := unsettled(entries[str(stage.name)])):
             reason = f"{n} question{'s' if n > 1 else ''} {UNSETTLED}"  # stages made from it stay valid
         plans.append(Plan(stage, reason))
-    return _without_idle(plans)
+    return plans
+
+
+def makers_of_spent(folder: Path, stages: Sequence[Stage], wanted: Collection[StageName]) -> list[Stage]:
+    """Return the stages, in order, that have to make again what was spent, so that the wanted ones can be made.
+
+    Args:
+        stages: of the run, in order.
+    """
+    needed: set[str] = set()
+    found: list[Stage] = []
+    for stage in reversed(stages):
+        is_maker = not needed.isdisjoint(stage.outputs)
+        if is_maker:
+            found.insert(0, stage)
+        if is_maker or stage.name in wanted:
+            needed.update(name for name in stage.spends if not (folder / name).exists())
+    return found
 
 
 def _reason(

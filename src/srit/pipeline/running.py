@@ -31,9 +31,10 @@ from srit.pipeline.declared import Inputs, Outputs, only, only_computes
 from srit.pipeline.engines.local import LocalEngine
 from srit.pipeline.environment import environment_of
 from srit.pipeline.fingerprints import basis, begun_elsewhere, difference, fingerprint, input_sums, mixed_versions
-from srit.pipeline.planning import dependents, unsettled
+from srit.pipeline.planning import NEEDS_SPENT, dependents, makers_of_spent, unsettled
 from srit.pipeline.resuming import left_over
 from srit.pipeline.stage import Stage, StageName, relief
+from srit.pipeline.variants import share
 from srit.recipe import Recipe
 from srit.recipe.begun import RECIPE
 from srit.run_directory import Json, Mirror, Run, StageEntry, recorded_sum, write_bytes
@@ -178,8 +179,19 @@ def _plan_for(
 
 def run_stages(opened: OpenRun) -> list[str]:
     """Make what is not done, and return the names of the stages made, those made to open the run included."""
-    student = identity(opened.recipe.student)
     made = list(opened.begun)
+    while not _went_through(opened, made):
+        pass  # a stage needs what was spent: those that made it are no longer done
+    return made
+
+
+def _went_through(opened: OpenRun, made: list[str]) -> bool:
+    """Make what is not done; return False if that has to begin again, since a stage needs what was spent.
+
+    Args:
+        made: the names of stages that are made are added.
+    """
+    student = identity(opened.recipe.student)
     kept: list[Stage] = []
     ahead: dict[str, float] = {}  # seconds spent on chunks before their stage's turn
     for place, stage in enumerate(opened.stages):
@@ -188,7 +200,7 @@ def run_stages(opened: OpenRun) -> list[str]:
         done = opened.run.is_done(str(stage.name), mark)
         reopened = done and unsettled(opened.run.manifest.stages[str(stage.name)]) > 0 and not _is_crowded(opened)
         if not reopened and (done or _taken(opened, stage, mark)):
-            _keep(opened, stage, mark)
+            _keep(opened, stage)
             if done:
                 opened.reports.watch(Kept(str(stage.name)))
             kept.append(stage)
@@ -201,11 +213,22 @@ def run_stages(opened: OpenRun) -> list[str]:
             kept.clear()  # reported once
         with _alone(opened, mark):
             if _is_crowded(opened) and _taken(opened, stage, mark):  # made by the process that was waited for
-                _keep(opened, stage, mark)
+                _keep(opened, stage)
                 kept.append(stage)
+            elif _reclaimed(opened, stage):
+                return False
             elif _make(opened, stage, made_from, student, ahead, reopened=reopened):
                 made.append(str(stage.name))
-    return made
+    return True
+
+
+def _reclaimed(opened: OpenRun, stage: Stage) -> bool:
+    """Return whether a stage needs what was spent, and if so, record that those that made it are to make it again."""
+    makers = [str(maker.name) for maker in makers_of_spent(opened.run.folder, opened.stages, {stage.name})]
+    if makers:
+        opened.report(f"     {stage.name} {NEEDS_SPENT}: made again from {makers[0]} on")
+        opened.run.reclaim(makers)
+    return bool(makers)
 
 
 def _is_crowded(opened: OpenRun) -> bool:
@@ -216,10 +239,11 @@ def _alone(opened: OpenRun, mark: str) -> AbstractContextManager[None]:
     return nullcontext() if opened.shared is None else opened.shared.alone(mark)
 
 
-def _keep(opened: OpenRun, stage: Stage, mark: str) -> None:
-    """Leave a finished stage as it is, without its partial work, and share it."""
+def _keep(opened: OpenRun, stage: Stage) -> None:
+    """Leave a finished stage as it is, without its partial work and what only it needed, and share it."""
     opened.run.clear(str(stage.name))
-    _given(opened, stage, mark)
+    _given(opened, stage)
+    opened.run.spend(stage.spends)
 
 
 def _made_from(opened: OpenRun, stage: Stage, student: str) -> dict[str, Json]:
@@ -311,7 +335,8 @@ def _make(
     if (now := _made_from(opened, stage, identity(opened.recipe.student))) != made_from:
         raise DataError(f"{stage.name}: {difference(now, entry)} while it was made: rerun the same command")
     opened.run.commit(str(stage.name), entry)
-    _given(opened, stage, mark, anew=reopened)
+    _given(opened, stage, anew=reopened)
+    opened.run.spend(stage.spends)
     opened.reports.watch(Made(str(stage.name), seconds, counts))
     return True
 
@@ -329,9 +354,9 @@ def _is_given(opened: OpenRun, mark: str) -> bool:
     return opened.shared is not None and (opened.shared.folder / "pool" / mark / "entry.json").exists()
 
 
-def _given(opened: OpenRun, stage: Stage, mark: str, *, anew: bool = False) -> None:
+def _given(opened: OpenRun, stage: Stage, *, anew: bool = False) -> None:
     if opened.shared is not None:
-        opened.run.share(str(stage.name), stage.outputs, opened.shared.folder / "pool" / mark, anew=anew)
+        share(opened.run, stage, opened.stages, opened.shared.folder, anew=anew)
 
 
 def _made(opened: OpenRun, stage: Stage, mark: str, student: str, ahead: dict[str, float]) -> dict[str, Json]:

@@ -75,6 +75,8 @@ class Stage:
     # Outputs that must exist before this stage runs without changing what it makes: checks, and parts of its own work
     # that another stage does first. `make` can read them. Not in the fingerprint: they follow from what is in it.
     after: tuple[str, ...] = ()
+    # Inputs that no other stage needs: a run removes them once this one is done (`Run.spend`). Not in the fingerprint.
+    spends: tuple[str, ...] = ()
     auxiliary: bool = False  # made only for other stages, and not if those are already done
     continues: StageName | None = None  # the stage whose unfinished work it adds to; None: it has its own
     shows: tuple[StageName, ...] = ()  # stages whose counts it reads

@@ -12,7 +12,7 @@ from srit.pipeline.begun import Shared
 from srit.pipeline.stage import Stage
 from srit.recipe import Recipe
 from srit.recipe.begun import begun_recipe
-from srit.run_directory import MANIFEST, Mirror, Run, is_whole, read_manifest, write_manifest
+from srit.run_directory import MANIFEST, Mirror, Run, is_whole, read_manifest, spend_shared, write_manifest
 from srit.run_directory.mirror import mirror_of
 
 
@@ -71,6 +71,23 @@ def share_finished(run: Run, stages: Sequence[Stage], folder: Path) -> None:
         entry = run.manifest.stages.get(str(stage.name))
         if entry is None or set(entry.outputs) != set(stage.outputs):
             continue
-        kept = folder / "pool" / entry.fingerprint
-        if not (kept / "entry.json").exists() and is_whole(run.folder, entry):
-            run.share(str(stage.name), stage.outputs, kept)
+        is_there = (folder / "pool" / entry.fingerprint / "entry.json").exists()
+        if is_there or is_whole(run.folder, entry):
+            share(run, stage, stages, folder)
+
+
+def share(run: Run, stage: Stage, stages: Sequence[Stage], folder: Path, *, anew: bool = False) -> None:
+    """Put a finished stage where others that share a folder find it, and remove from there what only it needed.
+
+    Args:
+        stages: of the run.
+        anew: as in `Run.share`.
+    """
+    entries, pool = run.manifest.stages, folder / "pool"
+    entry = entries[str(stage.name)]
+    run.share(str(stage.name), stage.outputs, pool / entry.fingerprint, anew=anew)
+    for maker in stages:
+        made = entries.get(str(maker.name))
+        for number, name in enumerate(maker.outputs):
+            if made and name in stage.spends and made.outputs.get(name) == entry.inputs[name]:
+                spend_shared(pool / made.fingerprint, number)

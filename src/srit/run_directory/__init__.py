@@ -81,6 +81,7 @@ __all__ = [
     "recorded_sum",
     "require_room",
     "sha256_of",
+    "spend_shared",
     "sync",
     "write_bytes",
     "write_json",
@@ -191,6 +192,32 @@ class Run:
         self.clear(stage)
         self.mirror.committed()
 
+    def spend(self, outputs: Iterable[str]) -> None:
+        """Remove outputs that only a finished stage needed; the stage that made them stays done.
+
+        Raises:
+            MachineError: as in `commit`.
+        """
+        there = [name for name in outputs if self.path(name).exists()]
+        if not there:
+            return
+        self._require_place()
+        for stage, entry in self.manifest.stages.items():
+            if found := set(there).intersection(entry.outputs):
+                self.manifest.stages[stage] = entry.model_copy(update={"spent": sorted(found.union(entry.spent))})
+        write_manifest(self.folder, self.manifest)
+        self.mirror.committed()  # first, so that a copy never lacks a file which its manifest says is there
+        for name in there:
+            with suppress(OSError):  # what stays is removed when the stage that needed it is next seen done
+                remove(self.path(name))
+
+    def reclaim(self, stages: Iterable[str]) -> None:
+        """Record that what was spent of finished stages is needed again, so that they are not done."""
+        for stage in stages:
+            if (entry := self.manifest.stages.get(stage)) is not None:
+                self.manifest.stages[stage] = entry.model_copy(update={"spent": []})
+        write_manifest(self.folder, self.manifest)
+
     def _require_place(self) -> None:
         """Check that the folder is where it was: another process may be working in what is there now."""
         lock = self.folder / ".lock"
@@ -219,36 +246,75 @@ class Run:
         entry = self.manifest.stages[stage]
         with building(kept) as partial:
             for number, name in enumerate(outputs):
-                link(self.path(name), partial / str(number))
+                if name in entry.spent and not self.path(name).exists():
+                    write_bytes(_spent_mark(partial / str(number)), b"")
+                else:
+                    link(self.path(name), partial / str(number))
             sums = [entry.outputs[name] for name in outputs]
             made_by = "/".join(self.folder.parts[-2:])
-            write_json(partial / "entry.json", {**as_json(entry), "outputs": sums, "made by": made_by})
+            row = {field: value for field, value in as_json(entry).items() if field != "spent"}
+            write_json(partial / "entry.json", {**row, "outputs": sums, "made by": made_by})
 
     def adopt(self, stage: str, outputs: Sequence[str], kept: Path) -> bool:
-        """Adopt a stage that another run has shared; return False if there is none or it is damaged."""
+        """Adopt a stage that another run has shared; return False if there is none or it is damaged.
+
+        An output that was spent there will be missing here. If this run has it recorded as there, it needs it, and
+        the stage is not adopted.
+        """
+        try:
+            return self._adopted(stage, outputs, kept)
+        except FileNotFoundError:  # another process has just removed an output that was spent
+            return self._adopted(stage, outputs, kept)
+
+    def _adopted(self, stage: str, outputs: Sequence[str], kept: Path) -> bool:
         if not (kept / "entry.json").exists():
             return False
         entry = _shared_entry(kept, outputs)
         if entry is None:
             shutil.rmtree(kept)
             return False
+        here = self.manifest.stages.get(stage)
+        if here is not None and here.fingerprint == entry.fingerprint and not set(entry.spent) <= set(here.spent):
+            return False
         for number, name in enumerate(outputs):
-            _place(kept / str(number), self.path(name))
+            if name in entry.spent:
+                remove(self.path(name))  # of an earlier entry
+            else:
+                _place(kept / str(number), self.path(name))
         self.commit(stage, entry)
         return True
 
 
 def _shared_entry(kept: Path, outputs: Sequence[str]) -> StageEntry | None:
     """Return a shared stage's entry with the names that its outputs have here; None: it is damaged."""
+    places = {name: kept / str(number) for number, name in enumerate(outputs)}
+    spent = [name for name, place in places.items() if not place.exists() and _spent_mark(place).exists()]
     try:
         row = json.loads((kept / "entry.json").read_bytes())
         sums = dict(zip(outputs, row["outputs"], strict=True))
-        entry = StageEntry.model_validate({**row, "outputs": sums, "shared": True})
+        here = {"outputs": sums, "shared": True} | ({"spent": spent} if spent else {})
+        entry = StageEntry.model_validate({**row, **here})
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    places = [kept / str(number) for number in range(len(outputs))]
-    whole = all(place.exists() and sha256_of(place) == sums[name] for place, name in zip(places, outputs, strict=True))
+    there = {name: place for name, place in places.items() if name not in spent}
+    whole = all(place.exists() and sha256_of(place) == sums[name] for name, place in there.items())
     return entry if whole else None
+
+
+def spend_shared(kept: Path, number: int) -> None:
+    """Remove an output of a shared stage that only another shared stage needed.
+
+    Args:
+        number: of the output, in the stage's order.
+    """
+    place = kept / str(number)
+    if place.exists():
+        write_bytes(_spent_mark(place), b"")  # first, so that a process which finds no output finds the mark
+        remove(place)
+
+
+def _spent_mark(place: Path) -> Path:
+    return place.with_suffix(".spent")
 
 
 def _place(source: Path, target: Path) -> None:

@@ -34,6 +34,7 @@ class StageEntry(BaseModel, frozen=True, extra="allow"):
     way: Json = None
     sources: dict[str, Json] = {}
     environment: dict[str, str] = {}  # versions of packages
+    spent: list[str] = []  # outputs that were removed, since the only stage that needs them is done
     shared: bool = False  # taken from another run
     made_by: str = Field(default="", alias="made by")  # the run it was taken from
 
@@ -50,8 +51,11 @@ class Manifest(BaseModel, frozen=True, extra="allow"):
 
 
 def is_whole(folder: Path, entry: StageEntry) -> bool:
-    """Return whether a finished stage's outputs exist and still have their recorded checksums."""
-    return all((folder / name).exists() and sha256_of(folder / name) == total for name, total in entry.outputs.items())
+    """Return whether a finished stage's outputs still have their recorded checksums; what was spent may be gone."""
+    return all(
+        sha256_of(folder / name) == total if (folder / name).exists() else name in entry.spent
+        for name, total in entry.outputs.items()
+    )
 
 
 def recorded_sum(stages: Mapping[str, StageEntry], output: str) -> str:

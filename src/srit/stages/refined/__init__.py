@@ -52,6 +52,7 @@ def refined_stage(recipe: Recipe, part: RoundPart) -> Stage:
         ),
         work=lambda recipe: refining(recipe, part),
         computes=TRAINS,
+        spends=_optimizer(part),
         shows=tuple(StageName("refined", one.round, part=one.shown) for one in earlier),
     )
 
@@ -59,9 +60,13 @@ def refined_stage(recipe: Recipe, part: RoundPart) -> Stage:
 def _inputs(recipe: Recipe, part: RoundPart, problems: str, earlier: Sequence[RoundPart]) -> tuple[str, ...]:
     answers = (problems, part.completions, part.pairs)
     models = (*start_inputs(part), *start_inputs(reference_of(recipe.refine, part)))
-    optimizer = () if part.before is None else (part.before.optimizer,)
     logs = (f"{one.folder}/refined.json" for one in earlier)
-    return tuple(dict.fromkeys((*answers, *models, *optimizer, *logs)))
+    return tuple(dict.fromkeys((*answers, *models, *_optimizer(part), *logs)))
+
+
+def _optimizer(part: RoundPart) -> tuple[str, ...]:
+    """Return the file of the optimizer's state with which a part continues; none for the first."""
+    return () if part.before is None else (part.before.optimizer,)
 
 
 def refining(recipe: Recipe, part: RoundPart) -> Work:
