@@ -206,6 +206,8 @@ def test_a_damaged_model_of_a_part_is_trained_again_from_the_first_part_on(recip
 def test_parts_that_are_trained_again_survive_a_kill(recipe, copied, whole, zygote):
     damage(copied, 4)
 
+    kill_within("round-1-part-1-refined", zygote, "run", recipe, out=copied)
+    assert not optimizers(copied) and not spent(copied)  # so that the next run goes on with this training
     kill_within("round-1-part-2-refined", zygote, "run", recipe, out=copied)
 
     assert optimizers(copied) == {1}
@@ -267,6 +269,30 @@ def test_runs_that_share_their_parts_pass_on_an_optimizer_until_it_is_used(recip
     assert not optimizers(first) and contents(first) == contents(second)
     found, expected = contents(first), contents(whole)
     assert {name for name in expected if found.get(name) != expected[name]} == {"teacher/answers.jsonl"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["kill before", "power loss"])
+def test_a_strike_at_any_operation_on_an_optimizer_or_the_manifest_loses_nothing(
+    tmp_path, recipe, whole, zygote, fault
+):
+    def damaged(name):
+        folder = shutil.copytree(whole, tmp_path / name)
+        damage(folder, 2)  # parts 1 and 2 are trained again, and the optimizers of both are removed
+        return folder
+
+    out = damaged("left alone")
+    assert zygote.run("run", recipe, "--out", out, folder=out) == 0, zygote.output
+    struck = [n for n, line in enumerate(zygote.operations, 1) if "optimizer.saf" in line or "manifest" in line]
+    assert len([line for line in zygote.operations if "unlink" in line and "/optimizer.saf" in line]) == 2
+
+    for at in struck:
+        out = damaged(f"at {at}")
+        assert zygote.run("run", recipe, "--out", out, folder=out, at=at, fault=fault) == -9, zygote.output
+        assert zygote.run("run", recipe, "--out", out) == 0, zygote.output
+        assert not optimizers(out) and contents(out).items() >= contents(whole).items()  # a power loss may leave more
+        assert read_manifest(out).stages.keys() == read_manifest(whole).stages.keys() and spent(out) == spent(whole)
+        shutil.rmtree(out)
 
 
 @pytest.mark.slow
