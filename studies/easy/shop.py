@@ -1,4 +1,4 @@
-"""Problems of one kind that a student soon solves: python studies/easy/shop.py > shop.jsonl (72 to train on, 200 to test)."""
+"""Problems that a student soon solves, 72 to train on and 200 to test: python studies/easy/shop.py > shop.jsonl."""
 
 from __future__ import annotations
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from srit.compute.plan import ComputePlan
 from srit.errors import SritError
-from srit.machine.precision import compute_plan_of
+from srit.machine.precision import begun_compute_plan, compute_plan_of, known_rates
+from srit.pipeline.context.reports import Report
 from srit.pipeline.context.teaching import models_of
 from srit.pipeline.estimate import uses_of
+from srit.pipeline.stage import Stage
 from srit.recipe import Recipe, Student, Tasks, TaskUse
 from srit.run_directory import Json, Manifest, Mirror, NoMirror, Run, file_lock, read_json, write_json
 from srit.students.adapted import base_student
@@ -39,7 +41,22 @@ class Shared:
             yield
 
 
-def begin_way(run: Run, recipe: Recipe, shared: Shared | None) -> ComputePlan:
+def plan_for(
+    recipe: Recipe, wanted: Sequence[Stage], run: Run, shared: Shared | None, report: Report
+) -> ComputePlan | None:
+    """Decide how the student is computed, and measure that only if a wanted stage computes with it."""
+    kept = kept_way(run.manifest, recipe, identity(recipe.student))
+    if len(models_of(recipe)) > 1 or any(stage.computes for stage in wanted):
+        if kept is None and known_rates(recipe.student) is None:
+            report(
+                f"     measuring once which ways to compute {recipe.student.model} are correct and fast here; this "
+                "takes minutes"
+            )
+        return _begin_way(run, recipe, shared)
+    return begun_compute_plan(recipe, kept)
+
+
+def _begin_way(run: Run, recipe: Recipe, shared: Shared | None) -> ComputePlan:
     """Return how the student is computed, as decided when the run or those that share its work began, and keep it."""
     student_sum = identity(recipe.student)
     kept = kept_way(run.manifest, recipe, student_sum)

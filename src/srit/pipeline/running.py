@@ -19,13 +19,13 @@ from srit.compute.device import check_kind
 from srit.compute.mapping import Engine
 from srit.compute.plan import ComputePlan
 from srit.errors import DataError, MachineError, SritError, TrainingError
-from srit.machine.precision import begun_compute_plan, known_rates, resolved
+from srit.machine.precision import resolved
 from srit.pipeline.ahead import compute_ahead
-from srit.pipeline.begun import Shared, begin_revisions, begin_way, kept_way, pinned
+from srit.pipeline.begun import Shared, begin_revisions, pinned, plan_for
 from srit.pipeline.context import Chunks, Context
 from srit.pipeline.context.models import Models
 from srit.pipeline.context.reports import Report, Reports
-from srit.pipeline.context.teaching import Teaching, earlier_limits, models_of
+from srit.pipeline.context.teaching import Teaching, earlier_limits
 from srit.pipeline.context.texts import Texts
 from srit.pipeline.declared import Inputs, Outputs, only, only_computes
 from srit.pipeline.engines.local import LocalEngine
@@ -103,7 +103,7 @@ def open_run(
         opened = _opened(run, recipe, declare(recipe), reports, shared, *computing)
         # Finding the fastest way to compute a model takes minutes; finding unusable problems takes seconds.
         begun = run_stages(replace(opened, stages=[stage for stage in opened.stages if stage.name == PROBLEMS]))
-        plan = _plan_for(recipe, opened.stages, run, shared, report)
+        plan = plan_for(recipe, opened.stages, run, shared, report)
         if plan is not None:
             report(f"     {recipe.student.model} computes in {plan.line}")
             report(f"ok   {plan.proof}")
@@ -162,21 +162,6 @@ def _opened(
     )
 
 
-def _plan_for(
-    recipe: Recipe, wanted: Sequence[Stage], run: Run, shared: Shared | None, report: Report
-) -> ComputePlan | None:
-    """Decide how the student is computed, and measure that only if a wanted stage computes with it."""
-    kept = kept_way(run.manifest, recipe, identity(recipe.student))
-    if len(models_of(recipe)) > 1 or any(stage.computes for stage in wanted):
-        if kept is None and known_rates(recipe.student) is None:
-            report(
-                f"     measuring once which ways to compute {recipe.student.model} are correct and fast here; this "
-                "takes minutes"
-            )
-        return begin_way(run, recipe, shared)
-    return begun_compute_plan(recipe, kept)
-
-
 def run_stages(opened: OpenRun) -> list[str]:
     """Make what is not done, and return the names of the stages made, those made to open the run included."""
     made = list(opened.begun)
@@ -186,11 +171,7 @@ def run_stages(opened: OpenRun) -> list[str]:
 
 
 def _went_through(opened: OpenRun, made: list[str]) -> bool:
-    """Make what is not done; return False if that has to begin again, since a stage needs what was spent.
-
-    Args:
-        made: the names of stages that are made are added.
-    """
+    """Make what is not done, and name it in `made`; return False to begin again, if a stage needs what was spent."""
     student = identity(opened.recipe.student)
     kept: list[Stage] = []
     ahead: dict[str, float] = {}  # seconds spent on chunks before their stage's turn
