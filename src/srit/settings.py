@@ -104,14 +104,17 @@ class OneOf:
             raise ValidationError.from_exception_data(self.kinds.what, [where]) from None
         return member.model_validate_json(_as_json(self._without_former(tree, member)))
 
+    @property
+    def others(self) -> list[str]:
+        """The fields that set `or_else` if no member is named."""
+        return list(self.kinds.find(self.or_else, Configured).settings.model_fields) if self.or_else else []
+
     def _meant(self, tree: Mapping[str, Any]) -> str:
         """Return the member that a mapping of fields without a name stands for."""
         if not self.or_else:
             return self.default
-        usual, other = (
-            self.kinds.find(name, Configured).settings.model_fields for name in (self.default, self.or_else)
-        )
-        return self.or_else if any(name in other and name not in usual for name in tree) else self.default
+        usual = self.kinds.find(self.default, Configured).settings.model_fields
+        return self.or_else if any(name in self.others and name not in usual for name in tree) else self.default
 
     def _without_former(self, tree: Mapping[str, Any], member: type[Part]) -> dict[str, Any]:
         """Drop fields of other members that are null or have their defaults: earlier versions wrote them."""
@@ -336,7 +339,8 @@ def _explain(fault: Any, model: type[BaseModel], tree: Any, place_of: Callable[[
     fields, union, called = _fields_at(model, tree, place[:-1])
     if union and (users := union.users(place[-1])):
         return f"{source}: {name}: {called} does not use it (only {' and '.join(users)}): remove it, or set it to null"
-    near = difflib.get_close_matches(str(place[-1]), fields, n=1)
+    others = union.others if union else []
+    near = difflib.get_close_matches(str(place[-1]), [*fields, *others], n=1)
     return f"{source}: there is no field {name}" + (f"; did you mean {near[0]}?" if near else "")
 
 

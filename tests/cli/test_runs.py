@@ -156,7 +156,8 @@ def test_pairs_of_a_file_refine_the_student_as_it_is(run, tmp_path):
     (tmp_path / "pairs.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     fields = ["instruct.epochs=0", "demonstrations.limit=0", f"pairs.path={tmp_path / 'pairs.jsonl'}"]
 
-    srit("refine", run.parent / "small.yaml", *fields, "refine.nll_on=chosen", "--out", tmp_path / "out")
+    learned = ("refine.loss=sigmoid", "refine.nll_on=chosen")
+    srit("refine", run.parent / "small.yaml", *fields, *learned, "--out", tmp_path / "out")
 
     log = json.loads((tmp_path / "out/round-1/refined.json").read_text())
     assert log["history"][0]["preference_loss"] == pytest.approx(0.6931, abs=1e-3)

@@ -9,6 +9,7 @@ import pytest
 
 from srit.errors import RecipeError
 from srit.recipe import SHIPPED, check_recipe, read_recipe, shipped
+from srit.recipe.unused import without_effect
 from srit.run_directory import canonical
 from srit.stages import stages
 from srit.study.grid import read_study
@@ -126,8 +127,12 @@ BAD = {
         "recipe.yaml: pairs.path: pairs of a file need no answers: remove sample.path",
     ),
     "a file of pairs, and right answers of which there are none": (
-        GOOD + "pairs: {path: x}\n",
+        GOOD + "  loss: sigmoid\npairs: {path: x}\n",
         "recipe.yaml: pairs.path: no answers are sampled whose likelihood could be raised: set refine.nll_on: chosen",
+    ),
+    "a file of pairs, and a loss that learns from none": (
+        GOOD + "  nll_on: chosen\npairs: {path: x}\n",
+        "recipe.yaml: pairs.path: the loss none would not learn what the pairs reject: set refine.loss: sigmoid",
     ),
     "a recording without its path": (
         GOOD + "teacher: {kind: recording}\n",
@@ -314,6 +319,16 @@ def test_a_loss_that_is_not_named_is_dpo_where_one_of_its_fields_is_set(tmp_path
 @pytest.mark.parametrize("loss, weight", [("sigmoid", 4.0), ("ipo", 4.0), ("none", 1.0), ("group", 0.0)])
 def test_the_likelihood_of_right_answers_weighs_what_the_loss_leaves_to_it(tmp_path, loss, weight):
     assert read_recipe(written(tmp_path, GOOD), [f"refine.loss={loss}"]).refine.nll_weight == weight
+
+
+def test_fields_of_pairs_that_nothing_learns_from_are_named(tmp_path):
+    said = [
+        without_effect(read_recipe(written(tmp_path, GOOD), ["pairs.rejected=wrong", *fields]))
+        for fields in ([], ["refine.loss=sigmoid"], ["refine.nll_on=chosen"])
+    ]
+
+    assert said[0].startswith("pairs.rejected: without effect") and said[1:] == ["", ""]
+    assert without_effect(read_recipe("quickstart")) == ""
 
 
 KEPT = json.loads((Path(__file__).parent / "kept_settings.json").read_text())

@@ -23,7 +23,7 @@ def recipe(tiny_student):
         "tasks": {"train": [{"task": "sums", "limit": 12}], "evaluate": [{"task": "sums", "limit": 4}]},
         "instruct": {"epochs": 6, "batch_size": 4, "learning_rate": 1e-2, "direct_target": "answer"},
         "sample": {"direct": 2, "cot": 2, "max_new_tokens": 12},
-        "refine": {"parts": 2, "batch_size": 2},
+        "refine": {"loss": "sigmoid", "epochs": 1, "parts": 2, "batch_size": 2},
         "evaluate": {"max_new_tokens": 8},
     }
 

@@ -13,6 +13,7 @@ from srit.kinds import Finding
 from srit.pipeline.estimate import n_parameters, n_problems, n_there, uses_of
 from srit.pipeline.stage import Stage
 from srit.recipe import Recipe, TaskUse
+from srit.recipe.unused import without_effect
 from srit.records import Split
 from srit.samplers import sampler_kind
 from srit.shortages import free_disk, gigabytes
@@ -59,6 +60,8 @@ def _checks(recipe: Recipe, folder: Path, again: Sequence[Stage]) -> Iterator[Ch
     if not again:
         return
     yield lambda: _place(recipe, folder, again)
+    if line := without_effect(recipe):
+        yield lambda: iter([Finding(False, "pairs", line)])
     if recipe.report_to:
         yield lambda: findings(recipe.report_to or ())
     if "problems" in products:

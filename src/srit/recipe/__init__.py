@@ -324,6 +324,8 @@ def _waiting(recipe: Recipe) -> str:
         return "pairs.path: pairs of a file need no answers: remove sample.path"
     if recipe.pairs.path and recipe.controls:
         return "controls: they learn from sampled answers, and with pairs.path there are none"
+    if recipe.pairs.path and refine.loss == "none":
+        return "pairs.path: the loss none would not learn what the pairs reject: set refine.loss: sigmoid"
     if recipe.pairs.path and refine.nll_weight and refine.nll_on == "right":
         return "pairs.path: no answers are sampled whose likelihood could be raised: set refine.nll_on: chosen"
     return ""
