@@ -164,5 +164,6 @@ teacher: {wanted.teacher}
 # demonstrations: {{limit: 200}} # the teacher answers only 200; the other problems need only their gold answers
 # instruct: {{epochs: 3}} # default 6; fewer for thousands of demonstrations
 # sample: {{max_new_tokens: 512}} # default 256; more for long answers, and evaluate.max_new_tokens as well
+# refine: {{loss: sigmoid}} # default none, right answers alone; sigmoid also prefers them to wrong ones (DPO)
 # prompt: {{instruction: "…"}} # instead of the task's own
 """
