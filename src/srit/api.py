@@ -22,6 +22,7 @@ from srit.pipeline.variants import begin_variant, shared_by
 from srit.recipe import Recipe
 from srit.recipe.begun import begun_recipe, run_around
 from srit.recipe.evaluation import evaluation_recipe
+from srit.recipe.unused import without_effect
 from srit.recipe.wording import PLAIN
 from srit.records import Completion, Demonstration, Pair
 from srit.records.scores import Results
@@ -328,6 +329,8 @@ def make(
     def report(line: str) -> None:
         watch(Line(line))
 
+    if line := without_effect(recipe):
+        report(f"WARN {line}")
     with (
         shared_by(folder, stages, report) as shared,
         working(machines, recipe, report) as engine,
