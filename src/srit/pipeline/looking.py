@@ -61,7 +61,7 @@ def _checks(recipe: Recipe, folder: Path, again: Sequence[Stage]) -> Iterator[Ch
         return
     yield lambda: _place(recipe, folder, again)
     if line := without_effect(recipe):
-        yield lambda: iter([Finding(False, "pairs", line)])
+        yield lambda: iter([Finding(False, "refine.loss", line)])
     if recipe.report_to:
         yield lambda: findings(recipe.report_to or ())
     if "problems" in products:
