@@ -95,7 +95,7 @@ class OneOf:
         if not isinstance(tree, dict):
             example = f"{{{self.by}: {self.default}}}"
             raise PydanticCustomError("no_fields", "give its fields, such as {example}", {"example": example})
-        tree = {self.by: self._meant(tree), **tree}
+        tree = {self.by: self.name(tree), **tree}
         try:
             member = self.member(tree)
         except RecipeError as error:
@@ -113,8 +113,8 @@ class OneOf:
         """Return the member that a mapping of fields without a name stands for."""
         if not self.or_else:
             return self.default
-        usual = self.kinds.find(self.default, Configured).settings.model_fields
-        return self.or_else if any(name in self.others and name not in usual for name in tree) else self.default
+        own = set(self.others).difference(self.kinds.find(self.default, Configured).settings.model_fields)
+        return self.default if own.isdisjoint(tree) else self.or_else
 
     def _without_former(self, tree: Mapping[str, Any], member: type[Part]) -> dict[str, Any]:
         """Drop fields of other members that are null or have their defaults: earlier versions wrote them."""

@@ -45,21 +45,22 @@ def plan_for(
     recipe: Recipe, wanted: Sequence[Stage], run: Run, shared: Shared | None, report: Report
 ) -> ComputePlan | None:
     """Decide how the student is computed, and measure that only if a wanted stage computes with it."""
-    kept = kept_way(run.manifest, recipe, identity(recipe.student))
+    student = identity(recipe.student)
+    kept = kept_way(run.manifest, recipe, student)
     if len(models_of(recipe)) > 1 or any(stage.computes for stage in wanted):
         if kept is None and known_rates(recipe.student) is None:
             report(
                 f"     measuring once which ways to compute {recipe.student.model} are correct and fast here; this "
                 "takes minutes"
             )
-        return _begin_way(run, recipe, shared)
+        return _begin_way(run, recipe, shared, kept, student)
     return begun_compute_plan(recipe, kept)
 
 
-def _begin_way(run: Run, recipe: Recipe, shared: Shared | None) -> ComputePlan:
+def _begin_way(
+    run: Run, recipe: Recipe, shared: Shared | None, kept: Mapping[str, Json] | None, student_sum: str
+) -> ComputePlan:
     """Return how the student is computed, as decided when the run or those that share its work began, and keep it."""
-    student_sum = identity(recipe.student)
-    kept = kept_way(run.manifest, recipe, student_sum)
     if shared is not None:
         place, student = shared.folder / "ways.json", recipe.student
         with shared.alone("ways"):

@@ -86,8 +86,8 @@ def share(run: Run, stage: Stage, stages: Sequence[Stage], folder: Path, *, anew
     entries, pool = run.manifest.stages, folder / "pool"
     entry = entries[str(stage.name)]
     run.share(str(stage.name), stage.outputs, pool / entry.fingerprint, anew=anew)
-    for maker in stages:
+    for name in stage.spends:
+        maker = next(one for one in stages if name in one.outputs)
         made = entries.get(str(maker.name))
-        for number, name in enumerate(maker.outputs):
-            if made and name in stage.spends and made.outputs.get(name) == entry.inputs[name]:
-                spend_shared(pool / made.fingerprint, number)
+        if made and made.outputs.get(name) == entry.inputs[name]:
+            spend_shared(pool / made.fingerprint, maker.outputs.index(name))

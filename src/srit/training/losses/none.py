@@ -6,12 +6,13 @@ with several rounds one form of STaR (Zelikman et al. 2022, arXiv 2203.14465).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 
 from srit.recipe import Refine
+from srit.settings import Positive
 from srit.training.losses import LossKind
 
 
@@ -19,13 +20,13 @@ class NoneSettings(Refine):
     """Fine-tuning on own answers, without rejected ones."""
 
     loss: Literal["none"] = "none"
-    nll_weight: float = Field(default=1.0, ge=0)
+    nll_weight: Positive = 1.0
     nll_on: Literal["chosen", "right"] = "right"
 
-    @field_validator("nll_weight")
+    @field_validator("nll_weight", mode="before")
     @classmethod
-    def _is_the_whole_loss(cls, weight: float) -> float:
-        if not weight:
+    def _is_the_whole_loss(cls, weight: Any) -> Any:
+        if weight == 0:
             message = "it is the only term of the loss none: raise it, or set refine.loss: sigmoid for DPO alone"
             raise PydanticCustomError("no_loss", message)
         return weight
