@@ -23,11 +23,11 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-# OpenMP's threads spin while they wait for each other. If another process occupies one of their cores, all of them
-# wait for the thread without one: next to busy processes, a batch of answers took six times as long as with threads
-# that sleep. torch reads this when it is loaded, so it must come before anything here that could import torch.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# cuBLAS reads this when it is first used: with a fixed workspace, its sums have a fixed order.
+from srit.waiting import decide_waiting
+
+# torch reads these when it is loaded or first used, so they come before anything here that could import torch.
+decide_waiting()
+# With a fixed workspace, cuBLAS's sums have a fixed order.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 if TYPE_CHECKING:

@@ -89,6 +89,14 @@ def test_nothing_is_built_where_nothing_is_missing_and_equal_sources_are_built_o
     assert BUILT == ["a-", "b-", "b-"]
 
 
+def test_what_was_built_last_can_be_taken_and_is_then_built_anew(tmp_path):
+    engine = LocalEngine()
+    mapped_once(engine, Words(Prefix("a-")), {"first": "x"}, kept=tmp_path)
+
+    assert engine.take(Prefix("a-")) == engine.take(Prefix("a-")) == "a-"
+    assert BUILT == ["a-", "a-"]
+
+
 def test_works_travel_as_values_and_give_the_same_bytes_there(tmp_path, tiny_student):
     student = Student(model=str(tiny_student), tuning="full", dtype="float32")
     tiny_model(seed=3).save_pretrained(tmp_path / "trained")

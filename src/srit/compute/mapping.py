@@ -76,6 +76,10 @@ class Engine(Protocol):
         """
         ...
 
+    def take(self, source: Source[Built]) -> Built:
+        """Return what a source builds, kept since the last work or built now, for the caller alone; free the rest."""
+        ...
+
     def release(self) -> None:
         """Free what it keeps for the next work, before something else takes the memory."""
         ...

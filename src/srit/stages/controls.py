@@ -40,7 +40,7 @@ def control_stage(recipe: Recipe, control: Literal["instruct", "right"]) -> Stag
 def _make_more_instruction(inputs: Inputs, out: Outputs, context: Context, file: str) -> Mapping[str, Json]:
     """Continue stage 1 for as many tokens as round 1 of stage 2 takes."""
     recipe, budget = inputs.recipe, _budget(inputs, context, file)
-    start = partial(context.trainable, inputs.path("instructed"))
+    start = partial(context.trainable, inputs.trained("instructed"))
     settings = recipe.instruct.model_copy(update={"learning_rate": recipe.refine.learning_rate})
     return instruct_on(inputs, out, context, start, "controls/instruct", settings, max_tokens=budget)
 

@@ -16,6 +16,7 @@ from srit.pipeline.context.teaching import Teaching
 from srit.pipeline.context.texts import Texts
 from srit.samplers import Request, Sampled, SamplingSettings
 from srit.samplers.chunks import SamplerSource, SamplingWork, chunks_of, read_answers
+from srit.students.sources import Trained
 from srit.training.distributed.trainers import Done, Task, Trainers, Work
 from srit.watching import Progressed, Said, Watch
 
@@ -42,10 +43,12 @@ class Context:
     partial: Path  # the folder of the stage's unfinished work; a later run continues from it
     seconds: Mapping[str, float]  # the time that each finished stage of the recipe took
 
-    def trainable(self, start: Path | None) -> LanguageModel:
-        """Load the student to train it, as in `Models.trainable`, once the engine has freed what it keeps."""
-        self.engine.release()
-        return self._trained.trainable(start)
+    def trainable(self, start: Trained | None) -> LanguageModel:
+        """Return the model that a training starts from, and let the engine free all others; None: the student itself.
+
+        The engine may have it still: the model that was just scored as a training's reference is often its start.
+        """
+        return self.engine.take(self._trained.reference(start))
 
     @property
     def _trained(self) -> Models:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from srit.compute.plan import Budget, ComputePlan
 from srit.recipe import SamplerSettings, Student
 from srit.samplers.chunks import SamplerSource
 from srit.students.sources import FrozenSource, TrainableSource, Trained
-
-if TYPE_CHECKING:
-    from srit.compute.model import LanguageModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +40,3 @@ class Models:
     def on_processor(self) -> Models:
         """Return the same models, loaded on the CPU, which has room for all of their weights."""
         return replace(self, student=self.student.model_copy(update={"device": "cpu"}))
-
-    def trainable(self, start: Path | None) -> LanguageModel:
-        """Load the student with its trained weights; None: with a new adapter, or with its own weights."""
-        from srit.students.loading import trainable
-
-        targets, attention = self.plan.targets, self.plan.attention
-        model: LanguageModel = trainable(self.student, start, targets=targets, attention=attention)
-        return model

@@ -26,6 +26,12 @@ class LastBuilt:
             self._kept = (source, source.build())
         return cast(Built, self._kept[1])
 
+    def take(self, source: Source[Built]) -> Built:
+        """Return what a source builds, as `of` does, and keep nothing."""
+        found = self.of(source)
+        self.forget()
+        return found
+
     def forget(self) -> None:
         """Free its memory and that of a sampler's engine."""
         self._kept = None
@@ -51,6 +57,10 @@ class LocalEngine:
         """Yield the bytes of each item with its key, in order."""
         for key, item in items.items():
             yield key, work.chunk(self._built.of(work.source), item)
+
+    def take(self, source: Source[Built]) -> Built:
+        """See `Engine`."""
+        return self._built.take(source)
 
     def release(self) -> None:
         """Free the model that it keeps."""

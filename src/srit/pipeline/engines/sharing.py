@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 from srit.compute.mapping import Built as BuiltThing
-from srit.compute.mapping import ChunkWork, Item, Key
+from srit.compute.mapping import ChunkWork, Item, Key, Source
 from srit.errors import MachineError
 from srit.pipeline.context.reports import Report
 from srit.pipeline.engines.crew import Built, Crew, Died, Done, Event, Failed, Ready, Some, Unfit
@@ -78,6 +78,11 @@ class SharingEngine(Generic[Some]):
             for worker in busy:  # the caller stopped early, and nobody waits for these
                 worker.end()
         share.check()
+
+    def take(self, source: Source[BuiltThing]) -> BuiltThing:
+        """See `Engine`: what workers keep stays theirs."""
+        self.release()
+        return source.build()
 
     def release(self) -> None:
         """End the workers, and with them what they keep."""

@@ -137,7 +137,7 @@ def make_refined(
     if not preferences and not part.shown:
         raise TrainingError(f"no problem gave a pair or a right answer: {_NOTHING}")
     agreement, reference = referenced(inputs, context, preferences, settings, file, part)
-    start = partial(context.trainable, inputs.path(start_of(inputs, part)))
+    start = partial(context.trainable, inputs.trained(start_of(inputs, part)))
     is_reference = reference_of(settings, part) == part
     work = partial(
         refine,
