@@ -52,4 +52,6 @@ def _running_here() -> int | None:
 
 def _threads() -> int:
     stated = os.environ.get("OMP_NUM_THREADS", "")
-    return int(stated) if stated.isdecimal() else len(os.sched_getaffinity(0))
+    if stated.isdecimal():
+        return int(stated)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
