@@ -36,7 +36,7 @@ def main(rounds: int, busy: list[int]) -> None:
                 for name, variables in WAYS.items():
                     done = subprocess.run(
                         [sys.executable, __file__, "measure"],
-                        env=undecided | variables,
+                        env={**undecided, **variables},
                         stdout=subprocess.PIPE,
                         timeout=PATIENCE,
                         check=True,

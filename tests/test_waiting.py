@@ -10,18 +10,19 @@ from srit.waiting import SLEEPS, SPINS, waiting
 
 
 @pytest.mark.parametrize(
-    ("running", "threads", "cores", "decided"),
+    ("looks", "threads", "cores", "decided"),
     [
-        (0, 2, 2, SPINS),
-        (1, 2, 2, SLEEPS),
-        (1, 1, 2, SPINS),
-        (6, 2, 8, SPINS),
-        (7, 2, 8, SLEEPS),
-        (None, 2, 8, SLEEPS),
+        ([0], 2, 2, SPINS),
+        ([1, 1], 2, 2, SLEEPS),
+        ([1, 0], 2, 2, SPINS),
+        ([1], 1, 2, SPINS),
+        ([6], 2, 8, SPINS),
+        ([7], 2, 8, SLEEPS),
+        ([], 2, 8, SLEEPS),
     ],
 )
-def test_threads_spin_if_each_of_them_finds_an_idle_core(running, threads, cores, decided):
-    assert waiting(running, threads, cores) == decided
+def test_threads_spin_if_each_of_them_once_finds_an_idle_core(looks, threads, cores, decided):
+    assert waiting(looks, threads, cores) == decided
 
 
 def _decided(**stated):

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 LOAD = Path("/proc/loadavg")
-LOOKS = 5  # at intervals of a millisecond: what runs at every one of them is not just passing by
+LOOKS, BETWEEN = 10, 0.005  # seconds: what runs at every look is not just passing by
 # About 0.3 ms on current Intel processors. libgomp's own 300,000 take 20.
 SPINS = {"GOMP_SPINCOUNT": "5000"}
 SLEEPS = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -24,30 +25,26 @@ def decide_waiting() -> None:
     torch loads OpenMP, which reads this once: call it before.
     """
     if not {*SPINS, *SLEEPS} & set(os.environ):
-        os.environ.update(waiting(_running_here(), _threads(), os.cpu_count() or 1))
+        os.environ.update(waiting(_looks(), _threads(), os.cpu_count() or 1))
 
 
-def waiting(running: int | None, threads: int, cores: int) -> Mapping[str, str]:
-    """Return the variables that make threads spin if each of them finds an idle core, and sleep otherwise.
+def waiting(looks: Iterable[int], threads: int, cores: int) -> Mapping[str, str]:
+    """Return the variables that make threads spin if at some look each finds an idle core, and sleep otherwise.
 
     Args:
-        running: how many threads of other processes run on this machine; None: unknown.
+        looks: at each, how many threads of other processes run on this machine.
         threads: how many are to be used.
         cores: those of the machine.
     """
-    return SLEEPS if running is None or running + threads > cores else SPINS
+    return SPINS if any(running + threads <= cores for running in looks) else SLEEPS
 
 
-def _running_here() -> int | None:
-    """Return how many threads of other processes have been running for a few milliseconds; None: Linux alone tells."""
-    found: list[int] = []
-    try:
+def _looks() -> Iterator[int]:
+    """Count what runs besides this process, a few times; Linux alone tells."""
+    with suppress(OSError, ValueError, IndexError):
         for look in range(LOOKS):
-            time.sleep(0.001 if look else 0)
-            found.append(int(LOAD.read_text().split()[3].split("/")[0]) - 1)  # this process is one of them
-    except (OSError, ValueError, IndexError):
-        return None
-    return min(found)
+            time.sleep(BETWEEN if look else 0)
+            yield int(LOAD.read_text().split()[3].split("/")[0]) - 1
 
 
 def _threads() -> int:

@@ -25,7 +25,7 @@ rows: 16
 
 
 def study_of(recipe):
-    """The recipe as a study of two cells, whose practice comes in parts: a part's optimizer is removed after the next."""
+    """The recipe as a study of two cells, whose practice comes in parts: a part's optimizer goes after the next."""
     tree = yaml.safe_load(recipe) | {"rounds": 1, "controls": []}
     tree["refine"] |= {"parts": 2, "passes": 2}
     return yaml.safe_dump({"name": "pair", "recipe": tree, "seeds": [0], "axes": {"refine.beta": [0.1, 0.3]}})
