@@ -1,8 +1,8 @@
 """Measure how threads should wait: python bench/waiting.py [ROUNDS [BUSY …]]
 
 Seconds for 128 answers of 24 tokens and for four gradients of 160 tokens with the embedded student, next to each number
-of busy processes, if OpenMP's threads sleep, spin as srit lets them (`srit.waiting`), or spin as
-libgomp does by itself. Every measurement is a process of its own; the ways take turns.
+of busy processes, if OpenMP's threads sleep, spin as srit lets them (`srit.threads`), or spin as libgomp does by
+itself. Every measurement is a process of its own; the ways take turns.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from statistics import median
 
-from srit.waiting import SLEEPS, SPINS
+from srit.threads import SLEEPS, SPINS
 
 WAYS: Mapping[str, Mapping[str, str]] = {
     "sleeping": SLEEPS,

@@ -23,7 +23,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from srit.waiting import decide_waiting
+from srit.threads import decide_waiting
 
 # torch reads these when it is loaded or first used, so they come before anything here that could import torch.
 decide_waiting()

@@ -14,12 +14,13 @@ from works import Prefix, Words, begun
 
 from srit.api import sample
 from srit.errors import RecipeError
-from srit.pipeline.engines import Machines, engine_of, threads_of
+from srit.pipeline.engines import Machines, engine_of
 from srit.pipeline.engines.processes import Processes
 from srit.pipeline.engines.room import free_bytes, workers_that_fit
 from srit.pipeline.engines.sharing import SharingEngine
 from srit.recipe import read_recipe
 from srit.run_directory import read_manifest
+from srit.threads import threads_of
 
 # A driver whose four chunks take a second each, as a command runs one.
 DRIVER = """

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
 from srit.errors import RecipeError
+from srit.threads import threads_of
 
 if TYPE_CHECKING:
     from srit.compute.mapping import Engine
@@ -79,16 +80,6 @@ def _ray(machines: Machines, recipe: Recipe, report: Report) -> Engine:
     from srit.pipeline.engines.ray import ray_engine
 
     return ray_engine(machines.workers, report, mixed=machines.mixed)
-
-
-def threads_of(workers: int) -> int:
-    """Return how many threads each of so many workers on this machine uses: its share of the cores.
-
-    Float32 sums depend on it, so OMP_NUM_THREADS decides if it is set: then any number of workers gives the same
-    bytes.
-    """
-    stated = os.environ.get("OMP_NUM_THREADS", "")
-    return int(stated) if stated.isdecimal() and int(stated) else max(1, len(os.sched_getaffinity(0)) // workers)
 
 
 def _devices() -> list[str]:

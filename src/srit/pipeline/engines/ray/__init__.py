@@ -12,6 +12,7 @@ from srit.installing import extra_install
 from srit.pipeline.context.reports import Report
 from srit.pipeline.engines.ray.crew import Actors, RayWorker
 from srit.pipeline.engines.sharing import SharingEngine
+from srit.threads import stated_threads
 
 if TYPE_CHECKING:
     from srit.compute.mapping import Engine
@@ -104,6 +105,4 @@ def _shape(nodes: Sequence[Mapping[str, float]], workers: int | None) -> tuple[i
     gpus, cpus = (int(sum(node.get(kind, 0) for node in nodes)) for kind in ("GPU", "CPU"))
     size = workers or gpus or len(nodes) or 1
     least = min((int(node["CPU"]) for node in nodes), default=1)
-    stated = os.environ.get("OMP_NUM_THREADS", "")
-    threads = int(stated) if stated.isdecimal() and int(stated) else max(1, min(least, cpus // size))
-    return size, threads, min(gpus, 1)
+    return size, stated_threads() or max(1, min(least, cpus // size)), min(gpus, 1)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from srit.waiting import SLEEPS, SPINS, waiting
+from srit.threads import SLEEPS, SPINS, waiting
 
 
 @pytest.mark.parametrize(

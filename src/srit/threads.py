@@ -1,4 +1,4 @@
-"""How OpenMP's threads wait for each other between two pieces of work: spinning for a moment, or asleep.
+"""How many of OpenMP's threads compute, and how they wait for each other: spinning for a moment, or asleep.
 
 Waking a thread that sleeps may take longer than the work that it gets. But a thread that spins keeps a core from other
 processes, and then from the very thread that it waits for.
@@ -25,7 +25,7 @@ def decide_waiting() -> None:
     torch loads OpenMP, which reads this once: call it before.
     """
     if not {*SPINS, *SLEEPS} & set(os.environ):
-        os.environ.update(waiting(_looks(), _threads(), os.cpu_count() or 1))
+        os.environ.update(waiting(_looks(), threads_of(1), os.cpu_count() or 1))
 
 
 def waiting(looks: Iterable[int], threads: int, cores: int) -> Mapping[str, str]:
@@ -47,8 +47,17 @@ def _looks() -> Iterator[int]:
             yield int(LOAD.read_text().split()[3].split("/")[0]) - 1
 
 
-def _threads() -> int:
+def threads_of(workers: int) -> int:
+    """Return how many threads each of so many workers on this machine uses: its share of the cores.
+
+    Float32 sums depend on it, so OMP_NUM_THREADS decides if it is set: then any number of workers gives the same
+    bytes.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return stated_threads() or max(1, cores // workers)
+
+
+def stated_threads() -> int:
+    """Return OMP_NUM_THREADS; 0: it is not set to a number."""
     stated = os.environ.get("OMP_NUM_THREADS", "")
-    if stated.isdecimal():
-        return int(stated)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(stated) if stated.isdecimal() else 0
