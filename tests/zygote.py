@@ -35,11 +35,14 @@ class Zygote:
             text=True,
         )
 
-    def start(self, *arguments, folder=None, at=0, fault="kill before", terminal=None, path=(), ignored=()):
+    def start(
+        self, *arguments, folder=None, at=0, fault="kill before", states=None, terminal=None, path=(), ignored=()
+    ):
         """Begin a command and return its pid; `ended` waits for it.
 
         Args:
             folder: whose operations are counted in `operations`, and struck by `fault` at number `at`.
+            states: a folder that gets a copy of `folder` as each kill or power loss would leave it.
             terminal: the device that it reads from and writes to; None: it writes to `output`.
             path: of folders that it imports from first.
             ignored: signals that it ignores when it begins.
@@ -50,6 +53,7 @@ class Zygote:
             "folder": folder and str(folder),
             "at": at,
             "fault": fault,
+            "states": states and str(states),
             "cwd": str(self.place),
             "output": terminal or str(self.place / "output"),
             "log": str(self.place / "operations.log"),
@@ -97,6 +101,7 @@ class Zygote:
 
 def main():
     import peft  # noqa: F401
+    import scipy.stats  # noqa: F401
     import torch
     import transformers  # noqa: F401
     from transformers.models.auto.modeling_auto import AutoModelForCausalLM  # noqa: F401
@@ -125,7 +130,7 @@ def _run(asked):
         sys.path.append(str(Path(__file__).parent / "torture"))
         from operations import Operations
 
-        Operations(asked["folder"], asked["at"], asked["fault"], asked["log"]).install()
+        Operations(asked["folder"], asked["at"], asked["fault"], asked["log"], asked["states"]).install()
     code = 1
     try:
         from srit.cli import app

@@ -1,13 +1,14 @@
-"""Counts what a process does to files, and strikes at the operation it was told to: a kill, an error, a power loss."""
+"""Counts what a process does to files, strikes at the operation it was told to, and keeps what a strike would leave."""
 
 import builtins
 import errno
+import hashlib
 import os
 import shutil
 import signal
 from pathlib import Path
 
-FAULTS = ("kill before", "kill after", "ENOSPC", "EIO", "power loss")
+FAULTS = ("kill before", "kill after", "ENOSPC", "EIO", "power loss")  # where a strike may fall
 
 
 class Operations:
@@ -17,13 +18,16 @@ class Operations:
         at: the number of the operation to strike at, from 1; 0: never.
         fault: one of FAULTS.
         log: gets a line for each operation.
+        states: gets the folder as each kill or power loss would leave it, if given; of equal ones the first.
     """
 
-    def __init__(self, folder, at, fault, log):
+    def __init__(self, folder, at, fault, log, states=None):
         self.folder, self.at, self.fault = str(Path(folder).resolve()), at, fault
+        self.states = states and States(self.folder, states)
         self.done, self.is_struck = 0, False
         self.log = open(log, "a", buffering=1)  # noqa: SIM115
-        self.unsynced = Unsynced(Path(log).parent / "lost", is_kept=at and fault == "power loss")
+        is_kept = states or (at and fault == "power loss")
+        self.unsynced = Unsynced(self.folder, Path(log).parent / "lost", is_kept=is_kept)
 
     def install(self):
         for name in ("replace", "rename"):
@@ -70,6 +74,11 @@ class Operations:
         return Struck(self)
 
     def strike(self, *, before):
+        if self.states and before:
+            self.states.keep(f"{self.done:05} kill before")
+        elif self.states:
+            self.states.keep(f"{self.done:05} kill after")
+            self.states.keep(f"{self.done:05} power loss", self.unsynced.lose)
         if self.done != self.at or self.is_struck:
             return
         self.is_struck = before == (self.fault in ("kill before", "ENOSPC", "EIO"))
@@ -77,7 +86,7 @@ class Operations:
             number = getattr(errno, self.fault)
             raise OSError(number, os.strerror(number))
         if not before and self.fault == "power loss":
-            self.unsynced.lose()
+            self.unsynced.lose(self.folder)
         if self.is_struck and self.fault not in ("ENOSPC", "EIO"):
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -93,13 +102,32 @@ class Struck:
         self.operations.strike(before=False)  # whether or not the operation failed, as some are meant to
 
 
+class States:
+    """Copies of a folder, each kept once."""
+
+    def __init__(self, folder, place):
+        self.folder, self.place, self.seen = folder, Path(place), set()
+
+    def keep(self, name, change=lambda copy: None):
+        if not os.path.isdir(self.folder):
+            return
+        copy = shutil.copytree(self.folder, self.place / name, symlinks=True)
+        change(str(copy))
+        paths = sorted(copy.rglob("*"))
+        files = [path.read_bytes() if path.is_file() else b"" for path in paths]
+        sums = [f"{path.relative_to(copy)} {hashlib.sha256(data).hexdigest()}" for path, data in zip(paths, files)]
+        if tuple(sums) in self.seen:
+            shutil.rmtree(copy)
+        self.seen.add(tuple(sums))
+
+
 class Unsynced:
     """What a power loss would take: changes whose file or folder was not synced since."""
 
-    def __init__(self, kept, *, is_kept):
-        self.kept, self.is_kept, self.number = kept, is_kept, 0
+    def __init__(self, folder, kept, *, is_kept):
+        self.folder, self.kept, self.is_kept, self.number = folder, kept, is_kept, 0
         shutil.rmtree(kept, ignore_errors=True)
-        self.changes = []  # (the path whose sync makes it last, how to take it back)
+        self.changes = []  # (the path whose sync makes it last, how to take it back in the folder or a copy of it)
 
     def _copy(self, path):
         if not self.is_kept or not os.path.lexists(path):
@@ -116,34 +144,38 @@ class Unsynced:
     def _noted(self, lasts, take_back):
         return lambda: self.changes.append((lasts, take_back))
 
+    def _in(self, folder, path):
+        return os.path.join(folder, os.path.relpath(path, self.folder))
+
     def renamed(self, source, target):
         before = self._copy(target)
 
-        def take_back():
-            _remove(source)
-            if os.path.lexists(target):
-                shutil.move(target, source)
-            _restore(before, target)
+        def take_back(folder):
+            old, new = self._in(folder, source), self._in(folder, target)
+            _remove(old)
+            if os.path.lexists(new):
+                shutil.move(new, old)
+            _restore(before, new)
 
         return self._noted(os.path.dirname(target), take_back)
 
     def removed(self, path, *_):
         before = self._copy(path)
-        return self._noted(os.path.dirname(path), lambda: _restore(before, path))
+        return self._noted(os.path.dirname(path), lambda folder: _restore(before, self._in(folder, path)))
 
     def made(self, path, *_):
-        return self._noted(os.path.dirname(path), lambda: _remove(path))
+        return self._noted(os.path.dirname(path), lambda folder: _remove(self._in(folder, path)))
 
     def written(self, path, *_):
         before = self._copy(path)
 
-        def take_back():
-            _remove(path)
-            _restore(before, path)
+        def take_back(folder):
+            _remove(self._in(folder, path))
+            _restore(before, self._in(folder, path))
 
         def noted():
             if before is None:  # its name lasts only once the folder is synced
-                self.changes.append((os.path.dirname(path), lambda: _remove(path)))
+                self.changes.append((os.path.dirname(path), lambda folder: _remove(self._in(folder, path))))
             self.changes.append((path, take_back))
 
         return noted
@@ -154,9 +186,9 @@ class Unsynced:
 
         return lasting
 
-    def lose(self):
+    def lose(self, folder):
         for _, take_back in reversed(self.changes):
-            take_back()
+            take_back(folder)
 
 
 def _restore(kept, path):

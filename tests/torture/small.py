@@ -14,7 +14,7 @@ tasks:
   dev: [{{task: sums, limit: 2}}]
   evaluate: [{{task: sums, limit: 3}}, {{task: doors, limit: 3}}]
 teacher: {teacher}
-instruct: {{epochs: 24, learning_rate: 1e-2, batch_size: 16, direct_target: answer}}
+instruct: {{epochs: 12, learning_rate: 1e-2, batch_size: 16, direct_target: answer}}
 sample: {{direct: 2, cot: 2, max_new_tokens: 8}}
 refine: {{loss: sigmoid, epochs: 1, batch_size: 8, nll_weight: 0.5, accept: always}}
 rounds: 2

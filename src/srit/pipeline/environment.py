@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import distribution, version
 from pathlib import Path
 
@@ -17,7 +18,10 @@ from srit.training.distributed.trainers import Trainers
 def environment() -> dict[str, str]:
     """Return what results depend on besides the recipe."""
     packages = ("srit", "torch", "transformers", "peft")
-    return {"python": platform.python_version(), "machine": platform.machine(), **{p: version(p) for p in packages}}
+    return {"python": platform.python_version(), "machine": platform.machine(), **{p: _version(p) for p in packages}}
+
+
+_version = cache(version)  # reads files, and is asked again at every stage
 
 
 def environment_of(stage: Stage, engine: Engine, trainers: Trainers) -> dict[str, str]:
