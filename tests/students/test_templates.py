@@ -217,6 +217,8 @@ def test_the_template_of_a_model_family_is_mended_once_and_for_all(family, tmp_p
         ("{{ 'x' * 3000000000 }}", "memory"),
         ("{% for i in range(99999) %}{{ 'x' * 1000000 }}{% endfor %}", "memory"),
         ("{{ 'x' * 9000000 }}", "9,000,0"),
+        ("\ud800", "half of a surrogate pair"),
+        (r"{{ '\ud800' }}", "half of a surrogate pair"),
         ("{% set n = namespace(t='x') %}{% for i in range(99) %}{% set n.t = n.t ~ n.t %}{% endfor %}", "memory"),
     ],
 )

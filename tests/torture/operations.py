@@ -115,7 +115,10 @@ class States:
         change(str(copy))
         paths = sorted(copy.rglob("*"))
         files = [path.read_bytes() if path.is_file() else b"" for path in paths]
-        sums = [f"{path.relative_to(copy)} {hashlib.sha256(data).hexdigest()}" for path, data in zip(paths, files)]
+        sums = [
+            f"{path.relative_to(copy)} {hashlib.sha256(data).hexdigest()}"
+            for path, data in zip(paths, files, strict=True)
+        ]
         if tuple(sums) in self.seen:
             shutil.rmtree(copy)
         self.seen.add(tuple(sums))

@@ -174,9 +174,12 @@ def _attempt(render: Render, source: str, turns: Turns, opens: bool) -> tuple[st
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         text = render(source, turns, opens)
+        text.encode()
         return (text, None) if len(text) < LONGEST // 8 else ("", f"writes {len(text):,} characters for one text")
     except MemoryError:
         return "", _TOO_LARGE
+    except UnicodeEncodeError:
+        return "", "writes half of a surrogate pair, which is not a character"
     except Exception as error:
         return "", f"fails ({(str(error).strip() or type(error).__name__).splitlines()[0]:.200})"
     finally:
