@@ -2,10 +2,10 @@ import pytest
 from made_up import IN_DOMAIN, as_record, made_up, srit, study_of, table_of, with_other_problems
 
 from srit.records.scores import Interval
+from srit.signed import points
 from srit.study.claims import findings, outcome_of
 from srit.study.estimates import results_of
 from srit.study.tables import make_tables
-from srit.study.words import points
 
 
 def sentence(shares, **options):

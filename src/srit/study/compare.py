@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator
 
 from srit.records.scores import Interval
+from srit.signed import change_points
 from srit.study.claims import findings
 from srit.study.estimates import Estimate, Key, Marked, StudyResults, accuracy, common_seeds, difference
 from srit.study.page import markdown
 from srit.study.tables.entries import Entry, Table, place
-from srit.study.words import change_points
 
 _B = "b: "  # prefix of the names of b's cells when both studies' answers are together
 _NOTE = (

@@ -1,4 +1,4 @@
-"""A study in words: shares as points, claims, and the sentence about each."""
+"""A study in words: its claims, and the sentence about each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from srit.records import Model
-from srit.records.scores import Interval
+from srit.signed import points
 from srit.stages.results import DOMAINS
 from srit.study.estimates import Estimate
 from srit.study.records import Claim
@@ -37,7 +37,8 @@ def _side(model: Model, labels: Mapping[str, str]) -> str:
 
 def pooled_change(pooled: Estimate, p_seeds: float | None) -> str:
     """Write a claim's mean difference, and those of its seeds with their t test if there are several."""
-    change = f"pooled {points(pooled.mean)} points ({points(pooled.ci95.low)} to {points(pooled.ci95.high)})"
+    low, high = pooled.ci95
+    change = f"pooled {points(pooled.mean)} points ({points(low)} to {points(high)})"
     if p_seeds is not None:
         change += f", by seed {', '.join(map(points, pooled.by_seed))} (t test p = {p_seeds:.2g})"
     return change
@@ -47,23 +48,3 @@ def counted(there: Sequence[object], n_sure: int, *, ahead: bool, of: str, signi
     """Write on how many comparisons a model is ahead or behind, and on how many of these surely."""
     text = f"{'ahead' if ahead else 'behind'} on {len(there)}{of}"
     return f"{text} (Holm p < {significant} on {n_sure})" if there else text
-
-
-def points(share: float) -> str:
-    """Write a share as signed points, with a typographic minus."""
-    return signed(100 * share, 1)
-
-
-def change_points(mean: float, ci95: Interval) -> str:
-    """Write a difference of shares with its interval, as signed points."""
-    return f"{points(mean)} ({points(ci95.low)} to {points(ci95.high)})"
-
-
-def number(value: float | None, digits: int) -> str:
-    """Write a number with a typographic minus; "": there is none."""
-    return "" if value is None else f"{value:.{digits}f}".replace("-", "−")
-
-
-def signed(value: float, digits: int) -> str:
-    """Write a number with its sign, a typographic minus, and no negative zero."""
-    return f"{value:+z.{digits}f}".replace("-", "−")

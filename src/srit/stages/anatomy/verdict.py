@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple
 from srit.records import Domain, Model
 from srit.records.anatomy import Anatomy, PairCounts
 from srit.records.scores import Interval, Results
+from srit.signed import change_points
 from srit.stages.anatomy.overlaps import in_common
 
 ENOUGH = 0.5  # of the pairs
@@ -121,14 +122,9 @@ def _is_little(pairs: PairCounts) -> bool | None:
 
 
 def _control(ahead: Mapping[Domain, Ahead], in_common: float | None) -> str:
-    gains = " and ".join(f"{_change(one)} points {_WHERE[domain]}" for domain, one in ahead.items())
+    gains = " and ".join(f"{change_points(of.delta, of.ci95)} points {_WHERE[domain]}" for domain, of in ahead.items())
     text = f"refined leads fine-tuning on the student's own right answers by {gains}"
     return text if in_common is None else f"{text}, and {_percent(in_common)} of what either newly has right, both have"
-
-
-def _change(ahead: Ahead) -> str:
-    mean, low, high = (f"{100 * share:+z.1f}".replace("-", "−") for share in (ahead.delta, *ahead.ci95))
-    return f"{mean} ({low} to {high})"
 
 
 def _anatomy(pairs: PairCounts) -> str:

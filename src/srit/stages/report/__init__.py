@@ -25,11 +25,12 @@ from srit.run_directory import (
     sha256_of,
     write_bytes,
 )
+from srit.signed import points
 from srit.stages.anatomy.overlaps import by_chance, in_common
 from srit.stages.anatomy.verdict import verdict_of
 from srit.stages.report import accuracy, anatomy, provenance
 from srit.stages.report.curves import curves
-from srit.stages.report.headline import findings, headline, main_prompt, points
+from srit.stages.report.headline import findings, headline, main_prompt
 from srit.stages.report.logs import read_logs
 from srit.stages.results import read_results
 from srit.watching import worded

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from srit.records import Domain, PromptKind
 from srit.records.scores import Comparison, Results
+from srit.signed import points
 from srit.stages.results import BASE, DOMAINS, INSTRUCTED, REFINED, over_domain
 
 BOTH: tuple[Domain, ...] = ("in", "out")
@@ -28,11 +29,6 @@ def findings(results: Results) -> list[str]:
 def main_prompt(results: Results) -> PromptKind:
     """Return the prompt that the headline is about: CoT if models were asked with it."""
     return "cot" if any(row.prompt == "cot" for row in results.rows) else "direct"
-
-
-def points(share: float) -> str:
-    """Write a share as signed points, with a typographic minus and no negative zero."""
-    return f"{100 * share:+z.1f}".replace("-", "−")
 
 
 def prompt_words(prompt: PromptKind) -> str:

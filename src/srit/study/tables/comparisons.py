@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from srit.intervals import p_value
+from srit.signed import change_points, signed
 from srit.study.claims import Compared, Finding
 from srit.study.estimates import StudyResults
 from srit.study.records import FailedRun, RunRecord
 from srit.study.tables.entries import Entry, Table, name_of
-from srit.study.words import change_points, signed
 
 
 def comparisons(findings: Sequence[Finding]) -> Table:

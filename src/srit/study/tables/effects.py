@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from srit.records.anatomy import Effect, Flips, PlaceLogps
+from srit.signed import signed
 from srit.study.estimates import StudyResults
 from srit.study.records import CellRecord
 from srit.study.tables.entries import Entry, Table, mean, name_of
-from srit.study.words import signed
 
 
 def places(results: StudyResults) -> Table:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from srit.records import Model, PromptKind
+from srit.signed import change_points, points
 from srit.stages.results import INSTRUCTED, REFINED
 from srit.study.estimates import Estimate, Key, Marked, StudyResults, accuracy, domain_tasks
 from srit.study.records import CellRecord
-from srit.study.words import change_points, points
 
 FULL_SHADE = 0.2  # the difference that a heat map shows in full color
 ACCURACY = "Accuracy in percent, mean over seeds (95 % interval: seeds and problems)."

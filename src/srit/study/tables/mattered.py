@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from srit.records import Domain, Model, PromptKind
 from srit.records.anatomy import Anatomy, PairCounts, SampleCounts
+from srit.signed import number
 from srit.stages.anatomy.overlaps import OverlapCounts, by_chance, count_overlap, in_common
 from srit.stages.anatomy.pairs import pooled
 from srit.stages.anatomy.verdict import RIGHT, Ahead, verdict
@@ -24,7 +25,6 @@ from srit.study.estimates import (
 from srit.study.records import CellRecord
 from srit.study.statistics import t_test
 from srit.study.tables.entries import Entry, Table, is_sure, name_of
-from srit.study.words import number
 
 SIGNIFICANT = 0.05
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import product
 
 from srit.records import Model
+from srit.signed import points, signed
 from srit.stages.results import BASE, DOMAINS, INSTRUCTED, REFINED
 from srit.study.estimates import (
     Key,
@@ -29,7 +30,6 @@ from srit.study.tables.entries import (
     place,
     points_entry,
 )
-from srit.study.words import points, signed
 
 
 def options(results: StudyResults) -> Table:

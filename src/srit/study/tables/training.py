@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from srit.records import Model, PromptKind
+from srit.signed import number
 from srit.stages.results import REFINED
 from srit.study.estimates import Estimate, Key, StudyResults, difference, domain_tasks, main_prompt, models_of
 from srit.study.records import CellRecord, TrainingRow
@@ -17,7 +18,6 @@ from srit.study.tables.entries import (
     prompt_words,
 )
 from srit.study.tables.students import STAGE_2, changes_part
-from srit.study.words import number
 
 
 def arms(results: StudyResults) -> Table | None:

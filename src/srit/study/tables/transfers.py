@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 from srit.records import PromptKind
+from srit.signed import points
 from srit.stages.results import REFINED
 from srit.study.estimates import Key, StudyResults, accuracy, difference, domain_tasks, main_prompt, tasks_of
 from srit.study.labels import FAMILY
@@ -21,7 +22,6 @@ from srit.study.tables.entries import (
     prompt_words,
 )
 from srit.study.tables.students import student_of
-from srit.study.words import points
 
 
 def families(results: StudyResults) -> Table | None:
