@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import get_args
 
 from srit.records import Model, PromptKind
+from srit.signed import change_points, points
 from srit.study.estimates import Key, common_seeds, difference, read_study_results
-from srit.study.words import change_points, points
 
 
 def main(study: str, asked: str, *places: str) -> None:
