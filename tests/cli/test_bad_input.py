@@ -67,9 +67,17 @@ def pickled(student):
     (student / "model.safetensors").unlink()
 
 
-def smaller_vocabulary(student):
-    config = json.loads((student / "config.json").read_text())
-    (student / "config.json").write_text(json.dumps(config | {"vocab_size": 50}))
+def changed_file(name, **fields):
+    def change(student):
+        written = json.loads((student / name).read_text())
+        (student / name).write_text(json.dumps(written | fields))
+
+    return with_student(change)
+
+
+def as_integers(weights):
+    name = "model.layers.0.mlp.up_proj.weight"
+    weights[name] = weights[name].to(torch.int8)
 
 
 BAD = {
@@ -88,12 +96,23 @@ BAD = {
     "a student with pickled weights only": (3, "use_safetensors=False).save_pretrained", with_student(pickled)),
     "weights that are cut": (
         3,
-        "cannot be loaded",
+        "is damaged or cut off",
         with_student(lambda s: (s / "model.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{}")),
     ),
     "a weight that is missing": (3, "lacks the weights", with_weights(lambda w: w.pop("model.norm.weight"))),
     "a weight that is not finite": (3, "not finite", with_weights(lambda w: w["model.norm.weight"].fill_(torch.nan))),
-    "more tokens than embeddings": (3, "the tokenizer has", with_student(smaller_vocabulary)),
+    "more tokens than embeddings": (3, "the tokenizer has", changed_file("config.json", vocab_size=50)),
+    "weights that are integers": (3, "mlp.up_proj.weight has integers", with_weights(as_integers)),
+    "a tokenizer's length that is text": (
+        3,
+        "the tokenizer of",
+        changed_file("tokenizer_config.json", model_max_length="long"),
+    ),
+    "generation settings that are a list": (
+        3,
+        "generation_config.json cannot be used",
+        with_student(lambda s: (s / "generation_config.json").write_text("[]")),
+    ),
     "LoRA on modules that do not exist": (
         3,
         "student.lora.target_modules",

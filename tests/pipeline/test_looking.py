@@ -90,6 +90,11 @@ def broken_row(tmp_path):
     return {}
 
 
+def other_names(tmp_path):
+    (tmp_path / "mine.jsonl").write_text('{"Question": "1 + 1?", "Answer": "2"}\n')
+    return {}
+
+
 def bomb(tmp_path):
     with gzip.open(tmp_path / "bomb.jsonl.gz", "wt") as file:
         for _ in range(80):
@@ -102,6 +107,7 @@ def bomb(tmp_path):
     ("change", "code", "message"),
     [
         (broken_row, 3, "mine.jsonl:2: answer: is missing"),
+        (other_names, 3, "mine.jsonl:1: question: is missing"),
         (bomb, 3, "the gzip file holds over 200 times its own size"),
         (lambda place: {"teacher": {"kind": "recording", "path": str(place / "none")}}, 3, "there is no file"),
         (lambda place: {"student": {"model": str(place / "none")}}, 3, "there is no folder"),

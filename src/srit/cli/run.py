@@ -136,8 +136,10 @@ def _row(stage: PlannedStage) -> tuple[str, ...]:
 
 
 def _together(faults: Sequence[SritError]) -> SritError:
-    """Return all faults as one error of the first one's kind."""
-    return type(faults[0])("\n".join(map(str, faults)))
+    """Return all faults as one error of the first one's kind, which may be a special case of that kind."""
+    kind = next(kind for kind in type(faults[0]).__mro__ if kind.__base__ is SritError)
+    error: SritError = kind("\n".join(map(str, faults)))
+    return error
 
 
 def stage_command(part: str, summary: str) -> Callable[..., None]:

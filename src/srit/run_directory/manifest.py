@@ -77,6 +77,8 @@ def read_manifest(folder: Path) -> Manifest:
                 "start over in another folder"
             )
         return Manifest(stages={})
+    if not path.is_file():  # reading a pipe would wait forever
+        raise DataError(f"{path}: not a file; {_RESTORE}")
     try:
         tree = json.loads(path.read_bytes())
         manifest = Manifest.model_validate(tree)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from srit.compute.plan import Attention, Targets
-from srit.errors import DataError
+from srit.errors import DataError, SritError
 from srit.recipe import Student
 from srit.recipe.wording import PLAIN, Prompt
 from srit.run_directory import canonical_sum
@@ -27,7 +28,7 @@ from srit.students.configs import check_sizes, revision_of
 from srit.students.embedded import EMBEDDED, locate_embedded
 from srit.students.lengths import Room, room_of
 from srit.students.prompts import Prompts
-from srit.students.weights import refuse_pickled
+from srit.students.weights import check_weights
 from srit.sums import sum_of
 
 if TYPE_CHECKING:
@@ -139,18 +140,24 @@ def load_prompts(student: Student, wording: Prompt = PLAIN, *, field: str = "stu
     """
     tokenizer = load_tokenizer(student)
     ends = _stated_ends(student, tokenizer)
-    return Prompts(tokenizer, student.chat_template, stated_ends=ends, field=field, wording=wording)
+    with _refusing(f"the tokenizer of {student.model} cannot be used"):
+        return Prompts(tokenizer, student.chat_template, stated_ends=ends, field=field, wording=wording)
 
 
 def _stated_ends(student: Student, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Return the ids at which `generate` would stop, without loading the weights."""
-    from transformers import GenerationConfig, PreTrainedConfig
+    from transformers import PreTrainedConfig
+    from transformers.utils.hub import cached_file
 
     base = base_student(student)
     for one in dict.fromkeys((student, base)):  # an adapter may leave them to its base
         place, revision = str(locate(one) or one.model), revision_of(one)
-        with suppress(OSError, ValueError):  # there are none
-            return _ids_of(GenerationConfig.from_pretrained(place, revision=revision).eos_token_id, len(tokenizer))
+        file = None
+        with suppress(OSError):  # there is none
+            file = cached_file(place, "generation_config.json", revision=revision)
+        if file is not None:
+            with _refusing(f"{file} cannot be used"):
+                return _ids_of(json.loads(Path(file).read_bytes()).get("eos_token_id"), len(tokenizer))
     config, _ = PreTrainedConfig.get_config_dict(place, revision=revision)
     ids = _ids_of((config.get("text_config") or config).get("eos_token_id"), len(tokenizer))
     # Configs keep the defaults of their class, which are meaningless in another vocabulary.
@@ -192,7 +199,7 @@ def _refusing(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (DataError, MemoryError):
+    except (SritError, MemoryError):
         raise
     except Exception as error:
         if shortage(error):
@@ -265,7 +272,8 @@ def _base(student: Student, precision: torch.dtype) -> PreTrainedModel:
     disable_progress_bar()  # type: ignore[no-untyped-call]
     student = base_student(student)
     place = str(locate(student) or student.model)
-    refuse_pickled(student.model, place)
+    if Path(place).is_dir():
+        check_weights(student.model, Path(place))
     with _refusing(f"{student.model} cannot be loaded"):
         loaded: Any = _auto_class(place, revision_of(student)).from_pretrained(
             place,

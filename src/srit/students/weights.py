@@ -16,34 +16,48 @@ def check_weights(model: str, folder: Path) -> None:
         model: its name in messages.
 
     Raises:
-        DataError: they are missing, pickled or cut off.
+        DataError: they are missing, pickled, cut off or, without a quantization_config in the config, not
+            floating-point numbers.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
-    refuse_pickled(model, str(folder))
+    _refuse_pickled(model, folder)
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise DataError(f"student.model: {model} has no weights (*.safetensors)")
+    config = folder / "config.json"
+    is_quantized = config.exists() and b'"quantization_config"' in config.read_bytes()
     for path in files:
         try:
-            with safe_open(path, framework="np"):
-                pass
+            integers = _integers(path)
         except (SafetensorError, OSError) as error:
             raise DataError(f"student.model: {path} is damaged or cut off ({str(error).splitlines()[0]})") from None
+        if integers is not None and not is_quantized:
+            raise DataError(
+                f"student.model: {path}: {integers} has integers, and config.json has no quantization_config that says "
+                "what they stand for: use a copy in float32 or bfloat16"
+            )
 
 
-def refuse_pickled(model: str, place: str) -> None:
+def _integers(path: Path) -> str | None:
+    """Return the name of a weight that consists of integers. Masks and positions, which some models store, are none."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="np") as tensors:
+        for name in tensors.keys():  # noqa: SIM118
+            if name.endswith(".weight") and tensors.get_slice(name).get_dtype().startswith(("I", "U", "BOOL")):
+                return str(name)
+    return None
+
+
+def _refuse_pickled(model: str, folder: Path) -> None:
     """
-    Args:
-        place: a folder, or a hub id, of which nothing is known here.
-
     Raises:
-        DataError: a local model has no other weights than pickled ones, which run whatever code they contain.
+        DataError: a model has no other weights than pickled ones, which run whatever code they contain.
     """
-    folder = Path(place)
     pickled = sorted(path.name for path in folder.glob("*") if path.suffix in _PICKLED)
     if pickled and not any(folder.glob("*.safetensors")):
-        convert = f"M.from_pretrained({place!r}, use_safetensors=False).save_pretrained('converted')"
+        convert = f"M.from_pretrained({str(folder)!r}, use_safetensors=False).save_pretrained('converted')"
         raise DataError(
             f"student.model: {model} has only pickled weights ({pickled[0]}), and loading them would run any code in "
             "them. "

@@ -51,7 +51,7 @@ class Journal:
         """Read the file, and repair what a crash left of it.
 
         Args:
-            take: called with each valid row, in order.
+            take: called with each row, in order; raises ValueError for one that is not what it reads.
             synced: whether an appended row waits for the disk. Rows that do not are secured by the next one that does.
             is_earlier: whether a row was written before rows had checksums.
         """
@@ -61,13 +61,13 @@ class Journal:
         self._size = path.with_name(f"{path.stem}.size")
         self._is_earlier = is_earlier
         size = path.stat().st_size if path.exists() else 0
-        self._end, damaged = self._read(size, take)
+        self._end, damaged, dropped = self._read(size, take)
         # A missing end of the last line does not count, since it is put back.
         self._missing = max(0, self._recorded() - (size if damaged else max(size, self._end)))
         if damaged or self._missing:
             self._keep_aside(damaged)
         if damaged or self._end != size:
-            self._mend()
+            self._mend({one.number for one in damaged} | dropped)
         if synced and self._recorded() > self._end:
             self._record_size()
 
@@ -132,35 +132,39 @@ class Journal:
             os.close(descriptor)
         raise OSError(errno.ESTALE, "it was moved, deleted or cut while answers came")
 
-    def _read(self, size: int, take: Callable[[Json], None]) -> tuple[int, list[Damaged]]:
-        """Fill `notes`, and return the bytes of the valid lines with their ends, and the invalid lines."""
+    def _read(self, size: int, take: Callable[[Json], None]) -> tuple[int, list[Damaged], set[int]]:
+        """Fill `notes`; return the bytes of the valid lines with their ends, the others, and a last one cut short."""
         end = begin = 0
         damaged: list[Damaged] = []
+        cut: set[int] = set()
         for number, line in enumerate(self._lines(), start=1):
             try:
-                row = decoded(line.removesuffix(b"\n"), self._is_earlier)
+                take(decoded(line.removesuffix(b"\n"), self._is_earlier))
             except (ValueError, RecursionError) as error:
                 if not line.endswith(b"\n") and begin >= self._recorded():
                     self.notes.append(f"{self.path}: its last line was cut at byte {size:,} and is dropped")
+                    cut.add(number)
                 else:
                     damaged.append(Damaged(number, line.removesuffix(b"\n"), str(error)))
             else:
-                take(row)
                 end += len(line.removesuffix(b"\n")) + 1
             begin += len(line)
-        return end, damaged
+        return end, damaged, cut
 
     def _lines(self) -> Iterator[bytes]:
         if self.path.exists():
             with self.path.open("rb") as file:
                 yield from file
 
-    def _mend(self) -> None:
-        """Keep only the valid lines, each with its end."""
+    def _mend(self, left_out: Collection[int]) -> None:
+        """Keep only the valid lines, each with its end.
+
+        Args:
+            left_out: the numbers of the others.
+        """
         with written(self.path) as file:
-            for line in self._lines():
-                with suppress(ValueError, RecursionError):
-                    decoded(line.removesuffix(b"\n"), self._is_earlier)
+            for number, line in enumerate(self._lines(), start=1):
+                if number not in left_out:
                     file.write(line.removesuffix(b"\n") + b"\n")
 
     def _keep_aside(self, damaged: Collection[Damaged]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -152,10 +153,14 @@ class Ledger:
             self.calls.setdefault(call.key, Calls()).add(call.event)
 
     def _take_answer(self, row: Json) -> None:
-        self.answers.add(row["key"], _answer(row["answer"]))
+        self.answers.add(*_entry(row))
 
     def _take_call(self, row: Json) -> None:
-        self.calls.setdefault(row["key"], Calls()).add(row["call"])
+        match row:
+            case {"key": str(key), "call": event}:
+                self.calls.setdefault(key, Calls()).add(event)
+            case _:
+                raise ValueError("it is not a call")
 
 
 def as_row(key: str, answer: Answer) -> dict[str, Json]:
@@ -166,11 +171,20 @@ def as_row(key: str, answer: Answer) -> dict[str, Json]:
 def _is_unsummed_answer(row: Json) -> bool:
     """Return whether a row is an answer from the time when rows had no checksum."""
     try:
-        return set(row) == {"key", "answer"} and bool(_answer(row["answer"]))
-    except (AttributeError, TypeError, ValidationError):
+        return set(row) == {"key", "answer"} and bool(_entry(row))
+    except (TypeError, ValueError):
         return False
 
 
-def _answer(fields: Mapping[str, Json]) -> Answer:
-    """Read an answer of this or another version of srit."""
-    return _ANSWER.validate_python({name: value for name, value in fields.items() if name in Answer._fields})
+def _entry(row: Json) -> tuple[str, Answer]:
+    """Read an answer of this or another version of srit, with its key.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match row:
+        case {"key": str(key), "answer": dict(fields)}:
+            known = {name: value for name, value in fields.items() if name in Answer._fields}
+            with suppress(ValidationError):
+                return key, _ANSWER.validate_python(known)
+    raise ValueError("it is not an answer")
