@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 from contextlib import closing
 
 import pytest
@@ -169,16 +170,22 @@ def test_a_run_whose_manifest_is_missing_does_not_start_over(tmp_path):
         Run(tmp_path)
 
 
-def test_no_output_is_written_through_a_link_out_of_the_folder(tmp_path):
-    (tmp_path / "elsewhere").mkdir()
-    with closing(Run(tmp_path / "run")) as run:
-        (run.folder / "real").mkdir()
-        (run.folder / "within").symlink_to("real")
-        run.refuse_links_out(["within/a.json", "b.json"])
+@pytest.mark.parametrize("name", [".lock", "teacher/answers.size", "teacher", "problems", ".partial/instructed"])
+def test_nothing_is_written_through_a_link_out_of_the_folder(tmp_path, name):
+    folder, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    elsewhere.write_text("precious")
+    (folder / "real").mkdir(parents=True)
+    (folder / "within").symlink_to("real")
+    Run(folder).close()
 
-        (run.folder / "problems").symlink_to(tmp_path / "elsewhere")
-        with pytest.raises(RecipeError, match=r"problems: this is a link to \S*elsewhere"):
-            run.refuse_links_out(["problems/train.jsonl"])
+    link = folder / name
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(elsewhere)
+
+    with pytest.raises(RecipeError, match=rf"{re.escape(name)}: this is a link to \S*elsewhere"):
+        Run(folder)
+    assert elsewhere.read_text() == "precious"
 
 
 def test_a_full_disk_is_told_with_what_is_needed_and_free(tmp_path, monkeypatch):

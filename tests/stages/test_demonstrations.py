@@ -150,18 +150,20 @@ def test_extra_fields_are_sent_and_are_part_of_what_was_paid_for(taught):
     assert [(body.get("top_k"), body.get("chat")) for body in bodies] == [(None, None)] * 3 + [(5, {"deep": True})] * 3
 
 
-def test_thoughts_beside_an_answer_are_learned_only_if_the_recipe_says_so(taught):
+def test_thoughts_beside_an_answer_or_in_it_are_learned_only_if_the_recipe_says_so(taught):
     message = {"role": "assistant", "content": "So the answer is 11.", "reasoning_content": "Five and six. "}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     taught.replies["p1"] = Reply(answer() | {"choices": [choice]})
+    taught.replies["p2"] = Reply(answer("<think>\nFive and six.\n</think>\n\nSo the answer is 11."))
     run, texts = str(taught.folder / "run"), []
 
     for fields in ([], ["teacher.thoughts=true"]):
         done = CliRunner().invoke(app, ["demonstrate", run, *fields])
         assert done.exit_code == 0, done.output
-        texts.append(next(row["text"] for row in taught.rows() if row["problem_id"] == "p1"))
+        texts.append([row["text"] for row in taught.rows() if row["problem_id"] in ("p1", "p2")])
 
-    assert texts == ["So the answer is 11.", "<think>\nFive and six.\n</think>\n\nSo the answer is 11."]
+    thought = "<think>\nFive and six.\n</think>\n\nSo the answer is 11."
+    assert texts == [["So the answer is 11."] * 2, [thought] * 2]
 
 
 def test_a_raised_limit_asks_again_what_was_cut_before_a_word(taught):

@@ -97,7 +97,6 @@ def open_run(
     with closing(Run(folder, mirror)) as run:
         reports = Reports(_checked(watch, run))
         report = reports.report
-        run.refuse_links_out(output for stage in declare(recipe) for output in stage.outputs)
         recipe = pinned(recipe, begin_revisions(run, recipe, shared))
         computing = (engine or LocalEngine(), trainers or AloneTrainer())
         opened = _opened(run, recipe, declare(recipe), reports, shared, *computing)

@@ -123,6 +123,11 @@ class TeacherSettings(Part):
 
     kind: str
 
+    @property
+    def learns_thoughts(self) -> bool:
+        """Whether the thoughts in an answer are learned with it."""
+        return True
+
 
 class Demonstrations(Part):
     """Which of the teacher's answers are trained on."""

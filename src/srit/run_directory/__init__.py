@@ -90,6 +90,8 @@ __all__ = [
     "written",
 ]
 
+_PARTIAL = ".partial"  # work on stages that are not done
+
 
 class Run:
     """A run directory, open in one process at a time."""
@@ -102,12 +104,13 @@ class Run:
         Raises:
             MachineError: the folder cannot be written, or another process has it or its copy open.
             DataError: its manifest or its copy is damaged.
-            RecipeError: its copy is one of another run.
+            RecipeError: its copy is one of another run, or a link in it leads out of it.
         """
         self.folder = folder
         self.mirror = mirror or NoMirror()
         try:
             make_folder(folder)
+            _refuse_links_out(folder)
             self._lock = (folder / ".lock").open("a+")  # "w" would erase the holder's name
             # The kernel releases it however the process ends; a pid file would stay.
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -147,24 +150,9 @@ class Run:
         """Return the path of an output, given its name in the manifest."""
         return self.folder / name
 
-    def refuse_links_out(self, outputs: Iterable[str]) -> None:
-        """Check that no output would be written through a link to a place outside the run directory.
-
-        Raises:
-            RecipeError: one would be; names the link.
-        """
-        root = self.folder.resolve()
-        for name in (*outputs, ".partial/x", "teacher/x"):
-            parent = (self.folder / name).parent
-            if not parent.resolve().is_relative_to(root):
-                raise RecipeError(
-                    f"{parent}: this is a link to {parent.resolve()}, outside the run directory, where srit never "
-                    "writes: put a folder in its place, or choose another --out"
-                )
-
     def partial(self, stage: str, fingerprint: str) -> Path:
         """Return the folder for a stage's partial work, and remove those of other fingerprints."""
-        kept = self.folder / ".partial" / stage.replace("/", "-") / fingerprint[:16]
+        kept = self.folder / _PARTIAL / stage.replace("/", "-") / fingerprint[:16]
         if kept.parent.exists():
             for stale in sorted(set(kept.parent.iterdir()) - {kept}):
                 shutil.rmtree(stale)
@@ -229,7 +217,7 @@ class Run:
 
     def clear(self, stage: str) -> None:
         """Remove a finished stage's partial work, which a kill just after writing the manifest may have left."""
-        shutil.rmtree(self.folder / ".partial" / stage.replace("/", "-"), ignore_errors=True)
+        shutil.rmtree(self.folder / _PARTIAL / stage.replace("/", "-"), ignore_errors=True)
 
     def share(self, stage: str, outputs: Sequence[str], kept: Path, *, anew: bool = False) -> None:
         """Put a finished stage where other runs can find it: hard links to its outputs, and its entry.
@@ -283,6 +271,25 @@ class Run:
                 _place(kept / str(number), self.path(name))
         self.commit(stage, entry)
         return True
+
+
+def _refuse_links_out(folder: Path) -> None:
+    """Check that nothing would be written through a link to a place outside the run directory.
+
+    Raises:
+        RecipeError: something could be; names the link.
+    """
+    root = folder.resolve()
+    for place, folders, files in os.walk(folder):
+        for path in filter(Path.is_symlink, (Path(place, name) for name in (*folders, *files))):
+            target = Path(os.path.realpath(path))
+            if not target.is_relative_to(root):
+                raise RecipeError(
+                    f"{path}: this is a link to {target}, outside the run directory, where srit never writes: "
+                    "put what it leads to in its place, or choose another --out"
+                )
+        if Path(place).parent == folder / _PARTIAL:
+            folders.clear()  # what a kill left, which is removed or begun again
 
 
 def _shared_entry(kept: Path, outputs: Sequence[str]) -> StageEntry | None:

@@ -36,7 +36,7 @@ def demonstrations_stage(recipe: Recipe) -> Stage:
     """Declare demonstrations.jsonl."""
     return Stage(
         name=StageName("demonstrations"),
-        version=2,
+        version=3,
         settings=teacher_settings(recipe) | recipe.model_dump(mode="json", include={"demonstrations"}),
         reads=("demonstrations", "prompt"),
         inputs=("problems/train.jsonl",),
@@ -50,12 +50,12 @@ def demonstrations_stage(recipe: Recipe) -> Stage:
 
 
 def _make_demonstrations(inputs: Inputs, out: Outputs, context: Context) -> Mapping[str, Json]:
-    settings, tally = inputs.recipe.demonstrations, Tally()
+    settings, tally, thoughts = inputs.recipe.demonstrations, Tally(), context.teaching.learns_thoughts
     questions = questions_of(inputs.filed("problems/train.jsonl", Problem), settings.limit, inputs.recipe.prompt)
     paid, teacher_of = context.teaching.paid(context.reports.of("demonstrations")), context.teaching.teacher
     more = range(1, context.teaching.samples)
     # Each teacher is made when its turn comes, since it starts from what the previous one has spent.
-    made = make_demonstrations(questions, teacher_of(), settings, paid, tally, map(teacher_of, more))
+    made = make_demonstrations(questions, teacher_of(), settings, paid, tally, map(teacher_of, more), thoughts=thoughts)
     out.records("demonstrations.jsonl", made)
     costs = total_of(spent(questions, teacher_of(sample), paid) for sample in (0, *more))
     return tally.counts | costs | asked_again(tally.unsettled, context.reports.report)
@@ -103,12 +103,15 @@ def make_demonstrations(
     paid: Paid,
     tally: Tally,
     more: Iterable[Teacher] = (),
+    *,
+    thoughts: bool = True,
 ) -> Iterator[Demonstration]:
     """Ask the teacher, judge its answers, and yield the demonstrations of each question, in order.
 
     Args:
         paid: answers of earlier calls, which are not asked for again.
         more: one for each further answer to every question.
+        thoughts: whether those in an answer are learned with it.
 
     Raises:
         DataError: no answer can be trained on.
@@ -116,7 +119,8 @@ def make_demonstrations(
     teachers = [_asked(questions, one, paid) for one in chain([teacher], more)]
     n = 0
     for question in questions:
-        for made in _distinct(_demonstration(question, one, settings, paid, tally) for one in teachers):
+        each = (_demonstration(question, one, settings, paid, tally, thoughts=thoughts) for one in teachers)
+        for made in _distinct(each):
             tally.counts[f"{'kept' if made.kept else 'refused'}: {made.reason}"] += 1
             tally.kept += made.kept
             n += 1
@@ -127,11 +131,11 @@ def make_demonstrations(
 
 
 def _demonstration(
-    question: Question, teacher: Teacher, settings: Demonstrations, paid: Paid, tally: Tally
+    question: Question, teacher: Teacher, settings: Demonstrations, paid: Paid, tally: Tally, *, thoughts: bool
 ) -> Demonstration:
     answer = _held(question, teacher, paid)
     tally.unsettled += not answer.settled
-    return _judged(question.problem, answer, teacher.name, settings)
+    return _judged(question.problem, answer, teacher.name, settings, thoughts=thoughts)
 
 
 def _distinct(samples: Iterable[Demonstration]) -> Iterator[Demonstration]:
@@ -275,11 +279,13 @@ def spent_on(questions: Iterable[Question], teacher: Teacher, paid: Paid) -> dic
 _TOKENS = ("n_prompt_tokens", "n_completion_tokens")
 
 
-def _judged(problem: Problem, answer: Answer, teacher: str, settings: Demonstrations) -> Demonstration:
+def _judged(
+    problem: Problem, answer: Answer, teacher: str, settings: Demonstrations, *, thoughts: bool
+) -> Demonstration:
     """Judge an answer, and decide whether it is trained on; text after its own end never is."""
     if answer.text is None:
         return Demonstration(problem.id, problem.task, teacher, "", None, "unread", False, answer.reason)
-    text, open_thought = _own_text(answer.text, problem.question)
+    text, open_thought = _own_text(answer.text, problem.question, thoughts=thoughts)
     judgment = judge(find_task(problem.task), problem, text)
     unfit = _unfit(text, open_thought=open_thought)
     return Demonstration(
@@ -303,8 +309,8 @@ _TOKEN = re.compile(
 _OPENINGS = re.compile(rf"\A(?:\s*(?:{_TOKEN.pattern})(?:(?:assistant|model)\b\s*)?)+", re.IGNORECASE)
 
 
-def _own_text(text: str, question: str) -> tuple[str, bool]:
-    """Return what a teacher wrote in its own turn, including thoughts, and whether its last thought is open.
+def _own_text(text: str, question: str, *, thoughts: bool) -> tuple[str, bool]:
+    """Return what a teacher wrote in its own turn, with or without thoughts, and whether its last thought is open.
 
     Thoughts marked by tokens of its family are left out, since a student would learn to spell them. So are those
     whose beginning a server cut off, since a student would close what it never opened.
@@ -314,7 +320,8 @@ def _own_text(text: str, question: str) -> tuple[str, bool]:
     turn = own_turn(text, question)
     own = _OPENINGS.sub("", text[: turn.end])
     headless = turn.start > 0 and not opens_thought(text[: turn.start])
-    return (text[turn.start : turn.end] if headless or _TOKEN.search(own) else own).strip(), turn.open_thought
+    is_own = thoughts and not headless and not _TOKEN.search(own)
+    return (own if is_own else text[turn.start : turn.end]).strip(), turn.open_thought
 
 
 def _unfit(text: str, *, open_thought: bool) -> str:

@@ -75,6 +75,11 @@ class Teaching:
         """How many answers to each training problem the recipe asks for."""
         return samples_of(self._recipe.teacher)
 
+    @property
+    def learns_thoughts(self) -> bool:
+        """Whether the thoughts in an answer are learned with it."""
+        return self._recipe.teacher.learns_thoughts
+
     def teacher(self, sample: int = 0) -> Teacher:
         """Return the teacher that the recipe names; a kind that can be kept is made once for all stages.
 

@@ -41,7 +41,7 @@ class OpenAISettings(TeacherSettings):
     # More fields of the request's body, such as {top_p: 0.9, reasoning_effort: low}.
     extra: dict[str, Any] = Field(default_factory=dict, exclude_if=lambda extra: not extra)
     samples: Count = Field(default=1, exclude_if=lambda samples: samples == 1)  # answers to each training problem
-    # Whether the thoughts that the server sends beside an answer (reasoning_content) are learned with it.
+    # Whether thoughts are learned with an answer, sent beside it (reasoning_content) or in it (<think>).
     thoughts: bool = Field(default=False, exclude_if=lambda thoughts: not thoughts)
     max_calls: Count | None = None  # a budget of the whole run (or study); None: as many as it takes
     max_spent_tokens: Count | None = None  # likewise, of prompt and completion tokens together
@@ -49,6 +49,11 @@ class OpenAISettings(TeacherSettings):
     prices: tuple[Positive, Positive] | None = None  # dollars a million prompt and completion tokens
     max_refused: Fraction = 0.05  # share of the questions that the server may refuse before the run ends
     give_up_seconds: Positive = 600.0  # without any answer
+
+    @property
+    def learns_thoughts(self) -> bool:
+        """Whether the thoughts in an answer are learned with it."""
+        return self.thoughts
 
     @model_validator(mode="after")
     def _dollars_have_prices(self) -> OpenAISettings:
