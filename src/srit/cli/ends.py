@@ -18,6 +18,7 @@ from srit.cli.display import print_object
 from srit.cli.display.others import Heard
 from srit.cli.display.unread import silence
 from srit.errors import MachineError, SritError
+from srit.keys import masked
 from srit.printable import printable
 from srit.shortages import shortage
 from srit.stopping import SIGNALS
@@ -54,6 +55,7 @@ def _first_signal() -> int:
 
 
 def _end(kind: str, message: str, exit_code: int, *, as_json: bool) -> NoReturn:
+    message = masked(message)  # which may repeat an address, or what a library said
     try:
         if as_json:
             print_object({"event": "error", "kind": kind, "exit_code": exit_code, "message": message})

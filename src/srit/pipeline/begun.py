@@ -44,7 +44,19 @@ class Shared:
 def plan_for(
     recipe: Recipe, wanted: Sequence[Stage], run: Run, shared: Shared | None, report: Report
 ) -> ComputePlan | None:
-    """Decide how the student is computed, and measure that only if a wanted stage computes with it."""
+    """Decide how the student is computed and report it; measure it only if a wanted stage computes with it."""
+    plan = _plan_for(recipe, wanted, run, shared, report)
+    if plan is not None:
+        report(f"     {recipe.student.model} computes in {plan.line}")
+        report(f"ok   {plan.proof}")
+        if plan.warning:
+            report(f"WARN {plan.warning}")
+    return plan
+
+
+def _plan_for(
+    recipe: Recipe, wanted: Sequence[Stage], run: Run, shared: Shared | None, report: Report
+) -> ComputePlan | None:
     student = identity(recipe.student)
     kept = kept_way(run.manifest, recipe, student)
     if len(models_of(recipe)) > 1 or any(stage.computes for stage in wanted):

@@ -49,6 +49,23 @@ def look(recipe: Recipe, folder: Path, again: Sequence[Stage]) -> Looked:
     return Looked(tuple(found), tuple(sorted(faults, key=lambda fault: fault.exit_code)))
 
 
+def check_needed(recipe: Recipe, stages: Sequence[Stage], *, answers_are_shared: bool) -> None:
+    """Check the sampler and the teacher, before time is spent on stages that do not need them.
+
+    Args:
+        stages: those that were never made.
+        answers_are_shared: whether other runs may have asked the teacher already.
+
+    Raises:
+        SritError: something is not installed, there is no key, or the server cannot be reached.
+    """
+    if any(stage.computes for stage in stages):
+        _sampler_installed(recipe)
+    if any(stage.name.product == "demonstrations" for stage in stages) and not answers_are_shared:
+        for _ in _teacher(recipe):
+            pass
+
+
 Check = Callable[[], Iterator[Finding]]
 _TRAINED = {"instructed", "refined", "controls"}
 
@@ -113,9 +130,13 @@ def _teacher(recipe: Recipe) -> Iterator[Finding]:
 
 
 def _engine(recipe: Recipe) -> Iterator[Finding]:
+    _sampler_installed(recipe)
+    yield Finding(True, f"sampler {recipe.sampler.kind}", "installed")
+
+
+def _sampler_installed(recipe: Recipe) -> None:
     name = recipe.sampler.kind
     _installed(f"sampler: {name}", sampler_kind(name).doctor())
-    yield Finding(True, f"sampler {name}", "installed")
 
 
 def _installed(what: str, findings: Sequence[Finding]) -> None:

@@ -25,12 +25,13 @@ from srit.pipeline.begun import Shared, begin_revisions, pinned, plan_for
 from srit.pipeline.context import Chunks, Context
 from srit.pipeline.context.models import Models
 from srit.pipeline.context.reports import Report, Reports
-from srit.pipeline.context.teaching import Teaching, earlier_limits
+from srit.pipeline.context.teaching import Teaching, earlier_limits, n_paid_for
 from srit.pipeline.context.texts import Texts
 from srit.pipeline.declared import Inputs, Outputs, only, only_computes
 from srit.pipeline.engines.local import LocalEngine
 from srit.pipeline.environment import environment_of
 from srit.pipeline.fingerprints import basis, begun_elsewhere, difference, fingerprint, input_sums, mixed_versions
+from srit.pipeline.looking import check_needed
 from srit.pipeline.planning import NEEDS_SPENT, dependents, makers_of_spent, unsettled
 from srit.pipeline.resuming import left_over
 from srit.pipeline.stage import Stage, StageName, relief
@@ -93,22 +94,19 @@ def open_run(
     Raises:
         MachineError: the folder cannot be written, or another process has it or its mirror open.
         DataError: the student cannot be used.
+        SritError: the teacher or the sampler cannot be used.
     """
     with closing(Run(folder, mirror)) as run:
         reports = Reports(_checked(watch, run))
-        report = reports.report
         recipe = pinned(recipe, begin_revisions(run, recipe, shared))
         computing = (engine or LocalEngine(), trainers or AloneTrainer())
         opened = _opened(run, recipe, declare(recipe), reports, shared, *computing)
         # Finding the fastest way to compute a model takes minutes; finding unusable problems takes seconds.
         begun = run_stages(replace(opened, stages=[stage for stage in opened.stages if stage.name == PROBLEMS]))
-        plan = plan_for(recipe, opened.stages, run, shared, report)
-        if plan is not None:
-            report(f"     {recipe.student.model} computes in {plan.line}")
-            report(f"ok   {plan.proof}")
-            if plan.warning:
-                report(f"WARN {plan.warning}")
-            recipe = resolved(recipe, plan)
+        never_made = [stage for stage in opened.stages if str(stage.name) not in run.manifest.stages]
+        check_needed(recipe, never_made, answers_are_shared=shared is not None)
+        plan = plan_for(recipe, opened.stages, run, shared, reports.report)
+        recipe = recipe if plan is None else resolved(recipe, plan)
         write_bytes(folder / RECIPE, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
         watch(Opened())
         decided = _opened(run, recipe, declare(recipe), opened.reports, shared, *computing)
@@ -145,6 +143,7 @@ def _opened(
 ) -> OpenRun:
     journal = (run.folder if shared is None else shared.folder) / "teacher/answers.jsonl"
     limits = tuple(earlier_limits(run.manifest.stages.values()))
+    n_paid = n_paid_for(run.manifest.stages.values()) if shared is None else 0
     in_vain = set() if shared is None else shared.in_vain
     mirror = run.mirror if shared is None else shared.mirror  # that of the answers
     return OpenRun(
@@ -154,7 +153,7 @@ def _opened(
         plan=None,
         texts=Texts(recipe.student, recipe.prompt, reports.report),
         reports=reports,
-        teaching=Teaching(recipe, journal, limits, in_vain, engine, mirror, reports.report),
+        teaching=Teaching(recipe, journal, limits, in_vain, engine, mirror, reports.report, n_paid),
         engine=engine,
         trainers=trainers,
         shared=shared,

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from srit.compute.mapping import Engine
-from srit.errors import MachineError
+from srit.errors import DataError, MachineError
 from srit.pipeline.context.reports import Report
 from srit.recipe import Recipe, Student, TeacherSettings
 from srit.run_directory import Json, Mirror, StageEntry
@@ -56,6 +56,7 @@ class Teaching:
         engine: Engine,
         mirror: Mirror,
         report: Report,
+        n_paid: int = 0,
     ) -> None:
         """
         Args:
@@ -64,9 +65,10 @@ class Teaching:
             limits: as in `Paid.earlier_limits`.
             in_vain: as in `Paid`.
             mirror: where each answer is copied before it counts.
+            n_paid: how many calls its answers took so far, at least.
         """
         self._recipe, self._journal, self._limits, self._in_vain = recipe, journal, limits, in_vain
-        self._mirror = mirror
+        self._mirror, self._n_paid = mirror, n_paid
         self._around = Surroundings(recipe.student.dtype, recipe.rows, report, engine, system=recipe.prompt.system)
         self._kept: Teacher | None = None
 
@@ -103,6 +105,7 @@ class Teaching:
 
         Raises:
             MachineError: none could be kept.
+            DataError: those that were paid for are missing.
         """
         ledger = self._ledger
         try:
@@ -139,7 +142,13 @@ class Teaching:
 
     @cached_property
     def _ledger(self) -> Ledger:
-        ledger = Ledger(self._journal, free=teacher_kind(self._recipe.teacher.kind).free)
+        free = teacher_kind(self._recipe.teacher.kind).free
+        if self._n_paid and not free and not self._journal.exists():
+            raise DataError(
+                f"{self._journal}: missing, although {self._n_paid:,} calls were paid for: restore it from a copy; or, "
+                "to ask and pay again, put an empty file in its place"
+            )
+        ledger = Ledger(self._journal, free=free)
         for line in ledger.notes:
             self._around.report(f"WARN {line}")
         return ledger
@@ -164,3 +173,8 @@ def earlier_limits(entries: Iterable[StageEntry]) -> Iterator[int]:
         teacher = settings.get("teacher")
         if isinstance(teacher, dict) and isinstance(teacher.get("max_tokens"), int):
             yield teacher["max_tokens"]
+
+
+def n_paid_for(entries: Iterable[StageEntry]) -> int:
+    """Count the calls to a teacher in the entries of a manifest, of which those that are shared belong to another."""
+    return sum(entry.counts.get("n_calls", 0) for entry in entries if not entry.shared)

@@ -10,8 +10,10 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
 
 from srit.errors import RecipeError
+from srit.keys import masked
 from srit.run_directory.mirror.mark import MARK, Mark, read_mark
 
 if TYPE_CHECKING:
@@ -73,8 +75,13 @@ def mirror_of(folder: Path, url: str | None, report: Callable[[str], None]) -> M
     """Return the mirror of a run directory: at `url`, or where it has been so far.
 
     Raises:
-        RecipeError: it is mirrored at another URL, or the URL cannot be used.
+        RecipeError: it is mirrored at another URL, or the URL cannot be used or contains a key, which would be kept.
     """
+    if url is not None and "@" in urlsplit(url).netloc:
+        raise RecipeError(
+            f"--mirror {masked(url)}: the address contains a key: put keys in environment variables "
+            "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
+        )
     mark = read_mark(folder)
     if mark is not None and url is not None and mark.url != url.rstrip("/"):
         raise RecipeError(

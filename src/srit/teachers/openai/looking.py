@@ -34,6 +34,9 @@ def look(base_url: str, model: str, api_key_env: str | None) -> Iterator[Finding
         return
     try:
         status, body = _get(base_url, key)
+    except TimeoutError:
+        yield Finding(False, f"teacher at {base_url}", f"has not listed its models in {SECONDS:.0f} s")
+        return
     except (OSError, http.client.HTTPException) as error:
         reason = one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)
         raise TeacherError(
