@@ -20,12 +20,14 @@ def srit(*words, code=0):
 
 
 def rows(path, found):
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in found))
+    is_list = path.suffix == ".json"
+    path.write_text(json.dumps(found, indent=1) if is_list else "".join(f"{json.dumps(row)}\n" for row in found))
     return path
 
 
-def test_a_file_with_solutions_teaches_itself_and_is_divided(tmp_path, tiny_student):
-    data, recipe = rows(tmp_path / "solved.jsonl", SOLVED), tmp_path / "My first.yaml"
+@pytest.mark.parametrize("name", ["solved.jsonl", "solved.json"])
+def test_a_file_with_solutions_teaches_itself_and_is_divided(tmp_path, tiny_student, name):
+    data, recipe = rows(tmp_path / name, SOLVED), tmp_path / "My first.yaml"
 
     said = srit("init", recipe, "--data", data)
 
@@ -78,7 +80,7 @@ def test_a_task_is_data_too(tmp_path, data, kind):
 @pytest.mark.parametrize(
     "options, message, code",
     [
-        ([], "--data is missing, and there is no terminal to ask on", 2),
+        ([], "--data is missing, and there is no terminal to ask on: the problems (a .jsonl", 2),
         (["--data", "nothing.jsonl"], "there is no file or folder 'nothing.jsonl'", 3),
         (
             ["--data", "bare.jsonl", "--question", "asked"],
@@ -86,9 +88,12 @@ def test_a_task_is_data_too(tmp_path, data, kind):
             3,
         ),
         (["--data", "other.jsonl"], "other.jsonl:1: question: is missing", 3),
-        (["--data", "list.json"], "list.json:1: the file is one JSON list, but a row is a line: jq -c", 3),
         (["--data", "table.csv"], "table.csv: a table, not JSON Lines. This converts it: python3 -c", 3),
-        (["--data", "bare.jsonl", "--question", "asked", "--answer", "gold"], "--teacher is missing", 2),
+        (
+            ["--data", "bare.jsonl", "--question", "asked", "--answer", "gold"],
+            "on: the teacher (gold, a file of answers, or",
+            2,
+        ),
         (["--data", "solved.jsonl", "--teacher", "nobody"], "give gold, a server as MODEL@URL, or an existing file", 2),
         (["--data", "sums", "--teacher", "gold"], "not all problems have a solution", 2),
     ],
@@ -99,7 +104,6 @@ def test_what_cannot_be_written_is_told(tmp_path, monkeypatch, options, message,
     rows(tmp_path / "bare.jsonl", BARE)
     rows(tmp_path / "other.jsonl", [{"q": "What is 1 + 1?", "a": "2"}])
     (tmp_path / "table.csv").write_text("question,answer\n1 + 1,2\n")
-    (tmp_path / "list.json").write_text(json.dumps(SOLVED, indent=1))
 
     assert message in srit("init", "r.yaml", *options, code=code)
     assert not (tmp_path / "r.yaml").exists()

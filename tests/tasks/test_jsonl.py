@@ -1,5 +1,6 @@
 """A person's own files: what is an id, a gold answer and an option, and what is refused with its file and line."""
 
+import gzip
 import json
 import subprocess
 
@@ -20,6 +21,42 @@ def write(path, *rows):
 
 def load(path, split="test"):
     return list(find_task(f"jsonl:{path}").load(split, data=None, limit=None, seed=0))
+
+
+# ----------------------------------------------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("name", ["list.json", "list.json.gz"])
+def test_a_list_has_the_rows_of_as_many_lines(tmp_path, monkeypatch, name, indent):
+    rows = [{"question": f"Où est {n}, 世界?", "answer": n, "tags": ["a]", {"b": [n]}]} for n in range(50)]
+    written = ("\ufeff" + json.dumps(rows, indent=indent, ensure_ascii=False) + "\n").encode()
+    (tmp_path / name).write_bytes(gzip.compress(written) if name.endswith(".gz") else written)
+    monkeypatch.setattr("srit.tasks.lines.PIECE", 61)  # ends within characters, words and rows
+
+    assert [row.fields for row in read_rows(tmp_path / name)] == rows
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ('[{"a": 1}, {"a": 2', "rows.json, item 2: not JSON"),
+        ('[{"a": 1} {"a": 2}]', "rows.json, item 2: not JSON: ',' is missing"),
+        ('[{"a": 1}, 5]', "rows.json, item 2: a row is a JSON object, not int"),
+        ('[{"a": 1},]', "rows.json, item 2: not JSON"),
+        ('[{"a": NaN}]', "rows.json, item 1: not JSON: NaN is not JSON"),
+        ("[" * 100_000, "rows.json, item 1: not JSON"),
+        (b'[{"a": "\xff"}]', "rows.json: byte 0xff is not UTF-8"),
+    ],
+)
+def test_a_list_that_is_none_is_refused_with_its_item(tmp_path, written, message):
+    path = tmp_path / "rows.json"
+    path.write_bytes(written if isinstance(written, bytes) else written.encode())
+
+    with pytest.raises(DataError, match=message):
+        list(read_rows(path))
+    path.write_text(" []\n")
+    assert list(read_rows(path)) == []
 
 
 # ------------------------------------------------------------------------------------------------------ ids

@@ -49,7 +49,7 @@ def init(
     with reported_errors():
         if recipe.suffix not in (".yaml", ".yml"):
             raise RecipeError(f"{recipe}: a recipe file must end in .yaml")
-        problems = _given("--data", data, "The problems (a .jsonl file)")
+        problems = _given("--data", data, "The problems (a .jsonl or .json file)")
         named = {"question": question, "answer": answer, "choices": choices, "rationale": rationale}
         columns = {ours: column for ours, column in named.items() if column is not None}
         text = _recipe_text(recipe, problems, columns, student, teacher)
@@ -84,7 +84,7 @@ def _given(flag: str, value: str | None, asked: str, default: str | None = None)
     if sys.stdin.isatty():
         return str(typer.prompt(asked, default=default, err=True))
     if default is None:
-        raise RecipeError(f"{flag} is missing, and there is no terminal to ask on: add it")
+        raise RecipeError(f"{flag} is missing, and there is no terminal to ask on: {asked[0].lower()}{asked[1:]}")
     return default
 
 

@@ -1,19 +1,23 @@
-"""Reads JSON Lines files of problems and recordings; every row is checked, and errors name file, line, and field."""
+"""Reads files of problems and recordings, JSON Lines or one list; errors name the file, the line and the field."""
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import zlib
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
+from io import BufferedReader
+from itertools import count
 from pathlib import Path
 from shlex import quote
-from typing import IO, Any, NamedTuple, NoReturn, TypeGuard, cast
+from typing import Any, NamedTuple, NoReturn, TypeGuard
 
 from srit.errors import DataError
 
 MAX_LINE = 16 * 2**20  # decoded bytes; a compression bomb stops here
+PIECE = 2**20  # bytes of a list that are read at once
 MAX_TEXT = 2**20  # characters of a question, an option or another field of a problem
 # A compressed file may hold this many times its own size, or so many bytes, whichever is more. Text takes 3 to 10
 # times its compressed size, generated problems up to 40 times.
@@ -45,65 +49,129 @@ class Row(NamedTuple):
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    r"""Yield the rows of a .jsonl or .jsonl.gz file, split only at "\n"; accepts a byte order mark and CRLF.
+    r"""Yield the rows of a .jsonl or .jsonl.gz file, or the objects of a file that is one JSON list.
+
+    Lines are split only at "\n"; a byte order mark and CRLF are accepted.
 
     Raises:
-        DataError: the file is a table, unreadable, cut off, not UTF-8, or a compression bomb, or a line is over
-            MAX_LINE or not a JSON object.
+        DataError: the file is a table, unreadable, cut off, not UTF-8, or a compression bomb, or a row is over MAX_LINE
+            or not a JSON object.
     """
     if (command := _CONVERTED.get(path.suffix.lower())) is not None:
         made = command.format(quote(str(path)), quote(str(path.with_suffix(".jsonl"))))
         raise DataError(f"{path}: a table, not JSON Lines. This converts it: {made}")
+    most = max(LEAST_DECODED, MOST_COMPRESSED * path.stat().st_size) if path.suffix == ".gz" else float("inf")
     try:
-        most, decoded = _most_decoded(path), 0
-        with _open(path) as lines:
-            for number in _count():
-                line = lines.readline(MAX_LINE + 1)
-                if not line:
-                    return
-                decoded += len(line)
-                if decoded > most:
-                    raise DataError(f"{path}:{number}: the gzip file holds over {MOST_COMPRESSED} times its own size")
-                if line.strip():
-                    yield _row(line, f"{path}:{number}", first=number == 1)
+        with _open(path) as file:
+            begins = file.peek(64)[:64].removeprefix(codecs.BOM_UTF8).lstrip()
+            yield from _items(path, _pieces(path, file, most)) if begins[:1] == b"[" else _lines(path, file, most)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path}: the gzip file is damaged or cut off ({error}); fetch it again") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _count() -> Iterator[int]:
-    number = 0
+File = gzip.GzipFile | BufferedReader
+
+
+def _lines(path: Path, file: File, most: float) -> Iterator[Row]:
+    decoded = 0
+    for number in count(1):
+        where, line = f"{path}:{number}", file.readline(MAX_LINE + 1)
+        if not line:
+            return
+        decoded += len(line)
+        if decoded > most:
+            raise _bomb(where)
+        if len(line) > MAX_LINE:
+            raise DataError(f"{where}: the line is longer than {MAX_LINE // 2**20} MiB")
+        if line.strip():
+            text = _text(line, where).removeprefix("\ufeff" if number == 1 else "")
+            try:
+                fields = _JSON.decode(text)
+            except (ValueError, RecursionError) as error:
+                raise _no_json(where, error) from error
+            yield _row(fields, where)
+
+
+def _pieces(path: Path, file: File, most: float) -> Iterator[str]:
+    decode = codecs.getincrementaldecoder("utf-8")().decode  # a piece may end within a character
+    piece = file.read(PIECE).removeprefix(codecs.BOM_UTF8)
     while True:
-        number += 1
-        yield number
+        if file.tell() > most:
+            raise _bomb(str(path))
+        try:
+            yield decode(piece, not piece)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: byte 0x{error.object[error.start]:02x} is not UTF-8") from error
+        if not piece:
+            return
+        piece = file.read(PIECE)
 
 
-def _most_decoded(path: Path) -> float:
-    """Return how many bytes a file may hold."""
-    return max(LEAST_DECODED, MOST_COMPRESSED * path.stat().st_size) if path.suffix == ".gz" else float("inf")
+def _items(path: Path, pieces: Iterator[str]) -> Iterator[Row]:
+    """Yield the objects of a JSON list, in memory that does not grow with it."""
+    text, at, before = "", 0, "["
+    for number in count(1):
+        where = f"{path}, item {number}"
+        while True:
+            try:
+                found = _item(text, at, before)
+                break
+            except (ValueError, RecursionError) as error:  # it may go on in the next piece
+                piece = next(pieces, None)
+                if piece is None or len(text) - at > MAX_LINE:
+                    raise _no_json(where, error) from error
+                text, at = text[at:] + piece, 0
+        if found is None:
+            return
+        yield _row(found[0], where)
+        at, before = found[1], ","
 
 
-def _open(path: Path) -> IO[bytes]:
-    return cast("IO[bytes]", gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+def _item(text: str, at: int, before: str) -> tuple[Any, int] | None:
+    """Return the next value of a list, and where it ends; None: the list ends.
+
+    Args:
+        before: what precedes the value.
+
+    Raises:
+        ValueError, RecursionError: there is no whole value.
+    """
+    at = _after_blanks(text, at)
+    if before == "," and text.startswith("]", at):
+        return None
+    if not text.startswith(before, at):
+        raise ValueError(f"{before!r} is missing")
+    at = _after_blanks(text, at + 1)
+    return None if before == "[" and text.startswith("]", at) else _JSON.raw_decode(text, at)
 
 
-def _row(line: bytes, where: str, *, first: bool) -> Row:
-    if len(line) > MAX_LINE:
-        raise DataError(f"{where}: the line is longer than {MAX_LINE // 2**20} MiB")
-    try:
-        text = _text(line, where).removeprefix("\ufeff" if first else "")
-        if first and text.lstrip().startswith("["):
-            raise DataError(f"{where}: {_ONE_LIST}")
-        fields = json.loads(text, parse_constant=_no_constant, parse_float=_decimal)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: not JSON: {str(error)[:200]}") from error
+def _after_blanks(text: str, at: int) -> int:
+    while text[at : at + 1] in _BLANKS:
+        at += 1
+    return at
+
+
+_BLANKS = (" ", "\t", "\n", "\r")
+
+
+def _open(path: Path) -> File:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+
+
+def _row(fields: Any, where: str) -> Row:
     if not isinstance(fields, dict):
         raise DataError(f"{where}: a row is a JSON object, not {type(fields).__name__}")
     return Row(fields, where)
 
 
-_ONE_LIST = "the file is one JSON list, but a row is a line: jq -c '.[]' FILE > FILE.jsonl makes lines of it"
+def _bomb(where: str) -> DataError:
+    return DataError(f"{where}: the gzip file holds over {MOST_COMPRESSED} times its own size")
+
+
+def _no_json(where: str, error: Exception) -> DataError:
+    return DataError(f"{where}: not JSON: {str(error)[:200]}")
 
 
 # By suffix, what makes JSON Lines of a table.
@@ -131,6 +199,9 @@ def _decimal(text: str) -> Decimal:
         return Decimal(text)
     except InvalidOperation:
         raise ValueError(f"the number {text:.80} is too large") from None
+
+
+_JSON = json.JSONDecoder(parse_constant=_no_constant, parse_float=_decimal)
 
 
 def text_field(row: Row, name: str, *, blank: bool = False, most: int = MAX_TEXT) -> str:
