@@ -122,6 +122,31 @@ def test_what_is_wrong_ends_a_plan_with_the_code_of_its_kind(tmp_path, recipe, c
     assert (told.exit_code, message in told.output) == (code, True), told.output
 
 
+def test_a_fault_of_a_file_that_is_trained_on_and_evaluated_is_told_once(tmp_path, recipe):
+    (tmp_path / "mine.jsonl").unlink()
+
+    assert planned(tmp_path, recipe).output.count("there is no file or folder") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        ({"sampler": "vllm"}, 5, "sampler: vllm: something that it needs is missing"),
+        (of_server("http://127.0.0.1:9/v1"), 4, "start the server, or correct the address"),
+        (of_server("https://api.example.org/v1"), 4, "cannot be reached"),
+    ],
+)
+def test_a_run_looks_at_its_sampler_and_its_teacher_before_it_measures_or_trains(
+    tmp_path, recipe, change, code, message
+):
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe | change))
+
+    told = CliRunner().invoke(app, ["run", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "run")])
+
+    assert (told.exit_code, message in told.output) == (code, True), told.output
+    assert "measuring" not in told.output and "lengths" not in told.output
+
+
 def test_a_server_that_refuses_the_key_is_told(tmp_path, recipe, server):
     told = planned(tmp_path, recipe | of_server(f"{server}/closed"))
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import signal
+import subprocess
 import threading
 
 import pytest
@@ -137,6 +138,20 @@ def test_the_budget_is_that_of_all_samples_together(taught):
     done = CliRunner().invoke(app, ["demonstrate", str(taught.folder / "run"), *fields])
 
     assert done.exit_code == 4 and "max_calls" in done.output and len(taught.server.requests) == 5
+
+
+def test_answers_that_are_missing_as_a_whole_are_not_bought_again_without_a_word(taught):
+    taught.demonstrate()
+    shutil.rmtree(taught.folder / "run/teacher")
+    (taught.folder / "run/demonstrations.jsonl").unlink()
+    run = ["demonstrate", str(taught.folder / "run")]
+
+    refused = CliRunner().invoke(app, run)
+
+    assert refused.exit_code == 3 and "answers.jsonl: missing, although 3 calls were paid for" in refused.output
+    assert len(taught.server.requests) == 3
+    subprocess.run(refused.output.partition("pay again: ")[2], shell=True, check=True)
+    assert CliRunner().invoke(app, run).exit_code == 0 and len(taught.server.requests) == 6
 
 
 def test_extra_fields_are_sent_and_are_part_of_what_was_paid_for(taught):

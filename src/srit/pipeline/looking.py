@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from srit.errors import DataError, MachineError, SritError
+from srit.installing import extra_install
 from srit.kinds import Finding
 from srit.pipeline.estimate import n_parameters, n_problems, n_there, uses_of
 from srit.pipeline.stage import Stage
@@ -45,7 +47,8 @@ def look(recipe: Recipe, folder: Path, again: Sequence[Stage]) -> Looked:
         try:
             found.extend(check())
         except SritError as fault:
-            faults.append(fault)
+            if str(fault) not in map(str, faults):  # as of a file that is trained on and evaluated
+                faults.append(fault)
     return Looked(tuple(found), tuple(sorted(faults, key=lambda fault: fault.exit_code)))
 
 
@@ -108,6 +111,8 @@ def _problems(recipe: Recipe, use: TaskUse, split: Split) -> Iterator[Finding]:
         return
     folder = None if use.data is None else Path(use.data)
     if task.count(split, data=folder, limit=use.limit) is None:
+        if find_spec("datasets") is None:
+            raise DataError(f"{use.task}: reading the hub needs `datasets`: {extra_install('hub')}")
         yield Finding(True, what, "on the hub, which was not asked")
         return
     limit = min(CHECKED, n_problems(use, split))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 
 from srit.compute.mapping import Engine
 from srit.errors import DataError, MachineError
@@ -146,7 +147,7 @@ class Teaching:
         if self._n_paid and not free and not self._journal.exists():
             raise DataError(
                 f"{self._journal}: missing, although {self._n_paid:,} calls were paid for: restore it from a copy; or, "
-                "to ask and pay again, put an empty file in its place"
+                f"to ask and pay again: mkdir -p {quote(str(self._journal.parent))}; touch {quote(str(self._journal))}"
             )
         ledger = Ledger(self._journal, free=free)
         for line in ledger.notes:
