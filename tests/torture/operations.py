@@ -79,6 +79,7 @@ class Operations:
         elif self.states:
             self.states.keep(f"{self.done:05} kill after")
             self.states.keep(f"{self.done:05} power loss", self.unsynced.lose)
+            self.states.keep(f"{self.done:05} power loss, names kept", self.unsynced.lose_data)
         if self.done != self.at or self.is_struck:
             return
         self.is_struck = before == (self.fault in ("kill before", "ENOSPC", "EIO"))
@@ -131,6 +132,7 @@ class Unsynced:
         self.folder, self.kept, self.is_kept, self.number = folder, kept, is_kept, 0
         shutil.rmtree(kept, ignore_errors=True)
         self.changes = []  # (the path whose sync makes it last, how to take it back in the folder or a copy of it)
+        self.unwritten = {}  # what files held before data that is not synced, by path
 
     def _copy(self, path):
         if not self.is_kept or not os.path.lexists(path):
@@ -160,7 +162,13 @@ class Unsynced:
                 shutil.move(new, old)
             _restore(before, new)
 
-        return self._noted(os.path.dirname(target), take_back)
+        def noted():
+            self.changes.append((os.path.dirname(target), take_back))
+            moved = {path: held for path, held in self.unwritten.items() if f"{path}/".startswith(f"{source}/")}
+            self.unwritten = {path: held for path, held in self.unwritten.items() if path not in moved}
+            self.unwritten |= {target + path.removeprefix(source): held for path, held in moved.items()}
+
+        return noted
 
     def removed(self, path, *_):
         before = self._copy(path)
@@ -180,14 +188,22 @@ class Unsynced:
             if before is None:  # its name lasts only once the folder is synced
                 self.changes.append((os.path.dirname(path), lambda folder: _remove(self._in(folder, path))))
             self.changes.append((path, take_back))
+            self.unwritten.setdefault(path, before)
 
         return noted
 
     def synced(self, path, *_):
         def lasting():
             self.changes = [change for change in self.changes if change[0] != path]
+            self.unwritten.pop(path, None)
 
         return lasting
+
+    def lose_data(self, folder):
+        """As file systems that write names before data: files are there, without what was not synced."""
+        for path, held in self.unwritten.items():
+            if os.path.isfile(place := self._in(folder, path)):
+                Path(place).write_bytes(b"" if held is None else held.read_bytes())
 
     def lose(self, folder):
         for _, take_back in reversed(self.changes):

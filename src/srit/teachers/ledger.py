@@ -25,6 +25,7 @@ class Calls:
     sent: int = 0
     ended: int = 0  # of these, those whose end the sending process saw
     lost: int = 0  # of these, those that may have been answered nevertheless
+    refused: int = 0  # of these, those that were not charged
 
     @property
     def maybe_paid(self) -> int:
@@ -36,6 +37,7 @@ class Calls:
         self.sent += event == "sent"
         self.ended += event in _ENDS
         self.lost += event == "lost"
+        self.refused += event == "not accepted"
 
 
 class Answers(Mapping[str, Sequence[Answer]]):
@@ -114,10 +116,10 @@ class Ledger:
 
     @property
     def spent(self) -> Spent:
-        """What was spent so far."""
+        """What was spent so far, or may have been."""
         if self._free:
             return UNSPENT
-        calls = sum(calls.sent for calls in self.calls.values())
+        calls = sum(calls.sent - calls.refused for calls in self.calls.values())
         prompt_tokens = completion_tokens = 0
         for key, answer in self.answers.rows():
             calls += 0 if key in self.calls else answer.n_calls

@@ -152,6 +152,19 @@ def test_a_spent_budget_stops_asking_and_keeps_the_answers(server, budget, messa
     assert len(arrived) == len(server.requests) == 3
 
 
+def test_a_call_that_was_not_accepted_takes_nothing_of_the_budget(server):
+    server.script = [Reply({"error": "busy"}, status=503)] * 2
+    server.default = lambda body: Reply(answer(body["messages"][0]["content"]))
+    teacher = OpenAITeacher(Endpoint(server.url, "m", concurrency=1, max_calls=3, first_wait_seconds=0.01))
+    arrived = []
+
+    with pytest.raises(TeacherError, match="budget of 3 calls"):
+        for together in teacher.answer(questions(5)):
+            arrived += together
+
+    assert (len(arrived), len(server.requests)) == (3, 5)
+
+
 def test_a_budget_is_the_runs_whatever_an_earlier_invocation_spent(server):
     teacher = OpenAITeacher(
         Endpoint(server.url, "m", max_dollars=0.01, prices=(100.0, 1000.0)), spent=Spent(5, 10, 9), report=print

@@ -41,9 +41,10 @@ class OpenAISettings(TeacherSettings):
     # More fields of the request's body, such as {top_p: 0.9, reasoning_effort: low}.
     extra: dict[str, Any] = Field(default_factory=dict, exclude_if=lambda extra: not extra)
     samples: Count = Field(default=1, exclude_if=lambda samples: samples == 1)  # answers to each training problem
-    # Whether thoughts are learned with an answer, sent beside it (reasoning_content) or in it (<think>).
+    # Whether thoughts are learned with an answer, sent beside it (reasoning_content) or in it (`<think>`).
     thoughts: bool = Field(default=False, exclude_if=lambda thoughts: not thoughts)
-    max_calls: Count | None = None  # a budget of the whole run (or study); None: as many as it takes
+    # A budget of the whole run (or study), which calls that were not accepted do not touch; None: as many as it takes.
+    max_calls: Count | None = None
     max_spent_tokens: Count | None = None  # likewise, of prompt and completion tokens together
     max_dollars: Positive | None = None  # likewise, at `prices`
     prices: tuple[Positive, Positive] | None = None  # dollars a million prompt and completion tokens

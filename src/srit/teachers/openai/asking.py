@@ -169,6 +169,8 @@ class Asking:
     def _answer(self, attempt: Attempt, outcome: Outcome) -> Answer | None:
         if isinstance(outcome, Reply):
             return self._reply(attempt, outcome)
+        if not isinstance(outcome, Lost):
+            self.spent = self.spent._replace(calls=self.spent.calls - 1)  # it was not charged
         if isinstance(outcome, Fault):
             return self._fault(attempt, outcome)
         if isinstance(outcome, NoConnection):
