@@ -147,6 +147,14 @@ def test_a_run_looks_at_its_sampler_and_its_teacher_before_it_measures_or_trains
     assert "measuring" not in told.output and "lengths" not in told.output
 
 
+def test_whoever_only_trains_needs_no_sampler(tmp_path, recipe):
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe | {"sampler": "vllm", "teacher": {"kind": "gold"}}))
+
+    told = CliRunner().invoke(app, ["instruct", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "run")])
+
+    assert "vllm" not in told.output and (told.exit_code, "demonstrations" in told.output) == (3, True), told.output
+
+
 def test_a_server_that_refuses_the_key_is_told(tmp_path, recipe, server):
     told = planned(tmp_path, recipe | of_server(f"{server}/closed"))
 

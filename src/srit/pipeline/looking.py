@@ -13,7 +13,7 @@ from srit.errors import DataError, MachineError, SritError
 from srit.installing import extra_install
 from srit.kinds import Finding
 from srit.pipeline.estimate import n_parameters, n_problems, n_there, uses_of
-from srit.pipeline.stage import Stage
+from srit.pipeline.stage import SAMPLES, Stage
 from srit.recipe import Recipe, TaskUse
 from srit.recipe.unused import without_effect
 from srit.records import Split
@@ -62,7 +62,7 @@ def check_needed(recipe: Recipe, stages: Sequence[Stage], *, answers_are_shared:
     Raises:
         SritError: something is not installed, there is no key, or the server cannot be reached.
     """
-    if any(stage.computes for stage in stages):
+    if any(stage.computes == SAMPLES for stage in stages):
         _sampler_installed(recipe)
     if any(stage.name.product == "demonstrations" for stage in stages) and not answers_are_shared:
         for _ in _teacher(recipe):
