@@ -111,6 +111,7 @@ def bomb(tmp_path):
         (bomb, 3, "the gzip file holds over 200 times its own size"),
         (lambda place: {"teacher": {"kind": "recording", "path": str(place / "none")}}, 3, "there is no file"),
         (lambda place: {"student": {"model": str(place / "none")}}, 3, "there is no folder"),
+        (lambda place: {"student": {"model": "runs/quickstart/refined"}}, 3, "no folder runs/quickstart/refined"),
         (lambda place: {"student": {"model": str(place)}}, 3, "has no weights"),
         (lambda place: {"sampler": "vllm"}, 5, "sampler: vllm: something that it needs is missing"),
         (lambda place: of_server("http://127.0.0.1:9/v1"), 4, "start the server, or correct the address"),

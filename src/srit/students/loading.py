@@ -98,7 +98,7 @@ def locate(student: Student) -> Path | None:
     path = Path(student.model)
     if path.is_dir():
         return path
-    if path.is_absolute() or student.model.startswith("."):
+    if path.is_absolute() or student.model.startswith(".") or len(path.parts) > 2:  # a hub id is OWNER/NAME
         raise DataError(f"student.model: there is no folder {path}")
     return adapter_of(student)
 
