@@ -55,7 +55,7 @@ def _reason(field: str, text: str) -> str:
         return "would keep a key in plain text"
     if _looks_like_key(text):
         return _FOUND
-    return "contains a key in its address" if "://" in text and _address_has_key(text) else ""
+    return "contains a key in its address" if "://" in text and address_has_key(text) else ""
 
 
 def _looks_like_key(text: str) -> bool:
@@ -69,7 +69,8 @@ def _is_variable(text: str) -> bool:
     return not (len(text) >= _RANDOM and is_mixed) or text in os.environ
 
 
-def _address_has_key(text: str) -> bool:
+def address_has_key(text: str) -> bool:
+    """Return whether a URL holds a user name, a password, or a field that is named like a key."""
     try:
         address = urlsplit(text)
         fields = [name for part in (address.query, address.fragment) for name, value in parse_qsl(part) if value]

@@ -44,6 +44,7 @@ def test_a_list_has_the_rows_of_as_many_lines(tmp_path, monkeypatch, name, inden
         ('[{"a": 1} {"a": 2}]', "rows.json, item 2: not JSON: ',' is missing"),
         ('[{"a": 1}, 5]', "rows.json, item 2: a row is a JSON object, not int"),
         ('[{"a": 1},]', "rows.json, item 2: not JSON"),
+        ('[{"a": 1}]\n[{"a": 2}]', "rows.json, item 2: not JSON: something follows the list"),
         ('[{"a": NaN}]', "rows.json, item 1: not JSON: NaN is not JSON"),
         ("[" * 100_000, "rows.json, item 1: not JSON"),
         (b'[{"a": "\xff"}]', "rows.json: byte 0xff is not UTF-8"),
@@ -55,8 +56,10 @@ def test_a_list_that_is_none_is_refused_with_its_item(tmp_path, written, message
 
     with pytest.raises(DataError, match=message):
         list(read_rows(path))
-    path.write_text(" []\n")
+    path.write_text(" [ ]\n")
     assert list(read_rows(path)) == []
+    with pytest.raises(DataError, match=r"none\.jsonl\.gz: cannot be read"):
+        list(read_rows(tmp_path / "none.jsonl.gz"))
 
 
 # ------------------------------------------------------------------------------------------------------ ids

@@ -8,7 +8,7 @@ import shutil
 import signal
 from pathlib import Path
 
-FAULTS = ("kill before", "kill after", "ENOSPC", "EIO", "power loss")  # where a strike may fall
+FAULTS = ("kill before", "kill after", "ENOSPC", "EIO", "power loss")
 
 
 class Operations:

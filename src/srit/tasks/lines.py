@@ -60,8 +60,8 @@ def read_rows(path: Path) -> Iterator[Row]:
     if (command := _CONVERTED.get(path.suffix.lower())) is not None:
         made = command.format(quote(str(path)), quote(str(path.with_suffix(".jsonl"))))
         raise DataError(f"{path}: a table, not JSON Lines. This converts it: {made}")
-    most = max(LEAST_DECODED, MOST_COMPRESSED * path.stat().st_size) if path.suffix == ".gz" else float("inf")
     try:
+        most = max(LEAST_DECODED, MOST_COMPRESSED * path.stat().st_size) if path.suffix == ".gz" else float("inf")
         with _open(path) as file:
             begins = file.peek(64)[:64].removeprefix(codecs.BOM_UTF8).lstrip()
             yield from _items(path, _pieces(path, file, most)) if begins[:1] == b"[" else _lines(path, file, most)
@@ -124,6 +124,8 @@ def _items(path: Path, pieces: Iterator[str]) -> Iterator[Row]:
                     raise _no_json(where, error) from error
                 text, at = text[at:] + piece, 0
         if found is None:
+            if "".join(text[at:].split()) not in ("]", "[]") or any(piece.strip() for piece in pieces):
+                raise _no_json(where, ValueError("something follows the list"))
             return
         yield _row(found[0], where)
         at, before = found[1], ","

@@ -10,10 +10,9 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
 
 from srit.errors import RecipeError
-from srit.keys import masked
+from srit.keys import address_has_key, masked
 from srit.run_directory.mirror.mark import MARK, Mark, read_mark
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def mirror_of(folder: Path, url: str | None, report: Callable[[str], None]) -> M
     Raises:
         RecipeError: it is mirrored at another URL, or the URL cannot be used or contains a key, which would be kept.
     """
-    if url is not None and "@" in urlsplit(url).netloc:
+    if url is not None and address_has_key(url):
         raise RecipeError(
             f"--mirror {masked(url)}: the address contains a key: put keys in environment variables "
             "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
