@@ -151,6 +151,25 @@ def test_answers_that_come_together_wait_for_the_disk_once(tmp_path, server, mon
     assert len(texts(Ledger(tmp_path / "teacher/answers.jsonl"))) == 64
 
 
+def test_a_call_is_on_disk_before_it_is_made(tmp_path, server, monkeypatch):
+    sync, on_disk, unknown = os.fsync, [0], []
+
+    def synced(descriptor):
+        sync(descriptor)
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith("/calls.jsonl"):
+            on_disk[0] = (tmp_path / "teacher/calls.jsonl").read_bytes().count(b'"sent"')
+
+    def reply(body):
+        unknown.append(len(server.requests) > on_disk[0])
+        return Reply(answer(body["messages"][0]["content"]))
+
+    monkeypatch.setattr(os, "fsync", synced)
+    server.default = reply
+
+    assert len(ask_through(Ledger(tmp_path / "teacher/answers.jsonl"), server, n=24, concurrency=4)) == 24
+    assert len(unknown) == 24 and not any(unknown)
+
+
 def test_a_full_disk_stops_the_asking_and_shows_what_was_on_its_way(tmp_path, server):
     server.default = lambda body: Reply(answer(body["messages"][0]["content"] + " The answer is 2." * 100))
     ledger, lines = Ledger(tmp_path / "teacher/answers.jsonl"), []

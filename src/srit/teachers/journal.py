@@ -52,7 +52,7 @@ class Journal:
 
         Args:
             take: called with each row, in order; raises ValueError for one that is not what it reads.
-            synced: whether an appended row waits for the disk. Rows that do not are secured by the next one that does.
+            synced: whether appended rows wait for the disk. Rows that do not are secured by the next one that does.
             is_earlier: whether a row was written before rows had checksums.
         """
         self.path = path
@@ -76,14 +76,17 @@ class Journal:
         """The file of the lines that cannot be trusted, exactly as they were."""
         return self.path.with_name(f"{self.path.stem}.damaged.jsonl")
 
-    def append(self, *rows: Json) -> None:
+    def append(self, *rows: Json, synced: bool = False) -> None:
         """Append rows, which wait for the disk together.
+
+        Args:
+            synced: whether these wait even if others do not.
 
         Raises:
             NotWritten: they could not be; none of them is in the file.
         """
         lines = b"".join(map(encoded, rows))
-        self._write(lines)
+        self._write(lines, synced=self._synced or synced)
         self._end += len(lines)
         if self._synced:
             self._record_size()
@@ -94,15 +97,15 @@ class Journal:
         Raises:
             NotWritten: rows could not be appended.
         """
-        self._write(b"")
+        self._write(b"", synced=self._synced)
 
-    def _write(self, lines: bytes) -> None:
+    def _write(self, lines: bytes, *, synced: bool) -> None:
         try:
-            self._append(lines)
+            self._append(lines, synced=synced)
         except OSError as error:
             raise NotWritten(error.errno, error.strerror, str(self.path)) from None
 
-    def _append(self, lines: bytes) -> None:
+    def _append(self, lines: bytes, *, synced: bool) -> None:
         is_new = not self._end and not self.path.exists()
         if is_new:
             make_folder(self.path.parent)
@@ -110,7 +113,7 @@ class Journal:
         try:
             if os.write(descriptor, lines) < len(lines):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            if self._synced:
+            if synced:
                 os.fsync(descriptor)
         except OSError:
             # It is unknown whether any of it reached the disk, and a second fsync would not tell: it counts as not

@@ -145,12 +145,15 @@ class Ledger:
         self.answers.extend(came)
 
     def record(self, calls: Sequence[Call]) -> None:
-        """Record what happened to calls.
+        """Record what happened to calls; return once the disk has those that are to be sent.
+
+        An end that a power loss takes makes a call count as possibly paid; a beginning would hide that it was made.
 
         Raises:
             NotWritten: it could not be.
         """
-        self._calls.append(*({"key": c.key, "call": c.event, **({"raw": c.raw} if c.raw else {})} for c in calls))
+        rows = ({"key": c.key, "call": c.event, **({"raw": c.raw} if c.raw else {})} for c in calls)
+        self._calls.append(*rows, synced=not self._free and any(call.event == "sent" for call in calls))
         for call in calls:
             self.calls.setdefault(call.key, Calls()).add(call.event)
 
