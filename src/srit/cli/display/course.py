@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from srit.watching import Begun, Event, Line, Progressed, Said, Watch
+from srit.watching import Begun, Event, Line, Made, Progressed, Said, Taken, Watch
 
 LOOK_SECONDS = 1.0  # between looks at answers, which are judged for the display
 JUDGING_SECONDS = 0.05  # that a look may take before it starts on another answer
@@ -93,10 +93,11 @@ class Course:
 
 
 class Current:
-    """What is being done: the stage and its current piece of work."""
+    """What is being done: the stage, or what the last message says if there is none, and its current piece of work."""
 
     def __init__(self) -> None:
-        self._stage, self._began = "", time.monotonic()
+        self._doing, self._began = "preparing", time.monotonic()
+        self._in_stage = False
         self._course: Course | None = None
 
     def progressed(self, course: Course, now: float) -> None:
@@ -107,9 +108,16 @@ class Current:
 
     def happened(self, event: Event) -> None:
         """Take any other event."""
-        if not isinstance(event, Line):
-            self._course, self._began = None, time.monotonic()
-            self._stage = event.stage if isinstance(event, Begun) else ""
+        match event:
+            case Line(text) if self._in_stage or not text.startswith("     "):
+                return
+            case Line(text):
+                self._doing = text.strip()
+            case Begun(stage):
+                self._doing, self._in_stage = stage, True
+            case Made() | Taken():
+                self._doing, self._in_stage = "working", False
+        self._course, self._began = None, time.monotonic()
 
     def figures(self, now: float) -> Figures | None:
         """Return how far the current piece of work has come; None between two of them."""
@@ -117,7 +125,7 @@ class Current:
 
     def wait(self, now: float) -> str:
         """Say what is being done, and for how long, when there are no figures."""
-        return f"{self._stage or 'working'}  {clock(now - self._began)}"
+        return f"{self._doing}  {clock(now - self._began)}"
 
 
 def following(progressed: Callable[[Course, float], None], happened: Callable[[Event], None]) -> Watch:
