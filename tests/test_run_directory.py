@@ -126,6 +126,7 @@ def test_records_survive_the_way_to_disk_and_back(tmp_path):
         ('{"stages": {"problems": {"fingerprint": "x"}}}', "the field 'stages.problems.outputs' is missing"),
         ('{"stages": {"problems": {"fingerprint": "x", "outputs": []}}}', "the field 'stages.problems.outputs'"),
         ('{"stages":', "Expecting value"),
+        ('{"stages": {}, "x": NaN}', "NaN is not JSON"),
     ],
 )
 def test_a_damaged_manifest_is_named_by_its_file_and_field(tmp_path, manifest, field):

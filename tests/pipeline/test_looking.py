@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -103,12 +104,25 @@ def bomb(tmp_path):
     return {"tasks": {"train": [{"task": task}], "evaluate": [{"task": "sums", "limit": 5}]}}
 
 
+def pipe(place):
+    """Nobody writes into it: who reads it waits forever."""
+    os.mkfifo(place / "pipe.jsonl")
+    return {"tasks": {"train": [{"task": f"jsonl:{place / 'pipe.jsonl'}"}], "evaluate": [{"task": "sums", "limit": 5}]}}
+
+
+def piped_weights(place):
+    os.mkfifo(place / "model.safetensors")
+    return {"student": {"model": str(place)}}
+
+
 @pytest.mark.parametrize(
     ("change", "code", "message"),
     [
         (broken_row, 3, "mine.jsonl:2: answer: is missing"),
         (other_names, 3, "mine.jsonl:1: question: is missing"),
         (bomb, 3, "the gzip file holds over 200 times its own size"),
+        (pipe, 3, "pipe.jsonl: a pipe, and data are read more than once"),
+        (piped_weights, 3, "has no weights"),
         (lambda place: {"teacher": {"kind": "recording", "path": str(place / "none")}}, 3, "there is no file"),
         (lambda place: {"student": {"model": str(place / "none")}}, 3, "there is no folder"),
         (lambda place: {"student": {"model": "runs/quickstart/refined"}}, 3, "no folder runs/quickstart/refined"),

@@ -90,6 +90,10 @@ BAD = {
         GOOD + "  parts: 2\ncontrols: [right]\n",
         "recipe.yaml: controls: they learn from the answers of one model",
     ),
+    "more parts than anyone trains": (
+        GOOD + "  parts: 200\n  passes: 100\n",
+        "rounds, refine.parts and refine.passes make 20,000 parts; at most 10,000 are trained",
+    ),
     "wrong answers that would be learned as chosen ones": (
         GOOD + "  nll_on: chosen\npairs: {swapped: 0.5}\n",
         "pairs.swapped: the likelihood of the chosen answers would be raised",

@@ -149,6 +149,7 @@ def test_a_config_that_transformers_does_not_understand_is_refused_as_data(field
     [
         {"num_hidden_layers": 0},
         {"num_hidden_layers": -1},
+        {"num_hidden_layers": 10**9},
         {"num_attention_heads": 0},
         {"num_key_value_heads": 0},
         {"hidden_size": 0},
@@ -167,6 +168,31 @@ def test_a_model_that_holds_nothing_is_refused_by_the_size_that_is_missing(size,
 
     with pytest.raises(DataError, match=rf"^student\.model: .*: {name} is {value} in its config\.json"):
         load_tokenizer(Student(model=str(folder)))
+
+
+@pytest.mark.parametrize("load", [load_tokenizer, load_model])
+@pytest.mark.parametrize(
+    "field",
+    [{"_attn_implementation": "other/kernel"}, {"text_config": {"attn_implementation": {"": "other/kernel@x"}}}],
+)
+def test_a_config_cannot_choose_code_of_the_hub(field, load, tiny_student, tmp_path):
+    folder = shutil.copytree(tiny_student, tmp_path / "student")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | field))
+
+    with pytest.raises(DataError, match=r"attn_implementation in its config\.json names code on the hub"):
+        load(Student(model=str(folder), dtype="float32"))
+
+
+def test_a_config_cannot_leave_out_layers_of_the_weights(tiny_student, tmp_path):
+    folder = shutil.copytree(tiny_student, tmp_path / "student")
+    config = json.loads((folder / "config.json").read_text())
+    fewer = {"num_hidden_layers": config["num_hidden_layers"] - 1}
+    fewer |= {"layer_types": config["layer_types"][:-1]} if config.get("layer_types") else {}
+    (folder / "config.json").write_text(json.dumps(config | fewer))
+
+    with pytest.raises(DataError, match=r"describes fewer layers than its weights have \(model\.layers\.1\."):
+        load_model(Student(model=str(folder), dtype="float32"))
 
 
 def test_whoever_trains_from_python_reads_no_warning_that_is_not_theirs(tiny_student, tmp_path):

@@ -178,6 +178,8 @@ def test_a_full_disk_stops_the_asking_and_shows_what_was_on_its_way(tmp_path, se
         ask_through(ledger, server, n=40, report=lines.append, concurrency=4)
 
     shown = [line for line in lines if line.startswith('{"key"')]
+    calls = [json.loads(line) for line in (tmp_path / "teacher/calls.jsonl").read_bytes().splitlines()]
+    assert not {json.loads(line)["key"] for line in shown} & {row["key"] for row in calls if row["call"] == "answered"}
     assert 1 <= len(shown) <= 4 and len(server.requests) == len(shown) + 2
     with (tmp_path / "teacher/answers.jsonl").open("a") as journal:
         journal.write("".join(line + "\n" for line in shown))

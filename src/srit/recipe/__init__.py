@@ -278,12 +278,14 @@ class Recipe(Part):
     _are_trackers = field_validator("report_to", mode="before")(tracker_names)
 
     @model_validator(mode="after")
-    def _controls_compare_with_one_part(self) -> Recipe:
-        if self.controls and self.refine.parts * self.refine.passes > 1:
+    def _parts_are_not_too_many(self) -> Recipe:
+        parts = self.refine.parts * self.refine.passes
+        if (n := self.rounds * parts) > 10_000:
+            raise ValueError(f"rounds, refine.parts and refine.passes make {n:,} parts; at most 10,000 are trained")
+        if self.controls and parts > 1:
             raise ValueError(
                 "controls: they learn from the answers of one model, but with refine.parts or refine.passes there are "
-                "several: set refine.parts: 1 and refine.passes: 1; or set controls: [], and compare with a run with "
-                "refine.loss: none"
+                "several: set both to 1; or set controls: [], and compare with a run with refine.loss: none"
             )
         return self
 

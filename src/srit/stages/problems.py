@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -203,7 +204,8 @@ def refuse_partly_trained(trained: Sequence[TaskUse], evaluated: Sequence[TaskUs
 
 
 def _normal(problem: Problem) -> str:
-    text = " ".join([problem.question, *(problem.choices or ())]).lower()
+    text = unicodedata.normalize("NFC", " ".join([problem.question, *(problem.choices or ())]).lower())
+    text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")  # invisible ones
     # Signs of arithmetic stay: 8 + 3 - 2 is not 8 - 3 + 2.
     return " ".join(re.sub(r"""[.,;:!?"'’‘“”()]""", " ", text).split())
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from srit.errors import DataError
 from srit.recipe import Student
@@ -10,12 +13,18 @@ from srit.recipe import Student
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-# The names that configs give to their layers, attention heads, key-value heads, width and vocabulary.
-_SIZES = (
-    *("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers"),
-    *("num_attention_heads", "n_head", "n_heads", "num_heads", "num_key_value_heads", "decoder_attention_heads"),
-    *("hidden_size", "n_embd", "d_model", "vocab_size"),
+# The names that configs give to their layers, and to attention heads, key-value heads, width and vocabulary, each with
+# a number that no model reaches: transformers would build it for hours.
+_LAYERS = dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers"), 10_000)
+_SIZES = _LAYERS | dict.fromkeys(
+    (
+        *("num_attention_heads", "n_head", "n_heads", "num_heads", "num_key_value_heads", "decoder_attention_heads"),
+        *("hidden_size", "n_embd", "d_model", "vocab_size"),
+    ),
+    100_000_000,
 )
+# If it is the name of a repository, transformers fetches its code and runs it.
+_KERNEL = re.compile(r"_?(?:attn|experts)_implementation\w*")
 
 
 def revision_of(student: Student) -> str:
@@ -23,24 +32,40 @@ def revision_of(student: Student) -> str:
     return student.revision or "main"
 
 
-def check_sizes(student: Student, place: str) -> None:
-    """Check the config before transformers reads it, which divides by these sizes or builds an empty model.
+def check_config(student: Student, place: str) -> None:
+    """Check the config before transformers does what it says: divide by sizes, build a model, run code of the hub.
 
     Raises:
-        DataError: the config has a size below 1, such as a model without layers.
+        DataError: the config has a size below 1, such as a model without layers, or one of no model, or names code on
+            the hub.
     """
     from transformers import PreTrainedConfig
 
     config, _ = PreTrainedConfig.get_config_dict(place, revision=revision_of(student))
     text = config.get("text_config")
     sizes = config | text if isinstance(text, dict) else config
-    for name in _SIZES:
+    for name, most in _SIZES.items():
         size = sizes.get(name)
-        if isinstance(size, int) and size < 1:
+        if isinstance(size, int) and not 1 <= size <= most:
+            limit = "and a model needs at least 1" if size < 1 else f"and at most {most:,} are built"
             raise DataError(
-                f"student.model: {student.model}: {name} is {size} in its config.json, and a model needs at least 1: "
-                "correct the file or choose another student"
+                f"student.model: {student.model}: {name} is {size} in its config.json, {limit}: correct the file or "
+                "choose another student"
             )
+    for name, value in _fields(config):
+        if _KERNEL.fullmatch(name) and "/" in json.dumps(value):
+            raise DataError(
+                f"student.model: {student.model}: {name} in its config.json names code on the hub, which srit does not "
+                "run: remove it from the file"
+            )
+
+
+def _fields(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the fields of a config and of those within it."""
+    for name, value in config.items():
+        yield name, value
+        if isinstance(value, dict):
+            yield from _fields(value)
 
 
 def dropout(config: PreTrainedConfig) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
@@ -24,7 +25,7 @@ from srit.students.adapted import (
     peft_may_use_old_names,
     with_adapter,
 )
-from srit.students.configs import check_sizes, revision_of
+from srit.students.configs import check_config, revision_of
 from srit.students.embedded import EMBEDDED, locate_embedded
 from srit.students.lengths import Room, room_of
 from srit.students.prompts import Prompts
@@ -117,7 +118,7 @@ def load_tokenizer(student: Student) -> PreTrainedTokenizerBase:
     has_own = own is None or (own / "tokenizer_config.json").exists()  # an adapter may leave it to its base
     place = str(locate(student) or student.model) if has_own else config_place
     with _refusing(f"no tokenizer for {student.model}{_looked_for(student)}"):
-        check_sizes(base, config_place)
+        check_config(base, config_place)
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             place, revision=revision_of(student), trust_remote_code=False
         )
@@ -275,6 +276,7 @@ def _base(student: Student, precision: torch.dtype) -> PreTrainedModel:
     if Path(place).is_dir():
         check_weights(student.model, Path(place))
     with _refusing(f"{student.model} cannot be loaded"):
+        check_config(student, place)
         loaded: Any = _auto_class(place, revision_of(student)).from_pretrained(
             place,
             revision=revision_of(student),
@@ -287,10 +289,19 @@ def _base(student: Student, precision: torch.dtype) -> PreTrainedModel:
     model: PreTrainedModel = loaded[0]
     if missing := sorted(set(loaded[1]["missing_keys"]) - {"lm_head.weight"}):
         raise DataError(f"student.model: {student.model} lacks the weights {', '.join(missing[:3])} …")
+    known = set(model.state_dict())
+    if spare := sorted(name for name in loaded[1]["unexpected_keys"] if _NUMBER.sub(".0.", name, 1) in known):
+        raise DataError(
+            f"student.model: {student.model}: its config.json describes fewer layers than its weights have "
+            f"({spare[0]} …): correct num_hidden_layers there"
+        )
     for name, weight in model.named_parameters():
         if not torch.stack(weight.aminmax()).isfinite().all():  # a fifth of the time that asking each value takes
             raise DataError(f"student.model: {student.model}: {name} has values that are not finite")
     return model
+
+
+_NUMBER = re.compile(r"\.\d+\.")  # of a layer, in the name of a weight
 
 
 def _auto_class(place: str, revision: str | None) -> type[AutoModelForCausalLM | AutoModelForImageTextToText]:

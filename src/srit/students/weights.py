@@ -22,7 +22,7 @@ def check_weights(model: str, folder: Path) -> None:
     from safetensors import SafetensorError
 
     _refuse_pickled(model, folder)
-    files = sorted(folder.glob("*.safetensors"))
+    files = sorted(path for path in folder.glob("*.safetensors") if not path.is_fifo())
     if not files:
         raise DataError(f"student.model: {model} has no weights (*.safetensors)")
     config = folder / "config.json"

@@ -57,6 +57,8 @@ def read_rows(path: Path) -> Iterator[Row]:
         DataError: the file is a table, unreadable, cut off, not UTF-8, or a compression bomb, or a row is over MAX_LINE
             or not a JSON object.
     """
+    if path.is_fifo():
+        raise DataError(f"{path}: a pipe, and data are read more than once: write them to a file")
     if (command := _CONVERTED.get(path.suffix.lower())) is not None:
         made = command.format(quote(str(path)), quote(str(path.with_suffix(".jsonl"))))
         raise DataError(f"{path}: a table, not JSON Lines. This converts it: {made}")

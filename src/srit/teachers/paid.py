@@ -31,15 +31,14 @@ def stored(arriving: Generator[Answer | list[Answer]], key_of: Callable[[Answer]
     Raises:
         MachineError: an answer could not be stored. Each such answer was shown as the line that stores it.
     """
-    unstored, is_stopping = 0, False
+    unstored = 0
     try:
         came = next(arriving, None)
         while came is not None:
             kept, errors = _kept(came if isinstance(came, list) else [came], key_of, paid)
             yield from kept
             unstored += sum(not isinstance(error, NotCopied) for error in errors)
-            came = arriving.throw(errors[0]) if errors and not is_stopping else next(arriving, None)
-            is_stopping = is_stopping or bool(errors)
+            came = arriving.throw(errors[0]) if errors else next(arriving, None)
     except NotCopied as error:
         raise MachineError(str(error.strerror)) from None
     except NotWritten as error:

@@ -19,7 +19,7 @@ from teacher_server import KEY, Reply, answer, asked, each_of, questions
 from srit.errors import RecipeError, TeacherError
 from srit.records import Problem
 from srit.teachers import Question, Spent
-from srit.teachers.openai.endpoint import Endpoint
+from srit.teachers.openai.endpoint import Endpoint, proxy_for
 from srit.teachers.openai.teacher import OpenAITeacher
 
 
@@ -285,12 +285,35 @@ def test_a_lone_surrogate_arrives_unchanged(server):
     assert one.text == "a\ud800b"
 
 
+def test_a_proxy_of_the_environment_is_used_but_not_for_this_machine(server, monkeypatch):
+    monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1"))
+    monkeypatch.setenv("no_proxy", "modelbox.lan")
+
+    [one] = each_of(OpenAITeacher(Endpoint("http://box.internal/v1", "m", api_key_env=None)).answer(questions()))
+
+    assert one.text and server.requests[0][1]["host"] == "box.internal"
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert asked(server)[0].text and proxy_for("http://modelbox.lan/v1") is None
+
+
+def test_a_proxy_that_cannot_be_used_is_named_without_its_password(monkeypatch):
+    monkeypatch.setenv("http_proxy", "gopher://me:secret@box:1")
+
+    with pytest.raises(RecipeError, match=r"the environment's proxy \(gopher\) cannot be used") as caught:
+        each_of(OpenAITeacher(Endpoint("http://box.internal/v1", "m", api_key_env=None)).answer(questions()))
+
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [
         ("https://me:secret@example.com/v1", "environment variable"),
         ("https://example.com/v1?key=secret", "environment variable"),
         ("ftp://example.com", "must begin with"),
+        ("http://[::1/v1", "is not an address"),
+        ("http://127.0.0.1:99999/v1", "is not an address"),
+        ("http://me:secret/v1", "is not an address"),
         ("https://example.com/v1", "is not set"),
     ],
 )
@@ -361,6 +384,22 @@ def test_a_key_that_a_server_echoes_inside_status_200_is_not_stored(server, echo
     [one] = asked(server)
 
     assert KEY not in str(one) and "…" in one.reason
+
+
+@pytest.mark.parametrize("status", [200, 401])
+@pytest.mark.parametrize("before", [0, 150, 168, 185, 65_520])
+def test_a_key_is_not_shown_in_part_where_a_text_is_cut(server, monkeypatch, status, before):
+    monkeypatch.setenv("OPENAI_API_KEY", key := "7f3e9a1c5b8d2e4f6a0c9b7d5e3f1a2b")
+    said = "y" * before + " " + key + " nonsense"
+    server.default = Reply(said.encode() if status == 200 else {"error": {"message": said}}, status=status)
+
+    try:
+        shown = str(asked(server))
+    except TeacherError as error:
+        shown = str(error)
+
+    assert "yyy" in shown or not before
+    assert key[:8] not in shown
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

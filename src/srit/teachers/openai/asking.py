@@ -13,7 +13,7 @@ from srit.errors import RecipeError, SritError, TeacherError
 from srit.printable import one_line
 from srit.stopping import Stop
 from srit.teachers import Answer, Question, Spent
-from srit.teachers.openai.endpoint import NO_KEY, SECRET, Endpoint, redacted
+from srit.teachers.openai.endpoint import NO_KEY, Endpoint, redacted, redacted_answer
 from srit.teachers.openai.faults import Fault
 from srit.teachers.openai.reply import Reply
 from srit.teachers.openai.schedule import Attempt, Schedule
@@ -154,7 +154,7 @@ class Asking:
             return
         limit = self._endpoint.max_tokens
         answer = answer._replace(
-            text=answer.text and redacted(answer.text, self._key, SECRET),
+            text=answer.text and redacted_answer(answer.text, self._key),
             reason=self._redacted(answer.reason),
             raw=self._redacted(answer.raw),
             model=self._redacted(answer.model),

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 from urllib.parse import quote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from srit.errors import RecipeError
 
 NO_KEY = "none"  # sent where there is no key: the client library requires one, and servers without keys ignore it
 
 SECRET = 16  # characters of a key that is not a placeholder, which an answer may well contain
+_BEGINNING = 8  # characters of a key that show that a text was cut within it
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _LOOPBACK = ("127.0.0.0/8", "0.0.0.0/32", "::1/128", "::/128")
@@ -58,7 +60,11 @@ def key_for(base_url: str, api_key_env: str | None) -> str:
     Raises:
         RecipeError: the address would expose a key or the prompts, or needs a key that is not set.
     """
-    address = urlsplit(base_url)
+    try:
+        address = urlsplit(base_url)
+        _ = address.port
+    except ValueError:  # would repeat what is wrong, which may be a password
+        raise RecipeError("teacher.base_url is not an address: look at its brackets and its port") from None
     if address.username or address.password or address.query or address.fragment:
         raise RecipeError(
             "teacher.base_url contains a user name, a password or a query: put the key in an environment variable, and "
@@ -89,15 +95,35 @@ def key_for(base_url: str, api_key_env: str | None) -> str:
     return key or NO_KEY
 
 
-def redacted(text: str, key: str, least: int = 1) -> str:
-    """Remove a key that a server repeats, as it is or escaped: nothing that is kept or shown contains it.
+def proxy_for(base_url: str) -> str | None:
+    """Return the proxy that the environment names for an address; None: there is none, or it is this machine."""
+    address = urlsplit(base_url)
+    host = address.hostname or ""
+    if is_loopback(host) or proxy_bypass(host):
+        return None
+    proxies = getproxies()
+    return proxies.get(address.scheme) or proxies.get("all")
 
-    Args:
-        least: leave keys with fewer characters than this.
-    """
-    if key == NO_KEY or len(key) < least:
+
+def redacted(text: str, key: str) -> str:
+    """Remove a key that a server repeats, even if the text was cut within it: nothing kept or shown contains it."""
+    text = _without(text, key)
+    if key != NO_KEY and key[:_BEGINNING] in text:
+        for end in range(len(key), min(_BEGINNING, len(key)) - 1, -1):
+            text = text.replace(key[:end], "…")
+    return text
+
+
+def redacted_answer(text: str, key: str) -> str:
+    """Remove a key from a whole answer, which may well contain the beginning of one, or a placeholder."""
+    return _without(text, key) if len(key) >= SECRET else text
+
+
+def _without(text: str, key: str) -> str:
+    if key == NO_KEY:
         return text
-    for form in {key, quote(key, safe=""), json.dumps(key)[1:-1], key.replace("/", "\\/")}:
+    escaped = "".join(f"\\u{ord(letter):04x}" for letter in key)
+    for form in {key, quote(key, safe=""), json.dumps(key)[1:-1], key.replace("/", "\\/"), escaped}:
         text = text.replace(form, "…")
     return text
 

@@ -9,12 +9,11 @@ import ssl
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from srit.errors import TeacherError
 from srit.kinds import Finding
 from srit.printable import one_line
-from srit.teachers.openai.endpoint import NO_KEY, key_for
+from srit.teachers.openai.endpoint import NO_KEY, key_for, proxy_for
 
 SECONDS = 5.0  # for the connection, and for each read
 LONGEST = 2**20  # bytes of a list of models that are read
@@ -28,8 +27,7 @@ def look(base_url: str, model: str, api_key_env: str | None) -> Iterator[Finding
         TeacherError: it cannot be reached, or refuses the key.
     """
     key = key_for(base_url, api_key_env)
-    address = urlsplit(base_url)
-    if getproxies().get(address.scheme) and not proxy_bypass(address.hostname or ""):
+    if proxy_for(base_url):
         yield Finding(True, f"teacher at {base_url}", "behind a proxy: it was not asked")
         return
     try:

@@ -12,7 +12,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import httpx2
 
+from srit.errors import RecipeError
 from srit.printable import one_line
+from srit.teachers.openai.endpoint import proxy_for
 from srit.teachers.openai.reply import Received
 
 MAX_BYTES = 16 << 20  # of a response
@@ -39,11 +41,13 @@ def client(base_url: str, key: str, deadline_seconds: float, idle_seconds: float
     Args:
         deadline_seconds: for one call, from sending to the last byte.
         idle_seconds: without a byte, once a response has begun.
+
+    Raises:
+        RecipeError: the environment names a proxy that cannot be used.
     """
     from openai import OpenAI
 
-    limits = httpx2.Limits(max_connections=None)  # there are as many as threads
-    transport = _Bounded(httpx2.HTTPTransport(limits=limits), deadline_seconds, idle_seconds)
+    transport = _Bounded(_transport(proxy_for(base_url)), deadline_seconds, idle_seconds)
     return OpenAI(
         base_url=base_url,
         api_key=key,
@@ -51,6 +55,18 @@ def client(base_url: str, key: str, deadline_seconds: float, idle_seconds: float
         timeout=httpx2.Timeout(deadline_seconds, connect=min(CONNECT_SECONDS, deadline_seconds)),
         http_client=httpx2.Client(transport=transport, follow_redirects=False, headers={"Accept-Encoding": "identity"}),
     )
+
+
+def _transport(proxy: str | None) -> httpx2.HTTPTransport:
+    limits = httpx2.Limits(max_connections=None)  # there are as many as threads
+    try:
+        return httpx2.HTTPTransport(limits=limits, proxy=proxy)
+    except (ValueError, ImportError) as error:  # the address may hold a password
+        scheme = (proxy or "").partition(":")[0]
+        raise RecipeError(
+            f"teacher: the environment's proxy ({scheme}) cannot be used ({type(error).__name__}): give an http proxy "
+            "in HTTPS_PROXY, or name the server in NO_PROXY"
+        ) from None
 
 
 def send(client: Any, fields: dict[str, Any], idempotency_key: str, extra: Mapping[str, Any] = _NOTHING) -> Received:
@@ -74,7 +90,7 @@ def send(client: Any, fields: dict[str, Any], idempotency_key: str, extra: Mappi
         response = error.response
     except openai.APIConnectionError as error:
         cause = error.__cause__
-        if isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout)):
+        if isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError)):
             why = str(cause).removeprefix("[Errno ").partition("] ")[2] or str(cause) or "timed out"
             raise NoConnection(f"no connection: {one_line(why)}") from None
         raise Lost(one_line(str(cause)) or type(cause).__name__) from None
