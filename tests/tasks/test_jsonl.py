@@ -62,6 +62,14 @@ def test_a_list_that_is_none_is_refused_with_its_item(tmp_path, written, message
         list(read_rows(tmp_path / "none.jsonl.gz"))
 
 
+def test_a_file_of_empty_lines_is_not_read_to_its_end(tmp_path):
+    path = tmp_path / "empty.jsonl.gz"
+    path.write_bytes(gzip.compress(b"\n" * 3_000_000))
+
+    with pytest.raises(DataError, match=r"empty\.jsonl\.gz:1000001: more than 1,000,000 empty lines"):
+        list(read_rows(path))
+
+
 # ------------------------------------------------------------------------------------------------------ ids
 
 

@@ -23,6 +23,7 @@ MAX_TEXT = 2**20  # characters of a question, an option or another field of a pr
 # times its compressed size, generated problems up to 40 times.
 MOST_COMPRESSED = 200
 LEAST_DECODED = 64 * 2**20
+MOST_EMPTY = 1_000_000  # lines of a file, a few seconds
 MAX_ZEROS = 400  # to which a number's exponent is written out
 
 
@@ -54,8 +55,8 @@ def read_rows(path: Path) -> Iterator[Row]:
     Lines are split only at "\n"; a byte order mark and CRLF are accepted.
 
     Raises:
-        DataError: the file is a table, unreadable, cut off, not UTF-8, or a compression bomb, or a row is over MAX_LINE
-            or not a JSON object.
+        DataError: the file is a table, a pipe, unreadable, cut off, not UTF-8, a compression bomb or nearly empty, or a
+            row is over MAX_LINE or not a JSON object.
     """
     if path.is_fifo():
         raise DataError(f"{path}: a pipe, and data are read more than once: write them to a file")
@@ -77,7 +78,7 @@ File = gzip.GzipFile | BufferedReader
 
 
 def _lines(path: Path, file: File, most: float) -> Iterator[Row]:
-    decoded = 0
+    decoded = empty = 0
     for number in count(1):
         where, line = f"{path}:{number}", file.readline(MAX_LINE + 1)
         if not line:
@@ -94,6 +95,8 @@ def _lines(path: Path, file: File, most: float) -> Iterator[Row]:
             except (ValueError, RecursionError) as error:
                 raise _no_json(where, error) from error
             yield _row(fields, where)
+        elif (empty := empty + 1) > MOST_EMPTY:
+            raise DataError(f"{where}: more than {MOST_EMPTY:,} empty lines so far: is this the file that you meant?")
 
 
 def _pieces(path: Path, file: File, most: float) -> Iterator[str]:
