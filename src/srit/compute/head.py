@@ -244,9 +244,10 @@ def _precise(logits: Tensor) -> Tensor:
 @contextmanager
 def bfloat16_units() -> Iterator[None]:
     """Multiply float32 matrices on bfloat16 hardware, where there is any: lossless for values that bfloat16 holds."""
-    before = torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
-    torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
-    try:
+    products: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = products.fp32_precision
+    try:  # a Ctrl-C between the two would leave all later products less exact
+        products.fp32_precision = "bf16"
         yield
     finally:
-        torch.backends.mkldnn.matmul.fp32_precision = before  # type: ignore[attr-defined]
+        products.fp32_precision = "none" if before == "bf16" else before  # "bf16" may be another thread's
