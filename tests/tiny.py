@@ -1,6 +1,7 @@
 """Random models of a few thousand weights, a real byte-level tokenizer, and token ids to train on."""
 
 import json
+from copy import deepcopy
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
@@ -48,7 +49,7 @@ PREFERENCES = [
 
 def tiny_model(kind="llama", seed=0):
     torch.manual_seed(seed)
-    return AutoModelForCausalLM.from_config(CONFIGS[kind]).eval()
+    return AutoModelForCausalLM.from_config(deepcopy(CONFIGS[kind])).eval()  # a test may set its attention
 
 
 def bytes_alone():
