@@ -40,7 +40,8 @@ def of_server(url):
 
 class Models(BaseHTTPRequestHandler):
     def do_GET(self):
-        body = json.dumps({"data": [{"id": "gpt-5-mini"}]}).encode()
+        name = self.headers["Authorization"] if "echo" in self.path else "gpt-5-mini"
+        body = json.dumps({"data": [{"id": name}]}).encode()
         self.send_response(403 if "closed" in self.path else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -174,6 +175,21 @@ def test_a_server_that_refuses_the_key_is_told(tmp_path, recipe, server):
     told = planned(tmp_path, recipe | of_server(f"{server}/closed"))
 
     assert told.exit_code == 4 and "/closed wants a key: put it in an environment variable" in told.output
+
+
+def test_a_key_that_a_server_lists_as_a_model_is_not_shown(tmp_path, recipe, server, monkeypatch):
+    monkeypatch.setenv("MY_TEACHER", key := "7f3e9a1c5b8d2e4f6a0c9b7d5e3f1a2b")
+    teacher = {"kind": "openai", "model": "gpt-5", "base_url": f"{server}/echo", "api_key_env": "MY_TEACHER"}
+
+    told = planned(tmp_path, recipe | {"teacher": teacher})
+
+    assert "it has Bearer …" in " ".join(told.output.split()) and key[:8] not in told.output
+
+
+def test_an_address_that_no_request_can_have_is_told(tmp_path, recipe):
+    told = planned(tmp_path, recipe | of_server("http://127.0.0.1:9/\u00e9/v1"))
+
+    assert told.exit_code == 4 and "correct the address" in " ".join(told.output.split())
 
 
 @pytest.mark.parametrize("parts, trained, optimizers", [(1, 2, 0), (2, 3, 1), (5, 6, 2)])

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from srit.errors import TeacherError
 from srit.kinds import Finding
 from srit.printable import one_line
-from srit.teachers.openai.endpoint import NO_KEY, key_for, proxy_for
+from srit.teachers.openai.endpoint import NO_KEY, key_for, proxy_for, redacted
 
 SECONDS = 5.0  # for the connection, and for each read
 LONGEST = 2**20  # bytes of a list of models that are read
@@ -35,14 +35,16 @@ def look(base_url: str, model: str, api_key_env: str | None) -> Iterator[Finding
     except TimeoutError:
         yield Finding(False, f"teacher at {base_url}", f"has not listed its models in {SECONDS:.0f} s")
         return
-    except (OSError, http.client.HTTPException) as error:
-        reason = one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)
+    except (OSError, UnicodeError, http.client.HTTPException) as error:
+        said = str(getattr(error, "strerror", None) or error) or type(error).__name__
+        reason = one_line(redacted(said, key))
         raise TeacherError(
             f"teacher.base_url: {base_url} cannot be reached ({reason}): start the server, or correct the address"
         ) from None
     if status in (401, 403):
         raise TeacherError(f"teacher.base_url: {base_url} {_refusal(key, api_key_env)} (status {status})")
-    yield _found(base_url, model, body if status == 200 else b"")
+    finding = _found(base_url, model, body if status == 200 else b"")
+    yield finding._replace(found=redacted(finding.found, key))
 
 
 def _refusal(key: str, api_key_env: str | None) -> str:
