@@ -278,7 +278,7 @@ class Recipe(Part):
     _are_trackers = field_validator("report_to", mode="before")(tracker_names)
 
     @model_validator(mode="after")
-    def _parts_are_not_too_many(self) -> Recipe:
+    def _parts_are_few_enough(self) -> Recipe:
         parts = self.refine.parts * self.refine.passes
         if (n := self.rounds * parts) > 10_000:
             raise ValueError(f"rounds, refine.parts and refine.passes make {n:,} parts; at most 10,000 are trained")

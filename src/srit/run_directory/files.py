@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from srit.errors import DataError, MachineError, SritError
 from srit.shortages import free_disk, gigabytes, shortage
@@ -110,6 +110,11 @@ def read_json(path: Path) -> Json:
         raise DataError(f"{path}: missing; restore a copy, or run the same command with another --out") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: damaged ({error}); restore a copy, or remove it") from None
+
+
+def no_constant(name: str) -> NoReturn:
+    """Refuse NaN and infinities, which Python's decoder reads and JSON does not have: its `parse_constant`."""
+    raise ValueError(f"{name} is not JSON")
 
 
 def json_bytes(value: Json) -> bytes:

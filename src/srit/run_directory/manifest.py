@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
 
 from pydantic import BaseModel, Field
 
 from srit.errors import DataError
-from srit.run_directory.files import Json, canonical_sum, sha256_of, write_json
+from srit.run_directory.files import Json, canonical_sum, no_constant, sha256_of, write_json
 from srit.run_directory.rows import fault_of
 
 MANIFEST = "manifest.json"
@@ -81,7 +80,7 @@ def read_manifest(folder: Path) -> Manifest:
     if not path.is_file():  # reading a pipe would wait forever
         raise DataError(f"{path}: not a file; {_RESTORE}")
     try:
-        tree = json.loads(path.read_bytes(), parse_constant=_no_constant)
+        tree = json.loads(path.read_bytes(), parse_constant=no_constant)
         manifest = Manifest.model_validate(tree)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: damaged ({fault_of(error)}); {_RESTORE}") from None
@@ -89,10 +88,6 @@ def read_manifest(folder: Path) -> Manifest:
         reason = "damaged (its content does not match the recorded checksum)"
         raise DataError(f'{path}: {reason}; {_RESTORE}. If you changed it yourself, remove "sum" from it')
     return manifest
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 _MADE_FIRST = ("demonstrations.jsonl", "instructed.json", "results.json")  # by stages that come after the first

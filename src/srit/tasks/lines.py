@@ -12,9 +12,10 @@ from io import BufferedReader
 from itertools import count
 from pathlib import Path
 from shlex import quote
-from typing import Any, NamedTuple, NoReturn, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from srit.errors import DataError
+from srit.run_directory import no_constant
 
 MAX_LINE = 16 * 2**20  # decoded bytes; a compression bomb stops here
 PIECE = 2**20  # bytes of a list that are read at once
@@ -197,10 +198,6 @@ def _text(line: bytes, where: str) -> str:
         raise DataError(f"{where}: byte 0x{line[error.start]:02x} at column {error.start + 1} is not UTF-8") from error
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _decimal(text: str) -> Decimal:
     try:
         return Decimal(text)
@@ -208,7 +205,7 @@ def _decimal(text: str) -> Decimal:
         raise ValueError(f"the number {text:.80} is too large") from None
 
 
-_JSON = json.JSONDecoder(parse_constant=_no_constant, parse_float=_decimal)
+_JSON = json.JSONDecoder(parse_constant=no_constant, parse_float=_decimal)
 
 
 def text_field(row: Row, name: str, *, blank: bool = False, most: int = MAX_TEXT) -> str:

@@ -17,7 +17,7 @@ from srit.errors import RecipeError
 
 NO_KEY = "none"  # sent where there is no key: the client library requires one, and servers without keys ignore it
 
-SECRET = 16  # characters of a key that is not a placeholder, which an answer may well contain
+_SECRET = 16  # characters of a key that is not a placeholder, which an answer may well contain
 _BEGINNING = 8  # characters of a key that show that a text was cut within it
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -116,7 +116,7 @@ def redacted(text: str, key: str) -> str:
 
 def redacted_answer(text: str, key: str) -> str:
     """Remove a key from a whole answer, which may well contain the beginning of one, or a placeholder."""
-    return _without(text, key) if len(key) >= SECRET else text
+    return _without(text, key) if len(key) >= _SECRET else text
 
 
 def _without(text: str, key: str) -> str:
