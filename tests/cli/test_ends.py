@@ -41,14 +41,16 @@ def test_an_error_becomes_a_message_and_an_exit_code(error, exit_code, message, 
 
 def test_an_internal_error_says_where_its_traceback_is(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    error = ValueError("impossible")
+    monkeypatch.setenv("OPENAI_API_KEY", "planted-key")
+    error = ValueError("impossible: planted-key")
     error.add_note("half a character: \ud800")  # such as a teacher may write
 
     with pytest.raises(typer.Exit), reported_errors():
         raise error
 
     assert capsys.readouterr().err.endswith(f"(traceback: {tmp_path / 'srit.log'})\n")
-    assert "Traceback" in (tmp_path / "srit.log").read_text() and "impossible" in (tmp_path / "srit.log").read_text()
+    written = (tmp_path / "srit.log").read_text()
+    assert "Traceback" in written and "impossible: …" in written and "planted-key" not in written
 
 
 STUBBORN = """

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from srit.cli import app
 from srit.shortages import gigabytes
+from srit.teachers.openai import looking
 
 
 @pytest.fixture
@@ -45,6 +47,9 @@ class Models(BaseHTTPRequestHandler):
         self.send_response(403 if "closed" in self.path else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        for letter in body if "slow" in self.path else ():
+            self.wfile.write(bytes([letter]))
+            time.sleep(0.05)
         self.wfile.write(body)
 
     def log_message(self, *arguments):
@@ -69,6 +74,14 @@ def test_a_plan_has_the_true_number_of_problems_and_so_of_calls(tmp_path, recipe
     assert "does not list teacher.model 'gpt-5'; it has gpt-5-mini" in told.output
     assert "unknown size" not in told.output and not (tmp_path / "run").exists()
     assert "texts to train on: at most the student's" in told.output
+
+
+def test_a_server_that_lists_its_models_a_letter_at_a_time_is_not_waited_for(tmp_path, recipe, server, monkeypatch):
+    monkeypatch.setattr(looking, "SECONDS", 0.3)
+
+    told = planned(tmp_path, recipe | of_server(f"{server}/slow/v1"))
+
+    assert told.exit_code == 0 and "has not listed its models" in told.output
 
 
 def test_a_plan_tells_all_that_is_wrong_and_ends_with_the_code_of_the_recipe_first(tmp_path, recipe):

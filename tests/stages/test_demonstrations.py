@@ -140,9 +140,11 @@ def test_the_budget_is_that_of_all_samples_together(taught):
     assert done.exit_code == 4 and "max_calls" in done.output and len(taught.server.requests) == 5
 
 
-def test_answers_that_are_missing_as_a_whole_are_not_bought_again_without_a_word(taught):
+@pytest.mark.parametrize("gone", ["teacher/*", "teacher/answers.jsonl"])
+def test_answers_that_are_missing_as_a_whole_are_not_bought_again_without_a_word(taught, gone):
     taught.demonstrate()
-    shutil.rmtree(taught.folder / "run/teacher")
+    for path in (taught.folder / "run").glob(gone):
+        path.unlink()
     (taught.folder / "run/demonstrations.jsonl").unlink()
     run = ["demonstrate", str(taught.folder / "run")]
 

@@ -203,6 +203,14 @@ def test_where_many_demonstrations_do_not_fit_the_run_says_so(run):
     assert done.exit_code == 3 and "1 of 2 demonstrations" in done.output and "more than 20%" in done.output
 
 
+def test_where_the_prompts_leave_no_room_for_demonstrations_the_teacher_is_not_asked(run, tmp_path):
+    done = run("llama", [SHORT, LONG])
+
+    assert done.exit_code == 3 and "1 of 2 demonstrations, were each a single token," in done.output
+    assert "set instruct.max_length to train the student beyond them" in done.output
+    assert not (tmp_path / "run/demonstrations.jsonl").exists()
+
+
 def test_a_model_with_relative_positions_is_trained_beyond_them_where_the_recipe_says_so(run, tmp_path):
     told, longer = {"brief": "So. " * 60 + TOLD}, ("instruct.max_length=1024", "refine.max_length=1024")
 

@@ -75,7 +75,7 @@ def explain(error: Exception) -> tuple[str, int]:
         return f"{said}; fix this and rerun the same command", MachineError.exit_code
     if lacking := shortage(error):
         return f"{lacking}; fix this and rerun the same command", MachineError.exit_code
-    text, log = "".join(traceback.format_exception(error)), Path("srit.log").absolute()
+    text, log = masked("".join(traceback.format_exception(error))), Path("srit.log").absolute()
     try:
         log.write_text(text, encoding="utf-8", errors="backslashreplace")
         where = f"(traceback: {log})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from srit.pipeline.context import Context
 from srit.pipeline.declared import Inputs, Outputs
@@ -12,7 +13,7 @@ from srit.recipe.compared import evaluated, problems_file, refine_problems
 from srit.records import Problem, PromptKind
 from srit.run_directory import Json
 from srit.stages.pairs import prompts_of
-from srit.students.lengths import Needed, refuse, too_long, warning
+from srit.students.lengths import Fitting, Needed, Room, bound_of, refuse, too_long, warning
 from srit.students.prompts import Prompts
 
 LENGTHS = "lengths.json"
@@ -23,7 +24,12 @@ def lengths_stage(recipe: Recipe) -> Stage:
     sample = {"direct", "cot", "max_new_tokens"}
     settings = recipe.model_dump(
         mode="json",
-        include={"sample": sample, "pairs": {"prompt"}, "evaluate": {"prompts", "max_new_tokens", "options"}},
+        include={
+            "instruct": {"epochs", "max_length"},
+            "sample": sample,
+            "pairs": {"prompt"},
+            "evaluate": {"prompts", "max_new_tokens", "options"},
+        },
     )
     # Only if it is set, so that the check of recipes without it stays what it is.
     settings |= {"greedy answers to pairs": True} if recipe.evaluate.pairs else {}
@@ -31,9 +37,11 @@ def lengths_stage(recipe: Recipe) -> Stage:
     inputs = dict.fromkeys(("problems/train.jsonl", refine_problems(recipe), "problems/dev.jsonl", *tested))
     return Stage(
         name=StageName("lengths"),
-        version=2,
+        version=3,
         settings=settings | {"chat_template": recipe.student.chat_template},
         reads=(
+            "instruct.epochs",
+            "instruct.max_length",
             *(f"sample.{field}" for field in sorted(sample)),
             "pairs.prompt",
             "evaluate.prompts",
@@ -54,8 +62,27 @@ def _make_lengths(inputs: Inputs, out: Outputs, context: Context, tested: Sequen
     if room is not None:
         refuse(found, room)
     checks = [context.reports.check("prompts and answers fit", False, warning(found, room))] if found and room else []
+    _check_demonstrations(inputs, prompts, room)
     out.json(LENGTHS, {"tokens": room and room.tokens, "longer": len(found)})
     return {"longer": len(found), "invariants": checks}
+
+
+def _check_demonstrations(inputs: Inputs, prompts: Prompts, room: Room | None) -> None:
+    """Refuse prompts that leave no token for a demonstration, since stage 1 would refuse once these are paid for.
+
+    Raises:
+        DataError: more than a fifth of the training problems have such a prompt.
+    """
+    instruct, train = inputs.recipe.instruct, "problems/train.jsonl"
+    bound = bound_of(room, instruct.max_length, "instruct")
+    if bound is None or not instruct.epochs or not inputs.has(train):
+        return
+    train_set = partial(inputs.each_record, train, Problem)
+    shortest = (Needed(problem, "cot", 1, "a demonstration") for problem in train_set())
+    if found := too_long(shortest, prompts, bound.tokens):
+        most = max(found, key=lambda long: long.tokens)
+        fitting = Fitting(bound, sum(1 for _ in train_set()), len(found), most.tokens, most.needed.problem.id)
+        fitting.told("demonstrations, were each a single token,")
 
 
 def _asked(inputs: Inputs, tested: Sequence[str], prompts: Prompts) -> Iterator[Needed]:

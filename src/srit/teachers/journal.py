@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from typing import NamedTuple
 
 from srit.run_directory import Json, make_folder, sync, write_bytes, written
@@ -58,7 +59,7 @@ class Journal:
         self.path = path
         self.notes: list[str] = []  # what was found, for the user
         self._synced = synced
-        self._size = path.with_name(f"{path.stem}.size")
+        self._size = _size_file(path)
         self._is_earlier = is_earlier
         size = path.stat().st_size if path.exists() else 0
         self._end, damaged, dropped = self._read(size, take)
@@ -192,6 +193,15 @@ class Journal:
             os.pwrite(descriptor, b"%020d\n" % self._end, 0)
         finally:
             os.close(descriptor)
+
+
+def command_to_start_anew(path: Path) -> str:
+    """Return the shell command after which a missing file of rows counts as one that was never written."""
+    return f"mkdir -p {quote(str(path.parent))}; rm -f {quote(str(_size_file(path)))}; touch {quote(str(path))}"
+
+
+def _size_file(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.size")
 
 
 def encoded(row: Json) -> bytes:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from shlex import quote
 
 from srit.compute.mapping import Engine
 from srit.errors import DataError, MachineError
@@ -15,7 +14,7 @@ from srit.pipeline.context.reports import Report
 from srit.recipe import Recipe, Student, TeacherSettings
 from srit.run_directory import Json, Mirror, StageEntry
 from srit.teachers import Answer, Call, Surroundings, Teacher, teacher_kind
-from srit.teachers.journal import NotCopied, NotWritten
+from srit.teachers.journal import NotCopied, NotWritten, command_to_start_anew
 from srit.teachers.ledger import Answers, Ledger
 from srit.teachers.paid import Paid
 from srit.watching import Counted
@@ -147,7 +146,7 @@ class Teaching:
         if self._n_paid and not free and not self._journal.exists():
             raise DataError(
                 f"{self._journal}: missing, although {self._n_paid:,} calls were paid for: restore it from a copy; or, "
-                f"to ask and pay again: mkdir -p {quote(str(self._journal.parent))}; touch {quote(str(self._journal))}"
+                f"to ask and pay again: {command_to_start_anew(self._journal)}"
             )
         ledger = Ledger(self._journal, free=free)
         for line in ledger.notes:

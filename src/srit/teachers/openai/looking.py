@@ -7,6 +7,8 @@ import http.client
 import json
 import ssl
 from collections.abc import Iterator
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,7 +17,7 @@ from srit.kinds import Finding
 from srit.printable import one_line
 from srit.teachers.openai.endpoint import NO_KEY, key_for, proxy_for, redacted
 
-SECONDS = 5.0  # for the connection, and for each read
+SECONDS = 5.0  # from the lookup of the address to the last byte
 LONGEST = 2**20  # bytes of a list of models that are read
 
 
@@ -31,7 +33,7 @@ def look(base_url: str, model: str, api_key_env: str | None) -> Iterator[Finding
         yield Finding(True, f"teacher at {base_url}", "behind a proxy: it was not asked")
         return
     try:
-        status, body = _get(base_url, key)
+        status, body = _in_time(base_url, key)
     except TimeoutError:
         yield Finding(False, f"teacher at {base_url}", f"has not listed its models in {SECONDS:.0f} s")
         return
@@ -53,6 +55,26 @@ def _refusal(key: str, api_key_env: str | None) -> str:
     if api_key_env is None:
         return "wants a key: put it in an environment variable, and its name in teacher.api_key_env"
     return f"wants a key, and the environment variable {api_key_env} (teacher.api_key_env) is not set: set it"
+
+
+def _in_time(base_url: str, key: str) -> tuple[int, bytes]:
+    """Return the status and the body of GET /models, or give up: a socket's timeout bounds only each read of it."""
+    outcome: SimpleQueue[tuple[int, bytes] | Exception] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            outcome.put(_get(base_url, key))
+        except Exception as error:
+            outcome.put(error)
+
+    Thread(target=ask, daemon=True).start()
+    try:
+        found = outcome.get(timeout=SECONDS)
+    except Empty:
+        raise TimeoutError from None
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def _get(base_url: str, key: str) -> tuple[int, bytes]:
