@@ -18,7 +18,7 @@ from srit.run_directory import read_manifest
 from srit.samplers.chunks import SamplingWork
 from srit.stages import needed, part, stages
 from srit.stages.anatomy.effect import read_effects
-from srit.watching import Begun
+from srit.watching import Begun, Progressed
 
 RECIPE = """\
 name: tiny
@@ -285,16 +285,27 @@ class Wide(LocalEngine):
         yield from super().map(work, items)
 
 
+def test_chunks_of_any_size_count_as_new_for_the_speed_that_is_told(recipe, copied):
+    without(copied, "round-1/refined")
+    events = []
+
+    api.make(read_recipe(str(recipe)), copied, "refined", watch=events.append)
+
+    assert {event.earlier for event in events if isinstance(event, Progressed) and event.unit == "groups"} == {0}
+
+
 def test_where_several_workers_compute_the_tasks_of_a_model_come_together(recipe, whole, copied):
     predictions = [name for name in read_manifest(copied).stages if name.startswith("predictions/")]
     without(copied, *predictions)
+    events = []
 
-    with open_run(copied, read_recipe(str(recipe)), stages, watch=print, engine=Wide()) as opened:
+    with open_run(copied, read_recipe(str(recipe)), stages, watch=events.append, engine=Wide()) as opened:
         made = run_stages(opened)
 
     assert set(made) == set(predictions)
     # Base, instructed twice, refined and the control, two tasks each.
     assert opened.engine.together == [2] * 5
+    assert None not in {event.earlier for event in events if isinstance(event, Progressed)}
     assert contents(copied) == contents(whole)
 
 

@@ -34,7 +34,7 @@ def compute_ahead(
     for one in (one for found in missing.values() for one in found):
         by_work[one.work] |= {one.kept / name: partial(one.items.__getitem__, name) for name in one.sizes}
         sizes |= {one.kept / name: n for name, n in one.sizes.items()}
-    arrived, started = adding_up(sizes, reports.of(what)), time.monotonic()
+    arrived, started = adding_up(sizes, reports.of(what, earlier=0)), time.monotonic()
     for work, items in by_work.items():
         mapped(engine, work, Later(items), arrived=arrived)
     seconds, total = time.monotonic() - started, sum(n_answers.values())

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from srit.errors import DataError, MachineError, SritError
-from srit.installing import extra_install
 from srit.kinds import Finding
 from srit.pipeline.estimate import n_parameters, n_problems, n_there, uses_of
 from srit.pipeline.stage import SAMPLES, Stage
@@ -20,6 +19,7 @@ from srit.records import Split
 from srit.samplers import sampler_kind
 from srit.shortages import free_disk, gigabytes
 from srit.tasks import Counted, find_task, without_problems
+from srit.tasks.hub import without_datasets
 from srit.tasks.lines import read_rows
 from srit.teachers import teacher_kind
 from srit.trackers import findings
@@ -112,7 +112,7 @@ def _problems(recipe: Recipe, use: TaskUse, split: Split) -> Iterator[Finding]:
     folder = None if use.data is None else Path(use.data)
     if task.count(split, data=folder, limit=use.limit) is None:
         if find_spec("datasets") is None:
-            raise DataError(f"{use.task}: reading the hub needs `datasets`: {extra_install('hub')}")
+            raise without_datasets(use.task)
         yield Finding(True, what, "on the hub, which was not asked")
         return
     limit = min(CHECKED, n_problems(use, split))

@@ -58,7 +58,7 @@ def asking_hub(where: str, otherwise: str = "") -> Iterator[None]:
     try:
         from datasets import disable_progress_bars
     except ImportError as error:
-        raise DataError(f"{where}: reading the hub needs `datasets`: {extra_install('hub')}{otherwise}") from error
+        raise without_datasets(where, otherwise) from error
     disable_progress_bars()
     try:
         yield
@@ -69,6 +69,11 @@ def asking_hub(where: str, otherwise: str = "") -> Iterator[None]:
             f"{where}: cannot be loaded from the hub ({type(error).__name__}: {str(error)[:200]}): check the name, its "
             f"configuration and the connection{otherwise}"
         ) from error
+
+
+def without_datasets(where: str, otherwise: str = "") -> DataError:
+    """Return the error for a library that is not installed; the arguments are those of `asking_hub`."""
+    return DataError(f"{where}: reading the hub needs `datasets`: {extra_install('hub')}{otherwise}")
 
 
 # -------------------------------------------------------------------------- rows of the hub, one format each

@@ -75,8 +75,9 @@ class Context:
             sizes: how much progress each item is.
             what: the name of that progress, whose unit is a group of answers.
         """
-        arrived = adding_up(sizes, self.reports.of(what, "groups"))
-        return mapped_once(self.engine, work, items, kept=kept or self.partial, arrived=arrived)
+        kept = kept or self.partial
+        arrived = adding_up(sizes, self.reports.of(what, "groups", earlier=_earlier(kept, sizes)))
+        return mapped_once(self.engine, work, items, kept=kept, arrived=arrived)
 
     def train(self, start: Callable[[], LanguageModel], work: Work, name: str) -> Done:
         """Train a model, and return it with the metrics of each step.
@@ -140,8 +141,7 @@ def adding_up(sizes: Mapping[Key, int], progress: Callable[[int, int], None]) ->
 def seen(wanted: Chunks, what: str, judged: Judged, watch: Watch) -> Callable[[str], None]:
     """Turn chunks that arrive into progress, with their tokens and some of their answers; arguments as in `sample`."""
     places = dict(zip(wanted.items, accumulate(wanted.sizes.values(), initial=0), strict=False))  # of the first answer
-    earlier = sum(n for name, n in wanted.sizes.items() if (wanted.kept / name).exists())
-    done, total = 0, sum(wanted.sizes.values())
+    earlier, done, total = _earlier(wanted.kept, wanted.sizes), 0, sum(wanted.sizes.values())
 
     def arrived(name: str) -> None:
         nonlocal done
@@ -152,6 +152,11 @@ def seen(wanted: Chunks, what: str, judged: Judged, watch: Watch) -> Callable[[s
         watch(Progressed(what, done, total, earlier=earlier, n_tokens=n_tokens, said=said))
 
     return arrived
+
+
+def _earlier(kept: Path, sizes: Mapping[str, int]) -> int:
+    """Return how much of the progress an earlier run has made."""
+    return sum(n for name, n in sizes.items() if (kept / name).exists())
 
 
 def _answers(path: Path) -> list[Sampled]:

@@ -23,11 +23,15 @@ class Reports:
         """Report a line."""
         self.watch(Line(line))
 
-    def of(self, what: str, unit: str = "answers") -> Counted:
-        """Return the progress of one piece of work: a function of the amount done and the total."""
+    def of(self, what: str, unit: str = "answers", *, earlier: int | None = None) -> Counted:
+        """Return the progress of one piece of work: a function of the amount done and the total.
+
+        Args:
+            earlier: as in `Progressed`.
+        """
 
         def counted(done: int, total: int, said: Callable[[], Iterator[Said]] = lambda: iter(()), /) -> None:
-            self.watch(Progressed(what, done, total, unit, said=said))
+            self.watch(Progressed(what, done, total, unit, earlier, said=said))
 
         return counted
 
