@@ -2,8 +2,11 @@
 
 import os
 import pty
+import subprocess
+import sys
 import time
 from select import select
+from shlex import join
 
 import pytest
 from tiny import save_tiny_student
@@ -35,6 +38,22 @@ def test_each_line_of_standard_input_is_asked_with_the_prompt_trained_with(tiny_
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("> What is 1 + 1?\n") and done.stdout.count("\n> Hi\n") == 1
     assert f"{tiny_student.name}: {printable(said)}" in done.stdout
+
+
+def test_a_question_that_is_not_utf_8_is_refused(tiny_student):
+    done = CliRunner().invoke(app, ["chat", str(tiny_student), *SHORT], input=b"\xff\xfe\nHi\n")
+
+    assert done.exit_code == 3 and "standard input: a question is not UTF-8" in done.output
+
+
+@pytest.mark.parametrize(("command", "code"), [(["chat", "STUDENT"], 0), (["init", "mine.yaml"], 2)])
+def test_where_standard_input_is_closed_nobody_is_asked(tiny_student, tmp_path, command, code):
+    words = [str(tiny_student) if word == "STUDENT" else word for word in command]
+    line = f"{join([sys.executable, '-m', 'srit', *words])} <&-"
+
+    ended = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == code and "internal error" not in ended.stderr, ended.stderr
 
 
 @pytest.mark.parametrize("key", ["\x04", "\x03"])  # Ctrl-D, Ctrl-C

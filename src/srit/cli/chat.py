@@ -12,6 +12,8 @@ import typer
 from srit.cli.display import display
 from srit.cli.ends import reported_errors
 from srit.cli.export import Place
+from srit.cli.options import can_ask
+from srit.errors import DataError
 from srit.printable import printable
 
 if TYPE_CHECKING:
@@ -101,8 +103,14 @@ def _loaded(source: Source) -> Speaker:
 
 
 def _questions() -> Iterator[str]:
-    """Yield what is typed, or the lines of standard input, without empty ones."""
-    asks = sys.stdin.isatty()
+    """Yield what is typed, or the lines of standard input, without empty ones.
+
+    Raises:
+        DataError: a line is not UTF-8.
+    """
+    if sys.stdin is None:  # it was closed before srit began
+        return
+    asks = can_ask()
     if asks:
         with suppress(ImportError):
             import readline  # noqa: F401  lets `input` edit and repeat lines
@@ -111,6 +119,8 @@ def _questions() -> Iterator[str]:
             line = input("> " if asks else "").strip()
         except EOFError:
             return
+        except UnicodeDecodeError as error:
+            raise DataError(f"standard input: a question is not UTF-8 ({error.reason}): convert it") from None
         if line:
             if not asks:
                 typer.echo(printable(f"> {line}"))

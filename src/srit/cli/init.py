@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from srit.cli.ends import reported_errors
+from srit.cli.options import can_ask
 from srit.cli.shown import write_new
 from srit.errors import RecipeError
 from srit.printable import printable
@@ -81,7 +81,7 @@ def _given(flag: str, value: str | None, asked: str, default: str | None = None)
     """
     if value is not None:
         return value
-    if sys.stdin.isatty():
+    if can_ask():
         return str(typer.prompt(asked, default=default, err=True))
     if default is None:
         raise RecipeError(f"{flag} is missing, and there is no terminal to ask on: {asked[0].lower()}{asked[1:]}")

@@ -1,7 +1,8 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that several commands share, and whether there is somebody to ask for them."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -46,3 +47,8 @@ Shard = Annotated[
         "--shard", help="Divide a model's weights among the processes that train it, so it need not fit into one."
     ),
 ]
+
+
+def can_ask() -> bool:
+    """Return whether standard input is a terminal; it is nothing if it was closed before srit began."""
+    return sys.stdin is not None and sys.stdin.isatty()
