@@ -277,7 +277,7 @@ def parse(text: str, path: Path) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise RecipeError(masked(f"{path}{line}: {error.problem}")) from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
         raise RecipeError(masked(f"{path}: not YAML: {str(error).splitlines()[0]}")) from None
     if not isinstance(tree, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of fields, but this is a {type(tree).__name__}")

@@ -46,6 +46,12 @@ def test_a_question_that_is_not_utf_8_is_refused(tiny_student):
     assert done.exit_code == 3 and "standard input: a question is not UTF-8" in done.output
 
 
+def test_a_question_that_the_model_was_not_made_for_is_refused(tiny_student):
+    done = CliRunner().invoke(app, ["chat", str(tiny_student), *SHORT], input="why " * 200)
+
+    assert done.exit_code == 3 and f"{tiny_student.name} was made for 512: ask something shorter" in done.output
+
+
 @pytest.mark.parametrize(("command", "code"), [(["chat", "STUDENT"], 0), (["init", "mine.yaml"], 2)])
 def test_where_standard_input_is_closed_nobody_is_asked(tiny_student, tmp_path, command, code):
     words = [str(tiny_student) if word == "STUDENT" else word for word in command]

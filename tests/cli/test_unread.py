@@ -1,16 +1,21 @@
 """Commands whose output nobody reads any more."""
 
+import json
 import os
 import pty
 import select
 import signal
+import subprocess
+import sys
 import threading
 import time
+from shlex import quote
 
 import pytest
 import yaml
 from teacher_server import Reply, TeacherServer, answer
 
+from srit.cli.display import print_object
 from srit.stopping import ask_to_stop, delayed_stop
 
 
@@ -97,6 +102,21 @@ def test_a_run_that_ignores_sighup_goes_on_without_its_terminal(taught, zygote):
 
     assert zygote.ended(60) == 0
     assert stored(arguments) == len(server.requests) == 12
+
+
+@pytest.mark.parametrize("streams", [">&- 2>/dev/full", "2>&- >/dev/full"])
+@pytest.mark.parametrize("options", ["", "--json"])
+def test_where_one_stream_is_closed_and_the_other_full_the_exit_code_is_still_that_of_the_error(options, streams):
+    line = f"{quote(sys.executable)} -m srit run no-such-recipe.yaml {options} {streams}"
+
+    assert subprocess.run(line, shell=True, check=False).returncode == 2
+
+
+def test_events_are_ascii_so_that_any_stream_takes_them(capsys):
+    print_object({"message": "Zürich … 東京"})
+
+    said = capsys.readouterr().out
+    assert said.isascii() and json.loads(said) == {"message": "Zürich … 東京"}
 
 
 def test_a_run_that_is_stopping_is_not_asked_to_stop_again():

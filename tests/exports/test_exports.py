@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 import torch
@@ -44,6 +45,19 @@ def test_a_merged_folder_loads_alone_and_gives_the_logits_of_adapter_and_base(ti
     for folder in ("out", "again"):
         merged = logits(AutoModelForCausalLM.from_pretrained(tmp_path / folder), tmp_path / folder)
         torch.testing.assert_close(merged, refined, rtol=0, atol=1e-4)
+
+
+def test_a_model_that_is_not_as_it_was_trained_is_not_exported(tiny_run, tmp_path):
+    folder = shutil.copytree(tiny_run, tmp_path / "run")
+    weights = folder / "round-1/refined/adapter_model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+
+    done = export(folder, "merged", tmp_path / "merged")
+
+    assert done.exit_code == 3 and "round-1/refined: not as it was trained" in done.output
+    assert not (tmp_path / "merged").exists()
 
 
 def test_an_adapter_is_exported_with_all_that_peft_needs(tiny_run, student, tmp_path):

@@ -36,6 +36,7 @@ BAD = {
     "missing field": (GOOD.replace("  model: smollm2-135m-instruct\n", "  tuning: full\n"), "student.model"),
     "text for a number": (GOOD + "  beta: high\n", "recipe.yaml:11: refine.beta is 'high'"),
     "a number out of range": (GOOD + "  beta: 0\n", "recipe.yaml:11: refine.beta is 0: input should be greater than 0"),
+    "an escape beyond the last letter": (GOOD + '  beta: "\\UFFFFFFFF"\n', "recipe.yaml: not YAML: "),
     "yes is not a boolean": (
         GOOD.replace("tasks:\n", "tasks:\n  allow_overlap: yes\n"),
         "tasks.allow_overlap is 'yes'",

@@ -1,10 +1,10 @@
 import json
+import math
 from pathlib import Path
 
 import pytest
 from made_up import IN_DOMAIN, as_record, srit, study_of
 
-from srit.run_directory import write_json
 from srit.study.records import as_read, read_study_record, study_bytes
 
 KEPT = sorted((Path(__file__).parents[2] / "studies").glob("*/study.json"))
@@ -35,6 +35,15 @@ DAMAGED = {
     "no run": (lambda study: study["cells"][0].update(runs=[1]), "'cells.0.runs.0'"),
     "no digits": (lambda study: study["cells"][0]["runs"][0]["answers"][0].update(right="012"), "answers.0.right'"),
     "no answer": (lambda study: study["cells"][0]["runs"][0]["answers"][0].update(right=""), "answers.0.right'"),
+    "not a number": (lambda study: study["cells"][0]["runs"][0]["answers"][0].update(tokens=math.nan), "tokens'"),
+    "half a letter": (
+        lambda study: study["cells"][0]["runs"][0]["answers"][0].update(task="\ud800"),
+        "escape at line 1",
+    ),
+    "samples without number": (
+        lambda study: study["cells"][0]["runs"][0]["answers"][0].update(pass_at=[8], samples=3, drawn_right=[1]),
+        "pass_at, samples and drawn_right do not fit together",
+    ),
     "another format": (lambda study: study.update(format=2), "'format': input should be 1"),
 }
 
@@ -44,7 +53,7 @@ def test_a_damaged_study_json_is_refused_with_the_field_at_fault(tmp_path, finis
     study = json.loads((finished / "study.json").read_bytes())
     change, fault = DAMAGED[damage]
     change(study)
-    write_json(tmp_path / "study.json", study)
+    (tmp_path / "study.json").write_text(json.dumps(study))
 
     for command in (["report", tmp_path], ["join", tmp_path, "--out", tmp_path / "whole"]):
         done = srit("study", *command)

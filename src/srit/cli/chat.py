@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -108,32 +109,44 @@ def _questions() -> Iterator[str]:
     Raises:
         DataError: a line is not UTF-8.
     """
-    if sys.stdin is None:  # it was closed before srit began
+    if sys.stdin is None or sys.stdout is None:  # it was closed before srit began
         return
     asks = can_ask()
     if asks:
         with suppress(ImportError):
             import readline  # noqa: F401  lets `input` edit and repeat lines
-    while True:
-        try:
-            line = input("> " if asks else "").strip()
-        except EOFError:
-            return
-        except UnicodeDecodeError as error:
-            raise DataError(f"standard input: a question is not UTF-8 ({error.reason}): convert it") from None
-        if line:
-            if not asks:
-                typer.echo(printable(f"> {line}"))
-            yield line
+    try:
+        for line in iter(partial(input, "> "), None) if asks else sys.stdin:
+            if question := line.strip():
+                if not asks:
+                    typer.echo(printable(f"> {question}"))
+                yield question
+    except EOFError:
+        return
+    except UnicodeDecodeError as error:
+        raise DataError(f"standard input: a question is not UTF-8 ({error.reason}): convert it") from None
 
 
 def _answer(speaker: Speaker, text: str, max_new_tokens: int) -> None:
-    """Print a greedy answer as it is written; "…" ends one that was cut off."""
+    """Print a greedy answer as it is written; "…" ends one that was cut off.
+
+    Raises:
+        DataError: the model was not made for so long a text.
+    """
     import torch
     from transformers import GenerationConfig
 
+    from srit.students.lengths import room_of
+
     prompts = speaker.prompts
-    ids = torch.tensor([prompts.prompt_ids(text, where="the question")], device=speaker.model.device)
+    prompt = prompts.prompt_ids(text, where="the question")
+    room = room_of(speaker.model.config)
+    if room is not None and len(prompt) + max_new_tokens > room.tokens:
+        raise DataError(
+            f"the question has {len(prompt):,} tokens with its prompt and its answer may have {max_new_tokens}, but "
+            f"{speaker.name} was made for {room.tokens:,}: ask something shorter, or lower --max-new-tokens"
+        )
+    ids = torch.tensor([prompt], device=speaker.model.device)
     ends = list(prompts.stop_ids)
     settings = GenerationConfig(  # type: ignore[no-untyped-call]
         max_new_tokens=max_new_tokens, eos_token_id=ends, pad_token_id=ends[0]

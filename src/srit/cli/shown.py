@@ -175,7 +175,7 @@ def audit(
 
     with reported_errors():
         found = judge_recording(find_task(task), recording, problems, data=data)
-        typer.echo(json.dumps(asdict(found)) if as_json else audit_text(found))
+        typer.echo(json.dumps(asdict(found)) if as_json else printable(audit_text(found)))
 
 
 def audit_text(found: Audit) -> str:

@@ -13,6 +13,7 @@ from srit.cli.display import display, kind_of_display, print_object
 from srit.cli.ends import attempt, reported_errors
 from srit.cli.options import AsJson, MirrorUrl, Mixed, On, Overrides, Quiet, StudyPlace, Workers
 from srit.errors import RecipeError
+from srit.printable import printable
 
 if TYPE_CHECKING:
     from typer._click.core import Context
@@ -96,7 +97,7 @@ def compare(
 
     with reported_errors():
         both = [read_study_results(_study_json(place)) for place in (a, b)]
-        typer.echo(side_by_side(*both))
+        typer.echo(printable(side_by_side(*both)))
 
 
 @app.command()
@@ -131,7 +132,7 @@ def claim(
         results = read_study_results(_study_json(place))
         labels, models = [cell.labels for cell in results.cells], {key.model for key in results.answers}
         asked = [read_claim(claim, labels, models) for claim in claims]
-        typer.echo("\n".join(finding.sentence for finding in findings(results, asked)))
+        typer.echo(printable("\n".join(finding.sentence for finding in findings(results, asked))))
 
 
 def _refuse_to_overwrite(whole: Path, parts: list[Path]) -> None:
@@ -157,4 +158,4 @@ def _write_pages(path: Path, out: Path, say: Callable[[str], None] = typer.echo)
     from srit.study.page import write_pages
 
     for line in write_pages(read_study_results(path), out):
-        say(line)
+        say(printable(line))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -61,6 +62,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._watched = watched
         super().__init__(*arguments)  # type: ignore[arg-type]
 
+    def handle(self) -> None:
+        """Answer one request, unless the browser has gone."""
+        with suppress(ConnectionError):
+            super().handle()
+
     def do_GET(self) -> None:
         """Answer with the page, or with the news."""
         # Another site's page can make its name resolve to this machine, but cannot send this machine's name.
@@ -71,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._answer(200, "application/json", json.dumps(self._watched.news()._asdict()).encode())
             if self.path == "/":
                 return self._answer(200, "text/html", self._watched.page())
-        except SritError as error:
+        except (SritError, OSError) as error:
             return self._answer(500, "text/plain", str(error).encode(errors="replace"))
         return self._answer(404, "text/plain", b"there is only one page")
 

@@ -12,9 +12,10 @@ from srit.recipe.begun import begun_recipe, is_begun, run_around
 from srit.recipe.compared import folder_of, models
 from srit.recipe.wording import PLAIN, Prompt
 from srit.records import Model
-from srit.run_directory import read_manifest
+from srit.run_directory import MANIFEST, read_manifest, recorded_sum
 from srit.students.adapted import base_of, find_adapter, is_adapter
 from srit.students.loading import stored_dtype
+from srit.sums import sum_of
 
 
 class FromRun(NamedTuple):
@@ -91,7 +92,13 @@ def _of_run(run: FromRun, model: Model) -> Source:
     trained = run.folder / place if place else None
     if trained is not None and not trained.is_dir():
         raise DataError(f"{trained}: not trained yet: run srit run {run.folder / 'recipe.yaml'} --out {run.folder}")
-    plan = begun_compute_plan(run.recipe, read_manifest(run.folder).way)
+    manifest = read_manifest(run.folder)
+    if trained is not None and sum_of(trained) != recorded_sum(manifest.stages, str(place)):
+        raise DataError(
+            f"{trained}: not as it was trained (its sum is not that of {MANIFEST}): srit run "
+            f"{run.folder / 'recipe.yaml'} --out {run.folder} makes it again"
+        )
+    plan = begun_compute_plan(run.recipe, manifest.way)
     dtype = plan.dtype if plan else "float32"
     if run.recipe.student.dtype != "auto":
         dtype = run.recipe.student.dtype

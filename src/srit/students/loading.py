@@ -238,7 +238,8 @@ def load_model(student: Student, adapter: Path | None = None) -> PreTrainedModel
         base = _dequantized(_base(student, torch.float32), student)
         model: Any = with_adapter(base, adapter).merge_and_unload().to(precision)
     elif adapter is not None:
-        model = _auto_class(str(adapter), None).from_pretrained(str(adapter), dtype=precision)
+        with _refusing(f"{adapter} cannot be loaded"):
+            model = _auto_class(str(adapter), None).from_pretrained(str(adapter), dtype=precision)
     else:
         model = _dequantized(_base(student, precision), student)
     loaded: PreTrainedModel = model.to(device).eval()

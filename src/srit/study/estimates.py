@@ -173,9 +173,14 @@ def common_seeds(marks: Marked, pairs: Sequence[tuple[Key, Key]]) -> list[int]:
     seeds: set[int] | None = None
     for a, b in pairs:
         rows_a, rows_b = marks.get(a, {}), marks.get(b, {})
-        both = {seed for seed in rows_a if seed in rows_b and rows_a[seed].problems == rows_b[seed].problems}
+        both = {seed for seed in rows_a if seed in rows_b and _are_same(rows_a[seed], rows_b[seed])}
         seeds = both if seeds is None else seeds & both
     return sorted(seeds or ())
+
+
+def _are_same(a: Marks, b: Marks) -> bool:
+    """Return whether two rows answer the same problems."""
+    return a.problems == b.problems and len(a.right) == len(b.right)
 
 
 def _estimate(

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, TypeAdapter
+from pydantic import Discriminator, Field, FiniteFloat, TypeAdapter
 
 from srit.errors import DataError
 from srit.records import ModelName, PromptKind, ScoredBy
@@ -18,7 +18,7 @@ from srit.run_directory import Json, checked, fault_of
 
 FORMAT: Literal[1] = 1
 Digits = Annotated[str, Field(pattern="^[01]+$")]  # by problem: 1 where the model is right
-Count = bool | int | float
+Count = bool | int | FiniteFloat
 
 
 def _is_none(value: object) -> bool:
@@ -49,7 +49,7 @@ class AnswerRow:
     place: Annotated[str | None, Field(exclude_if=_is_none)] = None
     problems: str  # hash of their ids
     right: Digits
-    tokens: float  # mean per answer; 0 where its source does not count them
+    tokens: FiniteFloat  # mean per answer; 0 where its source does not count them
     truncated: int
     unread: int
     errors: int
@@ -69,9 +69,9 @@ class OptionRow:
     problems: str
     right: Digits  # whether the likeliest option is the right one
     right_norm: Digits  # likewise, of the option that is likeliest per character
-    probability: float  # of the right option
-    confidence: float  # of the likeliest option
-    margin: float  # nats: the right option less the likeliest other
+    probability: FiniteFloat  # of the right option
+    confidence: FiniteFloat  # of the likeliest option
+    margin: FiniteFloat  # nats: the right option less the likeliest other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +82,9 @@ class TrainingRow:
     examples: Annotated[int | None, Field(exclude_if=_is_none)] = None  # of stage 1
     groups: Annotated[int | None, Field(exclude_if=_is_none)] = None  # of stage 2: prompts with their pairs
     steps: int
-    tokens: float
-    first: Annotated[dict[str, float] | None, Field(exclude_if=_is_none)] = None
-    last: Annotated[dict[str, float] | None, Field(exclude_if=_is_none)] = None
+    tokens: FiniteFloat
+    first: Annotated[dict[str, FiniteFloat] | None, Field(exclude_if=_is_none)] = None
+    last: Annotated[dict[str, FiniteFloat] | None, Field(exclude_if=_is_none)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,15 +173,24 @@ def read_study_record(path: Path) -> StudyRecord:
         DataError: there is none, or it is damaged or of another format; names the field at fault.
     """
     try:
-        record = checked(path.read_bytes(), _adapter())
+        record = _adapter().validate_json(path.read_bytes(), strict=True)
         for cell in record.cells:
             if unknown := {run.seed for run in cell.runs} - set(record.study.seeds):
                 raise ValueError(f"cell {cell.cell!r}: seed {unknown.pop()} is not one of the study's")
+            for row in (row for run in cell.done() for row in run.answers):
+                _check_samples(cell, row)
         return record
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}: give a study folder or its study.json") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a study.json of format {FORMAT} ({fault_of(error)})") from None
+
+
+def _check_samples(cell: CellRecord, row: AnswerRow) -> None:
+    drawn, samples = row.drawn_right or (), row.samples or 0
+    fits = (len(row.right) if drawn else 0) == len(drawn) and all(0 <= n <= samples for n in drawn)
+    if not fits or not all(0 < k <= samples for k in row.pass_at or ()):
+        raise ValueError(f"cell {cell.cell!r}: {row.task}: pass_at, samples and drawn_right do not fit together")
 
 
 def study_bytes(record: StudyRecord) -> bytes:

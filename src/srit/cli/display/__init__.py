@@ -98,5 +98,5 @@ def _of_line(text: str) -> dict[str, str]:
 
 
 def print_object(found: Mapping[str, Any]) -> None:
-    """Print one line of JSON on stdout, flushed so that a reader sees it at once."""
-    print(json.dumps(found, ensure_ascii=False), flush=True)
+    """Print one line of JSON on stdout, in ASCII for any terminal, flushed so that a reader sees it at once."""
+    print(json.dumps(found), flush=True)

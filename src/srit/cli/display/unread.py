@@ -39,7 +39,7 @@ def while_read(show: Callable[Shown, None]) -> Callable[Shown, None]:
 
 def silence() -> None:
     """Discard what is written to a stream that accepts nothing any more."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # one that was closed before srit began is None
         try:
             stream.flush()
             os.write(stream.fileno(), b"")  # fails if its terminal is gone
