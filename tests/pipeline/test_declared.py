@@ -3,7 +3,7 @@
 import pytest
 from tiny import save_tiny_student
 
-from srit.errors import RecipeError
+from srit.errors import DataError, RecipeError
 from srit.pipeline.declared import Inputs, Outputs, UndeclaredError, only, only_computes
 from srit.pipeline.fingerprints import basis, fingerprint
 from srit.pipeline.running import open_run, run_stages
@@ -79,6 +79,15 @@ def test_a_stage_that_touches_more_than_it_declared_is_an_internal_error(tmp_pat
         run_stages(opened)
 
     assert not opened.run.manifest.stages
+
+
+def test_an_error_about_a_gathered_file_names_the_run_s_own(tmp_path):
+    inputs = Inputs("report", tmp_path / "run", {"results.json": ""}, RECIPE, {})
+
+    with pytest.raises(DataError) as told, inputs.gathered(tmp_path / "gathered") as files:
+        raise DataError(f"{files / 'results.json'}: damaged")
+
+    assert str(told.value) == f"{tmp_path / 'run/results.json'}: damaged"
 
 
 # What a stage reads and what its fingerprint has only by way of its inputs, or not at all.

@@ -12,6 +12,7 @@ from typing import TypeVar, cast
 from pydantic import BaseModel
 
 from srit.compute.plan import ComputePlan
+from srit.errors import DataError
 from srit.recipe import Recipe
 from srit.run_directory import (
     Filed,
@@ -99,7 +100,7 @@ class Inputs:
         """Yield a folder that holds the declared inputs under their names, and nothing else.
 
         Args:
-            place: where to put it; removed afterward.
+            place: where to put it; removed afterward. A DataError of the block names the run's own files instead.
         """
         shutil.rmtree(place, ignore_errors=True)
         for name in self._sums:
@@ -107,6 +108,8 @@ class Inputs:
             (place / name).symlink_to((self._folder / name).absolute())
         try:
             yield place
+        except DataError as error:  # names the file where the user knows it
+            raise DataError(str(error).replace(str(place), str(self._folder))) from None
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
