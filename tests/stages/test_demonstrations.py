@@ -1,6 +1,7 @@
 """The stage of demonstrations, and the teacher's predictions, from the command line."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -154,6 +155,16 @@ def test_answers_that_are_missing_as_a_whole_are_not_bought_again_without_a_word
     assert len(taught.server.requests) == 3
     subprocess.run(refused.output.partition("pay again: ")[2], shell=True, check=True)
     assert CliRunner().invoke(app, run).exit_code == 0 and len(taught.server.requests) == 6
+
+
+def test_a_pipe_in_place_of_the_answers_is_refused(taught):
+    (taught.folder / "run/teacher").mkdir(parents=True)
+    os.mkfifo(taught.folder / "run/teacher/answers.jsonl")
+
+    refused = CliRunner().invoke(app, ["demonstrate", str(taught.folder / "run")])
+
+    assert refused.exit_code == 3 and "answers.jsonl: not a file: move it away" in refused.output
+    assert not taught.server.requests
 
 
 def test_extra_fields_are_sent_and_are_part_of_what_was_paid_for(taught):

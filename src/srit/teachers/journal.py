@@ -16,6 +16,7 @@ from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
 
+from srit.errors import DataError
 from srit.run_directory import Json, make_folder, sync, write_bytes, written
 
 _MARK = b', "sum": "'
@@ -55,7 +56,12 @@ class Journal:
             take: called with each row, in order; raises ValueError for one that is not what it reads.
             synced: whether appended rows wait for the disk. Rows that do not are secured by the next one that does.
             is_earlier: whether a row was written before rows had checksums.
+
+        Raises:
+            DataError: it is not a file, but a pipe, say, of which nobody would ever read the end.
         """
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path}: not a file: move it away, and restore the file from a copy")
         self.path = path
         self.notes: list[str] = []  # what was found, for the user
         self._synced = synced
