@@ -115,12 +115,12 @@ def _questions() -> Iterator[str]:
     if asks:
         with suppress(ImportError):
             import readline  # noqa: F401  lets `input` edit and repeat lines
+    lines = iter(partial(input, "> "), None) if asks else sys.stdin
     try:
-        for line in iter(partial(input, "> "), None) if asks else sys.stdin:
-            if question := line.strip():
-                if not asks:
-                    typer.echo(printable(f"> {question}"))
-                yield question
+        for question in filter(None, map(str.strip, lines)):
+            if not asks:
+                typer.echo(printable(f"> {question}"))
+            yield question
     except EOFError:
         return
     except UnicodeDecodeError as error:

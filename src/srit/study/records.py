@@ -188,7 +188,7 @@ def read_study_record(path: Path) -> StudyRecord:
 
 def _check_samples(cell: CellRecord, row: AnswerRow) -> None:
     drawn, samples = row.drawn_right or (), row.samples or 0
-    fits = (len(row.right) if drawn else 0) == len(drawn) and all(0 <= n <= samples for n in drawn)
+    fits = len(drawn) in (0, len(row.right)) and all(0 <= n <= samples for n in drawn)
     if not fits or not all(0 < k <= samples for k in row.pass_at or ()):
         raise ValueError(f"cell {cell.cell!r}: {row.task}: pass_at, samples and drawn_right do not fit together")
 
