@@ -157,3 +157,13 @@ def test_damaged_results_are_refused_with_the_field_at_fault(tmp_path, results, 
         read_results(path)
 
     assert f"{path}: damaged (the field {fault}" in str(caught.value)
+
+
+def test_results_with_half_of_a_surrogate_pair_are_refused(tmp_path, results):
+    """No figure can show it, and srit writes none."""
+    path = tmp_path / "results.json"
+    write_results(path, results)
+    path.write_bytes(path.read_bytes().replace(b'"sums"', rb'"\ud800"'))
+
+    with pytest.raises(DataError, match=r"results\.json: damaged \(invalid JSON: .* hex escape at line \d+ column \d+\)"):
+        read_results(path)

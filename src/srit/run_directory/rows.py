@@ -79,5 +79,7 @@ def fault_of(error: Exception) -> str:
     field = ".".join(map(str, fault["loc"]))
     if fault["type"] == "missing":
         return f"the field {field!r} is missing"
-    message = f"{fault['msg'][:1].lower()}{fault['msg'][1:]}, not {fault['input']!r:.80}"
+    message = f"{fault['msg'][:1].lower()}{fault['msg'][1:]}"
+    if fault["type"] != "json_invalid":  # that input is the whole file
+        message += f", not {fault['input']!r:.80}"
     return f"the field {field!r}: {message}" if field else message

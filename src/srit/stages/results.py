@@ -24,7 +24,7 @@ from srit.recipe.compared import answered, options_file, predictions_file, score
 from srit.records import Domain, Model, OptionScores, Prediction, PromptKind, ScoredBy
 from srit.records.columns import KINDS, VERDICTS, Columns, Problems, pass_counts, right_of
 from srit.records.scores import Comparison, OptionAccuracy, Overlap, PassAtK, Results, Score
-from srit.run_directory import Json, checked, fault_of, write_json
+from srit.run_directory import Json, fault_of, write_json
 from srit.stages.anatomy.overlaps import count_overlap
 
 if TYPE_CHECKING:
@@ -102,10 +102,10 @@ def read_results(path: Path) -> Results:
         DataError: it is missing or damaged; names the field at fault.
     """
     try:
-        found = checked(path.read_bytes(), _adapter())
+        found = _adapter().validate_json(path.read_bytes(), strict=True)  # which takes no half of a surrogate pair
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}: `srit evaluate {path.parent}` writes it") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DataError(f"{path}: damaged ({fault_of(error)}): `srit evaluate {path.parent}` writes it again") from None
     return replace(found, comparisons=tuple(map(_with_width, found.comparisons)))
 
