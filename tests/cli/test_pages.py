@@ -48,10 +48,13 @@ def test_the_pages_of_a_kept_study_are_those_of_its_raw_results(tmp_path, kept):
 def test_the_doctor_names_what_is_missing_and_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setattr("srit.kinds.find_spec", lambda module: None)
 
-    lines = {finding.what: finding for finding in diagnose(tmp_path)}
+    findings = diagnose(tmp_path)
 
+    lines = {finding.what: finding for finding in findings}
+    hub = "hub: benchmarks and data sets of the hub"
     assert lines["student smollm2-135m-instruct"].ok
-    assert lines["hub: benchmarks from the hub"] == (False, "hub: benchmarks from the hub", "pip install 'srit[hub]'")
+    assert lines[hub] == (False, hub, "pip install 'srit[hub]'")
+    assert len(lines) == len(findings)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from srit.cli.tables import accuracy_table, aligned, print_results
+from srit.api import PlannedStage
+from srit.cli.tables import accuracy_table, aligned, plan_rows, print_results
+from srit.pipeline.estimate import Work
 from srit.records import Model
 from srit.records.scores import Comparison, Interval, Results, Score
 
@@ -105,3 +107,31 @@ def test_a_terminal_gets_the_fullest_form_that_fits_and_no_name_is_wrapped(resul
 def test_columns_are_as_wide_as_their_widest_cell():
     assert list(aligned([("run", "a long name", "x"), ("done", "b", "")])) == ["run   a long name  x", "done  b"]
     assert list(aligned([])) == []
+
+
+def test_a_plan_has_one_row_for_parts_of_which_the_same_is_to_be_done():
+    work = Work(sampled=1000, steps=2)
+
+    def part(number, product, reason):
+        return PlannedStage(f"round-2/part-{number}/{product}", reason, work if reason else Work())
+
+    reasons = {1: "", 2: "", 3: "not made yet", 4: "not made yet"}
+    parts = [part(n, product, reasons[n]) for n in reasons for product in ("pairs", "refined")]
+    parts[1] = part(1, "refined", "damaged")
+    stages = [PlannedStage("problems", "", Work()), *parts, PlannedStage("round-2/refined", "not made yet", work)]
+
+    assert list(plan_rows(stages)) == [
+        ("done", "problems", "", ""),
+        ("done", "round-2/part-1…2/pairs", "", ""),
+        ("run ", "round-2/part-1/refined", "1,000 tokens sampled, 2 steps", "damaged"),
+        ("done", "round-2/part-2/refined", "", ""),
+        ("run ", "round-2/part-3…4/pairs", "2,000 tokens sampled, 4 steps", "not made yet"),
+        ("run ", "round-2/part-3…4/refined", "2,000 tokens sampled, 4 steps", "not made yet"),
+        ("run ", "round-2/refined", "1,000 tokens sampled, 2 steps", "not made yet"),
+    ]
+
+
+def test_parts_that_are_no_neighbors_have_rows_of_their_own():
+    stages = [PlannedStage(f"round-1/part-{n}/pairs", "", Work()) for n in (1, 2, 4)]
+
+    assert [row[1] for row in plan_rows(stages)] == ["round-1/part-1…2/pairs", "round-1/part-4/pairs"]

@@ -57,7 +57,7 @@ def diagnose(folder: Path) -> list[Finding]:
     for kinds, kind in _KINDS.items():
         findings += [finding for _, found in kinds.all(kind) for finding in found.doctor()]
         findings += kinds.findings(kind)
-    return findings
+    return list(dict.fromkeys(findings))  # several kinds of tasks may need one extra
 
 
 def _ray() -> Finding:

@@ -29,7 +29,6 @@ from srit.errors import MachineError, RecipeError, SritError
 from srit.printable import printable
 
 if TYPE_CHECKING:
-    from srit.api import PlannedStage
     from srit.pipeline.engines import Machines
     from srit.recipe import Recipe
 
@@ -105,11 +104,11 @@ def plan(
     with reported_errors():
         settings = read_recipe(recipe, overrides or [])
         from srit.api import plan as plan_run
-        from srit.cli.tables import aligned
+        from srit.cli.tables import aligned, plan_rows
 
         with display("lively"):
             planned = plan_run(settings, out)
-        for line in aligned(map(_row, planned.stages)):
+        for line in aligned(plan_rows(planned.stages)):
             typer.echo(line)
         if planned.warning:
             typer.echo(f"WARN {planned.warning}")
@@ -129,10 +128,6 @@ def plan(
             typer.echo(sharing_line(settings, workers))
         if planned.looked.faults:
             raise _together(planned.looked.faults)
-
-
-def _row(stage: PlannedStage) -> tuple[str, ...]:
-    return ("run ", stage.name, stage.work.summary(), stage.reason) if stage.reason else ("done", stage.name, "", "")
 
 
 def _together(faults: Sequence[SritError]) -> SritError:

@@ -1,17 +1,20 @@
-"""A run's results as tables on screen."""
+"""A plan and a run's results as tables on screen."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from srit.intervals import p_value
+from srit.pipeline.estimate import Work
 from srit.records import Model
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from srit.api import PlannedStage
     from srit.records.scores import Comparison, Results, Score
 
 CHANGE = (Model("refined"), Model("instructed"))
@@ -24,6 +27,36 @@ def aligned(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         yield "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def plan_rows(stages: Iterable[PlannedStage]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield a row for each stage of a plan; successive parts of a round share one where the same is to be done."""
+    groups: list[list[PlannedStage]] = []
+    latest: dict[tuple[str, str], list[PlannedStage]] = {}
+    for stage in stages:
+        kind = _PART.sub("", stage.name), stage.reason
+        group = latest.get(kind)
+        if group is not None and 0 < _part(stage) == _part(group[-1]) + 1:
+            group.append(stage)
+        else:
+            latest[kind] = [stage]
+            groups.append(latest[kind])
+    for group in groups:
+        name, last = group[0].name, _part(group[-1])
+        if len(group) > 1:
+            name = _PART.sub(rf"\g<0>…{last}", name)
+        work = Work(*map(sum, zip(*(stage.work for stage in group), strict=True)))
+        reason = group[0].reason
+        yield "run " if reason else "done", name, work.summary(), reason
+
+
+_PART = re.compile(r"(?<=/part-)\d+")  # its number in the name of a stage
+
+
+def _part(stage: PlannedStage) -> int:
+    """Return the number of the part that a stage belongs to; 0 for none."""
+    found = _PART.search(stage.name)
+    return int(found[0]) if found else 0
 
 
 def print_results(results: Results) -> None:

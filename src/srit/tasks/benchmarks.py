@@ -272,7 +272,10 @@ def make(name: str) -> BenchmarkTask:
 
 
 def _doctor() -> Sequence[Finding]:
-    return [extra("hub", "datasets", "benchmarks from the hub"), extra("math", "math_verify", "judging MATH")]
+    return [
+        extra("hub", "datasets", "benchmarks and data sets of the hub"),
+        extra("math", "math_verify", "judging MATH"),
+    ]
 
 
 FAMILY = Family(__doc__, names, knows, make, _doctor)

@@ -174,7 +174,7 @@ def kinds(name: str) -> frozenset[str]:
 
 
 def _doctor() -> list[Finding]:
-    return [extra("hub", "datasets", "data sets of the hub")]
+    return [extra("hub", "datasets", "benchmarks and data sets of the hub")]
 
 
 FAMILY = Family(__doc__, names, knows, make, _doctor, kinds)
