@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -354,7 +355,7 @@ def run_folder(recipe: Recipe, out: Path | str | None) -> Path:
     """Return the run directory: `out`, or runs/NAME.
 
     Raises:
-        RecipeError: it is not a folder on this machine.
+        RecipeError: it is not a folder on this machine, or its name cannot be written here.
     """
     if out is not None and (found := re.match(r"(s3|gs|az):/+(.*)", str(out))):
         url = f"{found[1]}://{found[2]}"
@@ -362,7 +363,15 @@ def run_folder(recipe: Recipe, out: Path | str | None) -> Path:
             f"--out {url}: a run works in a folder on this machine: give a folder, and copy it there with --mirror "
             f"{url}"
         )
-    return Path("runs") / recipe.name if out is None else Path(out)
+    folder = Path("runs") / recipe.name if out is None else Path(out)
+    try:
+        str(folder).encode(), os.fsencode(folder)
+    except UnicodeEncodeError:
+        raise RecipeError(
+            f"--out {folder}: this name is not UTF-8, or this shell's locale has none, so a tokenizer cannot be saved "
+            "there: choose another folder, or set LC_ALL=C.UTF-8"
+        ) from None
+    return folder
 
 
 def _last_round(folder: Path, recipe: Recipe) -> Path:

@@ -169,6 +169,19 @@ def test_a_place_that_cannot_be_written_is_found_before_anything_is_spent(tmp_pa
     assert result.exit_code == 5 and "choose another with --out" in result.output
 
 
+@pytest.mark.parametrize(
+    ("out", "says"),
+    [
+        ("run-\udcff", r"run-\udcff: this name is not UTF-8, or this shell's locale has none"),
+        ("s3://bucket/run", "--out s3://bucket/run: a run works in a folder on this machine"),
+    ],
+)
+def test_a_folder_that_a_run_cannot_use_is_refused(tmp_path, student, out, says):
+    found = run(tmp_path, GOOD | {"student": {"model": str(student)}}, out=out)
+
+    assert found.exit_code == 2 and says in found.stderr
+
+
 def test_a_stage_of_a_folder_that_is_no_run_says_how_to_begin(tmp_path):
     result = CliRunner().invoke(app, ["sample", str(tmp_path)])
 
