@@ -250,3 +250,18 @@ def test_a_template_s_process_that_is_killed_is_replaced_and_one_that_is_killed_
     assert rendered(prompts) == expected
     with pytest.raises(MachineError, match=r"killed twice, .* it may take 537 MB, and .*B are free"):
         Renderer(lambda *_: os.kill(os.getpid(), signal.SIGKILL)).render("", [[]], opens=True)
+
+
+def test_the_process_that_renders_takes_over_nothing_that_this_one_has_freed():
+    freed = [bytes(10_000 + n % 7) for n in range(20_000)]  # 200 MB, which the C library keeps below the last block
+    del freed[:-1]
+    before = _allocated()
+
+    (of_child,) = Renderer(lambda *_: str(_allocated())).render("", [[]], opens=True)
+
+    assert int(of_child) < before - 150_000
+
+
+def _allocated():
+    """Return the kilobytes of memory that this process has beside its files."""
+    return int(re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())[1])

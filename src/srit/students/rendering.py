@@ -22,7 +22,14 @@ from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, NoReturn
 
 from srit.errors import MachineError
-from srit.shortages import address_space, free_memory, gigabytes, lacking_address_space, limit_memory
+from srit.shortages import (
+    address_space,
+    free_memory,
+    gigabytes,
+    give_back_memory,
+    lacking_address_space,
+    limit_memory,
+)
 
 SECONDS = 1.0  # of processor time for one text; the templates of known models take 0.1 ms
 MEMORY = 512 * 2**20  # bytes beside what the process already has
@@ -112,6 +119,7 @@ class Renderer:
 
 def _fork(render: Render) -> _Child:
     ours, theirs = Pipe()
+    give_back_memory()  # which the child would keep when this process uses it again: gigabytes, after a training
     with warnings.catch_warnings():
         # Python warns of threads that may hold a lock; the child calls nothing that any of them would share.
         warnings.simplefilter("ignore", DeprecationWarning)
