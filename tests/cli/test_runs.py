@@ -127,6 +127,12 @@ def test_a_run_is_compared_with_itself_and_with_nothing(run, tmp_path):
     assert "--model" in srit("compare", run, run, "--other", "base", code=2)
 
 
+def test_a_few_problems_are_followed_through_a_run_to_the_answers_of_its_models(run):
+    said = srit("show", run)
+
+    assert all(name in said for name in ("demonstration by", "round-1: cot answer 0", "refined, cot"))
+
+
 @pytest.mark.parametrize("model", ["instructed", "round-1/refined"])
 def test_any_model_is_evaluated_on_any_task_as_it_was_in_its_run(run, tmp_path, model):
     own = tmp_path / "own.jsonl"

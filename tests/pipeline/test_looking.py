@@ -215,4 +215,12 @@ def test_the_disk_has_room_for_the_model_of_every_part_and_for_two_optimizers(
     said = planned(tmp_path, recipe).output
 
     needed = size * (4 * trained + 8 * optimizers + 24)
-    assert f"about {gigabytes(needed)} for weights" in said
+    assert f"at most {gigabytes(needed)} for weights" in said
+
+
+@pytest.mark.parametrize(
+    ("fields", "loss"),
+    [({}, "none: Fine-tuning on own answers, without rejected ones"), ({"beta": 0.2}, "sigmoid: DPO")],
+)
+def test_the_loss_that_the_fields_mean_is_named(tmp_path, recipe, fields, loss):
+    assert f"refine.loss: {loss}\n" in planned(tmp_path, recipe | {"refine": fields}).output

@@ -41,7 +41,7 @@ def reported_errors(*, as_json: bool = False) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if _received or isinstance(error, KeyboardInterrupt):
+        if _received or isinstance(error, (KeyboardInterrupt, typer.Abort)):  # Abort: a question was left with Ctrl-D
             _heed_no_more()
             message, exit_code = "interrupted; rerun the same command to continue", 128 + _first_signal()
             _end("Interrupted", message, exit_code, as_json=as_json)

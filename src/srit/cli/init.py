@@ -141,7 +141,7 @@ def _teacher_fields(said: str, own: str | None) -> str:
         return f"{{kind: {said}}} # the data's own solutions"
     model, at, url = said.partition("@")
     if at and url.startswith(("http://", "https://")):
-        return f'{{kind: openai, model: {model}, base_url: "{url}"}} # the key: OPENAI_API_KEY'
+        return f'{{kind: openai, model: {model}, base_url: "{url}"}} # the key, if it wants one: OPENAI_API_KEY'
     if not Path(said).is_file():
         raise RecipeError(
             f"--teacher {said}: give gold, a server as MODEL@URL, or an existing file of recorded answers"
@@ -158,7 +158,7 @@ def recipe_text(wanted: Wanted, file: str) -> str:
 name: {wanted.name}
 student: {{model: "{wanted.student}"{template}}}
 tasks:
-  train: [{{task: "{wanted.train}"}}] # limit: 500 uses only the first 500
+  train: [{{task: "{wanted.train}"}}] # limit: 500 uses only 500, drawn by tasks.seed
   evaluate: [{{task: "{wanted.evaluate}"}}]
 teacher: {wanted.teacher}
 # demonstrations: {{limit: 200}} # the teacher answers only 200; the other problems need only their gold answers

@@ -24,7 +24,9 @@ SHOWN_IDS = 20
 
 def show(
     folder: RunFolder,
-    problem: Annotated[str | None, typer.Option(help="The id of a problem. Default: show a few problems.")] = None,
+    problem: Annotated[
+        str | None, typer.Option(help="The id of a problem. Default: a few training problems, and one of evaluation.")
+    ] = None,
 ) -> None:
     """Follow problems through a run: demonstration, answers, pairs, and each model's answer."""
     from srit.recipe.begun import begun_recipe
@@ -33,6 +35,8 @@ def show(
     with reported_errors():
         trained = begun_recipe(folder).tasks.train
         found = list(traces(folder, TRACES, problem, of="train" if trained else "test"))
+        if trained and problem is None:
+            found += traces(folder, 1, of="test")
         if not found:
             raise RecipeError(
                 f"{folder}: this run has no problem {problem!r}; the files in {folder}/problems/ list the ids"

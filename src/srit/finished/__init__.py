@@ -61,7 +61,8 @@ def figures(folder: Path | str, out: Path | str) -> list[Path]:
 
     folder = Path(folder)
     begun_recipe(folder)
-    logs = read_logs(folder, read_manifest(folder).stages)
+    whole = (name for name in read_manifest(folder).stages if "/part-" not in name)  # a round has its parts' steps
+    logs = read_logs(folder, whole)
     return write_figures(load_results(folder), curves(logs), Path(out))
 
 

@@ -80,6 +80,9 @@ def _checks(recipe: Recipe, folder: Path, again: Sequence[Stage]) -> Iterator[Ch
     if not again:
         return
     yield lambda: _place(recipe, folder, again)
+    if "refined" in products:
+        about = (type(recipe.refine).__doc__ or "").partition(".")[0]
+        yield lambda: iter([Finding(True, "refine.loss", f"{recipe.refine.loss}: {about}")])
     if line := without_effect(recipe):
         yield lambda: iter([Finding(False, "refine.loss", line)])
     if recipe.report_to:
@@ -209,7 +212,7 @@ def _place(recipe: Recipe, folder: Path, again: Sequence[Stage]) -> Iterator[Fin
     needed, free = size * saved, free_disk(folder)
     if free < needed:
         raise MachineError(f"{folder}: about {gigabytes(needed)} are needed and {gigabytes(free)} are free: make room")
-    yield Finding(True, f"disk at {folder}", f"about {gigabytes(needed)} for weights; {gigabytes(free)} are free")
+    yield Finding(True, f"disk at {folder}", f"at most {gigabytes(needed)} for weights; {gigabytes(free)} are free")
 
 
 # Bytes a parameter: the weights, and with all of them trained their gradient and both moments, in float32.
@@ -224,8 +227,8 @@ def _memory(recipe: Recipe) -> Iterator[Finding]:
     needed, total = size * _HELD[recipe.student.tuning] / (2 if half else 1), total_memory()
     fits = needed < total
     advice = "" if fits else ": a machine with more, a smaller student, or student.tuning: qlora"
-    line = f"the student takes about {gigabytes(needed)} in training; there are {gigabytes(total)}{advice}"
-    yield Finding(fits, "memory", line)
+    held = f"about {gigabytes(needed)} for weights, gradients and optimizer, more for texts"
+    yield Finding(fits, "memory", f"{held}; there are {gigabytes(total)}{advice}")
 
 
 def total_memory() -> int:

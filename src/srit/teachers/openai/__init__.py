@@ -34,7 +34,7 @@ class OpenAISettings(TeacherSettings):
     kind: Literal["openai"] = "openai"
     model: str
     base_url: str  # such as https://api.openai.com/v1
-    api_key_env: str | None = "OPENAI_API_KEY"  # the variable that holds the key; null: no key is sent
+    api_key_env: str | None = "OPENAI_API_KEY"  # the variable that holds the key; null: the server needs none
     temperature: float | None = Field(default=0.0, ge=0)  # null: the server's own
     max_tokens: Count = 512  # of one answer; if it is raised, only those that were cut are asked for again
     concurrency: Count = 8  # questions asked at once

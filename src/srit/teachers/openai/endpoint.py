@@ -33,7 +33,7 @@ class Endpoint:
 
     base_url: str
     model: str
-    api_key_env: str | None = "OPENAI_API_KEY"  # the variable that holds the key; None: no key is sent
+    api_key_env: str | None = "OPENAI_API_KEY"  # the variable that holds the key; None: the server needs none
     temperature: float | None = 0.0  # None: not sent
     max_tokens: int = 512
     extra: Mapping[str, Any] = field(default_factory=dict)  # more fields of the request's body
@@ -55,7 +55,7 @@ def key_for(base_url: str, api_key_env: str | None) -> str:
     """Return the key to send to an address; `NO_KEY` where none is set and none is needed.
 
     Args:
-        api_key_env: the environment variable that holds the key; None: no key is sent.
+        api_key_env: the environment variable that holds the key; None: the server needs none.
 
     Raises:
         RecipeError: the address would expose a key or the prompts, or needs a key that is not set.
