@@ -365,7 +365,8 @@ def run_folder(recipe: Recipe, out: Path | str | None) -> Path:
         )
     folder = Path("runs") / recipe.name if out is None else Path(out)
     try:
-        str(folder).encode(), os.fsencode(folder)
+        str(folder).encode()
+        os.fsencode(folder)
     except UnicodeEncodeError:
         raise RecipeError(
             f"--out {folder}: this name is not UTF-8, or this shell's locale has none, so a tokenizer cannot be saved "

@@ -135,3 +135,9 @@ def test_parts_that_are_no_neighbors_have_rows_of_their_own():
     stages = [PlannedStage(f"round-1/part-{n}/pairs", "", Work()) for n in (1, 2, 4)]
 
     assert [row[1] for row in plan_rows(stages)] == ["round-1/part-1…2/pairs", "round-1/part-4/pairs"]
+
+
+def test_evaluation_tasks_whose_names_look_like_parts_have_rows_of_their_own():
+    stages = [PlannedStage(f"predictions/base/part-{n}", "", Work()) for n in (1, 2)]
+
+    assert [row[1] for row in plan_rows(stages)] == ["predictions/base/part-1", "predictions/base/part-2"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from srit.intervals import p_value
 from srit.pipeline.estimate import Work
+from srit.pipeline.stage import PART, part_of
 from srit.records import Model
 
 if TYPE_CHECKING:
@@ -34,29 +34,21 @@ def plan_rows(stages: Iterable[PlannedStage]) -> Iterator[tuple[str, str, str, s
     groups: list[list[PlannedStage]] = []
     latest: dict[tuple[str, str], list[PlannedStage]] = {}
     for stage in stages:
-        kind = _PART.sub("", stage.name), stage.reason
+        part = part_of(stage.name)
+        kind = PART.sub("", stage.name) if part else stage.name, stage.reason
         group = latest.get(kind)
-        if group is not None and 0 < _part(stage) == _part(group[-1]) + 1:
+        if group is not None and 0 < part == part_of(group[-1].name) + 1:
             group.append(stage)
         else:
             latest[kind] = [stage]
             groups.append(latest[kind])
     for group in groups:
-        name, last = group[0].name, _part(group[-1])
+        name = group[0].name
         if len(group) > 1:
-            name = _PART.sub(rf"\g<0>…{last}", name)
+            name = PART.sub(rf"\g<0>…{part_of(group[-1].name)}", name)
         work = Work(*map(sum, zip(*(stage.work for stage in group), strict=True)))
         reason = group[0].reason
         yield "run " if reason else "done", name, work.summary(), reason
-
-
-_PART = re.compile(r"(?<=/part-)\d+")  # its number in the name of a stage
-
-
-def _part(stage: PlannedStage) -> int:
-    """Return the number of the part that a stage belongs to; 0 for none."""
-    found = _PART.search(stage.name)
-    return int(found[0]) if found else 0
 
 
 def print_results(results: Results) -> None:

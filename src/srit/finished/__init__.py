@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from srit.finished.differences import SideBySide, compare_runs, side_of
+from srit.pipeline.stage import part_of
 from srit.recipe.begun import begun_recipe
 from srit.records import Model
 from srit.records.scores import Results
@@ -61,7 +62,7 @@ def figures(folder: Path | str, out: Path | str) -> list[Path]:
 
     folder = Path(folder)
     begun_recipe(folder)
-    whole = (name for name in read_manifest(folder).stages if "/part-" not in name)  # a round has its parts' steps
+    whole = (name for name in read_manifest(folder).stages if not part_of(name))  # a round has its parts' steps
     logs = read_logs(folder, whole)
     return write_figures(load_results(folder), curves(logs), Path(out))
 

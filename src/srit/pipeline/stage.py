@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -43,6 +44,15 @@ class StageName:
             return f"{self.product}/{self.control}"
         part = f"part-{self.part}/" if self.part else ""
         return f"round-{self.round}/{part}{self.product}" if self.round else self.product
+
+
+PART = re.compile(r"(?<=/part-)\d+(?=/)")  # the number of a part in the name of a stage
+
+
+def part_of(name: str) -> int:
+    """Return the part of a round that the stage of this name belongs to; 0 for none."""
+    found = PART.search(name) if name.startswith("round-") else None
+    return int(found[0]) if found else 0
 
 
 def no_work(recipe: Recipe) -> Work:

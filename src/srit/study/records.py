@@ -182,7 +182,7 @@ def read_study_record(path: Path) -> StudyRecord:
         return record
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}: give a study folder or its study.json") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DataError(f"{path}: not a study.json of format {FORMAT} ({fault_of(error)})") from None
 
 

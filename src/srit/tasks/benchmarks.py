@@ -13,7 +13,7 @@ from srit.records import Problem, Split
 from srit.sums import sum_of
 from srit.tasks import Family, Reading, reading
 from srit.tasks.golds import Numbering, gold_of
-from srit.tasks.hub import BENCHMARKS, Benchmark, BenchmarkKind, Fields, Hub, asking_hub
+from srit.tasks.hub import BENCHMARKS, Benchmark, BenchmarkKind, Fields, Hub, asking_hub, datasets_installed
 from srit.tasks.lines import MissingSplit, Row, id_field, optional_text, read_rows, text_field
 from srit.tasks.reading.options import LETTERS
 
@@ -272,10 +272,7 @@ def make(name: str) -> BenchmarkTask:
 
 
 def _doctor() -> Sequence[Finding]:
-    return [
-        extra("hub", "datasets", "benchmarks and data sets of the hub"),
-        extra("math", "math_verify", "judging MATH"),
-    ]
+    return [datasets_installed(), extra("math", "math_verify", "judging MATH")]
 
 
 FAMILY = Family(__doc__, names, knows, make, _doctor)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from srit.errors import DataError
 from srit.installing import extra_install
+from srit.kinds import Finding, extra
 from srit.records import Split
 from srit.tasks import reading
 from srit.tasks.labels import unlabeled
@@ -74,6 +75,11 @@ def asking_hub(where: str, otherwise: str = "") -> Iterator[None]:
 def without_datasets(where: str, otherwise: str = "") -> DataError:
     """Return the error for a library that is not installed; the arguments are those of `asking_hub`."""
     return DataError(f"{where}: reading the hub needs `datasets`: {extra_install('hub')}{otherwise}")
+
+
+def datasets_installed() -> Finding:
+    """Say whether the library that reads the hub is installed."""
+    return extra("hub", "datasets", "benchmarks and data sets of the hub")
 
 
 # -------------------------------------------------------------------------- rows of the hub, one format each

@@ -22,13 +22,13 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote
 
 from srit.errors import DataError
-from srit.kinds import Finding, extra
+from srit.kinds import Finding
 from srit.records import Split
 from srit.run_directory import file_lock
 from srit.run_directory.files import written
 from srit.sums import cache, sum_of
 from srit.tasks import Family
-from srit.tasks.hub import asking_hub
+from srit.tasks.hub import asking_hub, datasets_installed
 from srit.tasks.jsonl import JsonlTask
 from srit.tasks.lines import MissingSplit
 from srit.tasks.options import options_of
@@ -174,7 +174,7 @@ def kinds(name: str) -> frozenset[str]:
 
 
 def _doctor() -> list[Finding]:
-    return [extra("hub", "datasets", "benchmarks and data sets of the hub")]
+    return [datasets_installed()]
 
 
 FAMILY = Family(__doc__, names, knows, make, _doctor, kinds)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import yaml
 
+from srit.pipeline.stage import part_of
 from srit.recipe import Recipe, check_recipe
 from srit.recipe.compared import OPTIONS, evaluated, models
 from srit.recipe.rounds import rounds_of
@@ -43,7 +44,7 @@ def spent(seconds: Mapping[str, float], entries: Mapping[str, StageEntry], recip
     groups: dict[str, list[str]] = {}
     order, tasks = _in_order(recipe), {task.place for task in evaluated(recipe)}
     for name in sorted(seconds):  # the folder may also have stages of another recipe
-        if _group(name) in order and (_group(name) == name or _task(name) in tasks or "/part-" in name):
+        if _group(name) in order and (_group(name) == name or _task(name) in tasks or part_of(name)):
             groups.setdefault(_group(name), []).append(name)
     totals = {group: sum(seconds[name] for name in names) for group, names in groups.items()}
     longest = max(totals.values(), default=0.0) or 1.0
