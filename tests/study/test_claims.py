@@ -140,6 +140,22 @@ def test_cells_are_set_against_each_other_by_their_labels():
     assert [row[4].text[:5] for row in families.rows] == ["+10.0", "+10.0"]
 
 
+def test_both_sides_share_what_against_does_not_name():
+    cells = {
+        f"{loss} {pairs}": {"labels": {"loss": loss, "pairs": pairs}, "tuned_on": ["sums"]}
+        for loss in ("sigmoid", "none")
+        for pairs in ("all", "few")
+    }
+    claim = IN_DOMAIN | {"b": "refined", "where": {"loss": "none", "pairs": "all"}, "against": {"pairs": "few"}}
+
+    def shares(cell, task, seed):
+        return {"refined": {"none all": 0.5, "none few": 0.4, "sigmoid few": 0.1}.get(cell, 0.6)}
+
+    [finding] = findings(made_up(shares, tasks=("sums",), cells=cells, study={"claims": [claim]}))
+
+    assert [(c.a.cell, c.b.cell) for c in finding.compared] == [("none all", "none few")]
+
+
 def test_a_sentence_counts_runs_that_are_not_finished():
     record = study_of({"instructed": 0.4, "refined": 0.5}, study={"claims": [IN_DOMAIN]})
     record["cells"][0]["runs"][2] = {"seed": 2, "status": "failed", "reason": "diverged"}

@@ -37,7 +37,7 @@ class ClaimSettings(_Part):
     prompt: PromptKind = "cot"
     where: dict[str, str] = {}  # labels of a's cells; {}: every cell
     against: dict[str, str] = {}  # labels of b's cells; {}: the same cell as a
-    same: tuple[str, ...] | None = None  # labels that a's and b's cells share; None: all that neither side names
+    same: tuple[str, ...] | None = None  # labels that a's and b's cells share; None: all but those of against
 
     def record(self) -> Claim:
         """Return the claim as study.json has it."""

@@ -31,8 +31,7 @@ def has_labels(labels: Labels, wanted: Labels) -> bool:
 
 def set_against(labels: Labels, other: Labels, claim: Claim) -> bool:
     """Return whether a claim with `against` compares a cell of its `where` with another cell, by their labels."""
-    named = {*claim.where, *claim.against}
-    same = claim.same if claim.same is not None else [label for label in labels if label not in named]
+    same = claim.same if claim.same is not None else [label for label in labels if label not in claim.against]
     return has_labels(other, claim.against) and all(other.get(label) == labels.get(label) for label in same)
 
 

@@ -35,7 +35,7 @@ class Claim:
     prompt: PromptKind
     where: dict[str, str]  # labels of a's cells; {}: every cell
     against: dict[str, str]  # labels of b's cells; {}: the same cell as a
-    same: tuple[str, ...] | None  # labels that a's and b's cells share; None: all that neither side names
+    same: tuple[str, ...] | None  # labels that a's and b's cells share; None: all but those of against
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
