@@ -72,7 +72,7 @@ def findings(results: StudyResults, claims: Sequence[Claim] | None = None) -> li
     """
     claims = results.record.study.claims if claims is None else claims
     marks = results.marks
-    pairs = [list(_distinct(marks, list(_pairs(results, claim))).values()) for claim in claims]
+    pairs = [list(_distinct(marks, list(compared_by(results, claim))).values()) for claim in claims]
     stands_for = _distinct(marks, [pair for of_claim in pairs for pair in of_claim])
     compared = {pair: result for pair in stands_for if (result := compare_answers(marks, *pair)) is not None}
     family = {pair: compared[pair].p for pair in stands_for.values() if pair in compared}
@@ -154,7 +154,8 @@ def outcome_of(compared: Sequence[tuple[float, float]], ci95: Interval, p_seeds:
     return "mixed" if len(sure) == 2 else "no evidence either way"
 
 
-def _pairs(results: StudyResults, claim: Claim) -> Iterator[_Pair]:
+def compared_by(results: StudyResults, claim: Claim) -> Iterator[tuple[Key, Key]]:
+    """Yield the answers that a claim compares, those of its a first."""
     for cell in results.cells:
         if not has_labels(cell.labels, claim.where):
             continue

@@ -8,6 +8,7 @@ from itertools import product
 from srit.records import Model
 from srit.signed import points, signed
 from srit.stages.results import BASE, DOMAINS, INSTRUCTED, REFINED
+from srit.study.claims import compared_by
 from srit.study.estimates import (
     Key,
     StudyResults,
@@ -30,6 +31,7 @@ from srit.study.tables.entries import (
     place,
     points_entry,
 )
+from srit.study.words import statement
 
 
 def options(results: StudyResults) -> Table:
@@ -106,6 +108,12 @@ def passes(results: StudyResults) -> Iterator[Table]:
             found = [difference(marks, sides) for marks in by_k]
             if any(found):
                 changes.append((name_of(cell), *map(Entry, (f"{a} − {b}", name, prompt)), *map(points_entry, found)))
+    for claim in (claim for claim in results.record.study.claims if claim.against):
+        found = [difference(marks, compared_by(results, claim)) for marks in by_k]
+        if any(found):
+            said = statement(claim)
+            texts = ("as claimed", f"{said.a} − {said.b}", said.where, claim.prompt)
+            changes.append((*map(Entry, texts), *map(points_entry, found)))
     columns = ("cell", "models", "task", "prompt", *(f"pass@{k}, points" for k in ks))
     note = "Points (95 % interval: seeds and problems, paired), in bold where it does not contain 0."
     title = "Right at least once in k samples: models compared"
