@@ -114,4 +114,6 @@ def test_a_field_is_explained_where_recipes_are_listed():
     assert "refine.beta (refine.loss: sigmoid): number above 0; default 0.1" in beta
     part = srit("recipes", "--field", "sample").splitlines()
     assert len(part) > 6 and all(line.startswith("sample.") for line in part)
+    assert "refine.loss: sigmoid; DPO." in srit("recipes", "--field", "refine.loss")
+    assert srit("recipes", "--field", "tasks.train.0.limit").startswith("tasks.….limit: whole number from 1")
     assert "a recipe has no 'refine.bata'" in srit("recipes", "--field", "refine.bata", code=2)

@@ -160,16 +160,28 @@ def page(*, plugins: bool = False) -> str:
 
 
 def fields_named(name: str) -> list[str]:
-    """Return a line for each field with that dotted name, such as "refine.beta", or in that part, such as "refine"."""
+    """Return a line for each field with that dotted name, such as "refine.beta", or in that part, such as "refine".
+
+    A name that chooses a kind, such as "refine.loss", has a line for each.
+    """
     lines, of = [], ""
-    for line in page(plugins=True).splitlines():
+    described_by = page(plugins=True).splitlines()
+    for line, about in zip(described_by, [*described_by[2:], "", ""], strict=True):
         if line.startswith("#"):
-            of = f" ({line.strip('# `')})" if line.startswith("### ") else ""
+            kind = line.strip("# `") if line.startswith("### ") else ""
+            of = f" ({kind})" if kind else ""
+            if kind.startswith(f"{name}: "):
+                lines.append(f"{kind}; {about}")
         elif line.startswith("| `"):
             field, *cells = (cell.strip("|` ") for cell in line.split(" | "))
-            if field == name or field.startswith(f"{name}."):
+            if _is_named(field, name) or field.startswith(f"{name}."):
                 lines.append(_line(f"{field}{of}", *cells))
     return lines
+
+
+def _is_named(field: str, name: str) -> bool:
+    """Return whether a name is a field's, whose "…" stands for tasks.train and the like, with or without a number."""
+    return bool(re.fullmatch(re.escape(field).replace("…", r"\w+(\.\d+)?"), name))
 
 
 def _line(field: str, value: str, default: str, said: str) -> str:
