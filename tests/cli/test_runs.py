@@ -11,6 +11,7 @@ from teacher_server import KEY, Reply, TeacherServer, answer
 from typer.testing import CliRunner
 
 from srit.cli import app
+from srit.recipe import read_recipe
 
 RECIPE = {
     "name": "small",
@@ -119,6 +120,19 @@ def test_two_runs_are_compared_on_the_problems_of_both(run, tmp_path):
     assert one["found"]["delta"] == pytest.approx((len(of_cot) - 2 * right) / len(of_cot))
     assert one["gained"] == [a["problem_id"] for a in of_cot if a["verdict"] != "right"]
     assert f"gained {len(one['gained'])} (" in srit("compare", run, other)
+
+
+def test_a_run_is_compared_with_an_evaluation_under_another_prompt(run, tmp_path):
+    for path in ("manifest.json", "problems/evaluate-sums.jsonl", "predictions/base/sums.jsonl"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes((run / path).read_bytes())
+    alone = ["tasks.train=[]", "tasks.dev=[]", "controls=[]", "refine.beta=0.7", "prompt.trigger=Go."]
+    recipe = read_recipe(run / "recipe.yaml", alone).model_dump(mode="json")
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+
+    changed = json.loads(srit("compare", run, tmp_path, "--json"))["changed"]
+
+    assert [one["field"] for one in changed] == ["prompt.trigger"]
 
 
 def test_a_run_is_compared_with_itself_and_with_nothing(run, tmp_path):

@@ -37,6 +37,7 @@ THROWS = "print(\"terminate called after throwing an instance of 'std::bad_alloc
         ("sys.exit('error: bad magic')", "", DataError, "model.gguf: llama.cpp cannot run it: error: bad magic"),
         ("signal.pause()", "", MachineError, "did not load model.gguf within 2 s: rerun the same command when"),
         ("", "signal.pause()", MachineError, "gave no answer for 2 s: rerun the same command when"),
+        ("", "pass", MachineError, "model.gguf: llama.cpp broke off an answer"),
     ],
 )
 def test_a_server_that_ends_or_hangs_is_said_to_lack_memory_or_time(
@@ -47,6 +48,7 @@ def test_a_server_that_ends_or_hangs_is_said_to_lack_memory_or_time(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(llama_cpp, "ANSWER_SECONDS", 2.0)
+    monkeypatch.setattr(llama_cpp, "END_SECONDS", 2.0)
     monkeypatch.setattr(llama_cpp, "START_SECONDS", 2.0 if begins == "signal.pause()" else 60.0)
     (tmp_path / "model.gguf").write_bytes(b"x")
 

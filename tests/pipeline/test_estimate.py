@@ -66,6 +66,14 @@ def test_the_teachers_calls_are_bounded_by_its_budget_and_priced():
     assert dollars([work], QUICKSTART) is None
 
 
+def test_a_teacher_s_price_has_the_examples_that_it_is_shown():
+    shown = {"question": "What is " + "1 + " * 500 + "1?", "answer": "501"}
+    named = {"kind": "openai", "model": "m", "base_url": "https://x.org/v1", "prices": [1.0, 0.0001]}
+    recipe = QUICKSTART.model_dump(mode="json") | {"teacher": named, "prompt": {"examples": [shown]}}
+
+    assert dollars([Work(calls=1000)], read_recipe(recipe)) > 1000 * 1000 * 1.0 / 1e6
+
+
 def test_time_grows_with_the_student_and_is_unknown_without_its_size():
     large = read_recipe("quickstart", ["student.model=org/model-7b"])
     unknown = read_recipe("quickstart", ["student.model=org/model"])

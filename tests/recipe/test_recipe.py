@@ -119,6 +119,18 @@ BAD = {
         GOOD + "rounds: 0\ncontrols: [right]\n",
         "recipe.yaml: controls: they are compared with stage 2, which rounds: 0 leaves out",
     ),
+    "a control of a stage 1 without demonstrations": (
+        GOOD + "demonstrations: {limit: 0}\ninstruct: {epochs: 0}\ncontrols: [instruct]\n",
+        "recipe.yaml: controls: instruct would learn more of the demonstrations, which demonstrations.limit: 0",
+    ),
+    "no answers to learn from": (
+        GOOD + "sample: {direct: 0, cot: 0}\n",
+        "recipe.yaml: sample: direct: 0 and cot: 0 leave stage 2 nothing to learn from",
+    ),
+    "pairs for a loss that learns from none": (
+        GOOD + "  loss: group\npairs: {path: pairs.jsonl}\n",
+        "recipe.yaml: pairs.path: the loss group would not learn what the pairs reject",
+    ),
     "controls of a recipe that trains nothing": (
         GOOD.replace("  train:\n    - task: sums\n      limit: 10\n", "  train: []\n") + "controls: [right]\n",
         "recipe.yaml: tasks.train: [] trains nothing: remove tasks.refine, tasks.dev and controls",
@@ -329,10 +341,10 @@ def test_the_likelihood_of_right_answers_weighs_what_the_loss_leaves_to_it(tmp_p
 def test_fields_of_pairs_that_nothing_learns_from_are_named(tmp_path):
     said = [
         without_effect(read_recipe(written(tmp_path, GOOD), ["pairs.rejected=wrong", *fields]))
-        for fields in ([], ["refine.loss=sigmoid"], ["refine.nll_on=chosen"])
+        for fields in ([], ["refine.loss=group"], ["refine.loss=sigmoid"], ["refine.nll_on=chosen"])
     ]
 
-    assert said[0].startswith("pairs.rejected: without effect") and said[1:] == ["", ""]
+    assert all(one.startswith("pairs.rejected: without effect") for one in said[:2]) and said[2:] == ["", ""]
     assert without_effect(read_recipe("quickstart")) == ""
 
 

@@ -131,7 +131,15 @@ def test_exchanged_sides_are_those_of_the_same_pairs():
 
 
 @pytest.mark.parametrize(
-    ("text", "bare"), [("7", True), ("The answer is 7.", True), ("3 + 4 = 7. The answer is 7.", False), ("", True)]
+    ("text", "bare"),
+    [
+        ("7", True),
+        ("The answer is 7.", True),
+        ("The answer is $3.50.", True),
+        ("3 + 4 = 7. The answer is 7.", False),
+        ("The answer is 7. For 3 + 4 is 7.", False),
+        ("", True),
+    ],
 )
 def test_an_answer_alone_is_bare(text, bare):
     assert is_bare(text) is bare

@@ -35,10 +35,15 @@ def test_a_round_is_evaluated_once_for_runs_of_one_and_of_two_rounds():
 def test_a_question_to_the_teacher_is_counted_once_in_a_study(tmp_path):
     text = "name: calls\nrecipe: openai-compatible\nseeds: [0, 1]\naxes: {demonstrations.limit: [50, 100]}\n"
     (tmp_path / "study.yaml").write_text(text)
-    planned = plan_study(read_study(str(tmp_path / "study.yaml"), ["teacher.max_calls=null"]), tmp_path / "out")
+    often = ["teacher.max_calls=null", "teacher.samples=4", "teacher.temperature=0.7"]
+    planned, of_four = (
+        plan_study(read_study(str(tmp_path / "study.yaml"), overrides), tmp_path / "out")
+        for overrides in (often[:1], often)
+    )
 
     # two tasks, 50 then 50 more of each; the evaluation problems of both tasks once
     assert [p.work.calls for p in planned] == [100 + 200, 100, 0, 0]
+    assert [p.work.calls for p in of_four] == [4 * 100 + 200, 4 * 100, 0, 0]
 
 
 @pytest.mark.parametrize("name", shipped_studies())

@@ -6,7 +6,7 @@ import json
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from srit.errors import DataError
 from srit.intervals import PairedDifference, compare
@@ -189,7 +189,7 @@ def _greedy(predictions: Iterable[Prediction]) -> Iterator[Prediction]:
 
 def _changed(a: Recipe, b: Recipe) -> Iterator[Changed]:
     """Yield the fields that differ: of training only if both train, and never the name."""
-    first, second = (dict(leaves(recipe.model_dump(mode="json"))) for recipe in (a, b))
+    first, second = (dict(leaves(recipe.model_dump(mode="json") | _prompt(recipe))) for recipe in (a, b))
     fields = [field for field in dict.fromkeys((*first, *second)) if field != "name"]
     if not (a.tasks.train and b.tasks.train):
         fields = [field for field in fields if field.startswith(_OF_EVALUATION)]
@@ -198,4 +198,9 @@ def _changed(a: Recipe, b: Recipe) -> Iterator[Changed]:
             yield Changed(field, first.get(field), second.get(field))
 
 
-_OF_EVALUATION = ("student.", "tasks.evaluate", "evaluate.", "sampler", "rows")
+def _prompt(recipe: Recipe) -> dict[str, Any]:
+    """Return the fields of the prompt, which recipe.yaml lacks if they have their defaults."""
+    return {"prompt": recipe.prompt.model_dump(mode="json")}
+
+
+_OF_EVALUATION = ("student.", "tasks.evaluate", "prompt", "evaluate.", "sampler", "rows")

@@ -218,9 +218,10 @@ def gpu_seconds(work: Work, recipe: Recipe) -> float | None:
 
 
 def dollars(works: Iterable[Work], recipe: Recipe) -> float | None:
-    """Return the most that the teacher's answers can cost; None if its prices are not known."""
+    """Return what the teacher's answers cost if all are as long as they may be; None if its prices are not known."""
     calls = sum(work.calls for work in works)
-    return teacher_kind(recipe.teacher.kind).price(recipe.teacher, calls, PROMPT_TOKENS)
+    prompts = [tokens_of(recipe, use, "train", 1).prompt for use in recipe.tasks.train] if calls else []
+    return teacher_kind(recipe.teacher.kind).price(recipe.teacher, calls, math.ceil(max([PROMPT_TOKENS, *prompts])))
 
 
 def gpu_bytes(recipe: Recipe, sharing: int = 1) -> int | None:

@@ -37,7 +37,7 @@ from srit.pipeline.resuming import left_over
 from srit.pipeline.stage import Stage, StageName, relief
 from srit.pipeline.variants import share
 from srit.recipe import Recipe
-from srit.recipe.begun import RECIPE
+from srit.recipe.former import RECIPE
 from srit.run_directory import Json, Mirror, Run, StageEntry, recorded_sum, write_bytes
 from srit.shortages import shortage
 from srit.students.loading import identity

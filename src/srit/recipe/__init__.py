@@ -15,7 +15,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from srit.kinds import LOSSES, SAMPLERS, TEACHERS, tracker_names
-from srit.recipe.former import LOSS_FIELDS, TEACHER_FIELDS
+from srit.recipe.former import LOSS_FIELDS, TEACHER_FIELDS, is_of_run, without_former_kinds
+from srit.recipe.waiting import waiting
 from srit.recipe.wording import PLAIN, Prompt
 from srit.settings import (
     Count,
@@ -300,7 +301,7 @@ class Recipe(Part):
 
     @model_validator(mode="after")
     def _parts_that_are_left_out_leave_nothing_waiting(self) -> Recipe:
-        if reason := _waiting(self):
+        if reason := waiting(self):
             raise ValueError(reason)
         return self
 
@@ -310,32 +311,6 @@ class Recipe(Part):
             kind = self.sampler.kind
             raise ValueError(f"evaluate.stop: the sampler {kind} reads only token ids: set sampler: transformers")
         return self
-
-
-def _waiting(recipe: Recipe) -> str:
-    """Say which field waits for a part of the run that the recipe leaves out; "" if none does."""
-    tasks, rounds, refine = recipe.tasks, recipe.rounds, recipe.refine
-    if not tasks.train:
-        waits = bool(tasks.refine or tasks.dev or recipe.controls)
-        return "tasks.train: [] trains nothing: remove tasks.refine, tasks.dev and controls" if waits else ""
-    if not recipe.demonstrations.limit and recipe.demonstrations.limit is not None and recipe.instruct.epochs:
-        return "demonstrations.limit: 0 leaves stage 1 nothing to learn: set instruct.epochs: 0 as well"
-    if recipe.controls and not rounds:
-        return "controls: they are compared with stage 2, which rounds: 0 leaves out"
-    given = "sample.path" if recipe.sample.path else "pairs.path" if recipe.pairs.path else ""
-    if not given:
-        return ""
-    if rounds != 1 or refine.parts * refine.passes > 1:
-        return f"{given}: its answers are learned once: set rounds: 1, refine.parts: 1 and refine.passes: 1"
-    if recipe.sample.path and recipe.pairs.path:
-        return "pairs.path: pairs of a file need no answers: remove sample.path"
-    if recipe.pairs.path and recipe.controls:
-        return "controls: they learn from sampled answers, and with pairs.path there are none"
-    if recipe.pairs.path and refine.loss == "none":
-        return "pairs.path: the loss none would not learn what the pairs reject: set refine.loss: sigmoid"
-    if recipe.pairs.path and refine.nll_weight and refine.nll_on == "right":
-        return "pairs.path: no answers are sampled whose likelihood could be raised: set refine.nll_on: chosen"
-    return ""
 
 
 def read_recipe(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
@@ -367,13 +342,15 @@ def read_old_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 def _parsed(source: str | Path | Mapping[str, Any], overrides: Sequence[str]) -> tuple[dict[str, Any], str, str]:
     """Return a recipe's fields with the overrides, its name in messages, and its YAML."""
     if isinstance(source, Mapping):
-        name, text, tree = "the recipe", "", deepcopy(dict(source))
+        name, text, tree, is_complete = "the recipe", "", deepcopy(dict(source)), False
     else:
         path = find_yaml(str(source), SHIPPED, "recipe")
         name, text = str(path), read_text(path)
-        tree = parse(text, path)
-    for override in overrides:
-        key, value = parse_override(override)
+        tree, is_complete = parse(text, path), is_of_run(path)
+    changes = [parse_override(override) for override in overrides]
+    if is_complete:
+        tree = without_former_kinds(tree, changes, Recipe)
+    for key, value in changes:
         set_field(tree, key, value)
     return tree, name, text
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from srit.errors import RecipeError
 from srit.recipe import Recipe, read_old_recipe
+from srit.recipe.former import RECIPE
 from srit.run_directory import MANIFEST
-
-RECIPE = "recipe.yaml"  # in a run directory, with the precision that was chosen for the run
 
 
 def is_begun(folder: Path) -> bool:

@@ -25,7 +25,7 @@ from srit.students.lengths import Needed, bound_of, most_tokens, too_long
 _BARE_WORDS = 4
 ALL_RIGHT = "nothing to reject: all answers are right"  # why a problem gives no pair
 SOLVED = 0.75  # share of such problems above which a run warns, a choice: docs/choosing.md has the runs behind it
-_FINAL_SENTENCE = re.compile(r"\s*(so |therefore,? )?(the )?answer is[^.]*\.?\s*$", re.IGNORECASE)
+_FINAL_SENTENCE = re.compile(r"\s*(so |therefore,? )?(the )?answer is(?:[^.]|\.(?=\S))*\.?\s*$", re.IGNORECASE)
 Tokenize = Callable[[str], tuple[int, ...]]
 Demonstrated = Callable[[Problem], Demonstration | None]
 

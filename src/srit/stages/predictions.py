@@ -12,7 +12,7 @@ from srit.pipeline.context.teaching import teacher_settings, teacher_sources
 from srit.pipeline.declared import Inputs, Outputs
 from srit.pipeline.estimate import Work, n_problems, teaching, tokens_of
 from srit.pipeline.stage import SAMPLES, Stage, StageName
-from srit.recipe import Recipe
+from srit.recipe import Evaluate, Recipe
 from srit.recipe.compared import Evaluated, folder_of, predictions_file, problems_file
 from srit.records import Model, Prediction, Problem, PromptKind
 from srit.run_directory import Json
@@ -34,9 +34,10 @@ def predictions_stage(recipe: Recipe, model: Model, task: Evaluated) -> Stage:
     rows = recipe.rows if model.kind != "instructed-again" else max(1, recipe.rows // 3)
     other = {"teacher", "noise_floor", "options", "pairs", "base_limit"}
     shaping = recipe.evaluate.model_dump(mode="json", exclude=other)
-    # The seed draws samples. Greedy answers do not depend on it, so all seeds share those of base.
+    # Greedy answers depend neither on how samples are drawn nor on the seed, so all seeds share those of base.
+    drawn = {} if recipe.evaluate.pass_at else Evaluate().model_dump(include={"samples", "temperature"})
     settings = {
-        "evaluate": shaping,
+        "evaluate": shaping | drawn,
         **({"limit": limit} if limit else {}),
         "seed": recipe.seed if recipe.evaluate.pass_at else None,
         **recipe.model_dump(mode="json", include={"sampler"}),
@@ -47,7 +48,7 @@ def predictions_stage(recipe: Recipe, model: Model, task: Evaluated) -> Stage:
         name=name,
         version=2,
         settings=settings,
-        reads=("seed", *(f"evaluate.{field}" for field in shaping)),
+        reads=("seed", *(f"evaluate.{field}" for field in shaping if field not in drawn)),
         inputs=(problems_file(task), *([folder] if folder else [])),
         outputs=(predictions_file(model, task),),
         make=lambda inputs, out, context: _make_predictions(inputs, out, context, model, task, limit, rows),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from srit.pipeline.context.teaching import teacher_settings
+from srit.pipeline.context.teaching import samples_of, teacher_settings
 from srit.pipeline.estimate import Work, dollars, duration, gpu_seconds, n_problems, seconds, teaching
 from srit.pipeline.fingerprints import basis, fingerprint
 from srit.pipeline.planning import plan
@@ -99,7 +99,8 @@ def _work(stage: Stage, recipe: Recipe, asked: dict[str, int]) -> Work:
     """Return the work as `Stage.work` does, without questions that an earlier cell asks the same teacher."""
     if stage.name.product == "demonstrations":
         limit = recipe.demonstrations.limit
-        return teaching(recipe, sum(_new(use, "train", limit, recipe, asked) for use in recipe.tasks.train))
+        new = sum(_new(use, "train", limit, recipe, asked) for use in recipe.tasks.train)
+        return teaching(recipe, samples_of(recipe.teacher) * new)
     if stage.name.model == Model("teacher"):
         uses = [task.use for task in evaluated(recipe) if task.place == stage.name.task]
         return teaching(recipe, sum(_new(use, "test", None, recipe, asked) for use in uses))

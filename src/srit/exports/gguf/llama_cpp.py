@@ -12,7 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from socket import socket
@@ -115,8 +115,10 @@ def serving(path: Path, room: int = 4096) -> Iterator[Server | None]:
             if not _is_up(server, process):
                 raise _failure(path, process.poll(), log)
             yield server
-        except _LostError:
-            raise _failure(path, process.wait(END_SECONDS), log) from None
+        except _LostError as error:
+            with suppress(subprocess.TimeoutExpired):
+                raise _failure(path, process.wait(END_SECONDS), log) from None
+            raise MachineError(f"{path.name}: llama.cpp broke off an answer ({error}): rerun the command") from None
         finally:
             process.kill()
 

@@ -135,7 +135,8 @@ def make_refined(
     if line := fitting.told("answers"):
         context.reports.check("answers fit", False, line)
     if not preferences and not part.shown:
-        raise TrainingError(f"no problem gave a pair or a right answer: {_NOTHING}")
+        advice = "remove right from controls" if name.startswith("controls/") else _NOTHING
+        raise TrainingError(f"{name}: no problem gave a pair or a right answer: {advice}")
     agreement, reference = referenced(inputs, context, preferences, settings, file, part)
     start = partial(context.trainable, inputs.trained(start_of(inputs, part)))
     is_reference = reference_of(settings, part) == part
