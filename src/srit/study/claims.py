@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
+from srit.intervals import SIGNIFICANT
 from srit.records.scores import Interval
 from srit.study.estimates import (
     Estimate,
@@ -37,7 +38,6 @@ from srit.study.records import CellRecord, Claim
 from srit.study.statistics import Paired, holm, t_test
 from srit.study.words import Statement, counted, pooled_change, statement
 
-SIGNIFICANT = 0.05
 SEEDS = 3  # that a claim needs
 
 Outcome = Literal["holds", "worse", "mixed", "no evidence either way", "not tested"]

@@ -16,10 +16,11 @@ from srit.api import sample
 from srit.errors import RecipeError
 from srit.pipeline.engines import Machines, engine_of
 from srit.pipeline.engines.processes import Processes
-from srit.pipeline.engines.room import free_bytes, workers_that_fit
+from srit.pipeline.engines.room import workers_that_fit
 from srit.pipeline.engines.sharing import SharingEngine
 from srit.recipe import read_recipe
 from srit.run_directory import read_manifest
+from srit.shortages import free_memory
 from srit.threads import threads_of
 
 # A driver whose four chunks take a second each, as a command runs one.
@@ -105,7 +106,7 @@ def test_no_more_workers_than_fit_into_memory(tiny_student, tmp_path):
     assert workers_that_fit(small, 2, said.append) == 2 and said == []
     assert workers_that_fit(large, 4, said.append) == 1
     free = re.search(r"and ([\d.]+) GiB are free: starting only 1$", said[0])
-    assert float(free[1]) == pytest.approx(free_bytes() / 2**30, abs=4)  # which other processes change meanwhile
+    assert float(free[1]) == pytest.approx(free_memory() / 2**30, abs=4)  # which other processes change meanwhile
 
 
 @pytest.mark.parametrize("machines", [Machines(workers=0), Machines(on="nowhere")])

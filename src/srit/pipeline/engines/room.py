@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 from srit.pipeline.context import chunk_size
 from srit.pipeline.context.reports import Report
 from srit.pipeline.context.teaching import models_of
 from srit.pipeline.estimate import n_parameters, n_problems, refined_on
 from srit.recipe import Recipe
+from srit.shortages import free_memory
 
 # Measured with SmolLM2-135M, an adapter merged, 128 answers of 88 tokens at once: 1.63 GB in float32, 1.34 in bfloat16,
 # of which torch, transformers and peft take 0.44.
@@ -24,15 +24,9 @@ def bytes_of_worker(recipe: Recipe) -> int | None:
     return round(LIBRARIES + OF_PARAMETER * max(known)) if known else None
 
 
-def free_bytes() -> int:
-    """Return the bytes of memory that can still be taken without swapping."""
-    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    return int(lines["MemAvailable"].split()[0]) * 1024
-
-
 def workers_that_fit(recipe: Recipe, wanted: int, report: Report) -> int:
     """Return how many workers fit into the free memory, at least 1, and report it if they are fewer than wanted."""
-    each, free = bytes_of_worker(recipe), free_bytes()
+    each, free = bytes_of_worker(recipe), free_memory()
     if each is None or wanted * each <= free:
         return wanted
     fitting = max(1, free // each)
@@ -46,7 +40,8 @@ def workers_that_fit(recipe: Recipe, wanted: int, report: Report) -> int:
 def sharing_line(recipe: Recipe, workers: int) -> str:
     """Say in one line how much memory so many workers would take, and how many of them would have work."""
     each, completions, of_model = bytes_of_worker(recipe), chunks_of_completions(recipe), chunks_of_a_model(recipe)
-    memory = "" if each is None else f" take about {workers * each / 2**30:.1f} GiB of {free_bytes() / 2**30:.1f} free;"
+    gib = [n / 2**30 for n in (workers * (each or 0), free_memory())]
+    memory = "" if each is None else f" take about {gib[0]:.1f} GiB of {gib[1]:.1f} free;"
     idle = "" if min(completions, of_model) >= workers else ": some will wait; a lower `rows` makes more chunks"
     return f"{workers} workers{memory} {completions} chunks of completions, {of_model} of a model's answers{idle}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from srit.intervals import SIGNIFICANT
 from srit.records import Domain, Model, PromptKind
 from srit.records.anatomy import Anatomy, PairCounts, SampleCounts
 from srit.signed import number
@@ -25,8 +26,6 @@ from srit.study.estimates import (
 from srit.study.records import CellRecord
 from srit.study.statistics import t_test
 from srit.study.tables.entries import Entry, Table, is_sure, name_of
-
-SIGNIFICANT = 0.05
 
 
 class _Trained(NamedTuple):

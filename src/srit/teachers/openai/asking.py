@@ -276,7 +276,7 @@ class Asking:
             self._schedule.retry_last(attempt)
             return None
         self._schedule.give_up(attempt)
-        reply = Reply(None, f"no whole answer: {reason} (may have been paid)", settled=False, is_counted=False)
+        reply = Reply(None, f"no whole answer: {reason} (may have been paid)", settled=False)
         return _answer(attempt, reply)
 
     @property
