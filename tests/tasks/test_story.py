@@ -320,6 +320,33 @@ def test_a_name_is_read(text, answer):
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "answer"),
+    [
+        ("doors", "The answer is <yes or no>.", None),
+        ("doors", "The answer is yes or no.", None),
+        ("doors", "The answer is either yes or no.", None),
+        ("doors", "The answer is yes/no.", None),
+        ("doors", "The answer is <no, if it is shut>.", None),
+        ("doors", "The answer is not yes.", None),
+        ("doors", "It isn't no.", None),
+        ("doors", "The answer is <yes>.", "yes"),
+        ("doors", "The answer is not yes, it is no.", "no"),
+        ("doors", "Yes or no? Yes.", "yes"),
+        ("sums", "The answer is 7 or 8.", None),
+        ("sums", "The answer is 6, -7, or -8.", None),
+        ("sums", "She has 7 or 8 shells", None),
+        ("sums", "The answer is <a number such as 7>.", None),
+        ("sums", "The answer is 7 or so.", "7"),
+        ("race", "The answer is Ana or Ben.", None),
+        ("race", "The answer is **Ana** or **Ben**.", None),
+        ("race", "The answer is Ana. Ben or Ana was asked.", "ana"),
+    ],
+)
+def test_an_echoed_instruction_and_a_hedge_are_no_answer(name, text, answer):
+    assert story.make(name).read(text, put("Is Ana or Ben first?", "Ana")).answer == answer
+
+
+@pytest.mark.parametrize(
     ("answer", "gold", "same"),
     [("07", "7", True), ("+7", "7", True), ("7.0", "7", True), ("7.5", "7", False), ("-7", "7", False),
      ("Ana", "ana", True), ("Yes.", "yes", True), ("Ana", "Anna", False), ("0", "-0", True)],

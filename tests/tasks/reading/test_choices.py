@@ -185,3 +185,31 @@ def test_yes_and_no_are_read(text, answer):
 )
 def test_options_words_are_read_as_such(choices, text, answer):
     assert read_choice(text, choices).answer == answer
+
+
+@pytest.mark.parametrize(
+    ("choices", "text", "answer"),
+    [
+        (("200", "1200", "1400"), "Therefore, the distance is 1,200 meters.", "B"),
+        (("200", "400", "1200"), "The answer is 1,200, not 1,400.", "C"),
+        (("200 m", "1200 m", "none of these"), "The answer is 1,200 m.", "B"),
+        (("$12", "$12000", "$120"), "Therefore, he paid $12,000 in total.", "B"),
+        (("500", "1500", "2500"), "So there are 1,500 people.", "B"),
+        (("500", "1500", "2500"), "I add.\n1,500", "B"),
+        (("5", "0.5", "2"), "The answer is .5", "B"),
+        (("25", "1/4", "4"), "The answer is .25", "B"),
+        (("5", "-5", "10"), "The answer is –5.", "B"),  # an en dash
+        (("–5", "5", "10"), "Therefore, the result is 5.", "B"),
+        (("2", "2√3", "√3"), "The answer is 2 √3.", "B"),
+        (("1", "1:2", "2"), "The answer is 1 : 2.", "B"),
+        (("4/8", "2/4", "1/2"), "The answer is 2/4.", "B"),  # equal numbers, told apart as they are written
+        (("1", "2", "3"), "The answer is 1,500.", None),
+        ((".5", "1.5", "2"), "The answer is 5.", None),
+        (("1", "3", "4"), "The answer is 1:2.", None),
+        (("2", "3√2", "√3", "4"), "The answer is 2√3.", None),
+        (("2", "3", "none of these"), r"The answer is 2\sqrt{3}.", None),
+        (("3", "7", "none of these"), "The answer is 3 × 5 = 15.", None),
+    ],
+)
+def test_an_option_that_is_a_number_is_read_only_as_a_whole_number(choices, text, answer):
+    assert read_choice(text, choices).answer == answer

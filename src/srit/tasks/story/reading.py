@@ -17,9 +17,10 @@ class _Rules(NamedTuple):
     said: re.Pattern[str]  # "The answer is X", with X in group 1
     bare: re.Pattern[str]  # the whole text is X
     loose: re.Pattern[str]  # X anywhere, of which the last counts
+    either: re.Pattern[str]  # "X or X"
 
 
-_SAID = r"(?i:\banswer is)[\s:*$\"'(]*"
+_SAID = r"(?i:\banswer is)[\s:*$\"'(<]*"
 # A minus after a digit or letter is not a sign: "18-15" is a difference, not -15.
 _NUMBER = r"(?<![\w.])[-+\u2212]?[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?"
 # In "The answer is 3 * 5 = 15.", the result counts, which is left to the last number.
@@ -28,10 +29,19 @@ _YES = r"(?i:yes|no)\b"
 _WORD = r"[A-Z][a-z]+\b"
 _NAME = rf"(?i:{'|'.join(sorted(NAMES))})\b"
 _BARE = r"[\s*$]*(X)[\s*.!]*"
+_MARKED = r"(?>[*$\"'(<]{0,3}(?:X)[*\"')>]{0,3})"
+_OR = r"(?:,?\s{1,3}(?i:or)\s{1,3}|/(?!\d))"
+# In "18-15 or 3", the 3 is what the difference comes to.
+_NO_OPERAND = r"(?<!\w)(?<!\w[-+*/\u2212])(?<!\w [-+*/\u2212] )"
+_EITHER = rf"{_NO_OPERAND}{_MARKED}(?:(?:,\s{{1,3}}|{_OR}){_MARKED}){{0,9}}{_OR}{_MARKED}"
+_DENIED = re.compile(r"(?:\bnot|n['’]t)\s{1,3}[*\"'(]{0,3}$", re.IGNORECASE)
+# A placeholder, such as "<yes, if it is open>"; "<yes>" is an answer.
+_PLACEHOLDER = re.compile(r"<(?=[^\s<>])[^<>\n]{1,200}>")
 
 
 def _rules(said: str, bare: str, loose: str) -> _Rules:
-    return _Rules(re.compile(_SAID + said), re.compile(_BARE.replace("X", bare)), re.compile(loose))
+    patterns = (_SAID + said, _BARE.replace("X", bare), loose, _EITHER.replace("X", bare))
+    return _Rules(*map(re.compile, patterns))
 
 
 _RULES: dict[AnswerKind, _Rules] = {
@@ -47,6 +57,8 @@ _LOOSE: dict[AnswerKind, str] = {"number": "number", "yes or no": "yes or no", "
 def read_answer(text: str, question: str, kind: AnswerKind) -> Reading:
     """Read the last "answer is X", else a text that is X alone, else the last number, yes or no, or listed name.
 
+    Nothing is read from "X or Y", "not X", or a placeholder such as "<yes or no>".
+
     As everywhere, only the part of the text that answers the question is read: see `srit.tasks.reading`.
     """
     return read_with(text, lambda plain: _find_answer(plain, question, kind), question)
@@ -55,7 +67,7 @@ def read_answer(text: str, question: str, kind: AnswerKind) -> Reading:
 def _find_answer(text: str, question: str, kind: AnswerKind) -> Found | str:
     rules = _RULES[kind]
     if said := list(rules.said.finditer(text)):
-        return _found(said[-1], 'the last "answer is"')
+        return _undecided(text, said[-1], rules) or _found(said[-1], 'the last "answer is"')
     if bare := rules.bare.fullmatch(text, opening_tag(text)):
         return _found(bare, "the whole text")
     loose = list(rules.loose.finditer(text))
@@ -63,8 +75,23 @@ def _find_answer(text: str, question: str, kind: AnswerKind) -> Found | str:
         asked = {match[1].casefold() for match in rules.loose.finditer(question)}
         loose = [match for match in loose if match[1].casefold() in asked]
     if loose:
-        return _found(loose[-1], f"the last {_LOOSE[kind]}")
+        return _undecided(text, loose[-1], rules) or _found(loose[-1], f"the last {_LOOSE[kind]}")
     return f'no "answer is" and no {_LOOSE[kind]}'
+
+
+def _undecided(text: str, match: re.Match[str], rules: _Rules) -> str | None:
+    """Say why a match is no answer; None if it is one."""
+    start, end = match.span(1)
+    if any(either.start() <= start < either.end() for either in rules.either.finditer(text)):
+        return "several answers are named"
+    if _DENIED.search(text, max(0, start - 12), start):
+        return "the answer is denied"
+    if any(
+        tag.start() < start and end < tag.end() and not rules.bare.fullmatch(tag[0][1:-1])
+        for tag in _PLACEHOLDER.finditer(text)
+    ):
+        return "a placeholder is no answer"
+    return None
 
 
 def _found(match: re.Match[str], rule: str) -> Found:

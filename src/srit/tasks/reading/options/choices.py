@@ -9,7 +9,7 @@ from functools import lru_cache
 from srit.tasks import Reading
 from srit.tasks.reading.clauses import CONCLUDES, LEFT_OPEN, Clause, Found, find_clauses, find_sentences, read_with
 from srit.tasks.reading.numbers import announced_number
-from srit.tasks.reading.numerals.numerals import is_number, numbers_equal
+from srit.tasks.reading.numerals.numerals import find_numerals, is_number, numbers_equal, plain
 from srit.tasks.reading.options import LETTERS
 from srit.tasks.reading.options.decisions import decided_choice
 from srit.tasks.reading.options.mentions import (
@@ -19,6 +19,7 @@ from srit.tasks.reading.options.mentions import (
     find_words,
     is_denied,
     mention_of,
+    of_value,
     split_mentions,
 )
 
@@ -154,28 +155,55 @@ def _yes_or_no(text: str, clause: Clause, choices: Sequence[str]) -> Found | Non
     return Found(_yes_letter(match[1], choices), *match.span(1), clause.rule) if match else None
 
 
+_GROUPING = re.compile(r"(?<=\d)[,'’](?=\d{3}(?!\d))")  # the comma of "1,200"
+_MINUS = re.compile(r"(?<![^\W\d])–(?=\.?\d)")  # an en dash, as in "–5"
+_RATIO = re.compile(r"(?<=\d) : (?=\d)")
+# The colon of "1:2" and the point of ".5" are part of a number.
+_BETWEEN_WORDS = re.compile(r"(?:[^\w%°.+/=<>^√±:-]|:(?!\d)|(?<!\d):)+")
+_BESIDE_A_ROOT = re.compile(r"(?<=\d) (?=√)|(?<=√) ")
+_LEADING = re.compile(r"(?: |\.(?!\d))+")
+
+
 @lru_cache(maxsize=256)
 def _bare(text: str) -> str:
-    """Reduce a text to its words, in lower case and without a leading article."""
-    words = re.sub(r"[^\w%°.+/=<>^-]+", " ", text.lower()).strip(" .")
+    """Reduce a text to its words, in lower case and without a leading article; "1,200" becomes "1200"."""
+    said = _RATIO.sub(":", _MINUS.sub("-", _GROUPING.sub("", plain(text).lower())))
+    words = _BESIDE_A_ROOT.sub("", _BETWEEN_WORDS.sub(" ", said)).rstrip(" .")
+    leading = _LEADING.match(words)
+    words = words[leading.end() :] if leading else words
     return re.sub(r"^(?:an?|the|to|that|option) ", "", words)
 
 
 def _option_text(text: str, clause: Clause, choices: Sequence[str]) -> Found | None:
-    """Read an option by its own words at the beginning of a clause; the longest if several fit."""
+    """Read an option by its number or its own words at the beginning of a clause; the longest if several fit."""
+    number = announced_number(text, clause) if any(map(is_number, choices)) else None
+    valued = _with_value(number, choices)
+    if number and len(valued) == 1 and all(map(is_number, choices)):
+        return Found(valued[0], number.start, number.end, f"{clause.rule}, the option's number")
     said = _bare(text[clause.start : min(clause.end, clause.start + 2000)])
     # "(e) None", "The answer is none of the above", and so on are options like any other.
     fits = [
         (len(option), letter)
-        for letter, option in zip(LETTERS, map(_bare, choices), strict=False)
-        if option and (said == option or said.startswith(option + " "))
+        for letter, choice, option in zip(LETTERS, choices, map(_bare, choices), strict=False)
+        if option
+        # In "3 × 5 = 15", the 3 is not the answer.
+        and (said == option or (said.startswith(option + " ") and (letter in valued or not is_number(choice))))
     ]
     if fits:
         longest = max(fits)[0]
         letters = [letter for length, letter in fits if length == longest]
         if len(letters) == 1 and not _is_alternative(said[longest:], choices):
             return Found(letters[0], clause.start, clause.end, f"{clause.rule}, the option's words")
-    return _option_number(text, clause, choices) or _option_within(text, clause, choices)
+    return _option_within(text, clause, choices)
+
+
+def _with_value(number: Found | None, choices: Sequence[str]) -> list[str]:
+    """Return the letters of the options that equal a number."""
+    return [
+        letter
+        for letter, choice in zip(LETTERS, choices, strict=False)
+        if number and is_number(choice) and numbers_equal(number.answer, choice)
+    ]
 
 
 def _is_alternative(said: str, choices: Sequence[str]) -> bool:
@@ -190,33 +218,24 @@ def _option_within(text: str, clause: Clause, choices: Sequence[str]) -> Found |
     """Read the only option whose words end a clause: "Answer: Mittens can be made into storage"."""
     if _is_yes_no(choices):
         return None
-    said = _bare(text[clause.start : clause.end])[-2000:]
-    options = [(letter, _bare(choice)) for letter, choice in zip(LETTERS, choices, strict=False)]
-    ends = [letter for letter, option in options if said.endswith(f" {option}")]
-    named = [letter for letter, option in options if f" {option} " in f" {said} "]
-    if (
-        len(ends) != 1
-        or len(named) != 1
-        or not _bare(choices[LETTERS.index(ends[0])])
-        or _NEGATES.search(text, clause.start, clause.end)
-    ):
+    named = _named(text, clause.start, clause.end, choices)
+    if len(named) != 1 or _NEGATES.search(text, clause.start, clause.end):
         return None
-    return Found(ends[0], clause.start, clause.end, f"{clause.rule}, ends in the option's words")
+    if not _bare(text[clause.start : clause.end]).endswith(f" {_bare(choices[LETTERS.index(named[0])])}"):
+        return None
+    return Found(named[0], clause.start, clause.end, f"{clause.rule}, ends in the option's words")
 
 
-def _option_number(text: str, clause: Clause, choices: Sequence[str]) -> Found | None:
-    """Read an option by its number, where every option is a number."""
-    if not all(is_number(choice) for choice in choices):
-        return None
-    number = announced_number(text, clause)
-    letters = [
+def _named(text: str, start: int, end: int, choices: Sequence[str]) -> list[str]:
+    """Return the letters of the options whose words stand in text[start:end]; of "2√3", neither number does."""
+    said = f" {_bare(text[start:end])} "
+    return [
         letter
         for letter, choice in zip(LETTERS, choices, strict=False)
-        if number and numbers_equal(number.answer, choice)
+        if _bare(choice)
+        and f" {_bare(choice)} " in said
+        and (not is_number(choice) or of_value(choice, find_numerals(text, start, end)))
     ]
-    if number is None or len(letters) != 1:
-        return None
-    return Found(letters[0], number.start, number.end, f"{clause.rule}, the option's number")
 
 
 def _bare_choice(text: str, choices: Sequence[str]) -> Found | None:
@@ -305,8 +324,7 @@ def _lettered_sentence(text: str, start: int, end: int, choices: Sequence[str]) 
 def _worded_sentence(text: str, start: int, end: int, choices: Sequence[str]) -> Found | None:
     if not CONCLUDES.match(text, start, end) or _NEGATES.search(text, start, end):
         return None
-    said = f" {_bare(text[start:end])} "
-    named = [letter for letter, choice in zip(LETTERS, choices, strict=False) if f" {_bare(choice)} " in said]
-    if len(named) != 1 or not _bare(choices[LETTERS.index(named[0])]):
+    named = _named(text, start, end, choices)
+    if len(named) != 1:
         return None
     return Found(named[0], start, end, "conclusion, the only option's words")

@@ -8,6 +8,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
+from srit.tasks.reading.numerals.digits import Numeral
+from srit.tasks.reading.numerals.numerals import find_numerals, is_number, numbers_equal
 from srit.tasks.reading.options import LETTERS
 
 _VERBS = r"is|are|was|were|can|cannot|could|would|should|must|may|might|has|does|do|seems?|looks?|fits?|works?|fails"
@@ -106,14 +108,26 @@ def find_mentions(text: str, start: int, end: int, choices: Sequence[str]) -> It
 def find_words(text: str, start: int, end: int, choices: Sequence[str]) -> list[Mention]:
     """Find options named by their own words, in order; a longer option hides those within it."""
     found: list[Mention] = []
+    numerals = find_numerals(text, start, end) if any(map(is_number, choices)) else []
     longest_first = sorted(zip(LETTERS, choices, strict=False), key=lambda option: -len(option[1]))
     for letter, choice in longest_first:
         words = _words_pattern(choice)
         for match in words.finditer(text, start, end) if words else ():
             one, other = match.span()
-            if not any(mention.start < other and one < mention.end for mention in found):
+            # The 200 of "1,200" is no mention of an option.
+            whole = not is_number(choice) or _overlaps(match, of_value(choice, numerals))
+            if whole and not _overlaps(match, found):
                 found.append(Mention(letter, one, other, other))
     return sorted(found, key=lambda mention: mention.start)
+
+
+def of_value(choice: str, numerals: Sequence[Numeral]) -> list[Numeral]:
+    """Return those of a text's numbers that equal an option."""
+    return [numeral for numeral in numerals if numeral.text and numbers_equal(numeral.text, choice)]
+
+
+def _overlaps(match: re.Match[str], spans: Sequence[Mention | Numeral]) -> bool:
+    return any(span.start < match.end() and match.start() < span.end for span in spans)
 
 
 # ------------------------------------------------------------------------------------- called right or wrong
