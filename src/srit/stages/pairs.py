@@ -35,7 +35,7 @@ def pairs_stage(recipe: Recipe, part: RoundPart) -> Stage:
     problems = refine_problems(recipe)
     return Stage(
         name=StageName("pairs", part.round, part=part.shown),
-        version=2,
+        version=3,
         settings=pair_settings(recipe) | part.settings,
         reads=PAIR_FIELDS,
         inputs=(problems, "demonstrations.jsonl", part.completions),
