@@ -53,15 +53,20 @@ def test_a_claim_about_two_cells_is_also_shown_at_k():
     cells = {arm: {"labels": {"arm": arm}, "tuned_on": ["sums"]} for arm in ("pairs", "RFT")}
     claim = IN_DOMAIN | {"b": "refined", "where": {"arm": "RFT"}, "against": {"arm": "pairs"}}
     shares = {"instructed": 0.5, "refined": 0.5}
-    study = study_of(shares, tasks=("sums",), n=2, seeds=(0,), cells=cells, study={"claims": [claim]})
-    for cell, drawn in zip(study["cells"], ([1, 0], [1, 2]), strict=True):
-        cell["runs"][0]["answers"][1] |= {"pass_at": [1, 2], "samples": 2, "drawn_right": drawn}
+    study = study_of(shares, tasks=("sums",), n=2, seeds=(0, 1), cells=cells, study={"claims": [claim]})
+    for cell, *drawn in zip(study["cells"], ([1, 0], [1, 2]), ([1, 0], [2, 2]), strict=True):
+        for run, of_seed in zip(cell["runs"], drawn, strict=True):
+            run["answers"][1] |= {"pass_at": [1, 2], "samples": 2, "drawn_right": of_seed}
 
     [row] = [row for row in texts(results_of(as_record(study)), "pass-at-k-change") if row[0] == "as claimed"]
 
-    # of the second problem one cell has no sample right, the other both; of the first each has one right
-    claimed = ["as claimed", "refined (arm RFT) − refined (arm pairs)", "in-domain", "cot"]
-    assert row == [*claimed, "+50.0 (+0.0 to +100.0)", "+50.0 (+0.0 to +100.0)"]
+    # of the second problem a cell has no sample right, the other both; of the first each has one, RFT's seed 1 two
+    assert row[:4] == ["as claimed", "refined (arm RFT) − refined (arm pairs)", "in-domain", "cot"]
+    by_seed = [change.split(", by seed ") for change in row[4:]]
+    assert by_seed == [
+        ["+62.5 (+0.0 to +100.0)", "+50.0, +75.0 (t test p = 0.13)"],
+        ["+50.0 (+0.0 to +100.0)", "+50.0, +50.0 (t test p = 0)"],
+    ]
 
 
 def test_a_k_that_a_cell_did_not_ask_for_is_left_empty():

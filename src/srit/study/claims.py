@@ -35,7 +35,7 @@ from srit.study.estimates import (
 )
 from srit.study.labels import has_labels, set_against
 from srit.study.records import CellRecord, Claim
-from srit.study.statistics import Paired, holm, t_test
+from srit.study.statistics import Paired, holm
 from srit.study.words import Statement, counted, pooled_change, statement
 
 SEEDS = 3  # that a claim needs
@@ -120,14 +120,13 @@ def judge(
     beats, against = claim.sentence("beats"), claim.sentence("against")
     if pooled is None:
         return Finding(beats, "not tested", f"not tested: {against}: {untested}{unfinished}", [], None)
-    p_seeds = t_test(pooled.by_seed) if len(pooled.by_seed) > 1 else None
-    outcome = outcome_of([(c.result.delta, c.p_holm) for c in compared], pooled.ci95, p_seeds)
+    outcome = outcome_of([(c.result.delta, c.p_holm) for c in compared], pooled.ci95, pooled.p_seeds)
     what = "tasks" if len({c.a.task for c in compared}) == len(compared) else "comparisons"
     first, second = (-1, 1) if outcome == "worse" else (1, -1)
     counts = f"{_counted(compared, first, f' of {len(compared)} {what}')}, {_counted(compared, second, '')}"
     verb = {"holds": "beats", "worse": "is below"}.get(outcome, "against")
     few = "" if pooled.n_seeds >= SEEDS else f"; {pooled.n_seeds} of the {SEEDS} seeds a claim needs: provisional"
-    said = f"{outcome}: {claim.sentence(verb)}: {counts}; {pooled_change(pooled, p_seeds)}{unfinished}{few}"
+    said = f"{outcome}: {claim.sentence(verb)}: {counts}; {pooled_change(pooled)}{unfinished}{few}"
     return Finding(beats, outcome, said, list(compared), pooled)
 
 

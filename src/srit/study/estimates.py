@@ -22,6 +22,7 @@ from srit.study.statistics import (
     minus,
     n_problems,
     paired,
+    t_test,
 )
 
 
@@ -52,6 +53,11 @@ class Estimate(NamedTuple):
     ci95: Interval
     n_seeds: int
     by_seed: tuple[float, ...]  # of the seeds that all parts have, in their order
+
+    @property
+    def p_seeds(self) -> float | None:
+        """The p value of the seeds' own means by Student's t test; None if there is one seed."""
+        return t_test(self.by_seed) if len(self.by_seed) > 1 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,13 +35,17 @@ def _side(model: Model, labels: Mapping[str, str]) -> str:
     return f"{model} ({said})" if said else str(model)
 
 
-def pooled_change(pooled: Estimate, p_seeds: float | None) -> str:
+def pooled_change(pooled: Estimate) -> str:
     """Write a claim's mean difference, and those of its seeds with their t test if there are several."""
     low, high = pooled.ci95
-    change = f"pooled {points(pooled.mean)} points ({points(low)} to {points(high)})"
-    if p_seeds is not None:
-        change += f", by seed {', '.join(map(points, pooled.by_seed))} (t test p = {p_seeds:.2g})"
-    return change
+    return f"pooled {points(pooled.mean)} points ({points(low)} to {points(high)}){changes_by_seed(pooled)}"
+
+
+def changes_by_seed(found: Estimate) -> str:
+    """Write the seeds' differences, with their t test, as the end of a sentence; "" if there is one seed."""
+    if found.p_seeds is None:
+        return ""
+    return f", by seed {', '.join(map(points, found.by_seed))} (t test p = {found.p_seeds:.2g})"
 
 
 def counted(there: Sequence[object], n_sure: int, *, ahead: bool, of: str, significant: float) -> str:

@@ -24,7 +24,6 @@ from srit.study.estimates import (
     models_of,
 )
 from srit.study.records import CellRecord
-from srit.study.statistics import t_test
 from srit.study.tables.entries import Entry, Table, is_sure, name_of
 
 
@@ -89,7 +88,7 @@ def _ahead(results: StudyResults, trained: _Trained, other: _Trained) -> dict[Do
 
 
 def _is_sure(found: Estimate) -> bool:
-    return is_sure(found) and (len(found.by_seed) < 2 or t_test(found.by_seed) < SIGNIFICANT)
+    return is_sure(found) and (found.p_seeds is None or found.p_seeds < SIGNIFICANT)
 
 
 def _overlap(results: StudyResults, a: _Trained, b: _Trained, domain: str) -> OverlapCounts | None:

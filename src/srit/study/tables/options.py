@@ -10,6 +10,7 @@ from srit.signed import points, signed
 from srit.stages.results import BASE, DOMAINS, INSTRUCTED, REFINED
 from srit.study.claims import compared_by
 from srit.study.estimates import (
+    Estimate,
     Key,
     StudyResults,
     at_k,
@@ -31,7 +32,7 @@ from srit.study.tables.entries import (
     place,
     points_entry,
 )
-from srit.study.words import statement
+from srit.study.words import changes_by_seed, statement
 
 
 def options(results: StudyResults) -> Table:
@@ -113,11 +114,16 @@ def passes(results: StudyResults) -> Iterator[Table]:
         if any(found):
             said = statement(claim)
             texts = ("as claimed", f"{said.a} − {said.b}", said.where, claim.prompt)
-            changes.append((*map(Entry, texts), *map(points_entry, found)))
+            changes.append((*map(Entry, texts), *map(_claimed_entry, found)))
     columns = ("cell", "models", "task", "prompt", *(f"pass@{k}, points" for k in ks))
     note = "Points (95 % interval: seeds and problems, paired), in bold where it does not contain 0."
     title = "Right at least once in k samples: models compared"
     yield Table("pass-at-k-change", title, columns, changes, note)
+
+
+def _claimed_entry(found: Estimate | None) -> Entry:
+    entry = points_entry(found)
+    return entry if found is None else entry._replace(text=entry.text + changes_by_seed(found))
 
 
 def _compared(results: StudyResults, cell: CellRecord) -> list[tuple[Model, Model]]:
