@@ -52,6 +52,7 @@ def test_the_demonstration_steps_in_where_no_own_answer_is_right():
         ([GOOD, ALSO_GOOD], "none: nothing to reject: all answers are right"),
         ([BAD], "none: no right answer and no demonstration"),
         ([], "none: no usable answer"),
+        ([BARE, completion(BARE.text + "\n", right=True)], "none: chosen and rejected are the same text"),
         ([completion(GOOD.text, right=True, truncated=True), BAD], "left out: truncated"),
         ([completion(" ", right=False), GOOD], "left out: empty"),
         ([completion("?", right=False, verdict="error"), GOOD], "left out: could not be judged"),
@@ -138,6 +139,7 @@ def test_exchanged_sides_are_those_of_the_same_pairs():
         ("The answer is $3.50.", True),
         ("3 + 4 = 7. The answer is 7.", False),
         ("The answer is 7. For 3 + 4 is 7.", False),
+        ("The answer is found as follows:\n3 + 4 = 7\n7 * 2 = 14\n14", False),
         ("", True),
     ],
 )

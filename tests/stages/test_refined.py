@@ -58,6 +58,18 @@ def test_a_group_keeps_every_answer_with_its_advantage_and_one_without_contrast_
     assert samples(GOOD, ALSO_GOOD) == samples(BAD, BAD) == []
 
 
+def test_a_group_is_measured_against_its_answers_that_fit():
+    def samples(*completions):
+        prompts, refine = Prompts(tiny_tokenizer(), "chatml"), loss_kind("group").settings()
+        longest = len(prompts.problem_ids(PROBLEM, "cot")) + len(LENGTHY.token_ids) - 1
+        fitting = Fitting(Bound(longest, "the bound", "raise it"))
+        made = each_preference([PROBLEM], [], completions, prompts, Pairs(prompt="cot"), refine, fitting)
+        return [advantage for p in made for _, advantage in p.samples]
+
+    assert samples(GOOD, BAD, LENGTHY) == [0.5, -0.5]
+    assert samples(LENGTHY, BAD, BAD) == []
+
+
 @pytest.mark.parametrize(
     ("loss", "learned"),
     [("sigmoid", {GOOD, BAD}), ("none", {GOOD}), ("group", {GOOD, BAD})],

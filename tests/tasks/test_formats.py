@@ -63,12 +63,18 @@ def test_a_chat_that_is_not_one_question_and_its_answer_is_refused_with_its_line
         {"choices": {"text": ["12", "16"], "label": ["A", "B"]}, "answerKey": "B"},
         {"choices": {"text": ["12", "16"], "label": ["1", "2"]}, "answerKey": "2"},
         {"choices": [{"label": "A", "text": "12"}, {"label": "B", "text": "16"}], "answer": "16"},
+        {"choices": {"B": "12", "A": "16"}, "answer": "A"},
     ],
 )
 def test_options_come_as_lists_letters_or_labels(tmp_path, row):
     [problem] = load(tmp_path, {"question": "4 * 4?", **row})
 
     assert (problem.choices, problem.answer) == (("12", "16"), "B")
+
+
+def test_an_answer_that_could_mean_two_of_the_labeled_options_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"mine\.jsonl:1: answer: '\(A\)' is none of the labels B, A"):
+        load(tmp_path, {"question": "4 * 4?", "choices": {"B": "12", "A": "16"}, "answer": "(A)"})
 
 
 def test_columns_are_named_after_the_path(tmp_path):

@@ -272,8 +272,11 @@ def test_asking_for_more_than_there_is_says_how_many_there_are():
         ("The answer is 3. No, wait. The answer is **+07.0**.", "7", 'the last "answer is"'),
         ("the ANSWER is: $12 dollars", "12", 'the last "answer is"'),
         ("The answer is -5", "-5", 'the last "answer is"'),
-        ("The answer is 3 * 5 = 15.", "15", "the last number"),
-        ("The answer is 12 + 3", "3", "the last number"),
+        ("The answer is 3 * 5 = 15.", "15", 'the last "answer is"'),
+        ("The answer is 7. No, the answer is 3 + 5 = 8, as 8 is 2 * 4", "8", 'the last "answer is"'),
+        ("The answer is 8 = 3 + 5.", "8", 'the last "answer is"'),
+        ("The answer is 7. Or the answer is 3 plus 5.", None, "a sum without its result"),
+        ("The answer is 12 + 3", None, "a sum without its result"),
         ("**14**.", "14", "the whole text"),
         ("So she has 18-15 or 3 shells", "3", "the last number"),
         ("It is 18-15", "15", "the last number"),
@@ -297,6 +300,8 @@ def test_a_number_is_read_by_rule(text, answer, rule):
         ("Yes, it is. Or no", "no"),
         ("I do not know.", None),
         ("The answer is off.", None),
+        ("The answer is no doubt yes.", "yes"),
+        ("The answer is no longer clear.", None),
     ],
 )
 def test_yes_or_no_is_read(text, answer):

@@ -31,7 +31,9 @@ def test_an_answer_is_found_by_its_id_as_number_or_text(tmp_path, row):
     assert answers(recording(tmp_path, row), P7) == [("a", "")]
 
 
-@pytest.mark.parametrize("empty", [{"id": 7, "output": None}, {"id": 7}, {"problem_id": 7, "text": None}])
+@pytest.mark.parametrize(
+    "empty", [{"id": 7, "output": None}, {"id": 7}, {"problem_id": 7, "text": None}, {"problem_id": 7, "text": " "}]
+)
 def test_a_null_or_missing_output_is_a_question_without_an_answer(tmp_path, empty):
     path = recording(tmp_path, empty, {"id": 8, "output": "b"})
 
@@ -54,9 +56,27 @@ def test_of_two_problems_with_one_id_each_gets_the_answer_of_its_task_and_split(
         {"id": 7, "task": "doors", "output": "doors"},
     )
 
-    said = answers(path, P7, ("7", "sums", "test"), ("7", "doors", "test"), ("7", "race", "test"))
+    said = answers(path, P7, ("7", "sums", "test"), ("7", "doors", "test"), ("7", "sums", "dev"), ("7", "race", "test"))
 
-    assert [text for text, _ in said] == ["train", "test", "doors", "train"]
+    missing = [(None, "not in the recording"), (None, "its id is one of doors, sums there, and none is race")]
+    assert said == [("train", ""), ("test", ""), ("doors", ""), *missing]
+
+
+def test_a_problem_whose_own_row_is_empty_gets_no_other_problems_answer(tmp_path):
+    path = recording(
+        tmp_path,
+        {"id": 7, "task": "sums", "split": "train", "output": None},
+        {"id": 7, "task": "sums", "split": "test", "output": "test"},
+        {"id": 7, "task": "doors", "output": "doors"},
+    )
+
+    assert answers(path, P7) == [(None, "the recording has no answer to it")]
+
+
+def test_tasks_and_splits_may_have_other_names_in_a_recording(tmp_path):
+    path = recording(tmp_path, {"id": 7, "task": "Sums", "split": "validation", "output": "a"})
+
+    assert answers(path, P7) == [("a", "")]
 
 
 def test_a_variant_may_be_a_number(tmp_path):

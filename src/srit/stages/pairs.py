@@ -25,7 +25,7 @@ from srit.students.lengths import Needed, bound_of, most_tokens, too_long
 _BARE_WORDS = 4
 ALL_RIGHT = "nothing to reject: all answers are right"  # why a problem gives no pair
 SOLVED = 0.75  # share of such problems above which a run warns, a choice: docs/choosing.md has the runs behind it
-_FINAL_SENTENCE = re.compile(r"\s*(so |therefore,? )?(the )?answer is(?:[^.]|\.(?=\S))*\.?\s*$", re.IGNORECASE)
+_FINAL_SENTENCE = re.compile(r"\s*(so |therefore,? )?(the )?answer is(?:[^.\n]|\.(?=\S))*\.?\s*$", re.IGNORECASE)
 Tokenize = Callable[[str], tuple[int, ...]]
 Demonstrated = Callable[[Problem], Demonstration | None]
 
@@ -221,7 +221,10 @@ def _pair_one(
         return [], ALL_RIGHT
     # Diagonal by diagonal: every answer is used before one is used again.
     grid = sorted(
-        (i + j, i, j) for i in range(len(chosen)) for j in range(len(rejected)) if chosen[i].text != rejected[j].text
+        (i + j, i, j)
+        for i, good in enumerate(chosen)
+        for j, bad in enumerate(rejected)
+        if good.text.strip() != bad.text.strip()
     )
     if not grid:
         return [], "chosen and rejected are the same text"

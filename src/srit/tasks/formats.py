@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from srit.errors import DataError
+from srit.tasks.labels import out_of_order
 from srit.tasks.lines import Row, text_field
 from srit.tasks.reading.options import LETTERS
 
@@ -119,6 +120,10 @@ def _with_plain_choices(row: Row) -> Row:
     """Return a row whose choices are a list of texts: {"text": …, "label": …} and {"A": …} are taken apart.
 
     An answer that is the label of an option becomes its letter.
+
+    Raises:
+        DataError: options and labels do not match; or the labels are not in order, and the answer, such as "(B)", is
+            neither one of them nor an option's words, so that it could mean two options.
     """
     choices = row.fields.get("choices")
     if isinstance(choices, list) and choices and all(isinstance(option, dict) for option in choices):
@@ -130,6 +135,12 @@ def _with_plain_choices(row: Row) -> Row:
     labels = [str(label) for label in (choices["label"] if lists else choices)]
     if len(texts) != len(labels) or len(set(labels)) != len(labels) or len(labels) > len(LETTERS):
         raise DataError(f"{row.where}: choices: {len(texts)} options do not match the labels {', '.join(labels)}")
-    answer = str(row.fields.get("answer")).strip()
+    there = row.fields.get("answer")
+    answer = str(there).strip()
     letter = {"answer": LETTERS[labels.index(answer)]} if answer in labels else {}
+    if not letter and there is not None and out_of_order(labels) and answer not in texts:
+        raise DataError(
+            f"{row.where}: answer: {answer!r:.80} is none of the labels {', '.join(labels)}, which are not in order, "
+            "and no option's words: give one of the labels alone"
+        )
     return Row({**row.fields, "choices": texts, **letter}, row.where)

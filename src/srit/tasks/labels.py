@@ -55,6 +55,17 @@ class RowOptions(NamedTuple):
     labels: tuple[str, ...]  # the labels that stood before them, in lower case; () without labels
 
 
+def in_order(labels: Sequence[str]) -> bool:
+    """Return whether labels count options from the first one, as A, B, C and 1, 2, 3 do."""
+    lower = tuple(label.lower() for label in labels)
+    return any(lower == sequence[: len(lower)] for sequence in _SEQUENCES)
+
+
+def out_of_order(labels: Sequence[str]) -> bool:
+    """Return whether some labels are letters or numbers, but do not count options from the first one."""
+    return not in_order(labels) and any(label.lower() in sequence for sequence in _SEQUENCES for label in labels)
+
+
 def labeled(text: str) -> Labeled | None:
     """Take a text apart if it begins with a label, or return None."""
     match = _LABELED.match(text)
@@ -77,12 +88,13 @@ def unlabeled(choices: Sequence[str], where: str) -> RowOptions:
     if len(parts) < len(choices) or any(_REFERS.match(part.words) for part in parts):
         return plain
     labels, words = tuple(part.label.lower() for part in parts), tuple(part.words for part in parts)
-    sequences = [sequence[: len(labels)] for sequence in _SEQUENCES]
     if len(set(words)) == 1:
         return plain  # only the labels tell them apart
-    if labels in sequences:
+    if in_order(labels):
         return RowOptions(words, labels)
-    if all(part.sure for part in parts) and any(sorted(labels) == sorted(sequence) for sequence in sequences):
+    if all(part.sure for part in parts) and any(
+        sorted(labels) == sorted(sequence[: len(labels)]) for sequence in _SEQUENCES
+    ):
         raise DataError(
             f"{where}: choices: they bring the labels {', '.join(labels).upper()}, out of order, so a gold letter may "
             "mean two of them: put them in order, or leave their labels out"

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple, get_args
 
 from srit.errors import DataError
 from srit.kinds import Finding
 from srit.recipe import TeacherSettings
 from srit.recipe.former import TEACHER_FIELDS, with_former
-from srit.records import Problem
+from srit.records import Problem, Split
 from srit.run_directory import Json, Lookup, Scratch, sha256_of
 from srit.sums import sum_if_there
 from srit.tasks.lines import Row, answered_rows, id_field, label, output_field
 from srit.teachers import Answer, Question, Surroundings, TeacherKind
 
-Key = tuple[str | None, str | None, str]  # the task, split and id of a problem; None: any
+
+class _Recorded(NamedTuple):
+    """What a row holds."""
+
+    id: str
+    task: str | None  # None: any
+    split: str | None
+    text: str | None  # None: it is there without an answer
 
 
 class RecordingSettings(TeacherSettings):
@@ -36,8 +43,9 @@ class RecordingTeacher:
     """Answers from JSON Lines files, gzipped or not, by the id of the problem.
 
     A row has "id" and "output" (or "problem_id" and "text", as in demonstrations.jsonl). Of several answers to a
-    question, the first counts; a row whose output is null or missing holds none. If several problems share an id, the
-    "task" and "split" of the rows decide.
+    question, the first counts; a row whose output is null, blank, or missing holds none. If several problems share an
+    id, the "task" and "split" of the rows decide. A task that no row names may have another name in the recording; then
+    the id must be that of one task alone.
     """
 
     max_tokens = None
@@ -48,29 +56,33 @@ class RecordingTeacher:
             DataError: a file does not exist, or a line is not such a row.
         """
         self.name = ", ".join(dict.fromkeys(path.parent.name or path.name.split(".")[0] for path in paths))
-        self._keys = Lookup()
-        self._rows: Scratch[tuple[Key, str | None]] = Scratch()  # None: there is a row without an answer
-        for key, text in (answer for path in paths for answer in _recorded(path, variant)):
-            self._keys.add(repr(key))
-            self._rows.append((key, text))
+        self._ids, self._rows, self._tasks = Lookup(), Scratch[_Recorded](), set[str | None]()
+        for row in (row for path in paths for row in _recorded(path, variant)):
+            self._ids.add(row.id)
+            self._rows.append(row)
+            self._tasks.add(row.task)
         self.identity: dict[str, object] = {"recordings": [sha256_of(path) for path in paths], "variant": variant}
 
     def answer(self, questions: Sequence[Question]) -> Generator[Answer]:
         """Yield one Answer for each question, without a text if none was recorded."""
         for problem in (question.problem for question in questions):
-            found = [text for key in _keys(problem) for text in self._texts(key)]
-            text = next((text for text in found if text is not None), None)
-            missing = "the recording has no answer to it" if found else "not in the recording"
+            rows = self._of(problem)
+            others = {row.task for row in rows if row.task is not None} - {problem.task}
+            # The rows that say most count: the task and split, else the task, the split, or neither.
+            said = [(row.task == problem.task, row.split is not None) for row in rows]
+            texts = [row.text for row, says in zip(rows, said, strict=True) if says == max(said)]
+            text = next((text for text in texts if text is not None), None)
+            missing = "the recording has no answer to it" if rows else "not in the recording"
+            if len(others) > 1:
+                text, missing = None, f"its id is one of {', '.join(sorted(others))} there, and none is {problem.task}"
             yield Answer(problem.id, text, "" if text is not None else missing)
 
-    def _texts(self, key: Key) -> list[str | None]:
-        rows = [self._rows[number] for number in self._keys.find(repr(key))]
-        return [text for same, text in rows if same == key]
-
-
-def _keys(problem: Problem) -> list[Key]:
-    """Return the keys under which to look up a problem's answer, in order: each task and split may use the same id."""
-    return [(task, split, problem.id) for task in (problem.task, None) for split in (problem.split, None)]
+    def _of(self, problem: Problem) -> list[_Recorded]:
+        """Return the rows that may be about a problem."""
+        tasks = {problem.task, None} if problem.task in self._tasks else self._tasks
+        splits = (problem.split, None)
+        rows = (self._rows[number] for number in self._ids.find(problem.id))
+        return [row for row in rows if row.id == problem.id and row.task in tasks and row.split in splits]
 
 
 def _missing(path: str | Path) -> DataError:
@@ -79,8 +91,8 @@ def _missing(path: str | Path) -> DataError:
     )
 
 
-def _recorded(path: Path, variant: str | None) -> Iterator[tuple[Key, str | None]]:
-    """Yield a file's answers, each under everything that its row says about the problem, and under the id only."""
+def _recorded(path: Path, variant: str | None) -> Iterator[_Recorded]:
+    """Yield a file's answers; a split that has none of srit's names counts as none."""
     if not path.is_file():
         raise _missing(path)
     variants: set[str] = set()
@@ -88,8 +100,9 @@ def _recorded(path: Path, variant: str | None) -> Iterator[tuple[Key, str | None
         text, identity = output_field(row), id_field(row, "id", "problem_id")
         variants.add(_variant(row))
         if variant in (None, _variant(row)):
-            key = (label(row, "task"), label(row, "split"), identity)
-            yield from ((same, text) for same in dict.fromkeys((key, (None, None, identity))))
+            split = label(row, "split")
+            said = text if text and text.strip() else None
+            yield _Recorded(identity, label(row, "task"), split if split in get_args(Split) else None, said)
     if variant is not None and variant not in variants:
         raise DataError(
             f"{path}: teacher.variant {variant!r} is not in the file; it has {', '.join(sorted(variants)) or 'none'}"

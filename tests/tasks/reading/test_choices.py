@@ -165,6 +165,8 @@ def test_two_answers_are_none(text):
         ("The answer is yes.\nTherefore, the answer (Yes or No) is dependent on the meaning.", None),
         ("No one knows.", None),
         ("Yes and no.", None),
+        ("The answer is no doubt yes.", "A"),
+        ("The answer is no longer clear.", None),
     ],
 )
 def test_yes_and_no_are_read(text, answer):

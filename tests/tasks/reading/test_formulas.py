@@ -12,6 +12,21 @@ from srit.tasks.reading.formulas import find_formulas, read_math
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
+        ("The answer is not $5$.", None),
+        ("The answer isn't $5$.", None),
+        ("The answer is not known: $5$", None),
+        ("The answer is $6$. The answer is never $5$.", "6"),
+        ("The answer is not $5$. It is $6$.", "6"),
+        ("The answer is not continuous.", "not continuous"),
+    ],
+)
+def test_what_is_denied_is_not_the_answer(text, answer):
+    assert read_math(text).answer == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
         ("The answer is\n\\[\n\\frac{4}{7}\n\\]", r"\frac{4}{7}"),
         ("So the answer is \\[ 5\\sqrt{3}. \\]", r"5\sqrt{3}"),
         ("It is\n\\[\nx^2 - 5\n\\]", "x^2 - 5"),

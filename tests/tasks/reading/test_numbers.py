@@ -349,6 +349,8 @@ def test_the_result_of_a_line_is_read_and_no_part_of_its_sum(text, answer):
         ("8 AM", "8 AM", True),
         ("8 AM", "8 a.m.", True),
         ("8 AM", "8am", True),
+        ("8 AM", "8:00 a.m.", True),
+        ("8 AM", "8:30 AM", False),
         ("8 AM", "8 PM", False),
         ("8 AM", "8 in the evening", False),
         ("8 AM", "8", False),

@@ -64,7 +64,7 @@ def each_preference(
     once, again = tee(problems)
     for (problem, own), (_, paired) in zip(with_own(once, completions), with_own(again, pairs), strict=True):
         right = right_sides(own, limits) if learns_right(settings) else []
-        samples = _advantages(own) if kind.token_loss else []
+        samples = _samples(own) if kind.token_loss else []
         for prompt in prompts_of(limits.prompt):
             of_prompt = [pair for pair in paired if pair.prompt == prompt]
             likely = [side.token_ids for side in right]
@@ -80,16 +80,14 @@ def each_preference(
                     yield _preference(problem.id, prompt_ids, fitted)
 
 
-def _advantages(completions: Sequence[Completion]) -> list[tuple[TokenIds, float]]:
-    """Return every answer to a problem with its advantage; [] if all are right, or all wrong.
+def _samples(completions: Sequence[Completion]) -> list[tuple[TokenIds, float]]:
+    """Return every answer to a problem with its reward, those to both prompts as one group, as they are in pairs."""
+    return _contrasted([(answer.token_ids, answer.reward) for answer in usable(completions, Counter())])
 
-    Answers to both prompts are one group, as they are in pairs.
-    """
-    from srit.training.objective import advantages
 
-    answers = list(usable(completions, Counter()))
-    found = advantages([answer.reward for answer in answers]) if answers else []
-    return [(answer.token_ids, a) for answer, a in zip(answers, found, strict=True)] if any(found) else []
+def _contrasted(samples: list[tuple[TokenIds, float]]) -> list[tuple[TokenIds, float]]:
+    """Return a group; [] if its answers are all right, or all wrong: they have no advantage over each other."""
+    return samples if len({reward for _, reward in samples}) > 1 else []
 
 
 def learns_right(settings: Refine) -> bool:
@@ -102,7 +100,7 @@ class _Taught(NamedTuple):
 
     pairs: Sequence[Pair]
     likely: Sequence[TokenIds]  # answers whose likelihood is raised
-    samples: Sequence[tuple[TokenIds, float]]  # with their advantages
+    samples: Sequence[tuple[TokenIds, float]]  # with their rewards, which differ
 
     def answers(self) -> Iterable[TokenIds]:
         """Return each answer once."""
@@ -115,19 +113,20 @@ class _Taught(NamedTuple):
         return _Taught(
             [pair for pair in self.pairs if {pair.chosen_ids, pair.rejected_ids} <= some],
             [ids for ids in self.likely if ids in some],
-            [(ids, advantage) for ids, advantage in self.samples if ids in some],
+            _contrasted([(ids, reward) for ids, reward in self.samples if ids in some]),
         )
 
 
 def _preference(problem_id: str, prompt_ids: TokenIds, taught: _Taught) -> Preference:
     from srit.compute.rows import Group
-    from srit.training.objective import Preference
+    from srit.training.objective import Preference, advantages
 
+    over_others = advantages([reward for _, reward in taught.samples]) if taught.samples else []
     place = {ids: index for index, ids in enumerate(taught.answers())}
     return Preference(
         group=Group(prompt_ids, tuple(place)),
         pairs=tuple((place[pair.chosen_ids], place[pair.rejected_ids]) for pair in taught.pairs),
         likely=tuple(place[ids] for ids in taught.likely),
-        samples=tuple((place[ids], advantage) for ids, advantage in taught.samples),
+        samples=tuple((place[ids], a) for (ids, _), a in zip(taught.samples, over_others, strict=True)),
         problem_id=problem_id,
     )

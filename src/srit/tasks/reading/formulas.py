@@ -28,14 +28,18 @@ def read_math(text: str, question: str = "") -> Reading:
 def _find_math(text: str) -> Found | str:
     formulas, boxes = find_formulas(text), find_boxes(text)
     found: Found | None = None
+    denied = 0  # up to where
     for clause in find_clauses(text):
         if clause.rule == "boxed":
             found = _boxed(text, clause, boxes)
+        elif _is_denied(text, clause, formulas):
+            denied = max(denied, clause.end)
         elif not any(box.start <= clause.start < box.end for box in boxes):
             found = _announced(text, clause, formulas)
         if found:
             return found
-    return _last_formula(text, formulas) or _bare_line(text) or _said_formula(text) or _last_number(text)
+    said = _last_formula(text, formulas) or _bare_line(text) or _said_formula(text) or _last_number(text)
+    return "the only answer named is ruled out" if isinstance(said, Found) and said.start < denied else said
 
 
 # Formulas and their delimiters.
@@ -205,6 +209,16 @@ def _formula_lists(text: str, formulas: list[Formula]) -> list[FormulaList]:
 
 
 # Announced answers.
+
+_DENIED = re.compile(r"(?:not|n['’]t|never)\b(?![ ]only)", re.IGNORECASE)
+
+
+def _is_denied(text: str, clause: Clause, formulas: list[Formula]) -> bool:
+    """Return whether a clause rules out a formula or a number; "not continuous" is an answer."""
+    if not _DENIED.match(text, clause.start, clause.end):
+        return False
+    return has_numeral(text, clause.start, clause.end) or any(clause.start <= f.start < clause.end for f in formulas)
+
 
 _LEAD = re.compile(r"(?:[\s*:_\"'`(~≈]|[A-Za-z,]++(?![\\^_{=0-9]))*+")
 _PROSE_AFTER = re.compile(

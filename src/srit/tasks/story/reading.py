@@ -23,9 +23,9 @@ class _Rules(NamedTuple):
 _SAID = r"(?i:\banswer is)[\s:*$\"'(<]*"
 # A minus after a digit or letter is not a sign: "18-15" is a difference, not -15.
 _NUMBER = r"(?<![\w.])[-+\u2212]?[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?"
-# In "The answer is 3 * 5 = 15.", the result counts, which is left to the last number.
-_NO_SUM = r"(?![0-9]|[.,][0-9]|\s*[-+*/=x\u2212]\s*[0-9])"
-_YES = r"(?i:yes|no)\b"
+# In "The answer is 3 * 5 = 15.", the result counts.
+_NO_SUM = r"(?![0-9]|[.,][0-9]|\s*(?:[-+*/=x\u2212]|(?i:plus|minus|times))\s*[0-9])"
+_YES = r"(?i:yes|no(?! (?:one|longer|matter|doubt)\b))\b"
 _WORD = r"[A-Z][a-z]+\b"
 _NAME = rf"(?i:{'|'.join(sorted(NAMES))})\b"
 _BARE = r"[\s*$]*(X)[\s*.!]*"
@@ -37,6 +37,12 @@ _EITHER = rf"{_NO_OPERAND}{_MARKED}(?:(?:,\s{{1,3}}|{_OR}){_MARKED}){{0,9}}{_OR}
 _DENIED = re.compile(r"(?:\bnot|n['’]t)\s{1,3}[*\"'(]{0,3}$", re.IGNORECASE)
 # A placeholder, such as "<yes, if it is open>"; "<yes>" is an answer.
 _PLACEHOLDER = re.compile(r"<(?=[^\s<>])[^<>\n]{1,200}>")
+
+
+_SUM = re.compile(rf"{_SAID}(?={_NUMBER})")  # or a number; a number alone is read before
+_SUM_END = re.compile(r"[.!?](?!\d)|\n|$")
+_RESULT = re.compile(rf"[\s*$(]*({_NUMBER}){_NO_SUM}")
+_RESULT_FIRST = re.compile(rf"({_NUMBER})\s*=")
 
 
 def _rules(said: str, bare: str, loose: str) -> _Rules:
@@ -66,7 +72,13 @@ def read_answer(text: str, question: str, kind: AnswerKind) -> Reading:
 
 def _find_answer(text: str, question: str, kind: AnswerKind) -> Found | str:
     rules = _RULES[kind]
-    if said := list(rules.said.finditer(text)):
+    said = list(rules.said.finditer(text))
+    sums = list(_SUM.finditer(text)) if kind == "number" else []
+    if sums and not (said and said[-1].start() == sums[-1].start()):
+        said = [result] if (result := _result(text, sums[-1].end())) else []
+        if not said:
+            return "a sum without its result"
+    if said:
         return _undecided(text, said[-1], rules) or _found(said[-1], 'the last "answer is"')
     if bare := rules.bare.fullmatch(text, opening_tag(text)):
         return _found(bare, "the whole text")
@@ -77,6 +89,13 @@ def _find_answer(text: str, question: str, kind: AnswerKind) -> Found | str:
     if loose:
         return _undecided(text, loose[-1], rules) or _found(loose[-1], f"the last {_LOOSE[kind]}")
     return f'no "answer is" and no {_LOOSE[kind]}'
+
+
+def _result(text: str, start: int) -> re.Match[str] | None:
+    """Find what a sum comes to: the number after its last "=", or the number before it, as in "8 = 3 + 5"."""
+    end = _SUM_END.search(text, start)
+    equals = text.rfind("=", start, end.start() if end else len(text))
+    return None if equals < 0 else _RESULT.match(text, equals + 1) or _RESULT_FIRST.match(text, start)
 
 
 def _undecided(text: str, match: re.Match[str], rules: _Rules) -> str | None:

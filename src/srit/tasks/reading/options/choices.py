@@ -97,6 +97,8 @@ def _announced_choice(text: str, clause: Clause, choices: Sequence[str]) -> Foun
             return Found(first.letter, first.start, first.end, clause.rule)
     if letter or sides.denied:
         return _left_standing(sides, clause, choices)
+    if _is_yes_no(choices) and _NO_SUCH.match(text, clause.start, clause.end):
+        return None
     return _yes_or_no(text, clause, choices) or _option_text(text, clause, choices)
 
 
@@ -133,11 +135,14 @@ def _second_letter(text: str, start: int, end: int, choices: Sequence[str]) -> b
     )
 
 
+_NO_OTHER = r"(?![ ](?:one|more|longer|matter|doubt)\b)"  # a "no" that answers nothing
 _YES_NO = re.compile(
-    r"[\s*_\"'`(\[{$:]{0,12}(?:(?:most likely|likely|probably|technically|almost certainly|definitely|generally|a)[ ])?"
-    r"[*_\"'`(]{0,4}(?:\\text\{)?(yes|no|true|false)\b(?![ ](?:one|more|longer|matter|doubt|and (?:yes|no))\b)",
+    r"[\s*_\"'`(\[{$:]{0,12}"
+    r"(?:(?:most likely|likely|probably|technically|almost certainly|definitely|generally|no doubt|a)[ ])?"
+    rf"[*_\"'`(]{{0,4}}(?:\\text\{{)?(yes|no|true|false)\b{_NO_OTHER}(?![ ]and (?:yes|no)\b)",
     re.IGNORECASE,
 )
+_NO_SUCH = re.compile(rf"[\s*_\"'`(:]{{0,12}}no\b(?!{_NO_OTHER}|[ ]doubt[ ](?:yes|no)\b)", re.IGNORECASE)
 
 
 def _is_yes_no(choices: Sequence[str]) -> bool:
