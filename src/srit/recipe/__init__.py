@@ -134,7 +134,7 @@ class Demonstrations(Part):
     """Which of the teacher's answers are trained on."""
 
     limit: int | None = Field(default=None, ge=0)  # how many training problems of each task are demonstrated; None: all
-    keep: Literal["correct", "all"] = "correct"
+    keep: Literal["correct", "all"] = "correct"  # all: also wrong answers, and those that cannot be read
 
 
 Schedule = Literal["linear", "cosine", "constant"]
@@ -165,6 +165,7 @@ class Instruct(Optimization):
     epochs: int = Field(default=6, ge=0)
     learning_rate: Positive = 5e-4
     cot_fraction: Fraction = 0.5  # of the demonstrations trained with the CoT prompt; the rest with the direct one
+    # What the direct prompt is trained to give: the whole demonstration, or its answer alone.
     direct_target: Literal["demonstration", "answer"] = "demonstration"
 
 
@@ -185,8 +186,10 @@ class Sample(Part):
 class Pairs(Part):
     """Which answers are preferred to which."""
 
+    # What is chosen. cot: right answers to the CoT prompt; correctness: to either; teacher: the demonstration.
     heuristic: Literal["cot", "correctness", "teacher"] = "cot"
-    fallback: Literal["demonstration", "skip"] = "demonstration"
+    fallback: Literal["demonstration", "skip"] = "demonstration"  # where no answer is right
+    # With the heuristic cot: wrong answers, direct ones without steps, or both. With the others, wrong answers.
     rejected: Literal["direct_or_wrong", "wrong", "direct"] = "direct_or_wrong"
     rejected_by: Literal["sampled", "likeliest", "least_likely"] = "sampled"  # which answers are rejected first
     distinct: bool = True  # whether equal answers count once; False: as often as they were given
@@ -204,7 +207,7 @@ class Refine(Optimization):
     batch_size: Count = 8  # problems per step
     # Of the joint likelihood term. 0 is the paper's loss, which lost 21.7 points where 4 gained 12.8.
     nll_weight: float = Field(default=4.0, ge=0)
-    nll_on: Literal["chosen", "right"] = "right"
+    nll_on: Literal["chosen", "right"] = "right"  # on what a pair prefers, or on the student's own right answers
     parts: Count = 1  # of a round's problems: each is answered by the model that learned from the part before
     passes: Count = 1  # over a round's problems, with new answers in each; epochs learn the same answers again
     accept: Literal["better", "always"] = "better"  # on the dev problems; "better": no worse than noise explains
