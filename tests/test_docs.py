@@ -183,7 +183,7 @@ def test_the_memory_in_the_readme_is_what_a_plan_says():
     rows = re.findall(
         r"^\| (\d+) B.*?\| ([\d.]+) GB \| ([\d.]+) GB \| ([\d.]+) GB \|$", README.read_text(), re.MULTILINE
     )
-    held = (looking._HELD["lora"] / 2, looking._HELD["qlora"], looking._HELD["full"])
+    held = [looking.HELD_BFLOAT16[tuning] for tuning in ("lora", "qlora", "full")]
 
     assert len(rows) == 3
     for size, *said in rows:

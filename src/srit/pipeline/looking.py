@@ -215,16 +215,18 @@ def _place(recipe: Recipe, folder: Path, again: Sequence[Stage]) -> Iterator[Fin
     yield Finding(True, f"disk at {folder}", f"at most {gigabytes(needed)} for weights; {gigabytes(free)} are free")
 
 
-# Bytes a parameter: the weights, and with all of them trained their gradient and both moments, in float32.
-_HELD = {"lora": 4.6, "qlora": 1.2, "full": 16.0}
+# Bytes a parameter: the weights, and with all of them trained their gradient and both moments, in float32. In bfloat16,
+# all weights are trained through a copy in float32.
+HELD = {"lora": 4.6, "qlora": 1.2, "full": 16.0}
+HELD_BFLOAT16 = {"lora": 2.3, "qlora": 1.2, "full": 18.0}
 
 
 def _memory(recipe: Recipe) -> Iterator[Finding]:
     size = n_parameters(recipe)
     if size is None:
         return
-    half = recipe.student.dtype == "bfloat16" and recipe.student.tuning == "lora"
-    needed, total = size * _HELD[recipe.student.tuning] / (2 if half else 1), total_memory()
+    held_each = HELD_BFLOAT16 if recipe.student.dtype == "bfloat16" else HELD
+    needed, total = size * held_each[recipe.student.tuning], total_memory()
     fits = needed < total
     advice = "" if fits else ": a machine with more, a smaller student, or student.tuning: qlora"
     held = f"about {gigabytes(needed)} for weights, gradients and optimizer, more for texts"
