@@ -26,7 +26,7 @@ _ENDS = re.compile(
     re.IGNORECASE,
 )
 _HALVES_OF_DAY = ("am", "pm")
-_SHARP = re.compile(r"(?<=[0-9]):00(?=[ ]?[ap]\.?m\b)", re.IGNORECASE)  # "8:00 PM" is 8 PM
+SHARP = re.compile(r"(?<=[0-9]):00(?=[ ]?[ap]\.?m\b)", re.IGNORECASE)  # "8:00 PM" is 8 PM
 
 
 class Quantity(NamedTuple):
@@ -82,7 +82,7 @@ def read_quantity(text: str, gold: str, question: str = "") -> Reading:
     """Read the final number of a text with the words next to it, on the sides where the gold answer has words."""
     wanted = find_quantity(gold)
     hour = wanted is not None and wanted.after[:1] in {(half,) for half in _HALVES_OF_DAY}
-    return read_with(text, lambda said: _find(_SHARP.sub("   ", said) if hour else said, wanted), question)
+    return read_with(text, lambda said: _find(SHARP.sub("   ", said) if hour else said, wanted), question)
 
 
 def _find(text: str, wanted: Quantity | None) -> Found | str:

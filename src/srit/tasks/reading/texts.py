@@ -7,7 +7,7 @@ import re
 from srit.tasks import Reading
 from srit.tasks.reading.clauses import MAX_CLAUSE, Clause, Found, find_clauses, read_with
 from srit.tasks.reading.numerals.numerals import is_number, number_in_words, numbers_equal, plain
-from srit.tasks.reading.quantities import find_quantity, has_words, quantities_equal
+from srit.tasks.reading.quantities import SHARP, find_quantity, has_words, quantities_equal
 from srit.tasks.reading.tags import opening_tag
 from srit.tasks.reading.units import unit_words
 
@@ -167,7 +167,7 @@ def texts_equal(answer: str, gold: str) -> bool:
 
 def _spoken(text: str) -> tuple[str, ...] | None:
     """Normalize several numbers with units: "1 hour and 30 minutes" is "1 hr 30 min", "8:00 AM" is "8 a.m."."""
-    said = re.sub(r"([0-9]):00(?=[ ]?[ap]\.?m\b)", r"\1", plain(text).strip(" .").lower())
+    said = SHARP.sub("", plain(text).strip(" .").lower())
     if not re.search(r"[0-9]", said) or not re.fullmatch(r"[\w\s,.:°'’]*", said):
         return None
     parts = re.findall(r"[0-9]+(?:[.,:][0-9]+)*|[^0-9]+", re.sub(r"\band\b|,(?![0-9])", " ", said))
